@@ -1,0 +1,224 @@
+//! Dedupe: is this transaction fresh, a repeat, another under the same key, or older than any memory?
+//!
+//! A client's sequence numbers are not settled in order: one that is parked stays behind while later ones pass. So what
+//! is over is kept as ranges, and a gap stays a gap whatever comes after it.
+
+use crate::value::{parse_hex64, write_uint};
+use serde_json::Value as Json;
+
+/// A set of numbers as disjoint inclusive ranges, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ranges(Vec<(u64, u64)>);
+
+impl Ranges {
+    pub fn contains(&self, n: u64) -> bool {
+        let after = self.0.partition_point(|r| r.0 <= n);
+        after > 0 && self.0[after - 1].1 >= n
+    }
+
+    /// Adds `from..=to`; an empty range adds nothing.
+    pub fn add(&mut self, from: u64, to: u64) {
+        if from > to {
+            return;
+        }
+        // Neighbours are joined, so the first that matters ends at `from - 1` or later.
+        let first = self.0.partition_point(|r| r.1.saturating_add(1) < from);
+        let after = self.0.partition_point(|r| r.0 <= to.saturating_add(1));
+        let mut joined = (from, to);
+        for range in &self.0[first..after] {
+            joined = (joined.0.min(range.0), joined.1.max(range.1));
+        }
+        self.0.splice(first..after, [joined]);
+    }
+
+    pub fn add_all(&mut self, other: &Ranges) {
+        for (from, to) in &other.0 {
+            self.add(*from, *to);
+        }
+    }
+
+    /// `1..=high` without the numbers of an ascending list.
+    pub fn all_but(high: u64, without: impl Iterator<Item = u64>) -> Ranges {
+        let mut ranges = Ranges::default();
+        let mut from = 1;
+        for n in without.take_while(|n| *n <= high) {
+            ranges.add(from, n - 1);
+            from = n + 1;
+        }
+        ranges.add(from, high);
+        ranges
+    }
+
+    /// Keeps the lowest `count` ranges: leaving one out only delays the moment when it is forgotten.
+    pub fn truncate(&mut self, count: usize) {
+        self.0.truncate(count);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn write_json(&self, out: &mut String) {
+        out.push('[');
+        for (i, (from, to)) in self.0.iter().enumerate() {
+            out.push_str(if i > 0 { ",[" } else { "[" });
+            write_uint(*from, out);
+            out.push(',');
+            write_uint(*to, out);
+            out.push(']');
+        }
+        out.push(']');
+    }
+
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out
+    }
+
+    pub fn from_json(json: &Json) -> Option<Ranges> {
+        let mut ranges = Ranges::default();
+        for pair in json.as_array()? {
+            let (from, to) = (pair.get(0)?.as_u64()?, pair.get(1)?.as_u64()?);
+            if from == 0 || from > to || pair.as_array()?.len() != 2 {
+                return None;
+            }
+            ranges.add(from, to);
+        }
+        Some(ranges)
+    }
+}
+
+/// What a server remembers of one client of one principal in one space.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientState {
+    /// What others see instead of the client's id; counts from 1 in a space.
+    pub actor: u32,
+    /// The highest epoch of a sender.
+    pub epoch: u64,
+    pub receipts: Receipts,
+    pub closed: Ranges,
+}
+
+/// The two receipts that tell a lost answer from a copied profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipts {
+    pub current: Option<u64>,
+    pub previous: Option<u64>,
+}
+
+impl Receipts {
+    /// Takes a request's echo. `false` means that it comes from a copy: then nothing changes.
+    ///
+    /// A repeat of the previous echo gets the current receipt again and not a new one, so that a request doubled on
+    /// the way cannot make its sender look like a copy.
+    pub fn echo(&mut self, echoed: Option<u64>, fresh: u64) -> bool {
+        if echoed == self.current {
+            *self = Receipts { current: Some(fresh), previous: echoed };
+            return true;
+        }
+        echoed == self.previous
+    }
+}
+
+/// The answer to a settled key: kept as sent, so that a repeat gets the first answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    pub hash: u128,
+    pub applied: bool,
+    /// The members of an outcome after its key, as JSON.
+    pub outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Fresh,
+    Repeat(Settled),
+    /// The key stands for another body.
+    Conflict,
+    /// Closed, and the log no longer tells.
+    Unknown,
+}
+
+/// Judges a key by what is remembered of it: `settled` is its mark, `logged` its place in the log.
+pub fn judge(hash: u128, closed: bool, settled: Option<&Settled>, logged: Option<(u128, u64)>) -> Verdict {
+    match (settled, logged) {
+        (Some(settled), _) if settled.hash == hash => Verdict::Repeat(settled.clone()),
+        (Some(_), _) => Verdict::Conflict,
+        (None, Some((logged, rev))) if logged == hash => {
+            Verdict::Repeat(Settled { hash, applied: true, outcome: applied_outcome(rev, "[]") })
+        }
+        (None, Some(_)) => Verdict::Conflict,
+        (None, None) if closed => Verdict::Unknown,
+        (None, None) => Verdict::Fresh,
+    }
+}
+
+pub fn applied_outcome(rev: u64, notices: &str) -> String {
+    format!("\"outcome\":\"applied\",\"rev\":{rev},\"notices\":{notices}")
+}
+
+/// A client's id or a receipt on the wire.
+pub fn read_id(json: Option<&Json>) -> Option<u64> {
+    parse_hex64(json?.as_str()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(pairs: &[(u64, u64)]) -> Ranges {
+        let mut ranges = Ranges::default();
+        pairs.iter().for_each(|p| ranges.add(p.0, p.1));
+        ranges
+    }
+
+    #[test]
+    fn ranges_join_and_hold() {
+        assert_eq!(ranges(&[(5, 6), (1, 2), (3, 4)]), ranges(&[(1, 6)]));
+        assert_eq!(ranges(&[(1, 2), (4, 5), (9, 9), (3, 20)]).0, [(1, 20)]);
+        let some = ranges(&[(1, 2), (5, 5)]);
+        let held: Vec<u64> = (0..8).filter(|n| some.contains(*n)).collect();
+        assert_eq!(held, [1, 2, 5]);
+        assert_eq!(Ranges::all_but(9, [3, 4, 8, 12].into_iter()).0, [(1, 2), (5, 7), (9, 9)]);
+        assert_eq!(Ranges::all_but(0, [].into_iter()), Ranges::default());
+        assert_eq!(Ranges::from_json(&serde_json::from_str(&some.to_json()).unwrap()), Some(some));
+    }
+
+    #[test]
+    fn d4_a_gap_stays_a_gap() {
+        let closed = ranges(&[(1, 4), (6, 1_000_000)]);
+        assert_eq!(judge(7, closed.contains(5), None, None), Verdict::Fresh);
+        assert_eq!(judge(7, closed.contains(6), None, None), Verdict::Unknown);
+        assert_eq!(closed.len(), 2);
+    }
+
+    #[test]
+    fn d5_the_same_key_with_another_body_is_a_conflict() {
+        let settled = Settled { hash: 1, applied: true, outcome: "x".into() };
+        assert_eq!(judge(1, false, Some(&settled), None), Verdict::Repeat(settled.clone()));
+        assert_eq!(judge(2, false, Some(&settled), None), Verdict::Conflict);
+        assert_eq!(judge(2, true, None, Some((1, 9))), Verdict::Conflict);
+    }
+
+    #[test]
+    fn d5_receipts_tell_a_copy_from_a_lost_answer() {
+        let mut server = Receipts::default();
+        assert!(server.echo(None, 11));
+        assert!(server.echo(None, 12), "the first answer was lost");
+        assert_eq!(server.current, Some(11), "and comes again");
+        assert!(server.echo(Some(11), 13));
+        assert!(server.echo(Some(11), 14) && server.current == Some(13), "doubled on the way");
+        assert!(server.echo(Some(13), 15));
+        assert!(!server.echo(Some(11), 16), "a copy that stayed behind");
+        assert_eq!(server, Receipts { current: Some(15), previous: Some(13) });
+    }
+}

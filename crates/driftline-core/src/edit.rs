@@ -1,0 +1,236 @@
+//! Edits and transactions: reading a body, checking it against the schema, writing it.
+
+use crate::limits;
+use crate::merge::Hlc;
+use crate::problem::Problem;
+use crate::schema::{Kind, Schema, read_int};
+use crate::value::{RowId, RowKey, Value, write_int, write_string, write_uint};
+use serde_json::Value as Json;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Create,
+    Update,
+    Delete,
+}
+
+/// One change to one row. The same form carries what a person asked for and what a server did: then `add` is empty and
+/// `set` holds final values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edit {
+    pub op: Op,
+    pub row: RowKey,
+    /// By column, ascending.
+    pub set: Vec<(u16, Value)>,
+    /// Counters only, by column, ascending.
+    pub add: Vec<(u16, i64)>,
+}
+
+impl Edit {
+    pub fn delete(row: RowKey) -> Edit {
+        Edit { op: Op::Delete, row, set: Vec::new(), add: Vec::new() }
+    }
+
+    /// The rows that this edit makes its row refer to.
+    pub fn references(&self) -> impl Iterator<Item = (u16, RowKey)> + '_ {
+        self.set.iter().filter_map(|(column, value)| match value {
+            Value::Ref(target) => Some((*column, *target)),
+            _ => None,
+        })
+    }
+
+    pub fn set_column(&mut self, column: u16, value: Value) {
+        match self.set.binary_search_by_key(&column, |s| s.0) {
+            Ok(i) => self.set[i].1 = value,
+            Err(i) => self.set.insert(i, (column, value)),
+        }
+    }
+
+    pub fn write_json(&self, schema: &Schema, out: &mut String) {
+        let table = &schema.tables[self.row.table as usize];
+        out.push_str(match self.op {
+            Op::Create => "{\"op\":\"create\",\"table\":\"",
+            Op::Update => "{\"op\":\"update\",\"table\":\"",
+            Op::Delete => "{\"op\":\"delete\",\"table\":\"",
+        });
+        out.push_str(&table.name);
+        out.push_str("\",\"id\":\"");
+        self.row.id.write(out);
+        out.push('"');
+        if !self.set.is_empty() {
+            out.push_str(",\"set\":{");
+            for (i, (column, value)) in self.set.iter().enumerate() {
+                let column = &table.columns[*column as usize];
+                member(i, &column.name, out);
+                value.write_json(schema, column, out);
+            }
+            out.push('}');
+        }
+        if !self.add.is_empty() {
+            out.push_str(",\"add\":{");
+            for (i, (column, by)) in self.add.iter().enumerate() {
+                member(i, &table.columns[*column as usize].name, out);
+                write_int(*by, out);
+            }
+            out.push('}');
+        }
+        out.push('}');
+    }
+
+    /// Reads one edit and checks it by itself: names, types and limits, not whether its rows exist.
+    pub fn read(schema: &Schema, json: &Json, values: Values) -> Result<Edit, Problem> {
+        let text = |name: &str| json.get(name).and_then(Json::as_str).unwrap_or("");
+        let op = match text("op") {
+            "create" => Op::Create,
+            "update" => Op::Update,
+            "delete" => Op::Delete,
+            _ => return Err(Problem::invalid("an edit's `op` is create, update or delete")),
+        };
+        let table = schema.table(text("table"));
+        let table = table.ok_or_else(|| Problem::invalid(format!("there is no table `{}`", text("table"))))?;
+        let id = RowId::parse(text("id")).ok_or_else(|| Problem::invalid("an edit's `id` is a UUID in lower case, 36 characters"))?;
+        let mut edit = Edit { op, row: RowKey { table, id }, set: Vec::new(), add: Vec::new() };
+        edit.read_set(schema, members(json, "set")?, values)?;
+        edit.read_add(schema, members(json, "add")?)?;
+        if op == Op::Delete && !(edit.set.is_empty() && edit.add.is_empty()) {
+            return Err(Problem::invalid("a delete sets and adds nothing").row(schema, edit.row));
+        }
+        if op == Op::Create {
+            edit.fill_defaults(schema)?;
+        }
+        Ok(edit)
+    }
+
+    fn read_set(&mut self, schema: &Schema, members: Option<&Members>, values: Values) -> Result<(), Problem> {
+        let table = &schema.tables[self.row.table as usize];
+        for (name, json) in members.into_iter().flatten() {
+            let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
+            let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
+            let column = &table.columns[index as usize];
+            if column.kind == Kind::Counter && self.op == Op::Update && values == Values::Asked {
+                return Err(wrong("is a counter: it takes `add`, not `set`"));
+            }
+            let value = column.read(Some(schema), json).map_err(|why| wrong(&why))?;
+            self.set.push((index, value));
+        }
+        self.set.sort_by_key(|s| s.0);
+        Ok(())
+    }
+
+    fn read_add(&mut self, schema: &Schema, members: Option<&Members>) -> Result<(), Problem> {
+        let table = &schema.tables[self.row.table as usize];
+        for (name, json) in members.into_iter().flatten() {
+            let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
+            let index = table.column(name).filter(|i| table.columns[*i as usize].kind == Kind::Counter);
+            let index = index.ok_or_else(|| wrong("is not a counter"))?;
+            let by = read_int(json).ok_or_else(|| wrong("takes a whole number within ±(2^53 - 1)"))?;
+            self.add.push((index, by));
+        }
+        self.add.sort_by_key(|a| a.0);
+        Ok(())
+    }
+
+    /// After this a create names every column, so that a server's defaults can never differ from a client's.
+    fn fill_defaults(&mut self, schema: &Schema) -> Result<(), Problem> {
+        let table = &schema.tables[self.row.table as usize];
+        for (i, column) in table.columns.iter().enumerate() {
+            let i = i as u16;
+            if self.set.binary_search_by_key(&i, |s| s.0).is_ok() {
+                continue;
+            }
+            let Some(default) = &column.default else {
+                let detail = format!("{}.{} has no default: give it when creating", table.name, column.name);
+                return Err(Problem::invalid(detail).row(schema, self.row));
+            };
+            self.set_column(i, default.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Whose values an edit carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// A person's: counters are added to.
+    Asked,
+    /// A server's: final, counters included.
+    Final,
+}
+
+type Members = serde_json::Map<String, Json>;
+
+fn members<'a>(json: &'a Json, name: &str) -> Result<Option<&'a Members>, Problem> {
+    match json.get(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Object(members)) => Ok(Some(members)),
+        Some(_) => Err(Problem::invalid(format!("an edit's `{name}` is an object"))),
+    }
+}
+
+fn member(index: usize, name: &str, out: &mut String) {
+    if index > 0 {
+        out.push(',');
+    }
+    write_string(name, out);
+    out.push(':');
+}
+
+/// A transaction's content: what its body says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Txn {
+    pub at: Hlc,
+    pub edits: Vec<Edit>,
+}
+
+impl Txn {
+    pub fn parse(schema: &Schema, body: &str) -> Result<Txn, Problem> {
+        if body.len() > limits::TXN_BYTES {
+            return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
+        }
+        let json: Json = serde_json::from_str(body).map_err(|e| Problem::invalid(format!("the body is not JSON: {e}")))?;
+        let version = json.get("schema").and_then(Json::as_u64);
+        if version != Some(u64::from(schema.version)) {
+            return Err(Problem::new("schema_unknown", format!("this side knows schema version {}", schema.version)));
+        }
+        let at = json.get("at").and_then(Json::as_array);
+        let part = |i: usize, below: u64| at.and_then(|a| a.get(i)).and_then(Json::as_u64).filter(|n| *n < below);
+        let (Some(ms), Some(count)) = (part(0, 1 << 48), part(1, 1 << 16)) else {
+            return Err(Problem::invalid("`at` is [milliseconds since 1970, count below 65,536]"));
+        };
+        let edits = read_edits(schema, json.get("edits"))?;
+        Ok(Txn { at: Hlc::new(ms, count), edits })
+    }
+
+    pub fn to_body(&self, schema: &Schema) -> String {
+        let mut out = String::with_capacity(64 + 128 * self.edits.len());
+        out.push_str("{\"schema\":");
+        write_uint(u64::from(schema.version), &mut out);
+        out.push_str(",\"at\":[");
+        write_uint(self.at.ms(), &mut out);
+        out.push(',');
+        write_uint(self.at.count(), &mut out);
+        out.push_str("],\"edits\":[");
+        write_edits(schema, &self.edits, &mut out);
+        out.push_str("]}");
+        out
+    }
+}
+
+/// Reads and checks a transaction's edits.
+pub fn read_edits(schema: &Schema, json: Option<&Json>) -> Result<Vec<Edit>, Problem> {
+    let list = json.and_then(Json::as_array).filter(|l| !l.is_empty());
+    let list = list.ok_or_else(|| Problem::invalid("a transaction has at least one edit"))?;
+    if list.len() > limits::TXN_EDITS {
+        return Err(Problem::invalid("a transaction has at most 1,000 edits: split it"));
+    }
+    list.iter().map(|edit| Edit::read(schema, edit, Values::Asked)).collect()
+}
+
+pub fn write_edits(schema: &Schema, edits: &[Edit], out: &mut String) {
+    for (i, edit) in edits.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        edit.write_json(schema, out);
+    }
+}

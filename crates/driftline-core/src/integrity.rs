@@ -1,0 +1,230 @@
+//! How a unit takes effect on rows: existence, references, cascades. Client and server run this same code.
+//!
+//! The server judges strictly and by clocks. A client shows what it can ([`Judge::View`]): a row whose parent has not been
+//! created yet is seen all the same, and what no longer applies is passed over, because the server will have the word.
+
+use crate::edit::{Edit, Op};
+use crate::limits;
+use crate::merge::{Clocks, Stamp};
+use crate::order::{Step, components};
+use crate::problem::Problem;
+use crate::rows::Rows;
+use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
+use crate::value::{Row, RowKey, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Named blockers of a delete, at most this many: a problem is read by a person.
+const BLOCKERS_SHOWN: usize = 10;
+
+/// Who decides, and what it knows.
+#[derive(Clone, Copy)]
+pub enum Judge<'a> {
+    /// Parents must exist; fields go to the last writer. Holds the rows known to have been deleted.
+    Server { deleted: &'a BTreeSet<RowKey> },
+    /// A person's new transaction: an update of nothing is a mistake, a missing parent may still come.
+    Maker,
+    /// What waits, shown again on a changed base: what cannot be shown is passed over.
+    View,
+}
+
+/// What a unit did.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// Final values, in the order in which they hold.
+    pub changes: Vec<Edit>,
+    /// Edits dropped by policy, with their part.
+    pub notices: Vec<(usize, Problem)>,
+    /// Whether a client that applies the same edits to the same rows comes to the same changes.
+    pub as_sent: bool,
+}
+
+/// Applies the arranged steps of a unit, or changes nothing and says which part is to blame.
+pub fn apply(schema: &Schema, rows: &mut Rows, judge: Judge, stamps: &[Stamp], steps: &[Step]) -> Result<Effect, (usize, Problem)> {
+    let depth = rows.depth();
+    let mut unit = Unit { schema, rows, judge, effect: Effect { as_sent: true, ..Effect::default() } };
+    for step in steps {
+        if let Err(problem) = unit.step(step, stamps[step.part]) {
+            unit.rows.roll_back(depth);
+            return Err((step.part, problem));
+        }
+    }
+    Ok(unit.effect)
+}
+
+struct Unit<'a> {
+    schema: &'a Schema,
+    rows: &'a mut Rows,
+    judge: Judge<'a>,
+    effect: Effect,
+}
+
+impl Unit<'_> {
+    fn step(&mut self, step: &Step, stamp: Stamp) -> Result<(), Problem> {
+        match step.edit.op {
+            Op::Create => self.create(&step.edit, stamp),
+            Op::Update => self.update(step, stamp),
+            Op::Delete => self.delete(step.edit.row),
+        }
+    }
+
+    fn create(&mut self, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
+        let exists = self.rows.contains(edit.row);
+        match self.judge {
+            Judge::View if exists => return Ok(()),
+            _ if exists => {
+                return Err(Problem::new("row_exists", "a row with this id is there already; make a new id").row(self.schema, edit.row));
+            }
+            Judge::Server { deleted } if deleted.contains(&edit.row) => {
+                return Err(Problem::new("row_deleted", "a row with this id was deleted; make a new id").row(self.schema, edit.row));
+            }
+            _ => {}
+        }
+        self.require_parents(edit)?;
+        let values = edit.set.iter().map(|(_, value)| value.clone()).collect();
+        let clocks = if self.is_server() { Clocks::created(stamp) } else { Clocks::default() };
+        self.rows.change(edit.row, Some(Row { values, clocks }));
+        self.effect.changes.push(Edit { add: Vec::new(), ..edit.clone() });
+        Ok(())
+    }
+
+    fn update(&mut self, step: &Step, stamp: Stamp) -> Result<(), Problem> {
+        let edit = &step.edit;
+        let Some(row) = self.rows.get(edit.row) else { return self.update_of_nothing(step) };
+        self.require_parents(edit)?;
+        let columns = &self.schema.tables[edit.row.table as usize].columns;
+        let mut row = row.clone();
+        let mut done = Edit { op: Op::Update, row: edit.row, set: Vec::new(), add: Vec::new() };
+        for (column, value) in &edit.set {
+            let is_reference = matches!(columns[*column as usize].kind, Kind::Ref { .. });
+            if self.is_server() && !is_reference && !row.clocks.write(*column, stamp) {
+                self.effect.as_sent = false;
+                continue;
+            }
+            row.values[*column as usize] = value.clone();
+            done.set_column(*column, value.clone());
+        }
+        for (column, by) in &edit.add {
+            if let Value::Int(count) = &mut row.values[*column as usize] {
+                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
+                done.set_column(*column, Value::Int(*count));
+            }
+        }
+        if !done.set.is_empty() {
+            self.rows.change(edit.row, Some(row));
+            self.effect.changes.push(done);
+        }
+        Ok(())
+    }
+
+    fn update_of_nothing(&mut self, step: &Step) -> Result<(), Problem> {
+        let row = step.edit.row;
+        let table = &self.schema.tables[row.table as usize];
+        let unknown = Problem::new("row_unknown", "there is no such row to update").row(self.schema, row);
+        match self.judge {
+            Judge::View => Ok(()),
+            Judge::Server { deleted } if deleted.contains(&row) => {
+                let problem = Problem::new("row_deleted", "the row was deleted by someone else").row(self.schema, row);
+                if table.edits_to_deleted == EditsToDeleted::Park {
+                    return Err(problem);
+                }
+                self.effect.notices.push((step.part, problem));
+                self.effect.as_sent = false;
+                Ok(())
+            }
+            Judge::Server { .. } | Judge::Maker => Err(unknown),
+        }
+    }
+
+    /// Deletes a row and what hangs on it: children before parents, nulls before either.
+    fn delete(&mut self, root: RowKey) -> Result<(), Problem> {
+        if !self.rows.contains(root) {
+            return Ok(());
+        }
+        let doomed = self.doomed(root)?;
+        for (child, column) in doomed.nulled {
+            let Some(row) = self.rows.get(child) else { continue };
+            let mut row = row.clone();
+            row.values[column as usize] = Value::Null;
+            self.rows.change(child, Some(row));
+            let set = vec![(column, Value::Null)];
+            self.effect.changes.push(Edit { op: Op::Update, row: child, set, add: Vec::new() });
+        }
+        for key in doomed.leaves_first {
+            self.rows.change(key, None);
+            self.effect.changes.push(Edit::delete(key));
+        }
+        Ok(())
+    }
+
+    fn doomed(&self, root: RowKey) -> Result<Doomed, Problem> {
+        let mut dying = vec![root];
+        let mut known = BTreeMap::from([(root, 0usize)]);
+        let (mut nulled, mut blockers) = (Vec::new(), Vec::new());
+        let mut next = 0;
+        while let Some(&parent) = dying.get(next) {
+            next += 1;
+            for (child, column) in self.rows.children(parent) {
+                match on_delete(self.schema, child, column) {
+                    OnDelete::Cascade => {
+                        known.entry(child).or_insert_with(|| {
+                            dying.push(child);
+                            dying.len() - 1
+                        });
+                    }
+                    OnDelete::SetNull => nulled.push((child, column)),
+                    OnDelete::Restrict => blockers.push(child),
+                }
+            }
+        }
+        blockers.retain(|child| !known.contains_key(child));
+        if !blockers.is_empty() {
+            if matches!(self.judge, Judge::View) {
+                return Ok(Doomed { nulled: Vec::new(), leaves_first: Vec::new() });
+            }
+            let mut problem = Problem::new("restricted", "other rows still refer to this row; delete or change them first");
+            for blocker in blockers.into_iter().take(BLOCKERS_SHOWN) {
+                problem = problem.row(self.schema, blocker);
+            }
+            return Err(problem);
+        }
+        nulled.retain(|(child, _)| !known.contains_key(child));
+        let order = components(dying.len(), |i, out| {
+            let children = self.rows.children(dying[i]).map(|(child, _)| child);
+            out.extend(children.filter_map(|child| known.get(&child).copied()));
+        });
+        let leaves_first = order.into_iter().flatten().map(|i| dying[i]).collect();
+        Ok(Doomed { nulled, leaves_first })
+    }
+
+    /// A server refuses a reference to nothing. A client lets it wait, for the parent may be made later.
+    fn require_parents(&self, edit: &Edit) -> Result<(), Problem> {
+        let Judge::Server { deleted } = self.judge else { return Ok(()) };
+        let missing = edit.references().filter(|(_, target)| *target != edit.row && !self.rows.contains(*target));
+        let mut missing = missing.map(|(_, target)| target).peekable();
+        let Some(&first) = missing.peek() else { return Ok(()) };
+        let table = &self.schema.tables[first.table as usize].name;
+        let why = if deleted.contains(&first) { "was deleted" } else { "is not there" };
+        let mut problem = Problem::new("missing_parent", format!("the {table} that this refers to {why}"));
+        for target in missing {
+            problem = problem.row(self.schema, target);
+        }
+        Err(problem)
+    }
+
+    fn is_server(&self) -> bool {
+        matches!(self.judge, Judge::Server { .. })
+    }
+}
+
+struct Doomed {
+    nulled: Vec<(RowKey, u16)>,
+    leaves_first: Vec<RowKey>,
+}
+
+pub fn on_delete(schema: &Schema, child: RowKey, column: u16) -> OnDelete {
+    match schema.tables[child.table as usize].columns[column as usize].kind {
+        Kind::Ref { on_delete, .. } => on_delete,
+        // Only reference columns have children; a wrong answer here must not delete.
+        _ => OnDelete::Restrict,
+    }
+}

@@ -1,0 +1,43 @@
+//! Every limit, its unit last in the name, its reason beside it.
+
+/// A body that a proxy with common defaults may still refuse is answered 413 and halved by the client.
+pub const PUSH_BYTES: usize = 4 * 1024 * 1024;
+/// Bounds the working set that one decision loads.
+pub const PUSH_TXNS: usize = 1_000;
+/// More tabs than anyone keeps open at once; the sender takes further ones in turn.
+pub const PUSH_CLIENTS: usize = 64;
+/// A client merges what it can; past this its gaps wait for the next push.
+pub const CLOSED_RANGES: usize = 1_000;
+/// As many as a push holds transactions: an `after` beyond the push is answered `held` anyway.
+pub const AFTER_KEYS: usize = 1_000;
+/// A transaction is applied as a whole, so it must fit the smallest batch.
+pub const TXN_EDITS: usize = 1_000;
+/// Leaves room for the envelope in the smallest body a server may allow (1 MiB and a little).
+pub const TXN_BYTES: usize = 1024 * 1024;
+/// Default for a text field that names no `max_chars`.
+pub const TEXT_CHARS: usize = 65_536;
+/// A JSON value is a detail of a row, not a document.
+pub const JSON_BYTES: usize = 262_144;
+/// Deeper values are refused before anything recurses over them.
+pub const JSON_DEPTH: usize = 64;
+/// Beyond 2^53 - 1 JavaScript rounds.
+pub const INT_MAX: i64 = 9_007_199_254_740_991;
+/// Tables of a schema: their index is kept in 16 bits, and nobody writes a thousand.
+pub const SCHEMA_TABLES: usize = 1_000;
+/// Columns of a table: SQLite allows 2,000 and every row is written whole.
+pub const TABLE_COLUMNS: usize = 500;
+/// A space's name stands in URLs and in lock names.
+pub const SPACE_NAME_CHARS: usize = 64;
+/// Revisions in one answer.
+pub const CHANGES_REVISIONS: usize = 2_000;
+/// Bytes of changes in one answer, roughly: the revision that crosses it is still sent whole.
+pub const CHANGES_BYTES: usize = 2 * 1024 * 1024;
+/// A clock further ahead than this is clamped, so that one wrong clock cannot win for ever.
+pub const CLOCK_AHEAD_MS: u64 = 60_000;
+
+/// Whether a space may be called this: `A-Z a-z 0-9 _ . -`, 1 to 64 of them.
+pub fn is_space_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= SPACE_NAME_CHARS
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}

@@ -1,0 +1,89 @@
+//! What went wrong, in a form that a program can branch on and a person can act on.
+
+use crate::schema::Schema;
+use crate::value::{RowId, RowKey, write_string};
+
+/// A problem with one transaction: a stable `code`, a sentence that says what to do, and the rows concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub code: String,
+    pub detail: String,
+    /// Table name and row id.
+    pub rows: Vec<(String, RowId)>,
+}
+
+impl Problem {
+    pub fn new(code: &str, detail: impl Into<String>) -> Problem {
+        Problem { code: code.to_string(), detail: detail.into(), rows: Vec::new() }
+    }
+
+    pub fn invalid(detail: impl Into<String>) -> Problem {
+        Problem::new("invalid", detail)
+    }
+
+    pub fn row(mut self, schema: &Schema, key: RowKey) -> Problem {
+        self.rows.push((schema.tables[key.table as usize].name.clone(), key.id));
+        self
+    }
+
+    /// RFC 9457 members, as one JSON object.
+    pub fn write_json(&self, out: &mut String) {
+        out.push_str("{\"type\":\"urn:driftline:");
+        out.push_str(&self.code);
+        out.push_str("\",\"code\":\"");
+        out.push_str(&self.code);
+        out.push_str("\",\"title\":");
+        write_string(title(&self.code), out);
+        out.push_str(",\"detail\":");
+        write_string(&self.detail, out);
+        out.push_str(",\"rows\":[");
+        for (i, (table, id)) in self.rows.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            out.push_str("{\"table\":");
+            write_string(table, out);
+            out.push_str(",\"id\":\"");
+            id.write(out);
+            out.push_str("\"}");
+        }
+        out.push_str("]}");
+    }
+
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out
+    }
+
+    /// Reads what [`Problem::write_json`] wrote; unknown members are passed over.
+    pub fn from_json(value: &serde_json::Value) -> Problem {
+        let text = |name: &str| value.get(name).and_then(|v| v.as_str()).unwrap_or("").to_string();
+        let rows = value.get("rows").and_then(|v| v.as_array());
+        let rows = rows.into_iter().flatten().filter_map(|row| {
+            let table = row.get("table")?.as_str()?.to_string();
+            Some((table, RowId::parse(row.get("id")?.as_str()?)?))
+        });
+        Problem { code: text("code"), detail: text("detail"), rows: rows.collect() }
+    }
+}
+
+fn title(code: &str) -> &'static str {
+    match code {
+        "invalid" => "The transaction is not valid",
+        "schema_unknown" => "The schema version is not known here",
+        "row_exists" => "The row exists already",
+        "row_deleted" => "The row was deleted",
+        "row_unknown" => "The row is not known",
+        "missing_parent" => "A row that is referred to does not exist",
+        "restricted" => "Other rows still need this row",
+        "cycle" => "Rows need each other through required references",
+        "key_reused" => "The key was used for another transaction",
+        "unit_refused" => "Another transaction of the unit was refused",
+        "outcome_unknown" => "What became of the transaction is no longer known",
+        "suspended" => "The server fails on this transaction",
+        "outbox_full" => "Too much waits to be sent",
+        "closed" => "The space is closed",
+        _ => "The request cannot be served",
+    }
+}

@@ -1,0 +1,284 @@
+//! The server's control flow: `(push, working set) → plan`. It may refuse one transaction; it cannot fail.
+//!
+//! The store loads what [`crate::load`] asks for, calls [`reconcile`], writes the plan in one database transaction, and
+//! answers after the commit.
+
+use crate::dedupe::{ClientState, Settled, Verdict, applied_outcome, judge};
+use crate::edit::{Edit, Op, write_edits};
+use crate::integrity::{Effect, Judge, apply};
+use crate::load::{PushKey, SpaceState, WorkingSet};
+use crate::merge::Stamp;
+use crate::order::{Step, arrange};
+use crate::problem::Problem;
+use crate::schema::Schema;
+use crate::value::{Row, RowKey};
+use crate::wire::{Push, PushTxn, PushUnit};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What to write, and what to answer once it is written.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub space: SpaceState,
+    /// Final rows that were not there.
+    pub inserts: Vec<(RowKey, Row)>,
+    /// Final rows that were.
+    pub updates: Vec<(RowKey, Row)>,
+    /// Rows to remove, with what they were.
+    pub deletes: Vec<(RowKey, Row)>,
+    /// Deleted ids to remember, with the revision; rows that were created and deleted in one push are among them.
+    pub deleted: Vec<(RowKey, u64)>,
+    pub log: Vec<LogRow>,
+    /// New marks, closed keys left out.
+    pub settled: Vec<(PushKey, Settled)>,
+    /// The new state of each of the push's clients. Marks inside its closed ranges are to be forgotten.
+    pub clients: Vec<ClientState>,
+    pub forks: Vec<bool>,
+    /// One per transaction sent, in order: key, and the outcome's members as JSON.
+    pub outcomes: Vec<(PushKey, String)>,
+    /// Keys that took effect just now and exactly as sent.
+    pub as_sent: BTreeSet<PushKey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    pub rev: u64,
+    pub part: u32,
+    pub key: PushKey,
+    pub hash: u128,
+    /// A JSON array of changes.
+    pub changes: String,
+}
+
+/// A sender whose epoch is over. Nothing may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleSender {
+    pub epoch: u64,
+}
+
+/// Decides a push. `random` makes the receipts; `next_actor` numbers clients never seen in this space.
+pub fn reconcile(schema: &Schema, push: &Push, set: WorkingSet, now_ms: u64, random: u64, next_actor: u32) -> Result<Plan, StaleSender> {
+    let mut decision = Decision::new(schema, push, set, now_ms);
+    decision.meet_clients(random, next_actor)?;
+    for unit in &push.units {
+        decision.unit(unit);
+    }
+    Ok(decision.into_plan())
+}
+
+struct Decision<'a> {
+    schema: &'a Schema,
+    push: &'a Push,
+    now_ms: u64,
+    set: WorkingSet,
+    /// Keys answered in this push that are not applied: what comes `after` them is held.
+    failed: BTreeSet<PushKey>,
+    plan: Plan,
+}
+
+impl<'a> Decision<'a> {
+    fn new(schema: &'a Schema, push: &'a Push, mut set: WorkingSet, now_ms: u64) -> Decision<'a> {
+        set.rows.mark();
+        let plan = Plan { space: set.space, ..Plan::default() };
+        Decision { schema, push, now_ms, set, failed: BTreeSet::new(), plan }
+    }
+
+    /// Epochs, receipts and what the clients no longer need.
+    fn meet_clients(&mut self, random: u64, mut next_actor: u32) -> Result<(), StaleSender> {
+        for (i, client) in self.push.clients.iter().enumerate() {
+            let known = self.set.clients[i].take();
+            let mut state = known.unwrap_or_else(|| {
+                next_actor += 1;
+                ClientState { actor: next_actor - 1, ..ClientState::default() }
+            });
+            // A server that lost its memory of a client has nothing to hold against its receipt.
+            if state.receipts.current.is_none() {
+                state.receipts.current = client.receipt;
+            }
+            let genuine = state.receipts.echo(client.receipt, mix(random.wrapping_add(i as u64)));
+            if genuine {
+                if self.push.epoch < state.epoch {
+                    return Err(StaleSender { epoch: state.epoch });
+                }
+                state.epoch = self.push.epoch;
+                state.closed.add_all(&client.closed);
+            }
+            self.plan.forks.push(!genuine);
+            self.set.clients[i] = Some(state.clone());
+            self.plan.clients.push(state);
+        }
+        Ok(())
+    }
+
+    fn unit(&mut self, unit: &PushUnit) {
+        let verdicts: Vec<_> = unit.txns.iter().map(|txn| self.judge(txn)).collect();
+        let mut fresh = Vec::new();
+        let mut refused_before = false;
+        for (txn, verdict) in unit.txns.iter().zip(verdicts) {
+            let key = (txn.client, txn.seq);
+            match verdict {
+                Verdict::Fresh => fresh.push(txn),
+                Verdict::Repeat(settled) => {
+                    refused_before |= !settled.applied;
+                    self.answer(key, settled.applied, settled.outcome);
+                }
+                Verdict::Conflict => {
+                    let problem = Problem::new("key_reused", "this key stands for another transaction; it takes a new one");
+                    refused_before = true;
+                    self.answer(key, false, refused_outcome(&problem));
+                }
+                Verdict::Unknown => {
+                    let problem = Problem::new("outcome_unknown", "this was sent long ago and the log no longer tells what became of it");
+                    refused_before = true;
+                    self.answer(key, false, format!("\"outcome\":\"unknown\",\"problem\":{}", problem.to_json()));
+                }
+            }
+        }
+        if fresh.is_empty() {
+            return;
+        }
+        if refused_before || unit.after.iter().any(|key| !self.is_applied(*key)) {
+            for txn in fresh {
+                self.answer((txn.client, txn.seq), false, "\"outcome\":\"held\"".to_string());
+            }
+            return;
+        }
+        match self.take_effect(&fresh) {
+            Ok(effect) => self.accept(&fresh, effect),
+            Err((culprit, problem)) => self.refuse(&fresh, culprit, &problem),
+        }
+    }
+
+    fn judge(&self, txn: &PushTxn) -> Verdict {
+        let key = (txn.client, txn.seq);
+        judge(txn.hash, self.is_closed(key), self.set.settled.get(&key), self.set.logged.get(&key).copied())
+    }
+
+    fn is_closed(&self, key: PushKey) -> bool {
+        self.plan.clients[key.0].closed.contains(key.1)
+    }
+
+    fn is_applied(&self, key: PushKey) -> bool {
+        if self.failed.contains(&key) {
+            return false;
+        }
+        match self.set.settled.get(&key) {
+            Some(settled) => settled.applied,
+            // What the client has closed it knows the end of.
+            None => self.set.logged.contains_key(&key) || self.is_closed(key),
+        }
+    }
+
+    fn take_effect(&mut self, txns: &[&PushTxn]) -> Result<Effect, (usize, Problem)> {
+        let mut steps = Vec::new();
+        let mut stamps = Vec::new();
+        for (part, push_txn) in txns.iter().enumerate() {
+            let txn = push_txn.txn.as_ref().map_err(|problem| (part, problem.clone()))?;
+            let at = txn.at.clamped(self.now_ms);
+            stamps.push(Stamp { at, client: self.push.clients[push_txn.client].id, seq: push_txn.seq });
+            steps.extend(txn.edits.iter().map(|edit| Step { part, edit: edit.clone() }));
+        }
+        let rows = &self.set.rows;
+        let held = |key| rows.get(key).map(|row| row.references().collect()).unwrap_or_default();
+        let steps = arrange(self.schema, steps, &held).map_err(|problem| (0, problem))?;
+        let judge = Judge::Server { deleted: &self.set.deleted };
+        apply(self.schema, &mut self.set.rows, judge, &stamps, &steps)
+    }
+
+    fn accept(&mut self, txns: &[&PushTxn], effect: Effect) {
+        self.plan.space.rev += 1;
+        let rev = self.plan.space.rev;
+        for edit in effect.changes.iter().filter(|edit| edit.op == Op::Delete) {
+            self.set.deleted.insert(edit.row);
+            self.plan.deleted.push((edit.row, rev));
+        }
+        for (part, txn) in txns.iter().enumerate() {
+            let key = (txn.client, txn.seq);
+            let is_last = part + 1 == txns.len();
+            // A unit's changes interleave, so they stand together in its last part.
+            let changes = if is_last { edits_json(self.schema, &effect.changes) } else { "[]".to_string() };
+            self.plan.log.push(LogRow { rev, part: part as u32, key, hash: txn.hash, changes });
+            let notices = effect.notices.iter().filter(|notice| notice.0 == part).map(|notice| notice.1.to_json());
+            let outcome = applied_outcome(rev, &format!("[{}]", notices.collect::<Vec<_>>().join(",")));
+            self.settle(key, Settled { hash: txn.hash, applied: true, outcome });
+            if effect.as_sent && txns.len() == 1 {
+                self.plan.as_sent.insert(key);
+            }
+        }
+    }
+
+    fn refuse(&mut self, txns: &[&PushTxn], culprit: usize, problem: &Problem) {
+        for (part, txn) in txns.iter().enumerate() {
+            let outcome = if part == culprit {
+                refused_outcome(problem)
+            } else {
+                refused_outcome(&Problem::new("unit_refused", format!("it needs another transaction in a cycle, and that was refused: {}", problem.detail)))
+            };
+            self.settle((txn.client, txn.seq), Settled { hash: txn.hash, applied: false, outcome });
+        }
+    }
+
+    fn settle(&mut self, key: PushKey, settled: Settled) {
+        self.answer(key, settled.applied, settled.outcome.clone());
+        self.set.settled.insert(key, settled.clone());
+        self.plan.settled.push((key, settled));
+    }
+
+    fn answer(&mut self, key: PushKey, applied: bool, outcome: String) {
+        if applied {
+            self.failed.remove(&key);
+        } else {
+            self.failed.insert(key);
+        }
+        self.plan.outcomes.push((key, outcome));
+    }
+
+    fn into_plan(mut self) -> Plan {
+        let mut digest = self.plan.space.digest;
+        for (key, old) in self.set.rows.originals() {
+            let new = self.set.rows.get(key).cloned();
+            if let Some(old) = &old {
+                digest.remove(self.schema, key, old);
+            }
+            if let Some(new) = &new {
+                digest.add(self.schema, key, new);
+            }
+            match (old, new) {
+                (None, Some(row)) => self.plan.inserts.push((key, row)),
+                (Some(_), Some(row)) => self.plan.updates.push((key, row)),
+                (Some(row), None) => self.plan.deletes.push((key, row)),
+                (None, None) => {}
+            }
+        }
+        self.plan.space.digest = digest;
+        self.plan
+    }
+}
+
+fn refused_outcome(problem: &Problem) -> String {
+    format!("\"outcome\":\"refused\",\"problem\":{}", problem.to_json())
+}
+
+fn edits_json(schema: &Schema, edits: &[Edit]) -> String {
+    let mut out = String::from("[");
+    write_edits(schema, edits, &mut out);
+    out.push(']');
+    out
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014): spreads one random number over several receipts.
+pub fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The rows of a plan by table, for stores that write a table at a time.
+pub fn by_table<T>(rows: Vec<(RowKey, T)>) -> BTreeMap<u16, Vec<(RowKey, T)>> {
+    let mut tables: BTreeMap<u16, Vec<(RowKey, T)>> = BTreeMap::new();
+    for (key, row) in rows {
+        tables.entry(key.table).or_default().push((key, row));
+    }
+    tables
+}
+

@@ -1,0 +1,379 @@
+//! The schema: tables, their fields and their references, read from `schema.json`.
+//!
+//! The order of sending, the checks of integrity and the SQL tables are all derived from it.
+
+use crate::limits;
+use crate::value::{RowId, RowKey, Value};
+use serde_json::Value as Json;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schema {
+    pub name: String,
+    pub version: u32,
+    /// Sorted by name, so that a table's index does not depend on the order in the file.
+    pub tables: Vec<Table>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    pub name: String,
+    /// Fields, then references, each sorted by name.
+    pub columns: Vec<Column>,
+    pub edits_to_deleted: EditsToDeleted,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub kind: Kind,
+    pub nullable: bool,
+    /// What a create that leaves the column out gets; `None` where it must not be left out.
+    pub default: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    Text { max_chars: usize },
+    Real,
+    Int,
+    Bool,
+    Json,
+    Counter,
+    Ref { to: Vec<u16>, on_delete: OnDelete },
+}
+
+/// What deleting a row does to those that refer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    Cascade,
+    SetNull,
+    Restrict,
+}
+
+/// What becomes of an edit that arrives for a row that someone else deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EditsToDeleted {
+    /// The rest of the transaction is applied, and a notice tells of the edit.
+    Drop,
+    /// The transaction is refused, and the client parks it.
+    Park,
+}
+
+/// Why a schema does not load: the table, the field where it is one, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaError {
+    pub table: String,
+    pub field: String,
+    pub detail: String,
+}
+
+impl std::fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("schema")?;
+        if !self.table.is_empty() {
+            write!(f, ", table `{}`", self.table)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, ", field `{}`", self.field)?;
+        }
+        write!(f, ": {}", self.detail)
+    }
+}
+
+impl std::error::Error for SchemaError {}
+
+impl Schema {
+    pub fn parse(text: &str) -> Result<Schema, SchemaError> {
+        let json: Json = serde_json::from_str(text).map_err(|e| fail("", "", &format!("not JSON: {e}")))?;
+        let name = json.get("name").and_then(Json::as_str).filter(|n| is_name(n));
+        let name = name.ok_or_else(|| fail("", "name", "give the schema a name of a-z, 0-9 and _"))?.to_string();
+        let version = json.get("version").and_then(Json::as_u64).filter(|v| (1..=u64::from(u32::MAX)).contains(v));
+        let version = version.ok_or_else(|| fail("", "version", "give the schema a version, from 1 up"))? as u32;
+        let tables = json.get("tables").and_then(Json::as_object).filter(|t| !t.is_empty());
+        let tables = tables.ok_or_else(|| fail("", "tables", "a schema needs a table"))?;
+        if tables.len() > limits::SCHEMA_TABLES {
+            return Err(fail("", "tables", "a schema has at most 1,000 tables"));
+        }
+        let mut names: Vec<&String> = tables.keys().collect();
+        names.sort();
+        let tables = names.iter().map(|name| Table::parse(name, &tables[*name], &names)).collect::<Result<_, _>>()?;
+        let schema = Schema { name, version, tables };
+        schema.refuse_unbreakable_cycles()?;
+        Ok(schema)
+    }
+
+    pub fn table(&self, name: &str) -> Option<u16> {
+        self.tables.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|i| i as u16)
+    }
+
+    /// Every reference that may point at `table`: the table and the column that hold it, and what a delete does.
+    pub fn referrers(&self, table: u16) -> impl Iterator<Item = (u16, u16, OnDelete)> + '_ {
+        self.tables.iter().enumerate().flat_map(move |(t, from)| {
+            from.columns.iter().enumerate().filter_map(move |(c, column)| match &column.kind {
+                Kind::Ref { to, on_delete } if to.contains(&table) => Some((t as u16, c as u16, *on_delete)),
+                _ => None,
+            })
+        })
+    }
+
+    /// Tables ordered so that one comes after those its required references may point at.
+    pub fn parents_first(&self) -> Vec<u16> {
+        crate::order::components(self.tables.len(), |t, out| out.extend(self.required_targets(t)))
+            .into_iter()
+            .flatten()
+            .map(|t| t as u16)
+            .collect()
+    }
+
+    fn required_targets(&self, table: usize) -> Vec<usize> {
+        let columns = self.tables[table].columns.iter().filter(|c| !c.nullable);
+        columns
+            .filter_map(|c| if let Kind::Ref { to, .. } = &c.kind { Some(to) } else { None })
+            .flatten()
+            .map(|t| usize::from(*t))
+            .collect()
+    }
+
+    /// Rows of such tables could never be created: each would need the other first. Only a table that may point at
+    /// itself *or* elsewhere is safe, because its first row points elsewhere.
+    fn refuse_unbreakable_cycles(&self) -> Result<(), SchemaError> {
+        let closes = |t: usize, column: &Column, target: u16| match &column.kind {
+            Kind::Ref { to, .. } if !column.nullable => to.len() == 1 || usize::from(target) != t,
+            _ => false,
+        };
+        let edges = |t: usize, out: &mut Vec<usize>| {
+            for column in &self.tables[t].columns {
+                if let Kind::Ref { to, .. } = &column.kind {
+                    out.extend(to.iter().filter(|target| closes(t, column, **target)).map(|target| usize::from(*target)));
+                }
+            }
+        };
+        for group in crate::order::components(self.tables.len(), edges) {
+            let looped = |t: usize, column: &Column| {
+                matches!(&column.kind, Kind::Ref { to, .. } if to.iter().any(|x| group.contains(&usize::from(*x)) && closes(t, column, *x)))
+            };
+            for &t in &group {
+                let mut columns = self.tables[t].columns.iter();
+                if let Some(column) = columns.find(|c| looped(t, c)) {
+                    let detail = "this required reference closes a cycle in which no row can be the first; make one of its references nullable";
+                    return Err(fail(&self.tables[t].name, &column.name, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    fn parse(name: &str, json: &Json, names: &[&String]) -> Result<Table, SchemaError> {
+        if !is_name(name) {
+            return Err(fail(name, "", "a table's name is a-z, 0-9 and _, begins with a letter and has at most 63 characters"));
+        }
+        let mut columns = Vec::new();
+        for part in ["fields", "references"] {
+            let Some(members) = json.get(part).filter(|m| !m.is_null()) else { continue };
+            let members = members.as_object().ok_or_else(|| fail(name, part, "must be an object"))?;
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_by_key(|(column, _)| column.as_str());
+            for (column, definition) in sorted {
+                if !is_name(column) || column == "id" || column == "space" {
+                    return Err(fail(name, column, "a field's name is a-z, 0-9 and _, begins with a letter and is not `id` or `space`"));
+                }
+                if columns.iter().any(|c: &Column| c.name == *column) {
+                    return Err(fail(name, column, "is both a field and a reference"));
+                }
+                columns.push(if part == "fields" {
+                    field(name, column, definition)?
+                } else {
+                    reference(name, column, definition, names)?
+                });
+            }
+        }
+        if columns.len() > limits::TABLE_COLUMNS {
+            return Err(fail(name, "", "a table has at most 500 columns"));
+        }
+        let edits_to_deleted = match json.get("edits_to_deleted").map(|v| v.as_str()) {
+            None | Some(Some("drop")) => EditsToDeleted::Drop,
+            Some(Some("park")) => EditsToDeleted::Park,
+            _ => return Err(fail(name, "edits_to_deleted", "must be \"drop\" or \"park\"")),
+        };
+        Ok(Table { name: name.to_string(), columns, edits_to_deleted })
+    }
+
+    pub fn column(&self, name: &str) -> Option<u16> {
+        self.columns.iter().position(|c| c.name == name).map(|i| i as u16)
+    }
+}
+
+fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
+    let max_chars = match json.get("max_chars") {
+        None => limits::TEXT_CHARS,
+        Some(n) => n.as_u64().filter(|n| *n > 0).ok_or_else(|| fail(table, name, "max_chars must be a positive number"))? as usize,
+    };
+    let kind = match json.get("type").and_then(Json::as_str) {
+        Some("text") => Kind::Text { max_chars },
+        Some("real") => Kind::Real,
+        Some("int") => Kind::Int,
+        Some("bool") => Kind::Bool,
+        Some("json") => Kind::Json,
+        Some("counter") => Kind::Counter,
+        _ => return Err(fail(table, name, "`type` must be text, real, int, bool, json or counter")),
+    };
+    let nullable = flag(table, name, json)?;
+    if nullable && kind == Kind::Counter {
+        return Err(fail(table, name, "a counter begins at 0 and cannot be nullable"));
+    }
+    let mut column = Column { name: name.to_string(), nullable, default: None, kind };
+    column.default = match json.get("default") {
+        Some(value) => Some(column.read(None, value).map_err(|why| fail(table, name, &format!("the default {why}")))?),
+        None if nullable => Some(Value::Null),
+        None if column.kind == Kind::Counter => Some(Value::Int(0)),
+        None => None,
+    };
+    Ok(column)
+}
+
+fn reference(table: &str, name: &str, json: &Json, names: &[&String]) -> Result<Column, SchemaError> {
+    let targets = json.get("to").and_then(Json::as_array).filter(|t| !t.is_empty());
+    let targets = targets.ok_or_else(|| fail(table, name, "`to` must list the tables that it may point at"))?;
+    let mut to = Vec::new();
+    for target in targets {
+        let target = target.as_str().unwrap_or("");
+        let index = names.iter().position(|n| *n == target);
+        let index = index.ok_or_else(|| fail(table, name, &format!("refers to the unknown table `{target}`")))?;
+        if to.contains(&(index as u16)) {
+            return Err(fail(table, name, &format!("names the table `{target}` twice")));
+        }
+        to.push(index as u16);
+    }
+    let nullable = flag(table, name, json)?;
+    let on_delete = match json.get("on_delete").and_then(Json::as_str) {
+        Some("cascade") => OnDelete::Cascade,
+        Some("set_null") if !nullable => return Err(fail(table, name, "set_null needs a nullable reference")),
+        Some("set_null") => OnDelete::SetNull,
+        Some("restrict") => OnDelete::Restrict,
+        _ => return Err(fail(table, name, "`on_delete` must say cascade, set_null or restrict")),
+    };
+    let default = if nullable { Some(Value::Null) } else { None };
+    Ok(Column { name: name.to_string(), nullable, default, kind: Kind::Ref { to, on_delete } })
+}
+
+impl Column {
+    /// Reads a value of this column. The schema is needed for a reference to one of several tables.
+    pub fn read(&self, schema: Option<&Schema>, json: &Json) -> Result<Value, String> {
+        if json.is_null() {
+            return if self.nullable { Ok(Value::Null) } else { Err("must not be null".into()) };
+        }
+        match &self.kind {
+            Kind::Text { max_chars } => {
+                let text = json.as_str().ok_or("must be a text")?;
+                // Bytes first: counting characters costs, and most texts are far below the limit.
+                if text.len() > *max_chars && text.chars().count() > *max_chars {
+                    return Err(format!("must have at most {max_chars} characters"));
+                }
+                Ok(Value::Text(text.to_string()))
+            }
+            Kind::Real => json.as_f64().filter(|r| r.is_finite()).map(|r| Value::Real(r + 0.0)).ok_or("must be a number".into()),
+            Kind::Int | Kind::Counter => read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into()),
+            Kind::Bool => json.as_bool().map(Value::Bool).ok_or("must be true or false".into()),
+            Kind::Json => {
+                let text = json.to_string();
+                if text.len() > limits::JSON_BYTES || depth(json) > limits::JSON_DEPTH {
+                    return Err("is too large: at most 262,144 bytes and 64 levels".into());
+                }
+                Ok(Value::Json(text))
+            }
+            Kind::Ref { to, .. } => read_reference(schema, to, json),
+        }
+    }
+}
+
+fn read_reference(schema: Option<&Schema>, to: &[u16], json: &Json) -> Result<Value, String> {
+    if let [table] = to {
+        let id = json.as_str().and_then(RowId::parse).ok_or("must be a row id (a UUID in lower case)")?;
+        return Ok(Value::Ref(RowKey { table: *table, id }));
+    }
+    let wrong = "must be an object with one member, table name to row id";
+    let member = json.as_object().filter(|o| o.len() == 1).and_then(|o| o.iter().next()).ok_or(wrong)?;
+    let table = schema.and_then(|s| s.table(member.0)).filter(|t| to.contains(t));
+    let table = table.ok_or_else(|| format!("must not point at `{}`", member.0))?;
+    let id = member.1.as_str().and_then(RowId::parse).ok_or(wrong)?;
+    Ok(Value::Ref(RowKey { table, id }))
+}
+
+/// JavaScript writes 5 and 5.0 alike, so a whole number is one however it is spelled.
+pub fn read_int(json: &Json) -> Option<i64> {
+    let int = match json.as_i64() {
+        Some(int) => int,
+        None => json.as_f64().filter(|r| r.fract() == 0.0 && r.abs() <= limits::INT_MAX as f64)? as i64,
+    };
+    (-limits::INT_MAX..=limits::INT_MAX).contains(&int).then_some(int)
+}
+
+fn depth(json: &Json) -> usize {
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn flag(table: &str, name: &str, json: &Json) -> Result<bool, SchemaError> {
+    match json.get("nullable") {
+        None => Ok(false),
+        Some(Json::Bool(b)) => Ok(*b),
+        Some(_) => Err(fail(table, name, "`nullable` must be true or false")),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn fail(table: &str, field: &str, detail: &str) -> SchemaError {
+    SchemaError { table: table.to_string(), field: field.to_string(), detail: detail.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(tables: &str) -> String {
+        Schema::parse(&format!(r#"{{"name":"s","version":1,"tables":{tables}}}"#)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn i1_a_reference_without_on_delete_fails_to_load_naming_it() {
+        let text = error(r#"{"a":{"references":{"up":{"to":["a"],"nullable":true}}}}"#);
+        assert!(text.contains("table `a`, field `up`") && text.contains("on_delete"), "{text}");
+        let text = error(r#"{"a":{"references":{"up":{"to":["b"],"on_delete":"cascade"}}}}"#);
+        assert!(text.contains("field `up`") && text.contains("unknown table `b`"), "{text}");
+        let text = error(r#"{"a":{"references":{"up":{"to":["a"],"on_delete":"set_null"}}}}"#);
+        assert!(text.contains("needs a nullable"), "{text}");
+    }
+
+    #[test]
+    fn i1_a_cycle_that_no_row_could_begin_fails_to_load() {
+        let text = error(
+            r#"{"a":{"references":{"b":{"to":["b"],"on_delete":"cascade"}}},"b":{"references":{"a":{"to":["a"],"on_delete":"cascade"}}}}"#,
+        );
+        assert!(text.contains("closes a cycle"), "{text}");
+    }
+
+    #[test]
+    fn tables_and_columns_do_not_depend_on_the_order_in_the_file() {
+        let one = r#"{"name":"s","version":1,"tables":{"b":{"fields":{"y":{"type":"int"},"x":{"type":"real"}}},"a":{}}}"#;
+        let two = r#"{"name":"s","version":1,"tables":{"a":{},"b":{"fields":{"x":{"type":"real"},"y":{"type":"int"}}}}}"#;
+        assert_eq!(Schema::parse(one).unwrap(), Schema::parse(two).unwrap());
+    }
+
+    #[test]
+    fn parents_come_first() {
+        let text = r#"{"name":"s","version":1,"tables":{
+            "a":{"references":{"b":{"to":["b"],"on_delete":"cascade"}}},
+            "b":{"references":{"c":{"to":["c","d"],"on_delete":"cascade"}}}, "c":{}, "d":{}}}"#;
+        assert_eq!(Schema::parse(text).unwrap().parents_first(), [2, 3, 1, 0]);
+    }
+}

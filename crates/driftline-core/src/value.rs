@@ -1,0 +1,241 @@
+//! Row ids, values and rows.
+
+use crate::merge::Clocks;
+use crate::schema::{Column, Kind, Schema};
+
+/// A row's id: a UUID, made by the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub u128);
+
+impl RowId {
+    /// Reads the 36-character form. Other spellings of the same id are refused, so that an id has one.
+    pub fn parse(text: &str) -> Option<RowId> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 36 {
+            return None;
+        }
+        let mut id = 0u128;
+        for (i, &b) in bytes.iter().enumerate() {
+            if matches!(i, 8 | 13 | 18 | 23) {
+                if b != b'-' {
+                    return None;
+                }
+                continue;
+            }
+            let digit = match b {
+                b'0'..=b'9' => b - b'0',
+                b'a'..=b'f' => b - b'a' + 10,
+                _ => return None,
+            };
+            id = id << 4 | u128::from(digit);
+        }
+        Some(RowId(id))
+    }
+
+    pub fn write(self, out: &mut String) {
+        for i in 0..32 {
+            if matches!(i, 8 | 12 | 16 | 20) {
+                out.push('-');
+            }
+            let digit = (self.0 >> (124 - 4 * i)) as usize & 15;
+            out.push(char::from(b"0123456789abcdef"[digit]));
+        }
+    }
+}
+
+impl std::fmt::Display for RowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = String::with_capacity(36);
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
+/// A row of a space: the table's index in its schema, and the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    pub table: u16,
+    pub id: RowId,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    /// `int` and `counter` columns.
+    Int(i64),
+    Real(f64),
+    Text(String),
+    /// JSON text with sorted members and no spaces, so that equal values are equal bytes.
+    Json(String),
+    Ref(RowKey),
+}
+
+impl Value {
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    pub fn write_json(&self, schema: &Schema, column: &Column, out: &mut String) {
+        match self {
+            Value::Null => out.push_str("null"),
+            Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+            Value::Int(i) => write_int(*i, out),
+            Value::Real(r) => write_real(*r, out),
+            Value::Text(t) => write_string(t, out),
+            Value::Json(j) => out.push_str(j),
+            Value::Ref(key) => {
+                let several = matches!(&column.kind, Kind::Ref { to, .. } if to.len() > 1);
+                if several {
+                    out.push('{');
+                    write_string(&schema.tables[key.table as usize].name, out);
+                    out.push(':');
+                }
+                out.push('"');
+                key.id.write(out);
+                out.push('"');
+                if several {
+                    out.push('}');
+                }
+            }
+        }
+    }
+}
+
+/// The values of a row in the order of its table's columns, and when each was written (on a server).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub values: Vec<Value>,
+    pub clocks: Clocks,
+}
+
+impl Row {
+    /// The rows this row refers to, with the column that does.
+    pub fn references(&self) -> impl Iterator<Item = (u16, RowKey)> + '_ {
+        self.values.iter().enumerate().filter_map(|(column, value)| match value {
+            Value::Ref(target) => Some((column as u16, *target)),
+            _ => None,
+        })
+    }
+}
+
+/// Writes a JSON string, quotes included.
+pub fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut from = 0;
+    for (i, b) in text.bytes().enumerate() {
+        if b >= 0x20 && b != b'"' && b != b'\\' {
+            continue;
+        }
+        out.push_str(&text[from..i]);
+        from = i + 1;
+        match b {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            _ => {
+                out.push_str("\\u00");
+                out.push(char::from(b"0123456789abcdef"[usize::from(b >> 4)]));
+                out.push(char::from(b"0123456789abcdef"[usize::from(b & 15)]));
+            }
+        }
+    }
+    out.push_str(&text[from..]);
+    out.push('"');
+}
+
+pub fn write_int(value: i64, out: &mut String) {
+    if value < 0 {
+        out.push('-');
+    }
+    write_uint(value.unsigned_abs(), out);
+}
+
+pub fn write_uint(mut value: u64, out: &mut String) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    for &digit in &digits[at..] {
+        out.push(char::from(digit));
+    }
+}
+
+fn write_real(value: f64, out: &mut String) {
+    // Whole numbers are the common case on a canvas, and shorter without a fraction.
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        write_int(value as i64, out);
+        return;
+    }
+    match serde_json::Number::from_f64(value) {
+        Some(number) => out.push_str(&number.to_string()),
+        None => out.push_str("null"),
+    }
+}
+
+pub fn write_hex64(value: u64, out: &mut String) {
+    for i in (0..16).rev() {
+        out.push(char::from(b"0123456789abcdef"[(value >> (4 * i)) as usize & 15]));
+    }
+}
+
+pub fn write_hex128(value: u128, out: &mut String) {
+    write_hex64((value >> 64) as u64, out);
+    write_hex64(value as u64, out);
+}
+
+/// Reads exactly 16 lower-case hex digits.
+pub fn parse_hex64(text: &str) -> Option<u64> {
+    let ok = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if ok { u64::from_str_radix(text, 16).ok() } else { None }
+}
+
+/// Reads exactly 32 lower-case hex digits.
+pub fn parse_hex128(text: &str) -> Option<u128> {
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    let (high, low) = text.split_at(16);
+    Some(u128::from(parse_hex64(high)?) << 64 | u128::from(parse_hex64(low)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        let text = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0123";
+        assert_eq!(RowId::parse(text).unwrap().to_string(), text);
+        for bad in ["", "0199AAAA-bbbb-7ccc-8ddd-eeeeffff0123", "0199aaaabbbb7ccc8dddeeeeffff0123", "0199aaaa-bbbb-7ccc-8ddd-eeeeffff012g"] {
+            assert_eq!(RowId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn strings_and_numbers_read_back_as_written() {
+        let mut out = String::new();
+        let text = "quote \" slash \\ line \n bell \u{7} umlaut ü \u{1F600}";
+        write_string(text, &mut out);
+        assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        for real in [0.0, -0.5, 1e300, 4.35, 1e15, -1e15, 123456789.123, f64::MIN_POSITIVE] {
+            let mut out = String::new();
+            write_real(real, &mut out);
+            assert_eq!(serde_json::from_str::<f64>(&out).unwrap(), real, "{out}");
+        }
+        for int in [0, -1, i64::MAX, i64::MIN] {
+            let mut out = String::new();
+            write_int(int, &mut out);
+            assert_eq!(out, int.to_string());
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The bytes of messages: requests, answers, snapshots. docs/protocol.md is their description.
+
+use crate::dedupe::{Ranges, read_id};
+use crate::digest::{Digest, body_hash};
+use crate::edit::{Edit, Txn, Values};
+use crate::limits;
+use crate::load::PushKey;
+use crate::problem::Problem;
+use crate::reconcile::Plan;
+use crate::schema::Schema;
+use crate::value::{Row, RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_string, write_uint};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
+// ---- requests ----
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    pub epoch: u64,
+    /// `None`: send no changes.
+    pub cursor: Option<u64>,
+    pub clients: Vec<PushClient>,
+    pub units: Vec<PushUnit>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushClient {
+    pub id: u64,
+    pub receipt: Option<u64>,
+    pub closed: Ranges,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushUnit {
+    pub txns: Vec<PushTxn>,
+    pub after: Vec<PushKey>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushTxn {
+    pub client: usize,
+    pub seq: u64,
+    pub hash: u128,
+    /// A body that is not a transaction is refused alone, with its reason.
+    pub txn: Result<Txn, Problem>,
+}
+
+/// A request that cannot be served at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestError {
+    pub status: u16,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+#[derive(Deserialize)]
+struct RawPush<'a> {
+    epoch: u64,
+    cursor: Option<u64>,
+    clients: Vec<RawClient>,
+    #[serde(borrow)]
+    units: Vec<RawUnit<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawClient {
+    id: String,
+    receipt: Option<String>,
+    closed: Json,
+}
+
+#[derive(Deserialize)]
+struct RawUnit<'a> {
+    #[serde(borrow)]
+    txns: Vec<RawTxn<'a>>,
+    after: Vec<(usize, u64)>,
+}
+
+#[derive(Deserialize)]
+struct RawTxn<'a> {
+    key: (usize, u64),
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// Reads a reconcile request. Whatever is wrong with one transaction's body stays with that transaction.
+pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
+    let raw: RawPush = serde_json::from_str(text)
+        .map_err(|e| RequestError { status: 400, code: "malformed", detail: format!("the request does not read as a reconcile request: {e}") })?;
+    let too_large = |detail: &str| RequestError { status: 413, code: "too_large", detail: detail.to_string() };
+    let invalid = |detail: &str| RequestError { status: 400, code: "invalid_request", detail: detail.to_string() };
+    if raw.units.iter().map(|u| u.txns.len()).sum::<usize>() > limits::PUSH_TXNS {
+        return Err(too_large("a request has at most 1,000 transactions"));
+    }
+    if raw.clients.len() > limits::PUSH_CLIENTS {
+        return Err(invalid("a request names at most 64 clients"));
+    }
+    if raw.epoch > i64::MAX as u64 {
+        return Err(invalid("`epoch` is below 2^63"));
+    }
+    let mut clients: Vec<PushClient> = Vec::with_capacity(raw.clients.len());
+    for client in raw.clients {
+        let id = crate::value::parse_hex64(&client.id).ok_or_else(|| invalid("a client's `id` is 16 lower-case hex digits"))?;
+        if clients.iter().any(|c| c.id == id) {
+            return Err(invalid("a client stands in the request twice"));
+        }
+        let receipt = client.receipt.map(|r| crate::value::parse_hex64(&r).ok_or_else(|| invalid("a `receipt` is 16 lower-case hex digits")));
+        let closed = Ranges::from_json(&client.closed).filter(|c| c.len() <= limits::CLOSED_RANGES && c.iter().all(|r| r.1 <= i64::MAX as u64));
+        let closed = closed.ok_or_else(|| invalid("`closed` is a list of at most 1,000 ranges [from, to], from 1 up"))?;
+        clients.push(PushClient { id, receipt: receipt.transpose()?, closed });
+    }
+    let known = |key: &PushKey| key.0 < clients.len() && key.1 >= 1 && key.1 <= i64::MAX as u64;
+    let mut units = Vec::with_capacity(raw.units.len());
+    for unit in raw.units {
+        if unit.txns.is_empty() || unit.after.len() > limits::AFTER_KEYS {
+            return Err(invalid("a unit has a transaction, and `after` at most 1,000 keys"));
+        }
+        if !unit.after.iter().all(known) || !unit.txns.iter().all(|t| known(&t.key)) {
+            return Err(invalid("a key is [index into `clients`, sequence number from 1 up]"));
+        }
+        let txns = unit.txns.into_iter().map(|txn| {
+            let body = txn.body.get();
+            PushTxn { client: txn.key.0, seq: txn.key.1, hash: body_hash(body), txn: Txn::parse(schema, body) }
+        });
+        units.push(PushUnit { txns: txns.collect(), after: unit.after });
+    }
+    Ok(Push { epoch: raw.epoch, cursor: raw.cursor, clients, units })
+}
+
+/// What a sender puts into a request; bodies go in as they are.
+pub struct PushText<'a> {
+    pub epoch: u64,
+    pub cursor: Option<u64>,
+    pub clients: Vec<PushClient>,
+    pub units: Vec<UnitText<'a>>,
+}
+
+pub struct UnitText<'a> {
+    pub txns: Vec<(PushKey, &'a str)>,
+    pub after: Vec<PushKey>,
+}
+
+impl PushText<'_> {
+    pub fn to_json(&self) -> String {
+        let mut out = String::from("{\"epoch\":");
+        write_uint(self.epoch, &mut out);
+        out.push_str(",\"cursor\":");
+        match self.cursor {
+            Some(cursor) => write_uint(cursor, &mut out),
+            None => out.push_str("null"),
+        }
+        out.push_str(",\"clients\":[");
+        for (i, client) in self.clients.iter().enumerate() {
+            out.push_str(if i > 0 { ",{\"id\":\"" } else { "{\"id\":\"" });
+            write_hex64(client.id, &mut out);
+            out.push_str("\",\"receipt\":");
+            write_receipt(client.receipt, &mut out);
+            out.push_str(",\"closed\":");
+            client.closed.write_json(&mut out);
+            out.push('}');
+        }
+        out.push_str("],\"units\":[");
+        for (i, unit) in self.units.iter().enumerate() {
+            out.push_str(if i > 0 { ",{\"txns\":[" } else { "{\"txns\":[" });
+            for (j, (key, body)) in unit.txns.iter().enumerate() {
+                out.push_str(if j > 0 { ",{\"key\":" } else { "{\"key\":" });
+                write_key(*key, &mut out);
+                out.push_str(",\"body\":");
+                out.push_str(body);
+                out.push('}');
+            }
+            out.push_str("],\"after\":[");
+            for (j, key) in unit.after.iter().enumerate() {
+                if j > 0 {
+                    out.push(',');
+                }
+                write_key(*key, &mut out);
+            }
+            out.push_str("]}");
+        }
+        out.push_str("]}");
+        out
+    }
+}
+
+fn write_key(key: PushKey, out: &mut String) {
+    out.push('[');
+    write_uint(key.0 as u64, out);
+    out.push(',');
+    write_uint(key.1, out);
+    out.push(']');
+}
+
+pub fn write_receipt(receipt: Option<u64>, out: &mut String) {
+    match receipt {
+        Some(receipt) => {
+            out.push('"');
+            write_hex64(receipt, out);
+            out.push('"');
+        }
+        None => out.push_str("null"),
+    }
+}
+
+// ---- answers ----
+
+/// A row of the log as a store reads it for one principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRow {
+    pub rev: u64,
+    pub actor: u32,
+    /// Client and sequence number, where the principal made it.
+    pub own: Option<(u64, u64)>,
+    /// A JSON array of changes.
+    pub changes: String,
+}
+
+/// Writes the `changes` of an answer or of a live message. `as_sent` tells which own parts may go without their content.
+pub fn write_changes(rows: &[ChangeRow], as_sent: impl Fn(u64, u64) -> bool, out: &mut String) {
+    out.push('[');
+    let mut last = None;
+    for row in rows {
+        if last == Some(row.rev) {
+            out.push(',');
+        } else {
+            out.push_str(if last.is_some() { "]},{\"rev\":" } else { "{\"rev\":" });
+            write_uint(row.rev, out);
+            out.push_str(",\"parts\":[");
+            last = Some(row.rev);
+        }
+        out.push_str("{\"actor\":");
+        write_uint(u64::from(row.actor), out);
+        if let Some((client, seq)) = row.own {
+            out.push_str(",\"key\":[\"");
+            write_hex64(client, out);
+            out.push_str("\",");
+            write_uint(seq, out);
+            out.push(']');
+        }
+        if !row.own.is_some_and(|(client, seq)| as_sent(client, seq)) {
+            out.push_str(",\"changes\":");
+            out.push_str(&row.changes);
+        }
+        out.push('}');
+    }
+    out.push_str(if last.is_some() { "]}]" } else { "]" });
+}
+
+/// Writes the answer to a push. `changes` are the log's rows after the push's cursor.
+pub fn write_answer(push: &Push, plan: &Plan, changes: &[ChangeRow], more: bool, reload: bool) -> String {
+    let mut out = String::from("{\"rev\":");
+    write_uint(plan.space.rev, &mut out);
+    out.push_str(if more { ",\"more\":true" } else { ",\"more\":false" });
+    if !more && !reload {
+        out.push_str(",\"digest\":\"");
+        write_hex128(plan.space.digest.0, &mut out);
+        out.push('"');
+    }
+    out.push_str(if reload { ",\"reload\":true" } else { ",\"reload\":false" });
+    out.push_str(",\"clients\":[");
+    for (i, client) in push.clients.iter().enumerate() {
+        out.push_str(if i > 0 { ",{\"id\":\"" } else { "{\"id\":\"" });
+        write_hex64(client.id, &mut out);
+        out.push_str("\",\"receipt\":");
+        write_receipt(plan.clients[i].receipts.current, &mut out);
+        out.push_str(if plan.forks[i] { ",\"fork\":true}" } else { ",\"fork\":false}" });
+    }
+    out.push_str("],\"outcomes\":[");
+    for (i, (key, outcome)) in plan.outcomes.iter().enumerate() {
+        out.push_str(if i > 0 { ",{\"key\":" } else { "{\"key\":" });
+        write_key(*key, &mut out);
+        out.push(',');
+        out.push_str(outcome);
+        out.push('}');
+    }
+    out.push_str("],\"changes\":");
+    let index = |client: u64| push.clients.iter().position(|c| c.id == client);
+    write_changes(changes, |client, seq| index(client).is_some_and(|i| plan.as_sent.contains(&(i, seq))), &mut out);
+    out.push('}');
+    out
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub rev: u64,
+    pub more: bool,
+    pub digest: Option<Digest>,
+    pub reload: bool,
+    pub clients: Vec<AnswerClient>,
+    pub outcomes: Vec<(PushKey, Outcome)>,
+    pub changes: Vec<Revision>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerClient {
+    pub id: u64,
+    pub receipt: Option<u64>,
+    pub fork: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Applied { rev: u64, notices: Vec<Problem> },
+    Refused(Problem),
+    Held,
+    Unknown(Problem),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Revision {
+    pub rev: u64,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    pub actor: u32,
+    pub key: Option<(u64, u64)>,
+    /// `None`: exactly as sent.
+    pub changes: Option<Vec<Edit>>,
+}
+
+/// Reads an answer; `None` where it is not one: then it counts as no answer at all.
+pub fn read_answer(schema: &Schema, text: &str) -> Option<Answer> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    let clients = json.get("clients")?.as_array()?.iter().map(|client| {
+        let receipt = read_id(client.get("receipt"));
+        Some(AnswerClient { id: read_id(client.get("id"))?, receipt, fork: client.get("fork")?.as_bool()? })
+    });
+    let outcomes = json.get("outcomes")?.as_array()?.iter().map(|outcome| {
+        let key = outcome.get("key")?;
+        let key = (key.get(0)?.as_u64()? as usize, key.get(1)?.as_u64()?);
+        Some((key, read_outcome(outcome)?))
+    });
+    Some(Answer {
+        rev: json.get("rev")?.as_u64()?,
+        more: json.get("more")?.as_bool()?,
+        digest: json.get("digest").and_then(Json::as_str).and_then(parse_hex128).map(Digest),
+        reload: json.get("reload")?.as_bool()?,
+        clients: clients.collect::<Option<_>>()?,
+        outcomes: outcomes.collect::<Option<_>>()?,
+        changes: read_changes(schema, json.get("changes")?)?,
+    })
+}
+
+fn read_outcome(json: &Json) -> Option<Outcome> {
+    let problem = || json.get("problem").map(Problem::from_json);
+    Some(match json.get("outcome")?.as_str()? {
+        "applied" => {
+            let notices = json.get("notices")?.as_array()?;
+            Outcome::Applied { rev: json.get("rev")?.as_u64()?, notices: notices.iter().map(Problem::from_json).collect() }
+        }
+        "refused" => Outcome::Refused(problem()?),
+        "held" => Outcome::Held,
+        "unknown" => Outcome::Unknown(problem()?),
+        _ => return None,
+    })
+}
+
+pub fn read_changes(schema: &Schema, json: &Json) -> Option<Vec<Revision>> {
+    let revisions = json.as_array()?.iter().map(|revision| {
+        let parts = revision.get("parts")?.as_array()?.iter().map(|part| {
+            let key = part.get("key").and_then(|key| Some((read_id(key.get(0))?, key.get(1)?.as_u64()?)));
+            let changes = match part.get("changes") {
+                None => None,
+                Some(changes) => {
+                    let changes = changes.as_array()?.iter().map(|c| Edit::read(schema, c, Values::Final).ok());
+                    Some(changes.collect::<Option<Vec<_>>>()?)
+                }
+            };
+            Some(Part { actor: part.get("actor")?.as_u64()? as u32, key, changes })
+        });
+        Some(Revision { rev: revision.get("rev")?.as_u64()?, parts: parts.collect::<Option<_>>()? })
+    });
+    revisions.collect()
+}
+
+// ---- snapshots, also the form of the base on a client's disk ----
+
+/// The first line of a snapshot.
+pub fn write_snapshot_head(rev: u64, digest: Digest, rows: usize) -> String {
+    let mut out = String::from("{\"rev\":");
+    write_uint(rev, &mut out);
+    out.push_str(",\"digest\":\"");
+    write_hex128(digest.0, &mut out);
+    out.push_str("\",\"rows\":");
+    write_uint(rows as u64, &mut out);
+    out.push_str("}\n");
+    out
+}
+
+/// Writes one line with rows of one table, line feed included.
+pub fn write_rows<'a>(schema: &Schema, table: u16, rows: impl Iterator<Item = (RowId, &'a Row)>, out: &mut String) {
+    let columns = &schema.tables[table as usize].columns;
+    out.push_str("{\"table\":");
+    write_string(&schema.tables[table as usize].name, out);
+    out.push_str(",\"columns\":[");
+    for (i, column) in columns.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_string(&column.name, out);
+    }
+    out.push_str("],\"rows\":[");
+    for (i, (id, row)) in rows.enumerate() {
+        out.push_str(if i > 0 { ",[\"" } else { "[\"" });
+        id.write(out);
+        out.push('"');
+        for (column, value) in columns.iter().zip(&row.values) {
+            out.push(',');
+            value.write_json(schema, column, out);
+        }
+        out.push(']');
+    }
+    out.push_str("]}\n");
+}
+
+pub const SNAPSHOT_END: &str = "{\"end\":true}\n";
+
+/// Reads one line of rows. Columns that the schema lacks are passed over; missing ones take their defaults.
+pub fn read_rows(schema: &Schema, line: &str) -> Option<Vec<(RowKey, Row)>> {
+    let json: Json = serde_json::from_str(line).ok()?;
+    let table = schema.table(json.get("table")?.as_str()?)?;
+    let columns = &schema.tables[table as usize].columns;
+    let names = json.get("columns")?.as_array()?;
+    let places = columns.iter().map(|c| names.iter().position(|n| n.as_str() == Some(&c.name))).collect::<Vec<_>>();
+    let rows = json.get("rows")?.as_array()?.iter().map(|cells| {
+        let id = RowId::parse(cells.get(0)?.as_str()?)?;
+        let values = columns.iter().zip(&places).map(|(column, place)| match place {
+            Some(place) => column.read(Some(schema), cells.get(place + 1)?).ok(),
+            None => column.default.clone(),
+        });
+        Some((RowKey { table, id }, Row { values: values.collect::<Option<_>>()?, clocks: Default::default() }))
+    });
+    rows.collect()
+}
+
+/// A whole snapshot.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub rev: u64,
+    pub digest: Digest,
+    pub rows: Vec<(RowKey, Row)>,
+}
+
+/// Reads a snapshot; `None` where it is cut off or broken.
+pub fn read_snapshot(schema: &Schema, text: &str) -> Option<Snapshot> {
+    let body = text.strip_suffix(SNAPSHOT_END)?;
+    let mut lines = body.lines();
+    let head: Json = serde_json::from_str(lines.next()?).ok()?;
+    let digest = Digest(parse_hex128(head.get("digest")?.as_str()?)?);
+    let mut rows = Vec::new();
+    for line in lines {
+        rows.extend(read_rows(schema, line)?);
+    }
+    if rows.len() as u64 != head.get("rows")?.as_u64()? {
+        return None;
+    }
+    Some(Snapshot { rev: head.get("rev")?.as_u64()?, digest, rows })
+}
