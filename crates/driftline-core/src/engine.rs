@@ -1,1 +1,712 @@
-//! placeholder
+//! The client's control flow, one engine per tab and space.
+//!
+//! Call a command or a `handle_*` method, then drain [`Engine::poll`] and carry out the effects in order; what comes of
+//! them goes back in through `handle_*`. Time is an argument. An edit is in the view when [`Engine::transact`] returns,
+//! on disk when its `Save` has succeeded, and may be sent only then.
+//!
+//! This file holds what every tab does: edits, saving, loading. `sender` is what the one tab does that sends for all,
+//! `peers` what tabs tell each other, `report` what the app is told.
+
+use crate::edit::{Edit, Op, Txn, read_edits};
+use crate::fold::{Fold, fold};
+use crate::limits;
+use crate::merge::Hlc;
+use crate::order::{Step, arrange};
+use crate::outbox::{Entry, Key, Made, Outbox, Sending, State};
+use crate::patch::Patch;
+use crate::problem::Problem;
+use crate::reconcile::mix;
+use crate::replica::Replica;
+use crate::schema::{Kind, Schema};
+use crate::sender::Sender;
+use crate::value::{RowKey, parse_hex64};
+use crate::wire::{Revision, read_changes, read_snapshot};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+pub struct Config {
+    pub schema: Schema,
+    /// The slot of this tab: its outbox's database.
+    pub slot: u32,
+    /// The slot's present client id.
+    pub client: u64,
+    /// The highest number ever used by each client of the slot.
+    pub high: Vec<Key>,
+    /// Makes jitter and new ids.
+    pub seed: u64,
+    /// More than this waits, and an edit is refused.
+    pub outbox_txns: usize,
+    pub outbox_bytes: usize,
+}
+
+/// What the shell has to do. Ids come back with the result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Write to the outbox of a slot, in one strict transaction. Afterwards `high` of each client is at least the highest
+    /// number deleted.
+    Save {
+        id: u64,
+        slot: u32,
+        client: Option<u64>,
+        puts: Vec<(Key, String)>,
+        deletes: Vec<Key>,
+    },
+    /// Write the base, in one transaction that first checks that the space's epoch is still this one.
+    Commit {
+        id: u64,
+        epoch: u64,
+        meta: String,
+        tail: Option<(u64, String)>,
+        base: Option<Vec<String>>,
+    },
+    /// `POST …/reconcile`.
+    Push {
+        id: u64,
+        body: String,
+    },
+    /// `GET …/snapshot`.
+    Fetch {
+        id: u64,
+    },
+    /// Give up a request.
+    Abort {
+        id: u64,
+    },
+    /// Open the live connection at this cursor.
+    Connect {
+        cursor: u64,
+    },
+    Disconnect,
+    /// Tell the other tabs.
+    Broadcast(String),
+    /// Read base and outboxes from disk again.
+    Reload,
+    /// If the epoch on disk is still ours, raise it to at least this; else it is another tab's turn.
+    RenewEpoch {
+        at_least: u64,
+    },
+    /// Change what the application sees.
+    Patch(String),
+    /// Tell the application.
+    Event(String),
+    /// Call [`Engine::handle_tick`] at this time, or later.
+    Wake {
+        at_ms: u64,
+    },
+}
+
+/// What is on disk, as the shell finds it.
+#[derive(Debug, Default, Clone)]
+pub struct Disk {
+    /// The last `meta` committed.
+    pub meta: Option<String>,
+    /// The last `base` committed, in order.
+    pub base: Vec<String>,
+    /// The tails committed since, by revision.
+    pub tails: Vec<String>,
+    pub slots: Vec<SlotDisk>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct SlotDisk {
+    pub slot: u32,
+    pub records: Vec<String>,
+    pub high: Vec<Key>,
+}
+
+/// What is to be written to a slot, and what is being written.
+#[derive(Default)]
+pub(crate) struct Saver {
+    puts: BTreeSet<Key>,
+    deletes: BTreeSet<Key>,
+    client: Option<u64>,
+    in_flight: Option<Saving>,
+    failures: u32,
+    not_before: u64,
+}
+
+struct Saving {
+    id: u64,
+    puts: Vec<(Key, u32)>,
+    deletes: Vec<Key>,
+    client: Option<u64>,
+}
+
+pub struct Engine {
+    pub(crate) schema: Rc<Schema>,
+    pub(crate) slot: u32,
+    pub(crate) client: u64,
+    pub(crate) high: BTreeMap<u64, u64>,
+    clock: Hlc,
+    random: u64,
+    outbox_txns: usize,
+    outbox_bytes: usize,
+    pub(crate) replica: Replica,
+    pub(crate) outbox: Outbox,
+    /// What the disk held has been read.
+    pub(crate) loaded: bool,
+    /// A server has told what the space holds, now or earlier.
+    pub(crate) has_base: bool,
+    pub(crate) receipts: BTreeMap<u64, u64>,
+    pub(crate) savers: BTreeMap<u32, Saver>,
+    /// Keys that have left the outbox, but not the disk.
+    pub(crate) leaving: BTreeSet<Key>,
+    /// Keys that vanished by folding: done when the disk knows.
+    vanished: BTreeSet<Key>,
+    /// Retries whose spent record is deleted once they are on disk.
+    pub(crate) replaces: BTreeMap<Key, (u32, Key)>,
+    pub(crate) online: bool,
+    pub(crate) sender: Option<Sender>,
+    /// What the sending tab said last.
+    pub(crate) peer: Option<crate::peers::PeerState>,
+    /// A reload is under way; these were on disk when it was asked for.
+    pub(crate) reloading: Option<BTreeSet<Key>>,
+    pub(crate) told_trouble: Option<Option<String>>,
+    pub(crate) storage_problem: Option<String>,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) last_status: String,
+    wake_at: u64,
+    ids: u64,
+}
+
+impl Engine {
+    pub fn new(config: Config) -> Engine {
+        let mut engine = Engine {
+            schema: Rc::new(config.schema),
+            slot: config.slot,
+            client: config.client,
+            high: config.high.into_iter().collect(),
+            clock: Hlc::default(),
+            random: config.seed,
+            outbox_txns: config.outbox_txns,
+            outbox_bytes: config.outbox_bytes,
+            replica: Replica::default(),
+            outbox: Outbox::default(),
+            loaded: false,
+            has_base: false,
+            receipts: BTreeMap::new(),
+            savers: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            vanished: BTreeSet::new(),
+            replaces: BTreeMap::new(),
+            online: true,
+            sender: None,
+            peer: None,
+            reloading: None,
+            told_trouble: None,
+            storage_problem: None,
+            effects: VecDeque::new(),
+            last_status: String::new(),
+            wake_at: u64::MAX,
+            ids: 0,
+        };
+        engine.say_hello();
+        engine
+    }
+
+    // ---- getters ----
+
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Whether everything that was made is on disk.
+    pub fn is_saved(&self) -> bool {
+        self.savers.values().all(|s| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
+    }
+
+    // ---- commands ----
+
+    /// Makes a transaction of `{"edits": […], "after": ["client:seq", …]}`. Returns its key and the patch of the view, or why it
+    /// cannot be: then nothing has changed.
+    pub fn transact(&mut self, now_ms: u64, json: &str) -> Result<(Key, String), Problem> {
+        let json: Json = serde_json::from_str(json).map_err(|e| Problem::invalid(format!("not JSON: {e}")))?;
+        let edits = read_edits(&self.schema, json.get("edits"))?;
+        let after = json.get("after").and_then(Json::as_array).into_iter().flatten();
+        let after = after.map(|key| key.as_str().and_then(parse_key)).collect::<Option<Vec<Key>>>();
+        let after = after.filter(|a| a.len() <= limits::AFTER_KEYS);
+        let after = after.ok_or_else(|| Problem::invalid("`after` lists at most 1,000 keys"))?;
+        let edits = self.arranged(edits)?;
+        self.refuse_impossible(&edits)?;
+        let at = self.clock.next(now_ms);
+        let txn = Txn { at, edits };
+        if txn.to_body(&self.schema).len() > limits::TXN_BYTES {
+            return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
+        }
+        let releases = self.releases(&txn.edits);
+        let effect = self.replica.make(&self.schema, &txn.edits)?;
+        let gone = effect.changes.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
+        let mut patch = Patch::new(&self.schema);
+        effect.changes.iter().for_each(|change| patch.change(change));
+        let patch = patch.finish();
+        let key = match fold(&self.outbox, self.slot, &txn.edits, &after, &gone) {
+            Fold::None => self.append(txn, releases, after),
+            Fold::Into(key, edits) => self.refold(key, Txn { at, edits }, releases),
+            Fold::Vanish(keys) => self.vanish(keys),
+        };
+        self.pump(now_ms);
+        Ok((key, patch))
+    }
+
+    pub fn set_online(&mut self, now_ms: u64, online: bool) {
+        self.online = online;
+        self.sender_online_changed(now_ms);
+        self.pump(now_ms);
+    }
+
+    // ---- results of effects ----
+
+    /// What was found on disk when the space was opened. Edits made before it came stay on top of it.
+    pub fn handle_opened(&mut self, now_ms: u64, disk: Disk) {
+        self.load(disk);
+        self.loaded = true;
+        self.effects.push_back(Effect::Event("{\"event\":\"loaded\"}".to_string()));
+        self.pump(now_ms);
+    }
+
+    /// The disk read again, because this tab missed something.
+    pub fn handle_reloaded(&mut self, now_ms: u64, disk: Disk) {
+        let found: BTreeSet<Key> = disk.slots.iter().flat_map(|s| &s.records).filter_map(|r| record_key(r)).collect();
+        // What was on disk and is there no more has been settled.
+        let known = self.reloading.take().unwrap_or_default();
+        let gone: Vec<Key> = known.into_iter().filter(|key| !found.contains(key) && self.outbox.get(*key).is_some()).collect();
+        for key in &gone {
+            self.outbox.remove(*key);
+        }
+        self.event_keys("accepted", &gone);
+        self.load(disk);
+        self.pump(now_ms);
+    }
+
+    pub fn handle_saved(&mut self, now_ms: u64, slot: u32, id: u64) {
+        let Some(saver) = self.savers.get_mut(&slot) else { return };
+        let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
+        saver.failures = 0;
+        self.storage_problem = None;
+        let mut saved = Vec::new();
+        for (key, version) in saving.puts {
+            if let Some(entry) = self.outbox.get_mut(key).filter(|entry| entry.version == version) {
+                entry.saved = true;
+                saved.push(key);
+            }
+            if let Some((slot, old)) = self.replaces.remove(&key) {
+                self.savers.entry(slot).or_default().deletes.insert(old);
+            }
+        }
+        let mut gone = Vec::new();
+        for key in &saving.deletes {
+            self.leaving.remove(key);
+            if self.vanished.remove(key) {
+                gone.push(*key);
+            }
+        }
+        self.forget_answered(&saving.deletes);
+        self.tell_peers_saved(slot, &saved, &saving.deletes);
+        saved.extend(&gone);
+        self.event_keys("saved", &saved);
+        self.event_keys("accepted", &gone);
+        self.pump(now_ms);
+    }
+
+    /// The write failed; it is tried again, and nothing is lost from memory meanwhile.
+    pub fn handle_save_failed(&mut self, now_ms: u64, slot: u32, id: u64, code: &str) {
+        let random = self.random();
+        let Some(saver) = self.savers.get_mut(&slot) else { return };
+        let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
+        saver.failures += 1;
+        saver.not_before = now_ms + crate::backoff::delay_ms(saver.failures, random);
+        saver.deletes.extend(saving.deletes);
+        saver.client = saver.client.or(saving.client);
+        for (key, _) in saving.puts {
+            if self.outbox.get(key).is_some() {
+                saver.puts.insert(key);
+            }
+        }
+        self.storage_problem = Some(code.to_string());
+        self.pump(now_ms);
+    }
+
+    pub fn handle_tick(&mut self, now_ms: u64) {
+        if now_ms >= self.wake_at {
+            self.wake_at = u64::MAX;
+        }
+        self.sender_tick(now_ms);
+        self.pump(now_ms);
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    // ---- making ----
+
+    fn arranged(&self, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
+        let steps = edits.into_iter().map(|edit| Step { part: 0, edit }).collect();
+        let view = self.replica.view();
+        let held = |key| view.get(key).map(|row| row.references().collect()).unwrap_or_default();
+        Ok(arrange(&self.schema, steps, &held)?.into_iter().map(|step| step.edit).collect())
+    }
+
+    fn refuse_impossible(&self, edits: &[Edit]) -> Result<(), Problem> {
+        if self.outbox.len() >= self.outbox_txns || self.outbox.bytes() >= self.outbox_bytes {
+            let detail = format!("{} transactions wait to be sent; go online, or discard some", self.outbox.len());
+            return Err(Problem::new("outbox_full", detail));
+        }
+        let created: BTreeSet<RowKey> = edits.iter().filter(|e| e.op == Op::Create).map(|e| e.row).collect();
+        for edit in edits {
+            for (_, target) in edit.references() {
+                let deleted_here = self.outbox.deletes(target) && !self.replica.view().contains(target);
+                if deleted_here && !created.contains(&target) {
+                    return Err(Problem::new("missing_parent", "the row that this refers to was deleted here").row(&self.schema, target));
+                }
+            }
+        }
+        self.refuse_cycle(edits, &created)
+    }
+
+    /// A new row that waiting transactions refer to may close a cycle. Without a nullable reference on it nothing could
+    /// ever be sent, so it is refused now.
+    fn refuse_cycle(&self, edits: &[Edit], created: &BTreeSet<RowKey>) -> Result<(), Problem> {
+        if created.iter().all(|row| self.outbox.referring(*row).next().is_none()) {
+            return Ok(());
+        }
+        let mut path: Vec<RowKey> = edits.iter().flat_map(|edit| self.required(edit)).collect();
+        let mut known: BTreeSet<RowKey> = path.iter().copied().collect();
+        while let Some(row) = path.pop() {
+            if created.contains(&row) {
+                let detail = "this row and others that wait need each other through required references";
+                return Err(Problem::new("cycle", detail).row(&self.schema, row));
+            }
+            let creator = self.outbox.touching(row).find(|entry| entry.edits.iter().any(|e| e.op == Op::Create && e.row == row));
+            for next in creator.into_iter().flat_map(|entry| &entry.edits).flat_map(|edit| self.required(edit)) {
+                if known.insert(next) {
+                    path.push(next);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn required<'a>(&'a self, edit: &'a Edit) -> impl Iterator<Item = RowKey> + 'a {
+        let columns = &self.schema.tables[edit.row.table as usize].columns;
+        let own = edit.row;
+        edit.references().filter(move |(column, target)| !columns[*column as usize].nullable && *target != own).map(|(_, target)| target)
+    }
+
+    /// What the rows that a transaction deletes, or whose references it changes, refer to now.
+    fn releases(&self, edits: &[Edit]) -> Vec<RowKey> {
+        let mut released = BTreeSet::new();
+        for edit in edits.iter().filter(|edit| edit.op != Op::Create) {
+            let Some(row) = self.replica.view().get(edit.row) else { continue };
+            let columns = &self.schema.tables[edit.row.table as usize].columns;
+            let lets_go = |column: u16| edit.op == Op::Delete || edit.set.iter().any(|(c, _)| *c == column);
+            for (column, target) in row.references() {
+                debug_assert!(matches!(columns[column as usize].kind, Kind::Ref { .. }));
+                if lets_go(column) {
+                    released.insert(target);
+                }
+            }
+        }
+        released.into_iter().collect()
+    }
+
+    pub(crate) fn new_key(&mut self) -> Key {
+        let high = self.high.entry(self.client).or_insert(0);
+        *high += 1;
+        (self.client, *high)
+    }
+
+    fn append(&mut self, txn: Txn, releases: Vec<RowKey>, after: Vec<Key>) -> Key {
+        let key = self.new_key();
+        let made = Made { at: txn.at.0, key };
+        self.outbox.insert(txn.into_entry(&self.schema, made, self.slot, releases, after));
+        self.put(key);
+        key
+    }
+
+    fn refold(&mut self, key: Key, txn: Txn, releases: Vec<RowKey>) -> Key {
+        let Some(old) = self.outbox.remove(key) else { return key };
+        let mut all: BTreeSet<RowKey> = old.releases.iter().copied().collect();
+        all.extend(releases);
+        let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all.into_iter().collect(), Vec::new());
+        entry.version = old.version + 1;
+        self.outbox.insert(entry);
+        self.put(key);
+        key
+    }
+
+    fn vanish(&mut self, keys: Vec<Key>) -> Key {
+        let last = keys.last().copied().unwrap_or_default();
+        for key in keys {
+            self.outbox.remove(key);
+            self.vanished.insert(key);
+            self.delete(self.slot, key);
+        }
+        // The rows are gone from the view already; now they need not be kept aside either.
+        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
+        self.replica.rebase(&self.schema, |_| {}, waiting);
+        last
+    }
+
+    // ---- saving ----
+
+    /// Marks an entry to be written.
+    pub(crate) fn put(&mut self, key: Key) {
+        let Some(entry) = self.outbox.get_mut(key) else { return };
+        entry.saved = false;
+        let slot = entry.slot;
+        self.savers.entry(slot).or_default().puts.insert(key);
+    }
+
+    /// Marks a record to be deleted.
+    pub(crate) fn delete(&mut self, slot: u32, key: Key) {
+        self.leaving.insert(key);
+        let saver = self.savers.entry(slot).or_default();
+        saver.puts.remove(&key);
+        saver.deletes.insert(key);
+    }
+
+    /// From now on new transactions carry another client id.
+    pub(crate) fn take_new_client(&mut self) {
+        self.client = self.random();
+        self.savers.entry(self.slot).or_default().client = Some(self.client);
+    }
+
+    fn start_saves(&mut self, now_ms: u64) {
+        for (slot, saver) in &mut self.savers {
+            let idle = saver.puts.is_empty() && saver.deletes.is_empty() && saver.client.is_none();
+            if idle || saver.in_flight.is_some() || saver.not_before > now_ms {
+                continue;
+            }
+            self.ids += 1;
+            let mut saving = Saving { id: self.ids, puts: Vec::new(), deletes: Vec::new(), client: saver.client.take() };
+            let mut puts = Vec::new();
+            for key in std::mem::take(&mut saver.puts) {
+                if let Some(entry) = self.outbox.get(key) {
+                    saving.puts.push((key, entry.version));
+                    puts.push((key, entry.to_record(&self.schema)));
+                }
+            }
+            saving.deletes.extend(std::mem::take(&mut saver.deletes));
+            let deletes = saving.deletes.clone();
+            self.effects.push_back(Effect::Save { id: saving.id, slot: *slot, client: saving.client, puts, deletes });
+            saver.in_flight = Some(saving);
+        }
+    }
+
+    // ---- loading ----
+
+    fn load(&mut self, disk: Disk) {
+        let meta: Json = disk.meta.as_deref().and_then(|m| serde_json::from_str(m).ok()).unwrap_or(Json::Null);
+        self.load_outbox(&disk, &meta);
+        let mut text = disk.base.concat();
+        text.push_str(crate::wire::SNAPSHOT_END);
+        let snapshot = if disk.base.is_empty() { None } else { read_snapshot(&self.schema, &text) };
+        if snapshot.is_none() && !disk.base.is_empty() {
+            self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
+        }
+        let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, tail)).flatten().collect();
+        let found = snapshot.is_some();
+        let keep = self.has_base && snapshot.as_ref().is_some_and(|s| tails.last().map_or(s.rev, |t| t.rev.max(s.rev)) <= self.replica.rev);
+        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
+        let change = |base: &mut crate::replica::Base| {
+            let Some(snapshot) = snapshot.filter(|_| !keep) else { return };
+            base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
+            for revision in tails {
+                if revision.rev == base.rev() + 1 {
+                    revision.parts.iter().filter_map(|part| part.changes.as_ref()).for_each(|changes| base.changes(changes));
+                    base.set_rev(revision.rev);
+                }
+            }
+        };
+        let patch = self.replica.rebase(&self.schema, change, waiting);
+        self.has_base |= found;
+        self.effects.extend(patch.map(Effect::Patch));
+    }
+
+    pub(crate) fn load_outbox(&mut self, disk: &Disk, meta: &Json) {
+        for (client, receipt) in meta.get("receipts").and_then(Json::as_object).into_iter().flatten() {
+            if let (Some(client), Some(receipt)) = (parse_hex64(client), receipt.as_str().and_then(parse_hex64)) {
+                self.receipts.insert(client, receipt);
+            }
+        }
+        let answered = meta.get("answered").and_then(Json::as_array).into_iter().flatten();
+        let answered: BTreeSet<Key> = answered.filter_map(|key| key.as_str().and_then(parse_key)).collect();
+        let mut replaced = Vec::new();
+        for slot in &disk.slots {
+            for (client, high) in &slot.high {
+                let known = self.high.entry(*client).or_insert(0);
+                *known = (*known).max(*high);
+            }
+            for record in &slot.records {
+                let Some(entry) = Entry::from_record(&self.schema, slot.slot, record) else {
+                    self.report("record_corrupt", "an edit on this device could not be read; it was set aside and is not lost");
+                    continue;
+                };
+                let key = entry.made.key;
+                let known = self.high.entry(key.0).or_insert(0);
+                *known = (*known).max(key.1);
+                self.clock = self.clock.max(Hlc(entry.made.at));
+                if answered.contains(&key) {
+                    // Its effect is in the base: only the record was left behind.
+                    self.outbox.remove(key);
+                    self.delete(slot.slot, key);
+                    continue;
+                }
+                replaced.extend(entry.was.map(|was| (slot.slot, was)));
+                // What this tab has in memory is as new or newer.
+                if self.outbox.get(key).is_none() && !self.leaving.contains(&key) {
+                    self.outbox.insert(entry);
+                }
+            }
+        }
+        for (_, was) in replaced {
+            if let Some(old) = self.outbox.remove(was) {
+                self.delete(old.slot, was);
+            }
+        }
+        self.note_answered(answered);
+    }
+
+    // ---- the base moves on ----
+
+    /// Takes revisions into the base, with what they settle. Returns whether they followed on it without a gap.
+    pub(crate) fn absorb(&mut self, revisions: Vec<Revision>) -> Absorbed {
+        let mut absorbed = Absorbed { from: self.replica.rev, ..Absorbed::default() };
+        let mut taken: BTreeMap<Key, Entry> = BTreeMap::new();
+        let mut next = self.replica.rev;
+        let mut follow = Vec::new();
+        for revision in revisions.into_iter().filter(|r| r.rev > absorbed.from) {
+            let unknown = |part: &crate::wire::Part| part.changes.is_none() && !part.key.is_some_and(|key| self.outbox.get(key).is_some());
+            if revision.rev != next + 1 || revision.parts.iter().any(unknown) {
+                absorbed.gap = true;
+                break;
+            }
+            next = revision.rev;
+            for key in revision.parts.iter().filter_map(|part| part.key) {
+                if let Some(entry) = self.outbox.remove(key) {
+                    absorbed.settled.push((entry.slot, key));
+                    taken.insert(key, entry);
+                }
+            }
+            follow.push(revision);
+        }
+        let schema = self.schema.clone();
+        let (text, deleted) = (&mut absorbed.text, &mut absorbed.deleted);
+        let change = |base: &mut crate::replica::Base| {
+            for revision in &follow {
+                crate::peers::begin_revision(revision.rev, text);
+                for (i, part) in revision.parts.iter().enumerate() {
+                    let sent = part.key.and_then(|key| taken.get(&key));
+                    let changes = match (&part.changes, sent) {
+                        (Some(changes), _) => {
+                            base.changes(changes);
+                            changes.clone()
+                        }
+                        (None, Some(entry)) => base.as_sent(&entry.edits),
+                        (None, None) => Vec::new(),
+                    };
+                    deleted.extend(changes.iter().filter(|c| c.op == Op::Delete).map(|c| c.row));
+                    crate::peers::write_part(&schema, i, part.actor, &changes, text);
+                }
+                text.push_str("]}");
+                base.set_rev(revision.rev);
+            }
+        };
+        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
+        let patch = self.replica.rebase(&self.schema, change, waiting);
+        self.effects.extend(patch.map(Effect::Patch));
+        absorbed.to = self.replica.rev;
+        absorbed
+    }
+
+    /// Shows the outbox again on an unchanged base, after something left it.
+    pub(crate) fn redraw(&mut self) {
+        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
+        let patch = self.replica.rebase(&self.schema, |_| {}, waiting);
+        self.effects.extend(patch.map(Effect::Patch));
+    }
+
+    // ---- odds and ends ----
+
+    /// Does whatever can be done now.
+    pub(crate) fn pump(&mut self, now_ms: u64) {
+        self.start_saves(now_ms);
+        self.sender_pump(now_ms);
+        self.report_status(now_ms);
+        let saves = self.savers.values().filter(|s| s.in_flight.is_none() && s.not_before > now_ms).map(|s| s.not_before);
+        let wake = saves.chain(self.sender_wake(now_ms)).min().unwrap_or(u64::MAX);
+        if wake < self.wake_at {
+            self.wake_at = wake;
+            self.effects.push_back(Effect::Wake { at_ms: wake });
+        }
+    }
+
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.random)
+    }
+
+    pub(crate) fn new_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    pub(crate) fn see_clock(&mut self, at: u64) {
+        self.clock = self.clock.max(Hlc(at));
+    }
+
+    pub(crate) fn sending<'a>(&'a self, now_ms: u64, in_base: &'a dyn Fn(RowKey) -> bool) -> Sending<'a> {
+        Sending { now_ms, in_base, own_slot: self.slot }
+    }
+
+    pub(crate) fn is_queued(&self, key: Key) -> bool {
+        self.outbox.get(key).is_some_and(|entry| entry.state == State::Queued)
+    }
+}
+
+/// What came of taking revisions into the base.
+#[derive(Default)]
+pub(crate) struct Absorbed {
+    pub from: u64,
+    pub to: u64,
+    /// Something was missing: ask, or read again.
+    pub gap: bool,
+    /// Own transactions that are in the base now, with their slots.
+    pub settled: Vec<(u32, Key)>,
+    pub deleted: Vec<RowKey>,
+    /// The revisions with their content, separated by commas.
+    pub text: String,
+}
+
+fn read_tail(schema: &Schema, text: &str) -> Option<Vec<Revision>> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    read_changes(schema, json.get("changes")?)
+}
+
+fn record_key(record: &str) -> Option<Key> {
+    let json: Json = serde_json::from_str(record).ok()?;
+    Some((crate::dedupe::read_id(json.get("client"))?, json.get("seq")?.as_u64()?))
+}
+
+/// Reads `client:seq`.
+pub fn parse_key(text: &str) -> Option<Key> {
+    let (client, seq) = text.split_once(':')?;
+    Some((parse_hex64(client)?, seq.parse().ok()?))
+}
+
+pub fn write_key(key: Key, out: &mut String) {
+    crate::value::write_hex64(key.0, out);
+    out.push(':');
+    crate::value::write_uint(key.1, out);
+}

@@ -6,7 +6,7 @@
 use crate::edit::{Edit, Op};
 use crate::limits;
 use crate::merge::{Clocks, Stamp};
-use crate::order::{Step, components};
+use crate::order::components;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
@@ -39,13 +39,21 @@ pub struct Effect {
 }
 
 /// Applies the arranged steps of a unit, or changes nothing and says which part is to blame.
-pub fn apply(schema: &Schema, rows: &mut Rows, judge: Judge, stamps: &[Stamp], steps: &[Step]) -> Result<Effect, (usize, Problem)> {
+///
+/// A step is its part in the unit and the edit; `stamps` has one stamp per part.
+pub fn apply(
+    schema: &Schema,
+    rows: &mut Rows,
+    judge: Judge,
+    stamps: &[Stamp],
+    steps: &[(usize, &Edit)],
+) -> Result<Effect, (usize, Problem)> {
     let depth = rows.depth();
     let mut unit = Unit { schema, rows, judge, effect: Effect { as_sent: true, ..Effect::default() } };
-    for step in steps {
-        if let Err(problem) = unit.step(step, stamps[step.part]) {
+    for (part, edit) in steps {
+        if let Err(problem) = unit.step(*part, edit, stamps[*part]) {
             unit.rows.roll_back(depth);
-            return Err((step.part, problem));
+            return Err((*part, problem));
         }
     }
     Ok(unit.effect)
@@ -59,11 +67,11 @@ struct Unit<'a> {
 }
 
 impl Unit<'_> {
-    fn step(&mut self, step: &Step, stamp: Stamp) -> Result<(), Problem> {
-        match step.edit.op {
-            Op::Create => self.create(&step.edit, stamp),
-            Op::Update => self.update(step, stamp),
-            Op::Delete => self.delete(step.edit.row),
+    fn step(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
+        match edit.op {
+            Op::Create => self.create(edit, stamp),
+            Op::Update => self.update(part, edit, stamp),
+            Op::Delete => self.delete(edit.row),
         }
     }
 
@@ -87,9 +95,8 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn update(&mut self, step: &Step, stamp: Stamp) -> Result<(), Problem> {
-        let edit = &step.edit;
-        let Some(row) = self.rows.get(edit.row) else { return self.update_of_nothing(step) };
+    fn update(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
+        let Some(row) = self.rows.get(edit.row) else { return self.update_of_nothing(part, edit.row) };
         self.require_parents(edit)?;
         let columns = &self.schema.tables[edit.row.table as usize].columns;
         let mut row = row.clone();
@@ -116,8 +123,7 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn update_of_nothing(&mut self, step: &Step) -> Result<(), Problem> {
-        let row = step.edit.row;
+    fn update_of_nothing(&mut self, part: usize, row: RowKey) -> Result<(), Problem> {
         let table = &self.schema.tables[row.table as usize];
         let unknown = Problem::new("row_unknown", "there is no such row to update").row(self.schema, row);
         match self.judge {
@@ -127,7 +133,7 @@ impl Unit<'_> {
                 if table.edits_to_deleted == EditsToDeleted::Park {
                     return Err(problem);
                 }
-                self.effect.notices.push((step.part, problem));
+                self.effect.notices.push((part, problem));
                 self.effect.as_sent = false;
                 Ok(())
             }

@@ -37,7 +37,5 @@ pub const CLOCK_AHEAD_MS: u64 = 60_000;
 
 /// Whether a space may be called this: `A-Z a-z 0-9 _ . -`, 1 to 64 of them.
 pub fn is_space_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= SPACE_NAME_CHARS
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    !name.is_empty() && name.len() <= SPACE_NAME_CHARS && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }

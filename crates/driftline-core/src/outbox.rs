@@ -1,1 +1,542 @@
-//! placeholder
+//! The outbox: transactions that are not settled, what each waits for, and in which order they may go.
+//!
+//! A transaction is saved, then sent, then settled or parked. Dependencies are not stored: they follow from the rows
+//! that transactions name, through two indexes, so that a transaction made today finds its parent made tomorrow.
+
+use crate::edit::{Edit, Op, Txn};
+use crate::order::Walk;
+use crate::problem::Problem;
+use crate::schema::Schema;
+use crate::value::{RowId, RowKey, write_hex64, write_string, write_uint};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Client and sequence number.
+pub type Key = (u64, u64);
+
+/// The place in the order in which transactions were made: by clock, then key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Made {
+    pub at: u64,
+    pub key: Key,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// Waits to be sent.
+    Queued,
+    InFlight,
+    /// The server has it at this revision; its change is not in the base yet.
+    Applied {
+        rev: u64,
+    },
+    /// The user's to decide. `spent`: the server has answered, so that a retry takes a new key.
+    Parked {
+        problem: Problem,
+        spent: bool,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub made: Made,
+    /// The slot whose database holds it.
+    pub slot: u32,
+    pub body: String,
+    pub edits: Vec<Edit>,
+    /// What the rows that it deletes or updates referred to when it was made.
+    pub releases: Vec<RowKey>,
+    /// Explicit dependencies.
+    pub after: Vec<Key>,
+    /// The spent key of which this is the retry: should both be found on disk, this one counts.
+    pub was: Option<Key>,
+    pub state: State,
+    /// Counts the bodies that folding gave it.
+    pub version: u32,
+    /// Whether this version is on disk.
+    pub saved: bool,
+    /// Whether it may have reached a server, or a tab that may send it. It is never altered again.
+    pub frozen: bool,
+    /// Requests that failed with it, since it was last put back.
+    pub fails: u32,
+    /// Not before this time: the server fails on it.
+    pub aside_until_ms: u64,
+    /// The server fails on it while others pass: shown, and tried seldom.
+    pub suspended: bool,
+}
+
+const CREATES: u8 = 1;
+const DELETES: u8 = 2;
+const REFERS: u8 = 4;
+const RELEASES: u8 = 8;
+const UPDATES: u8 = 16;
+
+/// Who names a row: its own edits, or references to it. The value is what the transaction does, and its place.
+type Index = BTreeMap<(RowKey, Made), (u8, u32)>;
+
+#[derive(Debug, Default)]
+pub struct Outbox {
+    slab: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    by_made: BTreeMap<Made, u32>,
+    by_key: BTreeMap<Key, u32>,
+    own: Index,
+    refs: Index,
+    /// How many entries name a key in their `after`.
+    followed: BTreeMap<Key, u32>,
+    bytes: usize,
+    counts: Counts,
+}
+
+/// How many transactions are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub queued: usize,
+    pub in_flight: usize,
+    pub applied: usize,
+    pub parked: usize,
+}
+
+impl Counts {
+    fn of(&mut self, state: &State) -> &mut usize {
+        match state {
+            State::Queued => &mut self.queued,
+            State::InFlight => &mut self.in_flight,
+            State::Applied { .. } => &mut self.applied,
+            State::Parked { .. } => &mut self.parked,
+        }
+    }
+}
+
+/// Why a transaction is not sent yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// It is not on disk, or another tab may still fold it.
+    Saving,
+    /// For rows that nobody has made.
+    Rows(Vec<RowKey>),
+    /// For transactions that cannot go.
+    Keys(Vec<Key>),
+    /// For the user.
+    Parked,
+    /// For its time.
+    Aside,
+}
+
+/// A unit ready to go: its members in the order made, and what it comes after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    pub keys: Vec<Key>,
+    pub after: Vec<Key>,
+}
+
+/// What the outbox must ask others about.
+pub struct Sending<'a> {
+    pub now_ms: u64,
+    pub in_base: &'a dyn Fn(RowKey) -> bool,
+    /// The tab's own slot: its entries need not be frozen to be sent.
+    pub own_slot: u32,
+}
+
+impl Outbox {
+    pub fn len(&self) -> usize {
+        self.by_made.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_made.is_empty()
+    }
+
+    /// Bytes of all bodies.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn get(&self, key: Key) -> Option<&Entry> {
+        self.slab[*self.by_key.get(&key)? as usize].as_ref()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether an entry names this one in its `after`.
+    pub fn is_followed(&self, key: Key) -> bool {
+        self.followed.contains_key(&key)
+    }
+
+    pub fn set_state(&mut self, key: Key, state: State) {
+        let Some(place) = self.by_key.get(&key) else { return };
+        let Some(entry) = &mut self.slab[*place as usize] else { return };
+        *self.counts.of(&entry.state) -= 1;
+        *self.counts.of(&state) += 1;
+        entry.state = state;
+    }
+
+    /// Makes an entry come after `new` instead of `old`.
+    pub fn follow(&mut self, key: Key, old: Key, new: Key) {
+        let Some(mut entry) = self.remove(key) else { return };
+        entry.after.iter_mut().filter(|after| **after == old).for_each(|after| *after = new);
+        self.insert(entry);
+    }
+
+    /// For everything but the state and what the indexes are made from: made, edits, releases, after, body.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
+        self.slab[*self.by_key.get(&key)? as usize].as_mut()
+    }
+
+    /// In the order made.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_made.values().filter_map(|i| self.slab[*i as usize].as_ref())
+    }
+
+    /// The numbers of a client that are not settled, ascending.
+    pub fn seqs_of(&self, client: u64) -> impl Iterator<Item = u64> + '_ {
+        self.by_key.range((client, 0)..=(client, u64::MAX)).map(|(key, _)| key.1)
+    }
+
+    pub fn insert(&mut self, entry: Entry) {
+        self.remove(entry.made.key);
+        let place = self.free.pop().unwrap_or(self.slab.len() as u32);
+        self.by_made.insert(entry.made, place);
+        self.by_key.insert(entry.made.key, place);
+        self.bytes += entry.body.len();
+        *self.counts.of(&entry.state) += 1;
+        for after in &entry.after {
+            *self.followed.entry(*after).or_insert(0) += 1;
+        }
+        for (index, row, role) in roles(&entry) {
+            let index = if index { &mut self.own } else { &mut self.refs };
+            index.entry((row, entry.made)).or_insert((0, place)).0 |= role;
+        }
+        match self.slab.get_mut(place as usize) {
+            Some(free) => *free = Some(entry),
+            None => self.slab.push(Some(entry)),
+        }
+    }
+
+    pub fn remove(&mut self, key: Key) -> Option<Entry> {
+        let place = self.by_key.remove(&key)?;
+        let entry = self.slab[place as usize].take()?;
+        self.free.push(place);
+        self.by_made.remove(&entry.made);
+        self.bytes -= entry.body.len();
+        *self.counts.of(&entry.state) -= 1;
+        for after in &entry.after {
+            if let Some(count) = self.followed.get_mut(after) {
+                *count -= 1;
+                if *count == 0 {
+                    self.followed.remove(after);
+                }
+            }
+        }
+        for (index, row, _) in roles(&entry) {
+            let index = if index { &mut self.own } else { &mut self.refs };
+            index.remove(&(row, entry.made));
+        }
+        Some(entry)
+    }
+
+    // ---- who names a row ----
+
+    /// Transactions with edits of a row, in the order made.
+    pub fn touching(&self, row: RowKey) -> impl Iterator<Item = &Entry> {
+        named(&self.own, row).filter_map(|(_, place)| self.slab[place as usize].as_ref())
+    }
+
+    /// Transactions that make a row refer to this one, or that change or delete one that did.
+    pub fn referring(&self, row: RowKey) -> impl Iterator<Item = &Entry> {
+        named(&self.refs, row).filter_map(|(_, place)| self.slab[place as usize].as_ref())
+    }
+
+    fn creator(&self, row: RowKey) -> Option<usize> {
+        named(&self.own, row).find(|(role, _)| role & CREATES != 0).map(|(_, place)| place as usize)
+    }
+
+    pub fn creates(&self, row: RowKey) -> bool {
+        self.creator(row).is_some()
+    }
+
+    pub fn deletes(&self, row: RowKey) -> bool {
+        named(&self.own, row).any(|(role, _)| role & DELETES != 0)
+    }
+
+    /// Appends the places of the transactions that must go before this one.
+    fn dependencies(&self, place: usize, out: &mut Vec<usize>) {
+        let Some(entry) = &self.slab[place] else { return };
+        let from = out.len();
+        for edit in &entry.edits {
+            let before = |(key, value): (&(RowKey, Made), &(u8, u32))| (key.1 < entry.made).then_some(*value);
+            let earlier = || self.own.range((edit.row, LOWEST)..(edit.row, entry.made)).rev().filter_map(before);
+            match edit.op {
+                // A row of the same id was deleted first.
+                Op::Create => out.extend(earlier().find(|(role, _)| role & DELETES != 0).map(|(_, p)| p as usize)),
+                Op::Update => {
+                    out.extend(earlier().next().map(|(_, p)| p as usize));
+                    out.extend(self.creator(edit.row));
+                }
+                Op::Delete => {
+                    out.extend(earlier().next().map(|(_, p)| p as usize));
+                    out.extend(self.creator(edit.row));
+                    // What refers to the row must have come and gone.
+                    let users = self.refs.range((edit.row, LOWEST)..=(edit.row, HIGHEST));
+                    let users = users.filter(|(key, value)| key.1 < entry.made || value.0 & RELEASES != 0);
+                    out.extend(users.map(|(_, value)| value.1 as usize));
+                }
+            }
+            out.extend(edit.references().filter_map(|(_, target)| self.creator(target)));
+        }
+        out.extend(entry.after.iter().filter_map(|key| self.by_key.get(key)).map(|p| *p as usize));
+        let mut unique: Vec<usize> = out.drain(from..).filter(|p| *p != place).collect();
+        unique.sort_unstable();
+        unique.dedup();
+        // What the server has applied holds nobody up.
+        out.extend(unique.into_iter().filter(|p| matches!(&self.slab[*p], Some(e) if !e.is_applied())));
+    }
+
+    /// The rows an entry refers to that neither the base nor any transaction has.
+    fn missing<'a>(&'a self, entry: &'a Entry, in_base: &'a dyn Fn(RowKey) -> bool) -> impl Iterator<Item = RowKey> + 'a {
+        let targets = entry.edits.iter().flat_map(|edit| edit.references()).map(|(_, target)| target);
+        targets.filter(move |target| !in_base(*target) && self.creator(*target).is_none())
+    }
+
+    /// Why an entry cannot go by itself; its dependencies aside.
+    fn wait(&self, entry: &Entry, sending: &Sending) -> Option<Wait> {
+        if let State::Parked { .. } = entry.state {
+            return Some(Wait::Parked);
+        }
+        if !entry.saved || !(entry.frozen || entry.slot == sending.own_slot) {
+            return Some(Wait::Saving);
+        }
+        if entry.aside_until_ms > sending.now_ms {
+            return Some(Wait::Aside);
+        }
+        let missing: Vec<RowKey> = self.missing(entry, sending.in_base).take(8).collect();
+        (!missing.is_empty()).then_some(Wait::Rows(missing))
+    }
+
+    /// Visits what is not applied in the order in which it would be sent. `unit` gets the members, whether they can go, and what
+    /// they wait for; it returns `false` to stop.
+    pub fn visit(&self, sending: &Sending, mut unit: impl FnMut(&[&Entry], Option<Wait>, Vec<Key>) -> bool) {
+        let mut walk = Walk::new(self.slab.len());
+        let mut blocked = vec![false; self.slab.len()];
+        let mut go_on = true;
+        for root in self.by_made.values() {
+            if matches!(&self.slab[*root as usize], Some(e) if e.is_applied()) {
+                continue;
+            }
+            let edges = |place: usize, out: &mut Vec<usize>| self.dependencies(place, out);
+            walk.visit(*root as usize, edges, |places| {
+                let (members, wait, after) = self.unit(places, &blocked, sending);
+                for place in places.iter().filter(|_| wait.is_some()) {
+                    blocked[*place] = true;
+                }
+                go_on = go_on && unit(&members, wait, after);
+            });
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    fn unit(&self, places: &[usize], blocked: &[bool], sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>) {
+        let mut members: Vec<&Entry> = places.iter().filter_map(|p| self.slab[*p].as_ref()).collect();
+        members.sort_by_key(|entry| entry.made);
+        let mut needs = Vec::new();
+        for place in places {
+            self.dependencies(*place, &mut needs);
+        }
+        needs.sort_unstable();
+        needs.dedup();
+        needs.retain(|p| !places.contains(p));
+        let keys = |list: &mut dyn Iterator<Item = usize>| list.filter_map(|p| Some(self.slab[p].as_ref()?.made.key)).collect::<Vec<_>>();
+        let own_wait = members.iter().find_map(|entry| self.wait(entry, sending));
+        let wait = own_wait.or_else(|| {
+            let held = keys(&mut needs.iter().copied().filter(|p| blocked[*p]).take(8));
+            (!held.is_empty()).then_some(Wait::Keys(held))
+        });
+        let after = keys(&mut needs.into_iter());
+        (members, wait, after)
+    }
+
+    /// The next units to send, at most so many transactions and bytes; the first is taken whatever its size.
+    pub fn ready(&self, sending: &Sending, max_txns: usize, max_bytes: usize, only: Option<&BTreeSet<Key>>) -> Vec<Ready> {
+        let (mut units, mut txns, mut bytes) = (Vec::new(), 0, 0);
+        self.visit(sending, |members, wait, after| {
+            let left_out = only.is_some_and(|only| !members.iter().all(|m| only.contains(&m.made.key)));
+            // What has failed alone is tried alone, so that it takes nobody with it.
+            let suspect = members.iter().any(|m| m.aside_until_ms > 0);
+            if wait.is_some() || left_out || (suspect && !units.is_empty()) {
+                return true;
+            }
+            let size: usize = members.iter().map(|m| m.body.len() + 64).sum();
+            if !units.is_empty() && (txns + members.len() > max_txns || bytes + size > max_bytes) {
+                return false;
+            }
+            txns += members.len();
+            bytes += size;
+            units.push(Ready { keys: members.iter().map(|m| m.made.key).collect(), after });
+            !suspect
+        });
+        // A unit may come after one that was left for a later request.
+        let sent: BTreeSet<Key> = units.iter().flat_map(|u| u.keys.iter().copied()).collect();
+        let mut held = BTreeSet::new();
+        units.retain(|unit| {
+            let ok = unit.after.iter().all(|key| sent.contains(key) && !held.contains(key));
+            if !ok {
+                held.extend(unit.keys.iter().copied());
+            }
+            ok
+        });
+        units
+    }
+
+    /// A transaction and all that cannot do without it.
+    pub fn with_dependents(&self, key: Key) -> Vec<Key> {
+        let mut group = vec![key];
+        let mut known = BTreeSet::from([key]);
+        let mut next = 0;
+        while let Some(entry) = group.get(next).and_then(|key| self.get(*key)) {
+            next += 1;
+            for row in entry.edits.iter().filter(|e| e.op == Op::Create).map(|e| e.row) {
+                for user in self.touching(row).chain(self.referring(row)) {
+                    if known.insert(user.made.key) {
+                        group.push(user.made.key);
+                    }
+                }
+            }
+            let followers = self.iter().filter(|user| user.after.contains(&entry.made.key));
+            for user in followers.take(if self.is_followed(entry.made.key) { usize::MAX } else { 0 }) {
+                if known.insert(user.made.key) {
+                    group.push(user.made.key);
+                }
+            }
+        }
+        group
+    }
+}
+
+const LOWEST: Made = Made { at: 0, key: (0, 0) };
+const HIGHEST: Made = Made { at: u64::MAX, key: (u64::MAX, u64::MAX) };
+
+fn named(index: &Index, row: RowKey) -> impl Iterator<Item = (u8, u32)> + '_ {
+    index.range((row, LOWEST)..=(row, HIGHEST)).map(|(_, value)| *value)
+}
+
+/// The rows that an entry names: whether as its own, which, and as what.
+fn roles(entry: &Entry) -> impl Iterator<Item = (bool, RowKey, u8)> + '_ {
+    let own = entry.edits.iter().map(|edit| {
+        let role = match edit.op {
+            Op::Create => CREATES,
+            Op::Update => UPDATES,
+            Op::Delete => DELETES,
+        };
+        (true, edit.row, role)
+    });
+    let refers = entry.edits.iter().flat_map(|edit| edit.references()).map(|(_, target)| (false, target, REFERS));
+    own.chain(refers).chain(entry.releases.iter().map(|row| (false, *row, RELEASES)))
+}
+
+// ---- records: an entry as it stands on disk, and as tabs show it to each other ----
+
+impl Entry {
+    pub fn to_record(&self, schema: &Schema) -> String {
+        let mut out = String::with_capacity(self.body.len() + 160);
+        out.push_str("{\"made\":");
+        write_uint(self.made.at, &mut out);
+        out.push_str(",\"client\":\"");
+        write_hex64(self.made.key.0, &mut out);
+        out.push_str("\",\"seq\":");
+        write_uint(self.made.key.1, &mut out);
+        if let Some((client, seq)) = self.was {
+            out.push_str(",\"was\":[\"");
+            write_hex64(client, &mut out);
+            out.push_str("\",");
+            write_uint(seq, &mut out);
+            out.push(']');
+        }
+        if !self.after.is_empty() {
+            out.push_str(",\"after\":[");
+            for (i, (client, seq)) in self.after.iter().enumerate() {
+                out.push_str(if i > 0 { ",[\"" } else { "[\"" });
+                write_hex64(*client, &mut out);
+                out.push_str("\",");
+                write_uint(*seq, &mut out);
+                out.push(']');
+            }
+            out.push(']');
+        }
+        if !self.releases.is_empty() {
+            out.push_str(",\"releases\":[");
+            for (i, row) in self.releases.iter().enumerate() {
+                out.push_str(if i > 0 { ",[\"" } else { "[\"" });
+                out.push_str(&schema.tables[row.table as usize].name);
+                out.push_str("\",\"");
+                row.id.write(&mut out);
+                out.push_str("\"]");
+            }
+            out.push(']');
+        }
+        if let State::Parked { problem, spent } = &self.state {
+            out.push_str(if *spent { ",\"spent\":true,\"parked\":" } else { ",\"parked\":" });
+            problem.write_json(&mut out);
+        }
+        if self.suspended {
+            out.push_str(",\"suspended\":true");
+        }
+        out.push_str(",\"body\":");
+        // A string and not an object: the bytes must come back as they were.
+        write_string(&self.body, &mut out);
+        out.push('}');
+        out
+    }
+
+    pub fn is_applied(&self) -> bool {
+        matches!(self.state, State::Applied { .. })
+    }
+
+    /// Reads a record. What is on disk may have been sent, so it comes back frozen.
+    pub fn from_record(schema: &Schema, slot: u32, text: &str) -> Option<Entry> {
+        let json: Json = serde_json::from_str(text).ok()?;
+        let key = |json: &Json| Some((crate::dedupe::read_id(json.get(0))?, json.get(1)?.as_u64()?));
+        let list = |name: &str| json.get(name).and_then(Json::as_array).into_iter().flatten();
+        let releases = list("releases").map(|row| {
+            let table = schema.table(row.get(0)?.as_str()?)?;
+            Some(RowKey { table, id: RowId::parse(row.get(1)?.as_str()?)? })
+        });
+        let body = json.get("body")?.as_str()?.to_string();
+        let txn = Txn::parse(schema, &body).ok()?;
+        let suspended = json.get("suspended").and_then(Json::as_bool).unwrap_or(false);
+        let spent = json.get("spent").and_then(Json::as_bool).unwrap_or(false);
+        let parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
+        let made = Made { at: json.get("made")?.as_u64()?, key: (crate::dedupe::read_id(json.get("client"))?, json.get("seq")?.as_u64()?) };
+        Some(Entry {
+            made,
+            slot,
+            edits: txn.edits,
+            releases: releases.collect::<Option<_>>()?,
+            after: list("after").map(key).collect::<Option<_>>()?,
+            was: json.get("was").and_then(key),
+            state: parked.unwrap_or(State::Queued),
+            version: 0,
+            saved: true,
+            frozen: true,
+            fails: 0,
+            // A suspended one is tried again, but alone.
+            aside_until_ms: u64::from(suspended),
+            suspended,
+            body,
+        })
+    }
+}
+
+impl Txn {
+    /// An entry for a transaction just made.
+    pub fn into_entry(self, schema: &Schema, made: Made, slot: u32, releases: Vec<RowKey>, after: Vec<Key>) -> Entry {
+        let body = self.to_body(schema);
+        let state = State::Queued;
+        let (version, saved, frozen, fails, aside_until_ms, suspended) = (0, false, false, 0, 0, false);
+        let was = None;
+        Entry { made, slot, body, edits: self.edits, releases, after, was, state, version, saved, frozen, fails, aside_until_ms, suspended }
+    }
+}

@@ -181,6 +181,7 @@ impl<'a> Decision<'a> {
         let held = |key| rows.get(key).map(|row| row.references().collect()).unwrap_or_default();
         let steps = arrange(self.schema, steps, &held).map_err(|problem| (0, problem))?;
         let judge = Judge::Server { deleted: &self.set.deleted };
+        let steps: Vec<_> = steps.iter().map(|step| (step.part, &step.edit)).collect();
         apply(self.schema, &mut self.set.rows, judge, &stamps, &steps)
     }
 
@@ -211,7 +212,10 @@ impl<'a> Decision<'a> {
             let outcome = if part == culprit {
                 refused_outcome(problem)
             } else {
-                refused_outcome(&Problem::new("unit_refused", format!("it needs another transaction in a cycle, and that was refused: {}", problem.detail)))
+                refused_outcome(&Problem::new(
+                    "unit_refused",
+                    format!("it needs another transaction in a cycle, and that was refused: {}", problem.detail),
+                ))
             };
             self.settle((txn.client, txn.seq), Settled { hash: txn.hash, applied: false, outcome });
         }
@@ -234,7 +238,7 @@ impl<'a> Decision<'a> {
 
     fn into_plan(mut self) -> Plan {
         let mut digest = self.plan.space.digest;
-        for (key, old) in self.set.rows.originals() {
+        for (key, old) in self.set.rows.since(0) {
             let new = self.set.rows.get(key).cloned();
             if let Some(old) = &old {
                 digest.remove(self.schema, key, old);
@@ -281,4 +285,3 @@ pub fn by_table<T>(rows: Vec<(RowKey, T)>) -> BTreeMap<u16, Vec<(RowKey, T)>> {
     }
     tables
 }
-

@@ -1,1 +1,182 @@
-//! placeholder
+//! The replica: base plus outbox is the view.
+//!
+//! The view is kept whole, and of each row that waiting transactions have changed the base is kept aside. Reconciling is
+//! one readable block, [`Replica::rebase`]: roll back, apply, replay, diff.
+
+use crate::digest::Digest;
+use crate::edit::{Edit, Op};
+use crate::integrity::{Effect, Judge, apply};
+use crate::merge::{Clocks, Stamp};
+use crate::patch::Patch;
+use crate::problem::Problem;
+use crate::rows::Rows;
+use crate::schema::Schema;
+use crate::value::{Row, RowKey};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Default)]
+pub struct Replica {
+    /// The view.
+    rows: Rows,
+    /// What the server confirmed of the rows in which view and base may differ.
+    aside: BTreeMap<RowKey, Option<Row>>,
+    /// The revision of the base.
+    pub rev: u64,
+    /// The digest of the base.
+    pub digest: Digest,
+}
+
+impl Replica {
+    pub fn view(&self) -> &Rows {
+        &self.rows
+    }
+
+    pub fn base_row(&self, key: RowKey) -> Option<&Row> {
+        match self.aside.get(&key) {
+            Some(row) => row.as_ref(),
+            None => self.rows.get(key),
+        }
+    }
+
+    pub fn in_base(&self, key: RowKey) -> bool {
+        self.base_row(key).is_some()
+    }
+
+    /// The rows of the base, in order.
+    pub fn base(&self) -> Vec<(RowKey, &Row)> {
+        let only_view = self.rows.iter().filter(|(key, _)| !self.aside.contains_key(key)).map(|(key, row)| (*key, row));
+        let mut base: Vec<_> = only_view.chain(self.aside.iter().filter_map(|(key, row)| Some((*key, row.as_ref()?)))).collect();
+        base.sort_by_key(|(key, _)| *key);
+        base
+    }
+
+    /// Takes a person's new transaction into the view, or says why not and changes nothing.
+    pub fn make(&mut self, schema: &Schema, edits: &[Edit]) -> Result<Effect, Problem> {
+        let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
+        let effect = apply(schema, &mut self.rows, Judge::Maker, &[Stamp::default()], &steps).map_err(|refused| refused.1)?;
+        self.keep_aside();
+        Ok(effect)
+    }
+
+    /// Changes the base and shows again what waits on top of it; returns the patch of the view.
+    pub fn rebase<'a>(
+        &mut self,
+        schema: &Schema,
+        change: impl FnOnce(&mut Base),
+        waiting: impl Iterator<Item = &'a [Edit]>,
+    ) -> Option<String> {
+        // Roll back.
+        let mut before = BTreeMap::new();
+        for (key, row) in std::mem::take(&mut self.aside) {
+            before.insert(key, self.rows.put(key, row));
+        }
+        // Apply.
+        let mut base = Base { schema, rows: &mut self.rows, digest: &mut self.digest, rev: &mut self.rev };
+        change(&mut base);
+        for (key, old) in self.rows.take_undo() {
+            before.entry(key).or_insert(old);
+        }
+        // Replay.
+        for edits in waiting {
+            let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
+            // A view passes over what does not apply, so there is no error to see.
+            let _ = apply(schema, &mut self.rows, Judge::View, &[Stamp::default()], &steps);
+        }
+        for (key, old) in self.rows.take_undo() {
+            before.entry(key).or_insert_with(|| old.clone());
+            self.aside.entry(key).or_insert(old);
+        }
+        // Diff.
+        let mut patch = Patch::new(schema);
+        for (key, old) in &before {
+            patch.diff(*key, old.as_ref(), self.rows.get(*key));
+        }
+        (!patch.is_empty()).then(|| patch.finish())
+    }
+
+    fn keep_aside(&mut self) {
+        for (key, old) in self.rows.take_undo() {
+            self.aside.entry(key).or_insert(old);
+        }
+    }
+}
+
+/// The base while it is being changed.
+pub struct Base<'a> {
+    schema: &'a Schema,
+    rows: &'a mut Rows,
+    digest: &'a mut Digest,
+    rev: &'a mut u64,
+}
+
+impl Base<'_> {
+    pub fn rev(&self) -> u64 {
+        *self.rev
+    }
+
+    pub fn set_rev(&mut self, rev: u64) {
+        *self.rev = rev;
+    }
+
+    /// Applies what a server says holds now.
+    pub fn changes(&mut self, changes: &[Edit]) {
+        for change in changes {
+            let row = match (change.op, self.rows.get(change.row)) {
+                (Op::Delete, _) => None,
+                (Op::Create, _) => {
+                    Some(Row { values: change.set.iter().map(|(_, value)| value.clone()).collect(), clocks: Clocks::default() })
+                }
+                // A server says nothing of rows that are not there; what it might say of one is not enough to make it.
+                (Op::Update, None) => continue,
+                (Op::Update, Some(row)) => {
+                    let mut row = row.clone();
+                    for (column, value) in &change.set {
+                        row.values[*column as usize] = value.clone();
+                    }
+                    Some(row)
+                }
+            };
+            self.put(change.row, row);
+        }
+    }
+
+    /// Applies a transaction of our own of which the server says that it took effect exactly as sent.
+    pub fn as_sent(&mut self, edits: &[Edit]) -> Vec<Edit> {
+        let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
+        let depth = self.rows.depth();
+        let effect = apply(self.schema, self.rows, Judge::View, &[Stamp::default()], &steps).unwrap_or_default();
+        let originals = self.rows.since(depth);
+        for (key, old) in originals {
+            self.account(key, old.as_ref());
+        }
+        effect.changes
+    }
+
+    pub fn put(&mut self, key: RowKey, row: Option<Row>) {
+        let old = self.rows.get(key).cloned();
+        self.rows.change(key, row);
+        self.account(key, old.as_ref());
+    }
+
+    /// Replaces everything.
+    pub fn replace(&mut self, rev: u64, digest: Digest, rows: Vec<(RowKey, Row)>) {
+        let all: Vec<RowKey> = self.rows.iter().map(|(key, _)| *key).collect();
+        for key in all {
+            self.rows.change(key, None);
+        }
+        for (key, row) in rows {
+            self.rows.change(key, Some(row));
+        }
+        *self.rev = rev;
+        *self.digest = digest;
+    }
+
+    fn account(&mut self, key: RowKey, old: Option<&Row>) {
+        if let Some(old) = old {
+            self.digest.remove(self.schema, key, old);
+        }
+        if let Some(new) = self.rows.get(key) {
+            self.digest.add(self.schema, key, new);
+        }
+    }
+}

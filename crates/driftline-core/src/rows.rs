@@ -65,6 +65,20 @@ impl Rows {
         self.undo.push((key, old));
     }
 
+    /// What the rows changed beyond a depth were there, each once.
+    pub fn since(&self, depth: usize) -> BTreeMap<RowKey, Option<Row>> {
+        let mut originals = BTreeMap::new();
+        for (key, old) in &self.undo[depth..] {
+            originals.entry(*key).or_insert_with(|| old.clone());
+        }
+        originals
+    }
+
+    /// What the rows changed since the mark were, oldest first; a row may stand there twice. What has changed stays.
+    pub fn take_undo(&mut self) -> Vec<(RowKey, Option<Row>)> {
+        std::mem::take(&mut self.undo)
+    }
+
     /// What has changed so far stays.
     pub fn mark(&mut self) {
         self.undo.clear();
@@ -82,15 +96,6 @@ impl Rows {
                 self.put(key, old);
             }
         }
-    }
-
-    /// What the rows touched since the mark were before, each once.
-    pub fn originals(&self) -> BTreeMap<RowKey, Option<Row>> {
-        let mut originals = BTreeMap::new();
-        for (key, old) in &self.undo {
-            originals.entry(*key).or_insert_with(|| old.clone());
-        }
-        originals
     }
 
     pub fn digest(&self, schema: &Schema) -> Digest {

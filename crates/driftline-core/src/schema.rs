@@ -149,13 +149,12 @@ impl Schema {
             }
         };
         for group in crate::order::components(self.tables.len(), edges) {
-            let looped = |t: usize, column: &Column| {
-                matches!(&column.kind, Kind::Ref { to, .. } if to.iter().any(|x| group.contains(&usize::from(*x)) && closes(t, column, *x)))
-            };
+            let looped = |t: usize, column: &Column| matches!(&column.kind, Kind::Ref { to, .. } if to.iter().any(|x| group.contains(&usize::from(*x)) && closes(t, column, *x)));
             for &t in &group {
                 let mut columns = self.tables[t].columns.iter();
                 if let Some(column) = columns.find(|c| looped(t, c)) {
-                    let detail = "this required reference closes a cycle in which no row can be the first; make one of its references nullable";
+                    let detail =
+                        "this required reference closes a cycle in which no row can be the first; make one of its references nullable";
                     return Err(fail(&self.tables[t].name, &column.name, detail));
                 }
             }
@@ -182,11 +181,7 @@ impl Table {
                 if columns.iter().any(|c: &Column| c.name == *column) {
                     return Err(fail(name, column, "is both a field and a reference"));
                 }
-                columns.push(if part == "fields" {
-                    field(name, column, definition)?
-                } else {
-                    reference(name, column, definition, names)?
-                });
+                columns.push(if part == "fields" { field(name, column, definition)? } else { reference(name, column, definition, names)? });
             }
         }
         if columns.len() > limits::TABLE_COLUMNS {

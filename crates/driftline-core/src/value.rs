@@ -216,7 +216,8 @@ mod tests {
     fn ids_have_one_spelling() {
         let text = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0123";
         assert_eq!(RowId::parse(text).unwrap().to_string(), text);
-        for bad in ["", "0199AAAA-bbbb-7ccc-8ddd-eeeeffff0123", "0199aaaabbbb7ccc8dddeeeeffff0123", "0199aaaa-bbbb-7ccc-8ddd-eeeeffff012g"] {
+        for bad in ["", "0199AAAA-bbbb-7ccc-8ddd-eeeeffff0123", "0199aaaabbbb7ccc8dddeeeeffff0123", "0199aaaa-bbbb-7ccc-8ddd-eeeeffff012g"]
+        {
             assert_eq!(RowId::parse(bad), None, "{bad}");
         }
     }

@@ -86,8 +86,11 @@ struct RawTxn<'a> {
 
 /// Reads a reconcile request. Whatever is wrong with one transaction's body stays with that transaction.
 pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
-    let raw: RawPush = serde_json::from_str(text)
-        .map_err(|e| RequestError { status: 400, code: "malformed", detail: format!("the request does not read as a reconcile request: {e}") })?;
+    let raw: RawPush = serde_json::from_str(text).map_err(|e| RequestError {
+        status: 400,
+        code: "malformed",
+        detail: format!("the request does not read as a reconcile request: {e}"),
+    })?;
     let too_large = |detail: &str| RequestError { status: 413, code: "too_large", detail: detail.to_string() };
     let invalid = |detail: &str| RequestError { status: 400, code: "invalid_request", detail: detail.to_string() };
     if raw.units.iter().map(|u| u.txns.len()).sum::<usize>() > limits::PUSH_TXNS {
@@ -105,8 +108,10 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
         if clients.iter().any(|c| c.id == id) {
             return Err(invalid("a client stands in the request twice"));
         }
-        let receipt = client.receipt.map(|r| crate::value::parse_hex64(&r).ok_or_else(|| invalid("a `receipt` is 16 lower-case hex digits")));
-        let closed = Ranges::from_json(&client.closed).filter(|c| c.len() <= limits::CLOSED_RANGES && c.iter().all(|r| r.1 <= i64::MAX as u64));
+        let receipt =
+            client.receipt.map(|r| crate::value::parse_hex64(&r).ok_or_else(|| invalid("a `receipt` is 16 lower-case hex digits")));
+        let closed =
+            Ranges::from_json(&client.closed).filter(|c| c.len() <= limits::CLOSED_RANGES && c.iter().all(|r| r.1 <= i64::MAX as u64));
         let closed = closed.ok_or_else(|| invalid("`closed` is a list of at most 1,000 ranges [from, to], from 1 up"))?;
         clients.push(PushClient { id, receipt: receipt.transpose()?, closed });
     }

@@ -1,0 +1,387 @@
+//! What the tabs of one browser tell each other.
+//!
+//! Each tab saves its own transactions and shows them to the others; the sending tab passes on what the server said. Until a
+//! tab has offered a transaction (or has closed), nobody but itself may send or alter it; once offered, it is frozen, and
+//! only the sending tab does.
+
+use crate::edit::{Edit, write_edits};
+use crate::engine::{Absorbed, Disk, Effect, Engine, parse_key, write_key};
+use crate::outbox::{Entry, Key, Made, State};
+use crate::problem::Problem;
+use crate::schema::Schema;
+use crate::value::{write_string, write_uint};
+use crate::wire::read_changes;
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+
+/// What the sending tab said of itself.
+pub(crate) struct PeerState {
+    pub online: bool,
+    pub trouble: Option<String>,
+}
+
+impl Engine {
+    /// A message of another tab of the same user and space.
+    pub fn handle_peer(&mut self, now_ms: u64, text: &str) {
+        let Ok(json) = serde_json::from_str::<Json>(text) else { return };
+        match json.get("t").and_then(Json::as_str) {
+            Some("hello") => self.tell_peers_lead(),
+            Some("lead") => self.hear_lead(&json),
+            Some("txns") => self.hear_txns(&json),
+            Some("void") => self.hear_void(&json),
+            Some("base") => self.hear_base(&json),
+            Some("reload") if self.sender.is_none() => self.ask_reload(),
+            Some("do") => self.hear_command(now_ms, &json),
+            _ => {}
+        }
+        self.pump(now_ms);
+    }
+
+    // ---- telling ----
+
+    pub(crate) fn say_hello(&mut self) {
+        self.broadcast("{\"t\":\"hello\"}".to_string());
+    }
+
+    pub(crate) fn tell_peers_lead(&mut self) {
+        let Some(sender) = &self.sender else { return };
+        let mut out = String::from("{\"t\":\"lead\",\"online\":");
+        out.push_str(if self.online { "true" } else { "false" });
+        if let Some(trouble) = &sender.trouble {
+            out.push_str(",\"trouble\":");
+            write_string(trouble, &mut out);
+        }
+        out.push('}');
+        self.broadcast(out);
+    }
+
+    /// Shows the others what has just reached the disk. While the sending tab is online the transactions are offered
+    /// to it with the same message.
+    pub(crate) fn tell_peers_saved(&mut self, slot: u32, saved: &[Key], deleted: &[Key]) {
+        if slot != self.slot {
+            return;
+        }
+        let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(|peer| peer.online);
+        self.tell_txns(saved, offered);
+        let void: Vec<Key> = deleted.iter().copied().filter(|key| self.outbox.get(*key).is_none()).collect();
+        if !void.is_empty() {
+            let mut out = String::from("{\"t\":\"void\",\"keys\":");
+            write_keys(&void, &mut out);
+            out.push('}');
+            self.broadcast(out);
+        }
+    }
+
+    fn tell_txns(&mut self, keys: &[Key], offered: bool) {
+        let mut out = String::from("{\"t\":\"txns\",\"slot\":");
+        write_uint(u64::from(self.slot), &mut out);
+        out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
+        let mut count = 0;
+        for key in keys {
+            let schema = self.schema.clone();
+            let own_slot = self.slot;
+            let Some(entry) = self.outbox.get_mut(*key).filter(|entry| entry.slot == own_slot && entry.saved) else { continue };
+            entry.frozen |= offered;
+            if count > 0 {
+                out.push(',');
+            }
+            write_string(&entry.to_record(&schema), &mut out);
+            count += 1;
+        }
+        out.push_str("]}");
+        if count > 0 {
+            self.broadcast(out);
+        }
+    }
+
+    pub(crate) fn tell_peers_base(&mut self, absorbed: &Absorbed, settled: &[Key], changed: &[Key]) {
+        if absorbed.text.is_empty() && settled.is_empty() && changed.is_empty() {
+            return;
+        }
+        let mut out = String::from("{\"t\":\"base\",\"changes\":[");
+        out.push_str(&absorbed.text);
+        out.push_str("],\"settled\":");
+        write_keys(settled, &mut out);
+        out.push_str(",\"records\":[");
+        let mut first = true;
+        for entry in changed.iter().filter_map(|key| self.outbox.get(*key)) {
+            out.push_str(if first { "[" } else { ",[" });
+            write_uint(u64::from(entry.slot), &mut out);
+            out.push(',');
+            write_string(&entry.to_record(&self.schema), &mut out);
+            out.push(']');
+            first = false;
+        }
+        out.push_str("]}");
+        self.broadcast(out);
+    }
+
+    fn broadcast(&mut self, message: String) {
+        self.effects.push_back(Effect::Broadcast(message));
+    }
+
+    /// Reads everything from disk again. What is known to be there now, and then is not, has been settled meanwhile.
+    pub(crate) fn ask_reload(&mut self) {
+        if self.reloading.is_none() {
+            self.reloading = Some(self.outbox.iter().filter(|e| e.saved).map(|e| e.made.key).collect());
+            self.effects.push_back(Effect::Reload);
+        }
+    }
+
+    // ---- hearing ----
+
+    fn hear_lead(&mut self, json: &Json) {
+        if self.sender.is_some() {
+            return;
+        }
+        let online = json.get("online").and_then(Json::as_bool).unwrap_or(false);
+        let trouble = json.get("trouble").and_then(Json::as_str).map(str::to_string);
+        self.peer = Some(PeerState { online, trouble });
+        if online {
+            let own = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved && !e.frozen && e.state == State::Queued);
+            let own: Vec<Key> = own.map(|e| e.made.key).collect();
+            self.tell_txns(&own, true);
+        }
+    }
+
+    fn hear_txns(&mut self, json: &Json) {
+        let slot = json.get("slot").and_then(Json::as_u64).unwrap_or(0) as u32;
+        let frozen = json.get("frozen").and_then(Json::as_bool).unwrap_or(false);
+        if slot == self.slot {
+            return;
+        }
+        let records = json.get("records").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+        let mut news = false;
+        for record in records {
+            let Some(mut entry) = Entry::from_record(&self.schema, slot, record) else { continue };
+            entry.frozen = frozen;
+            let key = entry.made.key;
+            // An older version of what may have been sent already.
+            if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(|known| known.state != State::Queued) {
+                continue;
+            }
+            let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body);
+            self.see_clock(entry.made.at);
+            let high = self.high.entry(key.0).or_insert(0);
+            *high = (*high).max(key.1);
+            if same {
+                if let Some(known) = self.outbox.get_mut(key) {
+                    known.frozen |= frozen;
+                }
+                continue;
+            }
+            self.outbox.insert(entry);
+            news = true;
+        }
+        if news {
+            self.redraw();
+        }
+    }
+
+    fn hear_void(&mut self, json: &Json) {
+        let mut news = false;
+        for key in read_keys(json.get("keys")) {
+            news |= self.outbox.remove(key).is_some();
+        }
+        if news {
+            self.redraw();
+        }
+    }
+
+    fn hear_base(&mut self, json: &Json) {
+        if self.sender.is_some() {
+            return;
+        }
+        let mut accepted = Vec::new();
+        for key in read_keys(json.get("settled")) {
+            if self.outbox.remove(key).is_some() {
+                accepted.push(key);
+            }
+        }
+        for record in json.get("records").and_then(Json::as_array).into_iter().flatten() {
+            let slot = record.get(0).and_then(Json::as_u64).unwrap_or(0) as u32;
+            let Some(entry) = record.get(1).and_then(Json::as_str).and_then(|text| Entry::from_record(&self.schema, slot, text)) else {
+                continue;
+            };
+            if let State::Parked { problem, .. } = &entry.state {
+                self.event_problem("parked", entry.made.key, problem);
+            }
+            self.outbox.insert(entry);
+        }
+        let revisions = json.get("changes").and_then(|changes| read_changes(&self.schema, changes)).unwrap_or_default();
+        if self.absorb(revisions).gap {
+            self.ask_reload();
+        }
+        self.event_keys("accepted", &accepted);
+    }
+
+    fn hear_command(&mut self, now_ms: u64, json: &Json) {
+        let Some(key) = json.get("key").and_then(Json::as_str).and_then(parse_key) else { return };
+        let dependents = json.get("dependents").and_then(Json::as_bool).unwrap_or(true);
+        if self.may_alter(key) {
+            match json.get("what").and_then(Json::as_str) {
+                Some("retry") => drop(self.retry(now_ms, key)),
+                Some("discard") => drop(self.discard(now_ms, key, dependents)),
+                _ => {}
+            }
+        }
+    }
+
+    // ---- the user's decisions ----
+
+    /// An entry is altered by the sending tab once it is frozen, and by its own tab before.
+    fn may_alter(&self, key: Key) -> bool {
+        match self.outbox.get(key) {
+            Some(entry) if entry.frozen => self.sender.is_some(),
+            Some(entry) => entry.slot == self.slot,
+            None => false,
+        }
+    }
+
+    fn pass_on(&mut self, what: &str, key: Key, dependents: bool) {
+        let mut out = format!("{{\"t\":\"do\",\"what\":\"{what}\",\"dependents\":{dependents},\"key\":\"");
+        write_key(key, &mut out);
+        out.push_str("\"}");
+        self.broadcast(out);
+    }
+
+    /// Sends a parked or suspended transaction again. If the server has answered it, it takes a new key.
+    pub fn retry(&mut self, now_ms: u64, key: Key) -> Result<(), Problem> {
+        let Some(entry) = self.outbox.get(key) else { return Err(unknown_key()) };
+        if !self.may_alter(key) {
+            self.pass_on("retry", key, false);
+            return Ok(());
+        }
+        match entry.state.clone() {
+            State::Parked { spent: true, .. } => self.rekey(key),
+            State::Parked { spent: false, .. } => {
+                self.outbox.set_state(key, State::Queued);
+                self.put(key);
+                self.tell_changed(&[key]);
+            }
+            _ => {}
+        }
+        if let Some(entry) = self.outbox.get_mut(key) {
+            (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
+        }
+        self.pump(now_ms);
+        Ok(())
+    }
+
+    /// Takes a transaction out of the outbox for good, and with `dependents` all that cannot do without it; the view rolls
+    /// back these and nothing else.
+    pub fn discard(&mut self, now_ms: u64, key: Key, dependents: bool) -> Result<(), Problem> {
+        if self.outbox.get(key).is_none() {
+            return Err(unknown_key());
+        }
+        if !self.may_alter(key) {
+            self.pass_on("discard", key, dependents);
+            return Ok(());
+        }
+        let group = if dependents { self.outbox.with_dependents(key) } else { vec![key] };
+        if group.iter().any(|key| self.outbox.get(*key).is_some_and(|e| matches!(e.state, State::InFlight | State::Applied { .. }))) {
+            return Err(Problem::new("in_flight", "it is on its way to the server just now; try again in a moment"));
+        }
+        let mut void = String::from("{\"t\":\"void\",\"keys\":");
+        write_keys(&group, &mut void);
+        void.push('}');
+        for key in group {
+            if let Some(entry) = self.outbox.remove(key) {
+                self.delete(entry.slot, key);
+                let mut event = String::from("{\"event\":\"discarded\",\"key\":\"");
+                write_key(key, &mut event);
+                event.push_str("\"}");
+                self.effects.push_back(Effect::Event(event));
+            }
+        }
+        self.broadcast(void);
+        self.redraw();
+        self.pump(now_ms);
+        Ok(())
+    }
+
+    /// The server holds another transaction under this key: this profile is a copy. It goes on under an id of its own.
+    pub(crate) fn reissue(&mut self, key: Key) {
+        if key.0 == self.client {
+            self.take_new_client();
+        }
+        self.rekey(key);
+    }
+
+    /// Gives a transaction whose key is spent a new one.
+    fn rekey(&mut self, key: Key) {
+        let new = self.new_key();
+        let Some(mut entry) = self.outbox.remove(key) else { return };
+        let old_slot = entry.slot;
+        entry.made = Made { at: entry.made.at, key: new };
+        entry.slot = self.slot;
+        entry.state = State::Queued;
+        entry.was = Some(key);
+        (entry.version, entry.saved, entry.frozen) = (entry.version + 1, false, false);
+        (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
+        self.outbox.insert(entry);
+        self.put(new);
+        // The old record goes when the new one is on disk, so that a crash in between leaves both and not neither.
+        self.leaving.insert(key);
+        self.replaces.insert(new, (old_slot, key));
+        let followers: Vec<Key> = self.outbox.iter().filter(|e| e.after.contains(&key)).map(|e| e.made.key).collect();
+        for follower in followers {
+            self.outbox.follow(follower, key, new);
+            self.put(follower);
+        }
+        let mut event = String::from("{\"event\":\"rekeyed\",\"from\":\"");
+        write_key(key, &mut event);
+        event.push_str("\",\"to\":\"");
+        write_key(new, &mut event);
+        event.push_str("\"}");
+        self.effects.push_back(Effect::Event(event));
+        let mut void = String::from("{\"t\":\"void\",\"keys\":");
+        write_keys(&[key], &mut void);
+        void.push('}');
+        self.broadcast(void);
+    }
+
+    fn tell_changed(&mut self, keys: &[Key]) {
+        let nothing = Absorbed::default();
+        self.tell_peers_base(&nothing, &[], keys);
+    }
+
+    /// Reads the outboxes of slots into memory.
+    pub(crate) fn load_slots(&mut self, disk: &Disk) {
+        self.load_outbox(disk, &Json::Null);
+    }
+}
+
+fn unknown_key() -> Problem {
+    Problem::new("unknown_key", "there is no such transaction in the outbox; it may have been settled")
+}
+
+/// Begins a revision of changes as they are kept on disk and told to other tabs: like the server's, with all content.
+pub(crate) fn begin_revision(rev: u64, out: &mut String) {
+    out.push_str(if out.is_empty() { "{\"rev\":" } else { ",{\"rev\":" });
+    write_uint(rev, out);
+    out.push_str(",\"parts\":[");
+}
+
+pub(crate) fn write_part(schema: &Schema, index: usize, actor: u32, changes: &[Edit], out: &mut String) {
+    out.push_str(if index > 0 { ",{\"actor\":" } else { "{\"actor\":" });
+    write_uint(u64::from(actor), out);
+    out.push_str(",\"changes\":[");
+    write_edits(schema, changes, out);
+    out.push_str("]}");
+}
+
+fn write_keys(keys: &[Key], out: &mut String) {
+    out.push('[');
+    for (i, key) in keys.iter().enumerate() {
+        out.push_str(if i > 0 { ",\"" } else { "\"" });
+        write_key(*key, out);
+        out.push('"');
+    }
+    out.push(']');
+}
+
+fn read_keys(json: Option<&Json>) -> BTreeSet<Key> {
+    let keys = json.and_then(Json::as_array).into_iter().flatten();
+    keys.filter_map(|key| parse_key(key.as_str()?)).collect()
+}

@@ -1,0 +1,207 @@
+//! What the app is told: events, the true status, the outbox as it is sorted and sent.
+
+use crate::edit::Op;
+use crate::engine::{Effect, Engine, write_key};
+use crate::outbox::{Entry, Key, State, Wait};
+use crate::problem::Problem;
+use crate::sender::{Live, SILENCE_MS};
+use crate::value::{RowKey, write_string, write_uint};
+
+impl Engine {
+    // ---- events ----
+
+    pub(crate) fn event_keys(&mut self, event: &str, keys: &[Key]) {
+        if keys.is_empty() {
+            return;
+        }
+        let mut out = format!("{{\"event\":\"{event}\",\"keys\":[");
+        for (i, key) in keys.iter().enumerate() {
+            out.push_str(if i > 0 { ",\"" } else { "\"" });
+            write_key(*key, &mut out);
+            out.push('"');
+        }
+        out.push_str("]}");
+        self.effects.push_back(Effect::Event(out));
+    }
+
+    pub(crate) fn event_problem(&mut self, event: &str, key: Key, problem: &Problem) {
+        let mut out = format!("{{\"event\":\"{event}\",\"key\":\"");
+        write_key(key, &mut out);
+        out.push_str("\",\"problem\":");
+        problem.write_json(&mut out);
+        out.push('}');
+        self.effects.push_back(Effect::Event(out));
+    }
+
+    pub(crate) fn report(&mut self, code: &str, detail: &str) {
+        let problem = Problem::new(code, detail).to_json();
+        self.effects.push_back(Effect::Event(format!("{{\"event\":\"error\",\"problem\":{problem}}}")));
+    }
+
+    // ---- status ----
+
+    /// `{"state", "reason", "line", "queued", "in_flight", "parked", "rev"}`. The line is for people and tests: `q3 f2 p1 r40` is
+    /// queued, in flight, parked, revision.
+    pub fn status(&self, now_ms: u64) -> String {
+        let counts = self.outbox.counts();
+        let (state, reason) = self.state(now_ms);
+        let mut out = format!("{{\"state\":\"{state}\",\"reason\":");
+        match reason {
+            Some(reason) => write_string(&reason, &mut out),
+            None => out.push_str("null"),
+        }
+        let line = self.line();
+        out.push_str(&format!(",\"line\":\"{line}\",\"queued\":"));
+        write_uint(counts.queued as u64, &mut out);
+        out.push_str(",\"in_flight\":");
+        write_uint((counts.in_flight + counts.applied) as u64, &mut out);
+        out.push_str(",\"parked\":");
+        write_uint(counts.parked as u64, &mut out);
+        out.push_str(",\"rev\":");
+        write_uint(self.replica.rev, &mut out);
+        out.push_str(if self.sender.is_some() { ",\"sender\":true}" } else { ",\"sender\":false}" });
+        out
+    }
+
+    /// The one-line status.
+    pub fn line(&self) -> String {
+        let counts = self.outbox.counts();
+        format!("q{} f{} p{} r{}", counts.queued, counts.in_flight + counts.applied, counts.parked, self.replica.rev)
+    }
+
+    fn state(&self, now_ms: u64) -> (&'static str, Option<String>) {
+        let counts = self.outbox.counts();
+        let waiting = counts.queued + counts.in_flight + counts.applied;
+        if let Some(code) = &self.storage_problem {
+            return ("not_saving", Some(code.clone()));
+        }
+        if !self.online {
+            return ("offline", None);
+        }
+        let trouble = match (&self.sender, &self.peer) {
+            (Some(sender), _) => {
+                let silent = sender.request.as_ref().is_some_and(|r| now_ms >= r.started + SILENCE_MS && !self.hears(now_ms));
+                if silent { Some("no answer".to_string()) } else { sender.trouble.clone() }
+            }
+            (None, Some(peer)) if !peer.online => return ("offline", None),
+            (None, Some(peer)) => peer.trouble.clone(),
+            (None, None) => None,
+        };
+        match trouble.as_deref() {
+            Some("unreachable") => ("offline", None),
+            Some(_) => ("not_saving", trouble),
+            None if waiting > 0 => ("saving", None),
+            None if counts.parked > 0 => ("not_saving", Some("parked".to_string())),
+            None if !self.has_base => ("saving", None),
+            None => ("saved", None),
+        }
+    }
+
+    fn hears(&self, now_ms: u64) -> bool {
+        self.sender.as_ref().is_some_and(|s| matches!(s.live, Live::On { heard } if now_ms < heard + SILENCE_MS))
+    }
+
+    pub(crate) fn report_status(&mut self, now_ms: u64) {
+        let status = self.status(now_ms);
+        if status == self.last_status {
+            return;
+        }
+        let trouble = |s: &Engine| s.sender.as_ref().map(|s| s.trouble.clone());
+        if trouble(self) != self.told_trouble {
+            self.told_trouble = trouble(self);
+            self.tell_peers_lead();
+        }
+        self.effects.push_back(Effect::Event(format!("{{\"event\":\"status\",\"status\":{status}}}")));
+        self.last_status = status;
+    }
+
+    // ---- the outbox ----
+
+    /// The outbox in the order in which it would be sent, as a JSON array of
+    /// `{"key", "state", "edits": [{"op", "table", "id"}], "waits_on": […], "problem"}`, at most `limit` of them.
+    pub fn outbox_json(&self, now_ms: u64, limit: usize) -> String {
+        let mut out = String::from("[");
+        let mut count = 0;
+        for entry in self.outbox.iter().filter(|entry| entry.is_applied()).take(limit) {
+            self.write_entry(entry, "applied", None, count == 0, &mut out);
+            count += 1;
+        }
+        let in_base = |row: RowKey| self.replica.in_base(row);
+        self.outbox.visit(&self.sending(now_ms, &in_base), |members, wait, _| {
+            for entry in members {
+                let state = match (&entry.state, &wait) {
+                    (State::Parked { .. }, _) => "parked",
+                    (State::InFlight, _) => "in_flight",
+                    _ if entry.suspended => "suspended",
+                    _ if !entry.saved => "saving",
+                    (_, Some(Wait::Rows(_) | Wait::Keys(_) | Wait::Parked)) => "waiting",
+                    _ => "queued",
+                };
+                if count < limit {
+                    self.write_entry(entry, state, wait.as_ref(), count == 0, &mut out);
+                    count += 1;
+                }
+            }
+            count < limit
+        });
+        out.push(']');
+        out
+    }
+
+    fn write_entry(&self, entry: &Entry, state: &str, wait: Option<&Wait>, first: bool, out: &mut String) {
+        out.push_str(if first { "{\"key\":\"" } else { ",{\"key\":\"" });
+        write_key(entry.made.key, out);
+        out.push_str("\",\"state\":\"");
+        out.push_str(state);
+        out.push_str("\",\"edits\":[");
+        for (i, edit) in entry.edits.iter().take(10).enumerate() {
+            out.push_str(match (i, edit.op) {
+                (0, Op::Create) => "{\"op\":\"create\",",
+                (0, Op::Update) => "{\"op\":\"update\",",
+                (0, Op::Delete) => "{\"op\":\"delete\",",
+                (_, Op::Create) => ",{\"op\":\"create\",",
+                (_, Op::Update) => ",{\"op\":\"update\",",
+                (_, Op::Delete) => ",{\"op\":\"delete\",",
+            });
+            self.write_row(edit.row, out);
+            out.push('}');
+        }
+        out.push_str("],\"waits_on\":[");
+        match wait {
+            Some(Wait::Rows(rows)) => {
+                for (i, row) in rows.iter().enumerate() {
+                    out.push_str(if i > 0 { ",\"" } else { "\"" });
+                    out.push_str(&self.schema.tables[row.table as usize].name);
+                    out.push(' ');
+                    row.id.write(out);
+                    out.push('"');
+                }
+            }
+            Some(Wait::Keys(keys)) => {
+                for (i, key) in keys.iter().enumerate() {
+                    out.push_str(if i > 0 { ",\"" } else { "\"" });
+                    write_key(*key, out);
+                    out.push('"');
+                }
+            }
+            _ => {}
+        }
+        out.push_str("],\"problem\":");
+        match &entry.state {
+            State::Parked { problem, .. } => problem.write_json(out),
+            _ if entry.suspended => {
+                Problem::new("suspended", "the server fails on this transaction; it is tried again now and then").write_json(out);
+            }
+            _ => out.push_str("null"),
+        }
+        out.push('}');
+    }
+
+    fn write_row(&self, row: RowKey, out: &mut String) {
+        out.push_str("\"table\":\"");
+        out.push_str(&self.schema.tables[row.table as usize].name);
+        out.push_str("\",\"id\":\"");
+        row.id.write(out);
+        out.push('"');
+    }
+}

@@ -1,0 +1,842 @@
+//! What the one tab does that sends for all: requests, answers, the base on disk, the live connection.
+//!
+//! One push is in flight per space. A batch on which the server fails is halved until the culprit stands alone; that one
+//! is put aside and then suspended, and holds only what depends on it.
+
+use crate::backoff::delay_ms;
+use crate::dedupe::Ranges;
+use crate::engine::{Absorbed, Effect, Engine, write_key};
+use crate::limits;
+use crate::outbox::{Key, Ready, State};
+use crate::problem::Problem;
+use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
+use crate::wire::{Answer, Outcome, PushClient, PushText, UnitText, read_answer, read_changes, read_snapshot, write_snapshot_head};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A request without an answer for so long counts as failed.
+const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// Nothing heard for so long is no answer (the server pings every 2 s).
+pub(crate) const SILENCE_MS: u64 = 5_000;
+/// Without a live connection the server is asked this often.
+const POLL_MS: u64 = 10_000;
+/// So many failed requests of a transaction alone, while others pass, suspend it.
+const FAILS_TO_SUSPEND: u32 = 5;
+/// A suspended transaction is tried again after this long.
+const SUSPENDED_MS: u64 = 600_000;
+/// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Rows in one record of the base on disk.
+const CHUNK_ROWS: usize = 1_000;
+/// The base is written anew when the tails since have grown to this many bytes.
+const TAIL_BYTES: usize = 512 * 1024;
+
+pub(crate) struct Sender {
+    pub epoch: u64,
+    pub request: Option<Request>,
+    /// Failures in a row, for back-off.
+    failures: u32,
+    pub not_before: u64,
+    /// Why nothing is sent, other than being offline.
+    pub trouble: Option<String>,
+    batch_txns: usize,
+    /// Keys of a failed batch, the culprit among them.
+    suspects: Option<Vec<Key>>,
+    /// Transactions that wait for their time.
+    aside: BTreeSet<Key>,
+    /// Pushes that succeeded.
+    passes: u64,
+    /// What each client's closed ranges were when the server last took them.
+    told: BTreeMap<u64, Ranges>,
+    want_pull: bool,
+    pub live: Live,
+    live_failures: u32,
+    live_not_before: u64,
+    last_pull: u64,
+    /// Settled keys whose base is not on disk yet, with their slots.
+    uncommitted: Vec<(u32, Key)>,
+    /// Keys that the base on disk holds, but whose records may still be there.
+    answered: BTreeSet<Key>,
+    tail: Vec<(u64, String)>,
+    tail_bytes: usize,
+    rewrite: bool,
+    /// The base was replaced: the other tabs read it from disk once it is there.
+    replaced: bool,
+    commit: Option<Committing>,
+    commit_failures: u32,
+    commit_not_before: u64,
+}
+
+pub(crate) struct Request {
+    pub id: u64,
+    pub started: u64,
+    kind: Kind,
+}
+
+enum Kind {
+    Push { clients: Vec<(u64, Ranges)>, keys: Vec<Key> },
+    Snapshot,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Live {
+    Off,
+    Connecting { since: u64 },
+    On { heard: u64 },
+}
+
+struct Committing {
+    id: u64,
+    settled: Vec<(u32, Key)>,
+    tail: Vec<(u64, String)>,
+    rewrite: bool,
+}
+
+/// How a request failed without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendFailure {
+    Network,
+    Timeout,
+}
+
+impl Engine {
+    /// This tab sends from now on. `slots` are those of closed tabs.
+    pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, disk_rev: Option<u64>, slots: Vec<crate::engine::SlotDisk>) {
+        self.adopt(slots);
+        self.sender = Some(Sender {
+            epoch,
+            request: None,
+            failures: 0,
+            not_before: 0,
+            trouble: None,
+            batch_txns: limits::PUSH_TXNS,
+            suspects: None,
+            aside: BTreeSet::new(),
+            passes: 0,
+            told: BTreeMap::new(),
+            want_pull: true,
+            live: Live::Off,
+            live_failures: 0,
+            live_not_before: 0,
+            last_pull: 0,
+            uncommitted: Vec::new(),
+            answered: BTreeSet::new(),
+            tail: Vec::new(),
+            tail_bytes: 0,
+            // A tail on disk must follow on what is there.
+            rewrite: disk_rev != Some(self.replica.rev),
+            replaced: false,
+            commit: None,
+            commit_failures: 0,
+            commit_not_before: 0,
+        });
+        self.peer = None;
+        self.tell_peers_lead();
+        self.pump(now_ms);
+    }
+
+    /// A tab has closed: its transactions are ours to send.
+    pub fn handle_adopted(&mut self, now_ms: u64, slot: crate::engine::SlotDisk) {
+        self.adopt(vec![slot]);
+        self.pump(now_ms);
+    }
+
+    /// Another tab sends now.
+    pub fn handle_unlead(&mut self, now_ms: u64) {
+        if let Some(sender) = self.sender.take() {
+            if let Some(request) = sender.request {
+                self.requeue(&request);
+                self.effects.push_back(Effect::Abort { id: request.id });
+            }
+            self.effects.push_back(Effect::Disconnect);
+            // Its base may be ahead of the disk, and others may have gone on from there.
+            self.ask_reload();
+        }
+        self.pump(now_ms);
+    }
+
+    /// The result of [`Effect::RenewEpoch`].
+    pub fn handle_epoch(&mut self, now_ms: u64, epoch: Option<u64>) {
+        match (epoch, &mut self.sender) {
+            (Some(epoch), Some(sender)) => sender.epoch = epoch,
+            _ => self.handle_unlead(now_ms),
+        }
+        self.pump(now_ms);
+    }
+
+    fn adopt(&mut self, slots: Vec<crate::engine::SlotDisk>) {
+        let disk = crate::engine::Disk { slots, ..Default::default() };
+        for slot in &disk.slots {
+            let keys: Vec<Key> = self.outbox.iter().filter(|e| e.slot == slot.slot).map(|e| e.made.key).collect();
+            for key in keys {
+                if let Some(entry) = self.outbox.get_mut(key) {
+                    entry.frozen = true;
+                }
+            }
+        }
+        let before = self.outbox.len();
+        self.load_slots(&disk);
+        if self.outbox.len() != before {
+            self.redraw();
+        }
+    }
+
+    // ---- what to do next ----
+
+    pub(crate) fn sender_pump(&mut self, now_ms: u64) {
+        if self.sender.is_none() || !self.loaded {
+            return;
+        }
+        self.commit(now_ms);
+        let Some(sender) = &self.sender else { return };
+        if !self.online {
+            return;
+        }
+        if sender.request.is_none() && sender.not_before <= now_ms {
+            if self.has_base {
+                self.push(now_ms);
+            } else {
+                self.fetch(now_ms);
+            }
+        }
+        self.connect(now_ms);
+    }
+
+    fn fetch(&mut self, now_ms: u64) {
+        let id = self.new_id();
+        let Some(sender) = &mut self.sender else { return };
+        sender.request = Some(Request { id, started: now_ms, kind: Kind::Snapshot });
+        self.effects.push_back(Effect::Fetch { id });
+    }
+
+    fn push(&mut self, now_ms: u64) {
+        let units = self.batch(now_ms);
+        let Some(sender) = &self.sender else { return };
+        let polls = sender.live == Live::Off && now_ms >= sender.last_pull + POLL_MS;
+        if units.is_empty() && !sender.want_pull && !polls {
+            return;
+        }
+        let keys: Vec<Key> = units.iter().flat_map(|unit| unit.keys.iter().copied()).collect();
+        let clients = self.push_clients(&keys);
+        let index = |client: u64| clients.iter().position(|c| c.id == client).unwrap_or(0);
+        let texts = units.iter().map(|unit| UnitText {
+            txns: unit.keys.iter().filter_map(|key| Some(((index(key.0), key.1), self.outbox.get(*key)?.body.as_str()))).collect(),
+            after: unit.after.iter().map(|key| (index(key.0), key.1)).collect(),
+        });
+        let text = PushText { epoch: sender.epoch, cursor: Some(self.replica.rev), clients: clients.clone(), units: texts.collect() };
+        let body = text.to_json();
+        for key in &keys {
+            self.outbox.set_state(*key, State::InFlight);
+            if let Some(entry) = self.outbox.get_mut(*key) {
+                entry.frozen = true;
+            }
+        }
+        let id = self.new_id();
+        let Some(sender) = &mut self.sender else { return };
+        sender.want_pull = false;
+        sender.last_pull = now_ms;
+        let clients = clients.into_iter().map(|c| (c.id, c.closed)).collect();
+        sender.request = Some(Request { id, started: now_ms, kind: Kind::Push { clients, keys } });
+        self.effects.push_back(Effect::Push { id, body });
+    }
+
+    fn batch(&self, now_ms: u64) -> Vec<Ready> {
+        let Some(sender) = &self.sender else { return Vec::new() };
+        if self.outbox.is_empty() {
+            return Vec::new();
+        }
+        // The first half of the suspects: whichever half fails has the culprit.
+        let half = sender.suspects.as_ref().map(|s| s[..s.len().div_ceil(2)].iter().copied().collect::<BTreeSet<Key>>());
+        let in_base = |row: RowKey| self.replica.in_base(row);
+        let sending = self.sending(now_ms, &in_base);
+        let units = self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, half.as_ref());
+        if units.is_empty() && half.is_some() {
+            // They cannot go any more (discarded, or waiting): look no further for the culprit.
+            return self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, None);
+        }
+        units
+    }
+
+    /// The clients of a push: those whose transactions it carries, and those with news of what is closed.
+    fn push_clients(&self, keys: &[Key]) -> Vec<PushClient> {
+        let mut ids: Vec<u64> = Vec::new();
+        for (client, _) in keys {
+            if !ids.contains(client) {
+                ids.push(*client);
+            }
+        }
+        let told = self.sender.as_ref().map(|s| &s.told);
+        for client in self.high.keys() {
+            let news = || told.and_then(|t| t.get(client)) != Some(&self.closed(*client));
+            if ids.len() < limits::PUSH_CLIENTS && !ids.contains(client) && news() {
+                ids.push(*client);
+            }
+        }
+        let client = |id: u64| PushClient { id, receipt: self.receipts.get(&id).copied(), closed: self.closed(id) };
+        ids.into_iter().map(client).collect()
+    }
+
+    /// The numbers of a client that are over: not in the outbox, or parked for good, and the disk knows it.
+    fn closed(&self, client: u64) -> Ranges {
+        let waiting = self.outbox.seqs_of(client).filter(|seq| {
+            let entry = self.outbox.get((client, *seq));
+            !entry.is_some_and(|e| e.saved && matches!(e.state, State::Parked { spent: true, .. }))
+        });
+        let uncommitted = self.sender.iter().flat_map(|s| s.uncommitted.iter().chain(s.commit.iter().flat_map(|c| &c.settled)));
+        let uncommitted = uncommitted.filter(|(_, key)| key.0 == client).map(|(_, key)| key.1);
+        let leaving = self.leaving.range((client, 0)..=(client, u64::MAX)).map(|key| key.1);
+        let open: BTreeSet<u64> = waiting.chain(uncommitted).chain(leaving).collect();
+        let high = self.high.get(&client).copied().unwrap_or(0);
+        let mut closed = Ranges::all_but(high, open.into_iter());
+        closed.truncate(limits::CLOSED_RANGES);
+        closed
+    }
+
+    // ---- what comes back ----
+
+    /// The answer to a push or a fetch. `retry_after_ms` as the server asked.
+    pub fn handle_answer(&mut self, now_ms: u64, id: u64, status: u16, retry_after_ms: Option<u64>, body: &str) {
+        let Some(request) = self.take_request(id) else { return };
+        match (&request.kind, status) {
+            (Kind::Snapshot, 200) => match read_snapshot(&self.schema, body) {
+                Some(snapshot) => self.take_snapshot(now_ms, snapshot),
+                // Cut off on the way.
+                None => self.fail(now_ms, None, "no answer"),
+            },
+            (Kind::Push { clients, keys }, 200) => match read_answer(&self.schema, body) {
+                Some(answer) => self.take_answer(now_ms, clients, keys, answer),
+                None => {
+                    self.requeue(&request);
+                    self.fail(now_ms, None, "no answer");
+                }
+            },
+            _ => self.take_refusal(now_ms, request, status, retry_after_ms, body),
+        }
+        self.pump(now_ms);
+    }
+
+    pub fn handle_send_failed(&mut self, now_ms: u64, id: u64, failure: SendFailure) {
+        let Some(request) = self.take_request(id) else { return };
+        self.request_failed(now_ms, request, failure);
+        self.pump(now_ms);
+    }
+
+    fn request_failed(&mut self, now_ms: u64, request: Request, failure: SendFailure) {
+        self.requeue(&request);
+        match (failure, &request.kind) {
+            (SendFailure::Timeout, Kind::Push { keys, .. }) => self.blame(now_ms, keys.clone(), None, "no answer"),
+            _ => self.fail(now_ms, None, "unreachable"),
+        }
+    }
+
+    fn take_request(&mut self, id: u64) -> Option<Request> {
+        self.sender.as_mut()?.request.take_if(|request| request.id == id)
+    }
+
+    /// Puts what a request carried back into the queue; it stays frozen, for it may have arrived.
+    fn requeue(&mut self, request: &Request) {
+        let Kind::Push { keys, .. } = &request.kind else { return };
+        for key in keys {
+            if self.outbox.get(*key).is_some_and(|e| e.state == State::InFlight) {
+                self.outbox.set_state(*key, State::Queued);
+            }
+        }
+    }
+
+    fn take_answer(&mut self, now_ms: u64, clients: &[(u64, Ranges)], keys: &[Key], answer: Answer) {
+        if let Some(sender) = &mut self.sender {
+            sender.failures = 0;
+            sender.trouble = None;
+            sender.passes += 1;
+            sender.batch_txns = (sender.batch_txns * 2).min(limits::PUSH_TXNS);
+            sender.told.extend(clients.iter().cloned());
+            if let Some(suspects) = &mut sender.suspects {
+                suspects.retain(|key| !keys.contains(key));
+            }
+            sender.suspects.take_if(|suspects| suspects.is_empty());
+            sender.want_pull |= answer.more;
+        }
+        for client in &answer.clients {
+            if let Some(receipt) = client.receipt.filter(|_| !client.fork) {
+                self.receipts.insert(client.id, receipt);
+            }
+            if client.fork && client.id == self.client {
+                self.take_new_client();
+            }
+        }
+        let ids: Vec<u64> = clients.iter().map(|c| c.0).collect();
+        let mut parked = self.settle_outcomes(now_ms, &ids, answer.outcomes);
+        if answer.reload {
+            self.has_base = false;
+        }
+        let mut absorbed = self.absorb(answer.changes);
+        if absorbed.gap {
+            self.has_base = false;
+        }
+        self.settle_applied(&mut absorbed);
+        parked.extend(self.park_orphans(&absorbed.deleted));
+        let complete = !answer.more && !answer.reload && self.replica.rev == answer.rev;
+        if complete && answer.digest.is_some_and(|digest| digest != self.replica.digest) {
+            self.report("digest_differs", "the rows here differ from the server's; they are fetched again");
+            self.has_base = false;
+        }
+        self.note_base(absorbed, &parked);
+    }
+
+    /// Applies outcomes to the outbox; returns the keys whose records changed.
+    fn settle_outcomes(&mut self, now_ms: u64, clients: &[u64], outcomes: Vec<((usize, u64), Outcome)>) -> Vec<Key> {
+        let mut parked = Vec::new();
+        for ((client, seq), outcome) in outcomes {
+            let Some(key) = clients.get(client).map(|client| (*client, seq)) else { continue };
+            let random = self.random();
+            let Some(entry) = self.outbox.get_mut(key) else { continue };
+            match outcome {
+                Outcome::Applied { rev, notices } => {
+                    self.outbox.set_state(key, State::Applied { rev });
+                    for notice in notices {
+                        self.event_problem("notice", key, &notice);
+                    }
+                }
+                // Our view of its dependencies was wrong; it is not asked again at once.
+                Outcome::Held => {
+                    entry.fails += 1;
+                    entry.aside_until_ms = now_ms + 1 + delay_ms(entry.fails, random);
+                    self.outbox.set_state(key, State::Queued);
+                    self.put_aside(key);
+                }
+                Outcome::Refused(problem) if problem.code == "key_reused" => self.reissue(key),
+                Outcome::Refused(problem) | Outcome::Unknown(problem) => {
+                    self.park(key, problem, true);
+                    parked.push(key);
+                }
+            }
+        }
+        parked
+    }
+
+    /// Settles what the base holds by now, by its own word or because it was applied no later than the base's revision.
+    fn settle_applied(&mut self, absorbed: &mut Absorbed) {
+        let rev = self.replica.rev;
+        let done = self.outbox.iter().filter(|e| matches!(e.state, State::Applied { rev: at } if at <= rev));
+        let done: Vec<(u32, Key)> = done.map(|e| (e.slot, e.made.key)).collect();
+        for (_, key) in &done {
+            self.outbox.remove(*key);
+        }
+        if !done.is_empty() {
+            self.redraw();
+            absorbed.settled.extend(done);
+        }
+    }
+
+    /// What refers to a row that someone else has deleted can never be sent as it is: the user decides.
+    fn park_orphans(&mut self, deleted: &[RowKey]) -> Vec<Key> {
+        let mut orphans = BTreeSet::new();
+        for row in deleted.iter().filter(|row| !self.replica.in_base(**row) && !self.outbox.creates(**row)) {
+            let referring = self.outbox.referring(*row).filter(|e| e.state == State::Queued);
+            let referring = referring.filter(|e| e.edits.iter().any(|edit| edit.references().any(|r| r.1 == *row)));
+            orphans.extend(referring.map(|e| (e.made.key, *row)));
+        }
+        let mut parked = Vec::new();
+        for (key, row) in orphans {
+            if self.is_queued(key) {
+                let table = &self.schema.tables[row.table as usize].name;
+                let problem = Problem::new("missing_parent", format!("the {table} that this refers to was deleted by someone else"));
+                let problem = problem.row(&self.schema, row);
+                self.park(key, problem, false);
+                parked.push(key);
+            }
+        }
+        parked
+    }
+
+    pub(crate) fn park(&mut self, key: Key, problem: Problem, spent: bool) {
+        self.event_problem("parked", key, &problem);
+        self.outbox.set_state(key, State::Parked { problem, spent });
+        if let Some(entry) = self.outbox.get_mut(key) {
+            entry.suspended = false;
+        }
+        self.put(key);
+    }
+
+    fn take_snapshot(&mut self, now_ms: u64, snapshot: crate::wire::Snapshot) {
+        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
+        let replace = |base: &mut crate::replica::Base| base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
+        let patch = self.replica.rebase(&self.schema, replace, waiting);
+        self.effects.extend(patch.map(Effect::Patch));
+        self.has_base = true;
+        let mut absorbed = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };
+        self.settle_applied(&mut absorbed);
+        if let Some(sender) = &mut self.sender {
+            sender.failures = 0;
+            sender.trouble = None;
+            sender.rewrite = true;
+            sender.replaced = true;
+            sender.want_pull = true;
+            sender.last_pull = now_ms;
+            if sender.live != Live::Off {
+                // Its cursor belongs to the base that was thrown away.
+                sender.live = Live::Off;
+                self.effects.push_back(Effect::Disconnect);
+            }
+        }
+        self.note_base(absorbed, &[]);
+    }
+
+    // ---- failures ----
+
+    fn take_refusal(&mut self, now_ms: u64, request: Request, status: u16, retry_after_ms: Option<u64>, body: &str) {
+        self.requeue(&request);
+        let json: Json = serde_json::from_str(body).unwrap_or(Json::Null);
+        let code = json.get("code").and_then(Json::as_str).unwrap_or("no answer").to_string();
+        let keys = match request.kind {
+            Kind::Push { keys, .. } => keys,
+            Kind::Snapshot => Vec::new(),
+        };
+        match status {
+            409 => {
+                let at_least = json.get("epoch").and_then(Json::as_u64).unwrap_or(0) + 1;
+                self.effects.push_back(Effect::RenewEpoch { at_least });
+                self.fail(now_ms, None, &code);
+            }
+            413 | 400 | 415 | 422 if !keys.is_empty() => self.divide(now_ms, keys, &code, &json),
+            500 | 502 | 504 if !keys.is_empty() => self.blame(now_ms, keys, retry_after_ms, &code),
+            401 | 403 => {
+                self.effects.push_back(Effect::Event(format!("{{\"event\":\"token\",\"code\":\"{code}\"}}")));
+                self.fail(now_ms, retry_after_ms, &code);
+            }
+            _ => self.fail(now_ms, retry_after_ms, &code),
+        }
+    }
+
+    /// Nothing of a request is to blame: wait, and try again.
+    fn fail(&mut self, now_ms: u64, retry_after_ms: Option<u64>, trouble: &str) {
+        let random = self.random();
+        let Some(sender) = &mut self.sender else { return };
+        sender.failures += 1;
+        sender.trouble = Some(trouble.to_string());
+        sender.want_pull = true;
+        sender.not_before = now_ms + delay_ms(sender.failures, random).max(retry_after_ms.unwrap_or(0));
+    }
+
+    /// The server cannot take this request: halve it; what stands alone is parked.
+    fn divide(&mut self, now_ms: u64, keys: Vec<Key>, code: &str, json: &Json) {
+        if self.units_of(&keys) > 1 {
+            if let Some(sender) = &mut self.sender {
+                sender.batch_txns = (keys.len() / 2).max(1);
+            }
+            return;
+        }
+        let mut problem = Problem::from_json(json);
+        problem.code = code.to_string();
+        for key in &keys {
+            self.park(*key, problem.clone(), false);
+        }
+        if let Some(sender) = &mut self.sender {
+            sender.suspects = None;
+            sender.batch_txns = limits::PUSH_TXNS;
+        }
+        let nothing = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };
+        self.note_base(nothing, &keys);
+        self.pump(now_ms);
+    }
+
+    /// The server failed on a request: look for the culprit by halves, and wait before each next try.
+    fn blame(&mut self, now_ms: u64, keys: Vec<Key>, retry_after_ms: Option<u64>, trouble: &str) {
+        let alone = self.units_of(&keys) <= 1;
+        let random = self.random();
+        let Some(sender) = &mut self.sender else { return };
+        // A search that gets narrower is one failure, however many requests it takes.
+        let narrower = sender.suspects.as_ref().is_some_and(|s| keys.len() < s.len() && keys.iter().all(|k| s.contains(k)));
+        sender.failures = if narrower { sender.failures.max(1) } else { sender.failures + 1 };
+        sender.trouble = Some(trouble.to_string());
+        sender.not_before = now_ms + delay_ms(sender.failures, random).max(retry_after_ms.unwrap_or(0));
+        if !alone {
+            sender.suspects = Some(keys);
+            return;
+        }
+        sender.suspects = None;
+        let passes = sender.passes;
+        let mut suspended = Vec::new();
+        for key in keys {
+            self.put_aside(key);
+            let Some(entry) = self.outbox.get_mut(key) else { continue };
+            entry.fails += 1;
+            let others_pass = passes > 0;
+            if entry.fails >= FAILS_TO_SUSPEND && others_pass {
+                entry.suspended = true;
+                entry.aside_until_ms = now_ms + SUSPENDED_MS / 2 + random % (SUSPENDED_MS / 2);
+                suspended.push(key);
+            } else {
+                entry.aside_until_ms = now_ms + 1 + delay_ms(entry.fails + 1, random);
+            }
+        }
+        for key in suspended {
+            let problem = Problem::new("suspended", "the server fails on this transaction; it is tried again now and then");
+            self.event_problem("suspended", key, &problem);
+            self.put(key);
+        }
+    }
+
+    fn put_aside(&mut self, key: Key) {
+        if let Some(sender) = &mut self.sender {
+            sender.aside.insert(key);
+        }
+    }
+
+    fn units_of(&self, keys: &[Key]) -> usize {
+        // Only members of one cycle travel together when there are several and none can go alone; a batch of one is one.
+        if keys.len() <= 1 {
+            return keys.len();
+        }
+        let in_base = |row: RowKey| self.replica.in_base(row);
+        let only: BTreeSet<Key> = keys.iter().copied().collect();
+        let mut units = 0;
+        self.outbox.visit(&self.sending(u64::MAX, &in_base), |members, _, _| {
+            units += usize::from(members.iter().any(|m| only.contains(&m.made.key)));
+            units < 2
+        });
+        units
+    }
+
+    // ---- the base on disk ----
+
+    /// Takes note of a base that has moved on, for the disk and for the other tabs.
+    fn note_base(&mut self, absorbed: Absorbed, changed: &[Key]) {
+        let keys: Vec<Key> = absorbed.settled.iter().map(|s| s.1).collect();
+        self.event_keys("accepted", &keys);
+        self.tell_peers_base(&absorbed, &keys, changed);
+        let Some(sender) = &mut self.sender else { return };
+        sender.uncommitted.extend(absorbed.settled);
+        if !absorbed.text.is_empty() {
+            let tail = format!("{{\"changes\":[{}]}}", absorbed.text);
+            sender.tail_bytes += tail.len();
+            sender.tail.push((absorbed.to, tail));
+        }
+    }
+
+    fn commit(&mut self, now_ms: u64) {
+        let Some(sender) = &mut self.sender else { return };
+        let idle = sender.tail.is_empty() && sender.uncommitted.is_empty() && !sender.rewrite;
+        if idle || sender.commit.is_some() || !self.has_base || sender.commit_not_before > now_ms {
+            return;
+        }
+        let tail = std::mem::take(&mut sender.tail);
+        let rewrite = std::mem::take(&mut sender.rewrite) || sender.tail_bytes > TAIL_BYTES;
+        let settled = std::mem::take(&mut sender.uncommitted);
+        sender.answered.extend(settled.iter().map(|s| s.1));
+        if rewrite {
+            sender.tail_bytes = 0;
+        }
+        let epoch = sender.epoch;
+        let text = match (&tail[..], rewrite) {
+            (_, true) | ([], _) => None,
+            ([one], _) => Some(one.clone()),
+            (many, _) => {
+                let inner = many.iter().map(|(_, text)| &text["{\"changes\":[".len()..text.len() - 2]);
+                let joined = format!("{{\"changes\":[{}]}}", inner.collect::<Vec<_>>().join(","));
+                many.last().map(|last| (last.0, joined))
+            }
+        };
+        let base = rewrite.then(|| self.base_chunks());
+        let meta = self.meta();
+        let id = self.new_id();
+        self.effects.push_back(Effect::Commit { id, epoch, meta, tail: text, base });
+        if let Some(sender) = &mut self.sender {
+            sender.commit = Some(Committing { id, settled, tail, rewrite });
+        }
+    }
+
+    pub fn handle_committed(&mut self, now_ms: u64, id: u64) {
+        let Some(sender) = &mut self.sender else { return };
+        let Some(done) = sender.commit.take_if(|commit| commit.id == id) else { return };
+        sender.commit_failures = 0;
+        if done.rewrite && std::mem::take(&mut sender.replaced) {
+            self.effects.push_back(Effect::Broadcast("{\"t\":\"reload\"}".to_string()));
+        }
+        for (slot, key) in done.settled {
+            self.delete(slot, key);
+        }
+        self.pump(now_ms);
+    }
+
+    /// The base could not be written. `code` `stale_epoch` means that another tab sends.
+    pub fn handle_commit_failed(&mut self, now_ms: u64, id: u64, code: &str) {
+        let random = self.random();
+        let Some(sender) = &mut self.sender else { return };
+        let Some(failed) = sender.commit.take_if(|commit| commit.id == id) else { return };
+        if code == "stale_epoch" {
+            return self.handle_unlead(now_ms);
+        }
+        sender.commit_failures += 1;
+        sender.commit_not_before = now_ms + delay_ms(sender.commit_failures, random);
+        sender.uncommitted.splice(0..0, failed.settled);
+        sender.tail.splice(0..0, failed.tail);
+        sender.rewrite |= failed.rewrite;
+        self.storage_problem = Some(code.to_string());
+        self.pump(now_ms);
+    }
+
+    fn base_chunks(&self) -> Vec<String> {
+        let base = self.replica.base();
+        let mut chunks = vec![write_snapshot_head(self.replica.rev, self.replica.digest, base.len())];
+        for table in base.chunk_by(|a, b| a.0.table == b.0.table) {
+            for rows in table.chunks(CHUNK_ROWS) {
+                let mut chunk = String::new();
+                crate::wire::write_rows(&self.schema, rows[0].0.table, rows.iter().map(|(key, row)| (key.id, *row)), &mut chunk);
+                chunks.push(chunk);
+            }
+        }
+        chunks
+    }
+
+    fn meta(&self) -> String {
+        let mut out = String::from("{\"rev\":");
+        write_uint(self.replica.rev, &mut out);
+        out.push_str(",\"digest\":\"");
+        write_hex128(self.replica.digest.0, &mut out);
+        out.push_str("\",\"receipts\":{");
+        for (i, (client, receipt)) in self.receipts.iter().enumerate() {
+            out.push_str(if i > 0 { ",\"" } else { "\"" });
+            write_hex64(*client, &mut out);
+            out.push_str("\":\"");
+            write_hex64(*receipt, &mut out);
+            out.push('"');
+        }
+        out.push_str("},\"answered\":[");
+        for (i, key) in self.sender.iter().flat_map(|s| &s.answered).enumerate() {
+            out.push_str(if i > 0 { ",\"" } else { "\"" });
+            write_key(*key, &mut out);
+            out.push('"');
+        }
+        out.push_str("]}");
+        out
+    }
+
+    pub(crate) fn note_answered(&mut self, keys: BTreeSet<Key>) {
+        if let Some(sender) = &mut self.sender {
+            sender.answered.extend(keys);
+        }
+    }
+
+    pub(crate) fn forget_answered(&mut self, keys: &[Key]) {
+        if let Some(sender) = &mut self.sender {
+            sender.answered.retain(|key| !keys.contains(key));
+        }
+    }
+
+    // ---- live ----
+
+    fn connect(&mut self, now_ms: u64) {
+        let cursor = self.replica.rev;
+        let Some(sender) = &mut self.sender else { return };
+        if self.has_base && sender.live == Live::Off && sender.live_not_before <= now_ms && sender.failures == 0 {
+            sender.live = Live::Connecting { since: now_ms };
+            self.effects.push_back(Effect::Connect { cursor });
+        }
+    }
+
+    /// The live connection stands.
+    pub fn handle_live_open(&mut self, now_ms: u64) {
+        if let Some(sender) = &mut self.sender {
+            sender.live = Live::On { heard: now_ms };
+            // The network is there again.
+            sender.not_before = sender.not_before.min(now_ms + 1);
+        }
+        self.pump(now_ms);
+    }
+
+    pub fn handle_live_message(&mut self, now_ms: u64, text: &str) {
+        let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) else { return };
+        sender.live = Live::On { heard: now_ms };
+        sender.live_failures = 0;
+        let json: Json = serde_json::from_str(text).unwrap_or(Json::Null);
+        if let Some(changes) = json.get("changes") {
+            match read_changes(&self.schema, changes) {
+                Some(revisions) if self.has_base => {
+                    let mut absorbed = self.absorb(revisions);
+                    if absorbed.gap
+                        && let Some(sender) = &mut self.sender
+                    {
+                        sender.want_pull = true;
+                    }
+                    self.settle_applied(&mut absorbed);
+                    let parked = self.park_orphans(&absorbed.deleted);
+                    self.note_base(absorbed, &parked);
+                }
+                _ => sender.want_pull = true,
+            }
+        } else if json.get("ping").and_then(Json::as_u64).is_some_and(|rev| rev > self.replica.rev) {
+            sender.want_pull = true;
+        }
+        self.pump(now_ms);
+    }
+
+    pub fn handle_live_closed(&mut self, now_ms: u64) {
+        let random = self.random();
+        if let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) {
+            sender.live = Live::Off;
+            sender.live_failures += 1;
+            sender.live_not_before = now_ms + delay_ms(sender.live_failures, random);
+            sender.want_pull = true;
+        }
+        self.pump(now_ms);
+    }
+
+    // ---- time ----
+
+    pub(crate) fn sender_tick(&mut self, now_ms: u64) {
+        let Some(sender) = &mut self.sender else { return };
+        if let Some(request) = sender.request.take_if(|r| now_ms >= r.started + REQUEST_TIMEOUT_MS) {
+            self.effects.push_back(Effect::Abort { id: request.id });
+            self.request_failed(now_ms, request, SendFailure::Timeout);
+        }
+        let Some(sender) = &self.sender else { return };
+        let silent = match sender.live {
+            Live::Off => false,
+            Live::Connecting { since } => now_ms >= since + SILENCE_MS,
+            Live::On { heard } => now_ms >= heard + SILENCE_MS,
+        };
+        if silent {
+            self.effects.push_back(Effect::Disconnect);
+            self.handle_live_closed(now_ms);
+        }
+    }
+
+    pub(crate) fn sender_online_changed(&mut self, now_ms: u64) {
+        let random = self.random();
+        let online = self.online;
+        let Some(sender) = &mut self.sender else { return };
+        if online {
+            // Soon, but not all at once with everybody who comes back.
+            sender.not_before = sender.not_before.min(now_ms + random % 500);
+            sender.live_not_before = sender.live_not_before.min(now_ms + random % 500);
+            sender.failures = 0;
+            sender.want_pull = true;
+        } else {
+            sender.live = Live::Off;
+            self.effects.push_back(Effect::Disconnect);
+            if let Some(request) = self.sender.as_mut().and_then(|s| s.request.take()) {
+                self.requeue(&request);
+                self.effects.push_back(Effect::Abort { id: request.id });
+            }
+        }
+        self.tell_peers_lead();
+    }
+
+    pub(crate) fn sender_wake(&self, now_ms: u64) -> Option<u64> {
+        let sender = self.sender.as_ref()?;
+        let mut times = vec![sender.commit_not_before];
+        times.extend(sender.request.as_ref().map(|r| r.started + REQUEST_TIMEOUT_MS));
+        times.extend(sender.request.as_ref().map(|r| r.started + SILENCE_MS));
+        if self.online {
+            times.extend([sender.not_before, sender.live_not_before]);
+            times.push(match sender.live {
+                Live::Off => sender.last_pull + POLL_MS,
+                Live::Connecting { since } => since + SILENCE_MS,
+                Live::On { heard } => heard + SILENCE_MS,
+            });
+            times.extend(sender.aside.iter().filter_map(|key| self.outbox.get(*key)).map(|entry| entry.aside_until_ms));
+        }
+        times.into_iter().filter(|at| *at > now_ms).min()
+    }
+}

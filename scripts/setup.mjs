@@ -1,0 +1,117 @@
+// Installs what the other scripts need and a machine with Rust (rustup), Node and apt may lack.
+// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [deny]`.
+
+import { existsSync } from 'node:fs';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { capture, ROOT, run, runAsCommand, timed } from './run.mjs';
+
+// Tools live outside the repository, by version, so that a fresh clone finds what an earlier one built.
+const TOOLS_DIR = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'driftline', 'tools');
+const CARGO_DENY_VERSION = '0.20.2';
+
+/** The Debian packages the browser tests need, each with the program that shows that it is there. */
+const APT_PACKAGES = { chromium: 'chromium', 'chromium-driver': 'chromedriver', sqlite3: 'sqlite3' };
+
+const PARTS = {
+  /** The wasm target, the wasm-bindgen tools and the npm packages: what a build needs. */
+  async wasm() {
+    await rustupHas('target', 'wasm32-unknown-unknown');
+    await wasmBindgenDir();
+    await npmPackages();
+  },
+  /** Chromium, its driver, and the sqlite3 program that tests read the server's database with. */
+  async browser() {
+    await npmPackages();
+    await aptPackages();
+  },
+  /** rustfmt, clippy and cargo-deny: what the checks need. */
+  async deny() {
+    await rustupHas('component', 'rustfmt');
+    await rustupHas('component', 'clippy');
+    await cargoDeny();
+  },
+};
+
+/** Installs what is missing of the named parts; all of them when none is named. */
+export async function setup(parts = Object.keys(PARTS)) {
+  for (const part of parts) {
+    if (!Object.hasOwn(PARTS, part)) throw new Error(`setup knows ${Object.keys(PARTS).join(', ')}; not ${part}`);
+    await PARTS[part]();
+  }
+}
+
+/** The folder of the wasm-bindgen programs at the version of the wasm-bindgen crate; installs them if need be. */
+export async function wasmBindgenDir() {
+  const version = await wasmBindgenVersion();
+  return await cargoTool('wasm-bindgen-cli', version, `wasm-bindgen-${version}`, [
+    'wasm-bindgen',
+    'wasm-bindgen-test-runner',
+  ]);
+}
+
+/** The path of cargo-deny; installs it if need be. */
+export async function cargoDeny() {
+  const name = `cargo-deny-${CARGO_DENY_VERSION}`;
+  return join(await cargoTool('cargo-deny', CARGO_DENY_VERSION, name, ['cargo-deny']), 'cargo-deny');
+}
+
+// The module that the crate writes and the program that reads it must match exactly, so the version has one source.
+async function wasmBindgenVersion() {
+  const lock = await readFile(join(ROOT, 'Cargo.lock'), 'utf8');
+  const version = lock.match(/^name = "wasm-bindgen"\nversion = "([^"]+)"/m)?.[1];
+  if (version === undefined)
+    throw new Error('Cargo.lock names no wasm-bindgen, so its programs cannot be matched to it');
+  return version;
+}
+
+// A debug build takes half as long to make and does the same. Without --locked: a tool's lock file may name versions
+// that are no longer to be had.
+async function cargoTool(crate, version, folder, binaries) {
+  const root = join(TOOLS_DIR, folder);
+  const bin = join(root, 'bin');
+  if (binaries.every((binary) => existsSync(join(bin, binary)))) return bin;
+  const targetDir = join(TOOLS_DIR, `.build-${folder}-${process.pid}`);
+  try {
+    await timed(`installing ${crate} ${version} into ${root} (a few minutes, once)`, () =>
+      run('cargo', ['install', '--quiet', '--debug', '--force', `${crate}@${version}`, '--root', root], {
+        env: { CARGO_TARGET_DIR: targetDir },
+      }),
+    );
+  } finally {
+    await rm(targetDir, { recursive: true, force: true });
+  }
+  return bin;
+}
+
+// rustup lists a component with the host's name behind it, a target without.
+async function rustupHas(kind, name) {
+  const installed = (await capture('rustup', [kind, 'list', '--installed'])).split('\n');
+  if (installed.some((line) => line === name || line.startsWith(`${name}-`))) return;
+  await timed(`installing the Rust ${kind} ${name}`, () => run('rustup', [kind, 'add', name]));
+}
+
+async function npmPackages() {
+  const modifiedAt = async (path) => (await stat(join(ROOT, path)).catch(() => undefined))?.mtimeMs;
+  const installed = await modifiedAt('node_modules/.package-lock.json');
+  if (installed !== undefined && installed >= (await modifiedAt('package-lock.json'))) return;
+  await timed('installing the npm packages', () => run('npm', ['ci', '--loglevel=error']));
+}
+
+async function aptPackages() {
+  const missing = Object.keys(APT_PACKAGES).filter((name) => !existsSync(join('/usr/bin', APT_PACKAGES[name])));
+  if (missing.length === 0) return;
+  const install = ['install', '-y', '--no-install-recommends', ...missing];
+  const byHand = `the browser tests need ${missing.join(', ')}; run: sudo apt-get update && sudo apt-get ${install.join(' ')}`;
+  if (!existsSync('/usr/bin/apt-get')) throw new Error(byHand);
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && !existsSync('/usr/bin/sudo')) throw new Error(byHand);
+  const aptGet = (args) => (isRoot ? run('apt-get', args) : run('sudo', ['apt-get', ...args]));
+  await timed(`installing ${missing.join(', ')} by apt`, async () => {
+    await aptGet(['-qq', 'update']);
+    await aptGet(['-qq', ...install]);
+  });
+}
+
+await runAsCommand(import.meta.url, (parts) => setup(parts.length > 0 ? parts : undefined));
