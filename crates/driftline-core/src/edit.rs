@@ -111,9 +111,8 @@ impl Edit {
                 return Err(wrong("is a counter: it takes `add`, not `set`"));
             }
             let value = column.read(Some(schema), json).map_err(|why| wrong(&why))?;
-            self.set.push((index, value));
+            self.set_column(index, value);
         }
-        self.set.sort_by_key(|s| s.0);
         Ok(())
     }
 
@@ -124,9 +123,9 @@ impl Edit {
             let index = table.column(name).filter(|i| table.columns[*i as usize].kind == Kind::Counter);
             let index = index.ok_or_else(|| wrong("is not a counter"))?;
             let by = read_int(json).ok_or_else(|| wrong("takes a whole number within ±(2^53 - 1)"))?;
-            self.add.push((index, by));
+            let at = self.add.partition_point(|add| add.0 < index);
+            self.add.insert(at, (index, by));
         }
-        self.add.sort_by_key(|a| a.0);
         Ok(())
     }
 

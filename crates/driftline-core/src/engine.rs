@@ -22,7 +22,8 @@ use crate::sender::Sender;
 use crate::value::{RowKey, parse_hex64};
 use crate::wire::{Revision, read_changes, read_snapshot};
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::sorted::{SortedMap, SortedSet};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub struct Config {
@@ -118,8 +119,8 @@ pub struct SlotDisk {
 /// What is to be written to a slot, and what is being written.
 #[derive(Default)]
 pub(crate) struct Saver {
-    puts: BTreeSet<Key>,
-    deletes: BTreeSet<Key>,
+    puts: SortedSet<Key>,
+    deletes: SortedSet<Key>,
     client: Option<u64>,
     in_flight: Option<Saving>,
     failures: u32,
@@ -137,7 +138,7 @@ pub struct Engine {
     pub(crate) schema: Rc<Schema>,
     pub(crate) slot: u32,
     pub(crate) client: u64,
-    pub(crate) high: BTreeMap<u64, u64>,
+    pub(crate) high: SortedMap<u64, u64>,
     clock: Hlc,
     random: u64,
     outbox_txns: usize,
@@ -148,25 +149,26 @@ pub struct Engine {
     pub(crate) loaded: bool,
     /// A server has told what the space holds, now or earlier.
     pub(crate) has_base: bool,
-    pub(crate) receipts: BTreeMap<u64, u64>,
-    pub(crate) savers: BTreeMap<u32, Saver>,
+    pub(crate) receipts: SortedMap<u64, u64>,
+    pub(crate) savers: SortedMap<u32, Saver>,
     /// Keys that have left the outbox, but not the disk.
-    pub(crate) leaving: BTreeSet<Key>,
+    pub(crate) leaving: SortedSet<Key>,
     /// Keys that vanished by folding: done when the disk knows.
-    vanished: BTreeSet<Key>,
+    vanished: SortedSet<Key>,
     /// Retries whose spent record is deleted once they are on disk.
-    pub(crate) replaces: BTreeMap<Key, (u32, Key)>,
+    pub(crate) replaces: SortedMap<Key, (u32, Key)>,
     pub(crate) online: bool,
     pub(crate) sender: Option<Sender>,
     /// What the sending tab said last.
     pub(crate) peer: Option<crate::peers::PeerState>,
     /// A reload is under way; these were on disk when it was asked for.
-    pub(crate) reloading: Option<BTreeSet<Key>>,
+    pub(crate) reloading: Option<SortedSet<Key>>,
     pub(crate) told_trouble: Option<Option<String>>,
     pub(crate) storage_problem: Option<String>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) last_status: String,
     wake_at: u64,
+    pump_at: Option<u64>,
     ids: u64,
 }
 
@@ -176,7 +178,7 @@ impl Engine {
             schema: Rc::new(config.schema),
             slot: config.slot,
             client: config.client,
-            high: config.high.into_iter().collect(),
+            high: SortedMap::new(),
             clock: Hlc::default(),
             random: config.seed,
             outbox_txns: config.outbox_txns,
@@ -185,11 +187,11 @@ impl Engine {
             outbox: Outbox::default(),
             loaded: false,
             has_base: false,
-            receipts: BTreeMap::new(),
-            savers: BTreeMap::new(),
-            leaving: BTreeSet::new(),
-            vanished: BTreeSet::new(),
-            replaces: BTreeMap::new(),
+            receipts: SortedMap::new(),
+            savers: SortedMap::new(),
+            leaving: SortedSet::new(),
+            vanished: SortedSet::new(),
+            replaces: SortedMap::new(),
             online: true,
             sender: None,
             peer: None,
@@ -199,8 +201,13 @@ impl Engine {
             effects: VecDeque::new(),
             last_status: String::new(),
             wake_at: u64::MAX,
+            pump_at: None,
             ids: 0,
         };
+        for (client, seq) in config.high {
+            let high = engine.high.get_or_insert_with(client, || 0);
+            *high = (*high).max(seq);
+        }
         engine.say_hello();
         engine
     }
@@ -219,9 +226,20 @@ impl Engine {
         &self.schema
     }
 
+    /// The epoch under which this tab sends, if it does.
+    pub fn epoch(&self) -> Option<u64> {
+        self.sender.as_ref().map(|sender| sender.epoch)
+    }
+
+    /// `{"rev", "digest", "rows"}` of the base.
+    pub fn digest_json(&self) -> String {
+        let rows = self.replica.base().len();
+        format!("{{\"rev\":{},\"digest\":\"{:032x}\",\"rows\":{rows}}}", self.replica.rev, self.replica.digest.0)
+    }
+
     /// Whether everything that was made is on disk.
     pub fn is_saved(&self) -> bool {
-        self.savers.values().all(|s| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
+        self.savers.values().all(|s: &Saver| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
     }
 
     // ---- commands ----
@@ -275,7 +293,7 @@ impl Engine {
 
     /// The disk read again, because this tab missed something.
     pub fn handle_reloaded(&mut self, now_ms: u64, disk: Disk) {
-        let found: BTreeSet<Key> = disk.slots.iter().flat_map(|s| &s.records).filter_map(|r| record_key(r)).collect();
+        let found: SortedSet<Key> = disk.slots.iter().flat_map(|s| &s.records).filter_map(|r| record_key(r)).collect();
         // What was on disk and is there no more has been settled.
         let known = self.reloading.take().unwrap_or_default();
         let gone: Vec<Key> = known.into_iter().filter(|key| !found.contains(key) && self.outbox.get(*key).is_some()).collect();
@@ -299,7 +317,7 @@ impl Engine {
                 saved.push(key);
             }
             if let Some((slot, old)) = self.replaces.remove(&key) {
-                self.savers.entry(slot).or_default().deletes.insert(old);
+                self.savers.get_or_insert_with(slot, Default::default).deletes.insert(old);
             }
         }
         let mut gone = Vec::new();
@@ -343,8 +361,13 @@ impl Engine {
         self.pump(now_ms);
     }
 
-    /// The next thing to do, if any.
+    /// The next thing to do, if any. What was made since the last call is saved together.
     pub fn poll(&mut self) -> Option<Effect> {
+        if self.effects.is_empty()
+            && let Some(now_ms) = self.pump_at.take()
+        {
+            self.advance(now_ms);
+        }
         self.effects.pop_front()
     }
 
@@ -362,7 +385,7 @@ impl Engine {
             let detail = format!("{} transactions wait to be sent; go online, or discard some", self.outbox.len());
             return Err(Problem::new("outbox_full", detail));
         }
-        let created: BTreeSet<RowKey> = edits.iter().filter(|e| e.op == Op::Create).map(|e| e.row).collect();
+        let created: SortedSet<RowKey> = edits.iter().filter(|e| e.op == Op::Create).map(|e| e.row).collect();
         for edit in edits {
             for (_, target) in edit.references() {
                 let deleted_here = self.outbox.deletes(target) && !self.replica.view().contains(target);
@@ -376,12 +399,12 @@ impl Engine {
 
     /// A new row that waiting transactions refer to may close a cycle. Without a nullable reference on it nothing could
     /// ever be sent, so it is refused now.
-    fn refuse_cycle(&self, edits: &[Edit], created: &BTreeSet<RowKey>) -> Result<(), Problem> {
+    fn refuse_cycle(&self, edits: &[Edit], created: &SortedSet<RowKey>) -> Result<(), Problem> {
         if created.iter().all(|row| self.outbox.referring(*row).next().is_none()) {
             return Ok(());
         }
         let mut path: Vec<RowKey> = edits.iter().flat_map(|edit| self.required(edit)).collect();
-        let mut known: BTreeSet<RowKey> = path.iter().copied().collect();
+        let mut known: SortedSet<RowKey> = path.iter().copied().collect();
         while let Some(row) = path.pop() {
             if created.contains(&row) {
                 let detail = "this row and others that wait need each other through required references";
@@ -405,7 +428,7 @@ impl Engine {
 
     /// What the rows that a transaction deletes, or whose references it changes, refer to now.
     fn releases(&self, edits: &[Edit]) -> Vec<RowKey> {
-        let mut released = BTreeSet::new();
+        let mut released = SortedSet::new();
         for edit in edits.iter().filter(|edit| edit.op != Op::Create) {
             let Some(row) = self.replica.view().get(edit.row) else { continue };
             let columns = &self.schema.tables[edit.row.table as usize].columns;
@@ -421,7 +444,7 @@ impl Engine {
     }
 
     pub(crate) fn new_key(&mut self) -> Key {
-        let high = self.high.entry(self.client).or_insert(0);
+        let high = self.high.get_or_insert_with(self.client, || 0);
         *high += 1;
         (self.client, *high)
     }
@@ -436,7 +459,7 @@ impl Engine {
 
     fn refold(&mut self, key: Key, txn: Txn, releases: Vec<RowKey>) -> Key {
         let Some(old) = self.outbox.remove(key) else { return key };
-        let mut all: BTreeSet<RowKey> = old.releases.iter().copied().collect();
+        let mut all: SortedSet<RowKey> = old.releases.iter().copied().collect();
         all.extend(releases);
         let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all.into_iter().collect(), Vec::new());
         entry.version = old.version + 1;
@@ -465,13 +488,13 @@ impl Engine {
         let Some(entry) = self.outbox.get_mut(key) else { return };
         entry.saved = false;
         let slot = entry.slot;
-        self.savers.entry(slot).or_default().puts.insert(key);
+        self.savers.get_or_insert_with(slot, Default::default).puts.insert(key);
     }
 
     /// Marks a record to be deleted.
     pub(crate) fn delete(&mut self, slot: u32, key: Key) {
         self.leaving.insert(key);
-        let saver = self.savers.entry(slot).or_default();
+        let saver = self.savers.get_or_insert_with(slot, Default::default);
         saver.puts.remove(&key);
         saver.deletes.insert(key);
     }
@@ -479,11 +502,11 @@ impl Engine {
     /// From now on new transactions carry another client id.
     pub(crate) fn take_new_client(&mut self) {
         self.client = self.random();
-        self.savers.entry(self.slot).or_default().client = Some(self.client);
+        self.savers.get_or_insert_with(self.slot, Default::default).client = Some(self.client);
     }
 
     fn start_saves(&mut self, now_ms: u64) {
-        for (slot, saver) in &mut self.savers {
+        for (slot, saver) in self.savers.iter_mut() {
             let idle = saver.puts.is_empty() && saver.deletes.is_empty() && saver.client.is_none();
             if idle || saver.in_flight.is_some() || saver.not_before > now_ms {
                 continue;
@@ -541,11 +564,11 @@ impl Engine {
             }
         }
         let answered = meta.get("answered").and_then(Json::as_array).into_iter().flatten();
-        let answered: BTreeSet<Key> = answered.filter_map(|key| key.as_str().and_then(parse_key)).collect();
+        let answered: SortedSet<Key> = answered.filter_map(|key| key.as_str().and_then(parse_key)).collect();
         let mut replaced = Vec::new();
         for slot in &disk.slots {
             for (client, high) in &slot.high {
-                let known = self.high.entry(*client).or_insert(0);
+                let known = self.high.get_or_insert_with(*client, || 0);
                 *known = (*known).max(*high);
             }
             for record in &slot.records {
@@ -554,7 +577,7 @@ impl Engine {
                     continue;
                 };
                 let key = entry.made.key;
-                let known = self.high.entry(key.0).or_insert(0);
+                let known = self.high.get_or_insert_with(key.0, || 0);
                 *known = (*known).max(key.1);
                 self.clock = self.clock.max(Hlc(entry.made.at));
                 if answered.contains(&key) {
@@ -583,11 +606,11 @@ impl Engine {
     /// Takes revisions into the base, with what they settle. Returns whether they followed on it without a gap.
     pub(crate) fn absorb(&mut self, revisions: Vec<Revision>) -> Absorbed {
         let mut absorbed = Absorbed { from: self.replica.rev, ..Absorbed::default() };
-        let mut taken: BTreeMap<Key, Entry> = BTreeMap::new();
+        let mut taken: SortedMap<Key, Entry> = SortedMap::new();
         let mut next = self.replica.rev;
         let mut follow = Vec::new();
         for revision in revisions.into_iter().filter(|r| r.rev > absorbed.from) {
-            let unknown = |part: &crate::wire::Part| part.changes.is_none() && !part.key.is_some_and(|key| self.outbox.get(key).is_some());
+            let unknown = |part: &crate::wire::Part| part.changes.is_none() && part.key.is_none_or(|key| self.outbox.get(key).is_none());
             if revision.rev != next + 1 || revision.parts.iter().any(unknown) {
                 absorbed.gap = true;
                 break;
@@ -639,8 +662,12 @@ impl Engine {
 
     // ---- odds and ends ----
 
-    /// Does whatever can be done now.
+    /// Something has happened: at the next poll, whatever can be done is done.
     pub(crate) fn pump(&mut self, now_ms: u64) {
+        self.pump_at = Some(now_ms);
+    }
+
+    fn advance(&mut self, now_ms: u64) {
         self.start_saves(now_ms);
         self.sender_pump(now_ms);
         self.report_status(now_ms);
@@ -694,9 +721,16 @@ fn read_tail(schema: &Schema, text: &str) -> Option<Vec<Revision>> {
     read_changes(schema, json.get("changes")?)
 }
 
-fn record_key(record: &str) -> Option<Key> {
+/// The key of a record as it stands on disk.
+pub fn record_key(record: &str) -> Option<Key> {
     let json: Json = serde_json::from_str(record).ok()?;
     Some((crate::dedupe::read_id(json.get("client"))?, json.get("seq")?.as_u64()?))
+}
+
+/// The revision that a `meta` tells of.
+pub fn disk_rev(meta: &str) -> Option<u64> {
+    let json: Json = serde_json::from_str(meta).ok()?;
+    json.get("rev")?.as_u64()
 }
 
 /// Reads `client:seq`.

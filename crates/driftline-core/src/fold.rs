@@ -7,7 +7,7 @@ use crate::edit::{Edit, Op};
 use crate::limits;
 use crate::outbox::{Entry, Key, Outbox, State};
 use crate::value::{RowKey, Value};
-use std::collections::BTreeSet;
+use crate::sorted::SortedSet;
 
 /// What becomes of a new transaction.
 #[derive(Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub enum Fold {
 }
 
 /// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view.
-pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &BTreeSet<RowKey>) -> Fold {
+pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &SortedSet<RowKey>) -> Fold {
     if !after.is_empty() {
         return Fold::None;
     }
@@ -101,12 +101,12 @@ fn size_of(value: &Value) -> usize {
 }
 
 /// A create and its delete vanish with what hung on the row, if none of it may have been seen by others.
-fn vanish(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &BTreeSet<RowKey>) -> Option<Fold> {
+fn vanish(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) -> Option<Fold> {
     if edits.iter().any(|edit| !outbox.creates(edit.row)) {
         return None;
     }
-    let mut keys = BTreeSet::new();
-    for row in gone {
+    let mut keys = SortedSet::new();
+    for row in gone.iter() {
         let mut created = false;
         for entry in outbox.touching(*row).chain(outbox.referring(*row)) {
             // What else it does to other rows would be lost.

@@ -11,7 +11,8 @@ use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
 use crate::value::{Row, RowKey, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::SortedMap;
+use std::collections::BTreeSet;
 
 /// Named blockers of a delete, at most this many: a problem is read by a person.
 const BLOCKERS_SHOWN: usize = 10;
@@ -164,7 +165,7 @@ impl Unit<'_> {
 
     fn doomed(&self, root: RowKey) -> Result<Doomed, Problem> {
         let mut dying = vec![root];
-        let mut known = BTreeMap::from([(root, 0usize)]);
+        let mut known = SortedMap::from_iter([(root, 0usize)]);
         let (mut nulled, mut blockers) = (Vec::new(), Vec::new());
         let mut next = 0;
         while let Some(&parent) = dying.get(next) {
@@ -172,7 +173,7 @@ impl Unit<'_> {
             for (child, column) in self.rows.children(parent) {
                 match on_delete(self.schema, child, column) {
                     OnDelete::Cascade => {
-                        known.entry(child).or_insert_with(|| {
+                        known.get_or_insert_with(child, || {
                             dying.push(child);
                             dying.len() - 1
                         });

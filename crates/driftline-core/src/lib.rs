@@ -30,5 +30,6 @@ pub mod report;
 pub mod rows;
 pub mod schema;
 pub mod sender;
+pub mod sorted;
 pub mod value;
 pub mod wire;

@@ -81,6 +81,7 @@ impl<'a> Load<'a> {
         Load { schema, push, set: WorkingSet::default(), stage: Stage::Start, queue, explored: BTreeSet::new() }
     }
 
+    #[allow(clippy::should_implement_trait)] // Queries depend on the answers given in between.
     pub fn next(&mut self) -> Option<Query> {
         while self.queue.is_empty() && self.stage != Stage::Done {
             self.advance();

@@ -8,7 +8,7 @@ use crate::edit::{Edit, Op};
 use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::value::{RowKey, Value};
-use std::collections::BTreeMap;
+use crate::sorted::{SortedMap, SortedSet};
 
 /// A depth-first walk over nodes `0..n` that hands out components as they are finished.
 pub struct Walk {
@@ -92,9 +92,8 @@ pub fn components(nodes: usize, mut edges: impl FnMut(usize, &mut Vec<usize>)) -
     let mut all = Vec::new();
     for root in 0..nodes {
         walk.visit(root, &mut edges, |members| {
-            let mut members = members.to_vec();
-            members.sort_unstable();
-            all.push(members);
+            let members: SortedSet<usize> = members.iter().copied().collect();
+            all.push(members.into_iter().collect());
         });
     }
     all
@@ -159,7 +158,7 @@ fn break_cycle(schema: &Schema, graph: &Graph, steps: &[Option<Step>], group: &[
 
 struct Graph {
     needs: Vec<Vec<Need>>,
-    created: BTreeMap<RowKey, usize>,
+    created: SortedMap<RowKey, usize>,
     nullable: Vec<Vec<u16>>,
 }
 
@@ -171,22 +170,22 @@ struct Need {
 
 impl Graph {
     fn new(schema: &Schema, steps: &[Step], held: &dyn Fn(RowKey) -> Vec<(u16, RowKey)>) -> Graph {
-        let mut created = BTreeMap::new();
+        let mut created = SortedMap::new();
         // Steps that refer to a row, or whose row does already.
-        let mut users: BTreeMap<RowKey, Vec<(usize, bool)>> = BTreeMap::new();
+        let mut users: SortedMap<RowKey, Vec<(usize, bool)>> = SortedMap::new();
         for (i, Step { edit, .. }) in steps.iter().enumerate() {
             if edit.op == Op::Create {
-                created.entry(edit.row).or_insert(i);
+                created.get_or_insert_with(edit.row, || i);
             } else {
                 for (column, target) in held(edit.row) {
-                    users.entry(target).or_default().push((i, !nullable(schema, edit.row, column)));
+                    users.get_or_insert_with(target, Default::default).push((i, !nullable(schema, edit.row, column)));
                 }
             }
             for (column, target) in edit.references() {
-                users.entry(target).or_default().push((i, !nullable(schema, edit.row, column)));
+                users.get_or_insert_with(target, Default::default).push((i, !nullable(schema, edit.row, column)));
             }
         }
-        let mut last: BTreeMap<RowKey, usize> = BTreeMap::new();
+        let mut last: SortedMap<RowKey, usize> = SortedMap::new();
         let mut needs = Vec::with_capacity(steps.len());
         for (i, Step { edit, .. }) in steps.iter().enumerate() {
             let mut list = Vec::new();

@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::value::{RowId, RowKey, write_hex64, write_string, write_uint};
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 
 /// Client and sequence number.
 pub type Key = (u64, u64);
@@ -72,18 +72,18 @@ const RELEASES: u8 = 8;
 const UPDATES: u8 = 16;
 
 /// Who names a row: its own edits, or references to it. The value is what the transaction does, and its place.
-type Index = BTreeMap<(RowKey, Made), (u8, u32)>;
+type Index = SortedMap<(RowKey, Made), (u8, u32)>;
 
 #[derive(Debug, Default)]
 pub struct Outbox {
     slab: Vec<Option<Entry>>,
     free: Vec<u32>,
-    by_made: BTreeMap<Made, u32>,
-    by_key: BTreeMap<Key, u32>,
+    by_made: SortedMap<Made, u32>,
+    by_key: SortedMap<Key, u32>,
     own: Index,
     refs: Index,
     /// How many entries name a key in their `after`.
-    followed: BTreeMap<Key, u32>,
+    followed: SortedMap<Key, u32>,
     bytes: usize,
     counts: Counts,
 }
@@ -203,11 +203,11 @@ impl Outbox {
         self.bytes += entry.body.len();
         *self.counts.of(&entry.state) += 1;
         for after in &entry.after {
-            *self.followed.entry(*after).or_insert(0) += 1;
+            *self.followed.get_or_insert_with(*after, || 0) += 1;
         }
         for (index, row, role) in roles(&entry) {
             let index = if index { &mut self.own } else { &mut self.refs };
-            index.entry((row, entry.made)).or_insert((0, place)).0 |= role;
+            index.get_or_insert_with((row, entry.made), || (0, place)).0 |= role;
         }
         match self.slab.get_mut(place as usize) {
             Some(free) => *free = Some(entry),
@@ -287,9 +287,7 @@ impl Outbox {
             out.extend(edit.references().filter_map(|(_, target)| self.creator(target)));
         }
         out.extend(entry.after.iter().filter_map(|key| self.by_key.get(key)).map(|p| *p as usize));
-        let mut unique: Vec<usize> = out.drain(from..).filter(|p| *p != place).collect();
-        unique.sort_unstable();
-        unique.dedup();
+        let unique: SortedSet<usize> = out.drain(from..).filter(|p| *p != place).collect();
         // What the server has applied holds nobody up.
         out.extend(unique.into_iter().filter(|p| matches!(&self.slab[*p], Some(e) if !e.is_applied())));
     }
@@ -340,15 +338,13 @@ impl Outbox {
     }
 
     fn unit(&self, places: &[usize], blocked: &[bool], sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>) {
-        let mut members: Vec<&Entry> = places.iter().filter_map(|p| self.slab[*p].as_ref()).collect();
-        members.sort_by_key(|entry| entry.made);
+        let members: SortedMap<Made, &Entry> = places.iter().filter_map(|p| self.slab[*p].as_ref()).map(|e| (e.made, e)).collect();
+        let members: Vec<&Entry> = members.values().copied().collect();
         let mut needs = Vec::new();
         for place in places {
             self.dependencies(*place, &mut needs);
         }
-        needs.sort_unstable();
-        needs.dedup();
-        needs.retain(|p| !places.contains(p));
+        let needs: SortedSet<usize> = needs.into_iter().filter(|p| !places.contains(p)).collect();
         let keys = |list: &mut dyn Iterator<Item = usize>| list.filter_map(|p| Some(self.slab[p].as_ref()?.made.key)).collect::<Vec<_>>();
         let own_wait = members.iter().find_map(|entry| self.wait(entry, sending));
         let wait = own_wait.or_else(|| {
@@ -360,7 +356,7 @@ impl Outbox {
     }
 
     /// The next units to send, at most so many transactions and bytes; the first is taken whatever its size.
-    pub fn ready(&self, sending: &Sending, max_txns: usize, max_bytes: usize, only: Option<&BTreeSet<Key>>) -> Vec<Ready> {
+    pub fn ready(&self, sending: &Sending, max_txns: usize, max_bytes: usize, only: Option<&SortedSet<Key>>) -> Vec<Ready> {
         let (mut units, mut txns, mut bytes) = (Vec::new(), 0, 0);
         self.visit(sending, |members, wait, after| {
             let left_out = only.is_some_and(|only| !members.iter().all(|m| only.contains(&m.made.key)));
@@ -379,8 +375,8 @@ impl Outbox {
             !suspect
         });
         // A unit may come after one that was left for a later request.
-        let sent: BTreeSet<Key> = units.iter().flat_map(|u| u.keys.iter().copied()).collect();
-        let mut held = BTreeSet::new();
+        let sent: SortedSet<Key> = units.iter().flat_map(|u| u.keys.iter().copied()).collect();
+        let mut held = SortedSet::new();
         units.retain(|unit| {
             let ok = unit.after.iter().all(|key| sent.contains(key) && !held.contains(key));
             if !ok {
@@ -394,7 +390,7 @@ impl Outbox {
     /// A transaction and all that cannot do without it.
     pub fn with_dependents(&self, key: Key) -> Vec<Key> {
         let mut group = vec![key];
-        let mut known = BTreeSet::from([key]);
+        let mut known = SortedSet::from_iter([key]);
         let mut next = 0;
         while let Some(entry) = group.get(next).and_then(|key| self.get(*key)) {
             next += 1;

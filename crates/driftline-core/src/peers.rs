@@ -12,7 +12,7 @@ use crate::schema::Schema;
 use crate::value::{write_string, write_uint};
 use crate::wire::read_changes;
 use serde_json::Value as Json;
-use std::collections::BTreeSet;
+use crate::sorted::SortedSet;
 
 /// What the sending tab said of itself.
 pub(crate) struct PeerState {
@@ -162,7 +162,7 @@ impl Engine {
             }
             let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body);
             self.see_clock(entry.made.at);
-            let high = self.high.entry(key.0).or_insert(0);
+            let high = self.high.get_or_insert_with(key.0, || 0);
             *high = (*high).max(key.1);
             if same {
                 if let Some(known) = self.outbox.get_mut(key) {
@@ -381,7 +381,7 @@ fn write_keys(keys: &[Key], out: &mut String) {
     out.push(']');
 }
 
-fn read_keys(json: Option<&Json>) -> BTreeSet<Key> {
+fn read_keys(json: Option<&Json>) -> SortedSet<Key> {
     let keys = json.and_then(Json::as_array).into_iter().flatten();
     keys.filter_map(|key| parse_key(key.as_str()?)).collect()
 }

@@ -12,14 +12,14 @@ use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::Schema;
 use crate::value::{Row, RowKey};
-use std::collections::BTreeMap;
+use crate::sorted::SortedMap;
 
 #[derive(Debug, Default)]
 pub struct Replica {
     /// The view.
     rows: Rows,
     /// What the server confirmed of the rows in which view and base may differ.
-    aside: BTreeMap<RowKey, Option<Row>>,
+    aside: SortedMap<RowKey, Option<Row>>,
     /// The revision of the base.
     pub rev: u64,
     /// The digest of the base.
@@ -45,9 +45,8 @@ impl Replica {
     /// The rows of the base, in order.
     pub fn base(&self) -> Vec<(RowKey, &Row)> {
         let only_view = self.rows.iter().filter(|(key, _)| !self.aside.contains_key(key)).map(|(key, row)| (*key, row));
-        let mut base: Vec<_> = only_view.chain(self.aside.iter().filter_map(|(key, row)| Some((*key, row.as_ref()?)))).collect();
-        base.sort_by_key(|(key, _)| *key);
-        base
+        let base = only_view.chain(self.aside.iter().filter_map(|(key, row)| Some((*key, row.as_ref()?))));
+        base.collect::<SortedMap<RowKey, &Row>>().into_iter().collect()
     }
 
     /// Takes a person's new transaction into the view, or says why not and changes nothing.
@@ -66,7 +65,7 @@ impl Replica {
         waiting: impl Iterator<Item = &'a [Edit]>,
     ) -> Option<String> {
         // Roll back.
-        let mut before = BTreeMap::new();
+        let mut before = SortedMap::new();
         for (key, row) in std::mem::take(&mut self.aside) {
             before.insert(key, self.rows.put(key, row));
         }
@@ -74,7 +73,7 @@ impl Replica {
         let mut base = Base { schema, rows: &mut self.rows, digest: &mut self.digest, rev: &mut self.rev };
         change(&mut base);
         for (key, old) in self.rows.take_undo() {
-            before.entry(key).or_insert(old);
+            before.get_or_insert_with(key, || old);
         }
         // Replay.
         for edits in waiting {
@@ -83,12 +82,12 @@ impl Replica {
             let _ = apply(schema, &mut self.rows, Judge::View, &[Stamp::default()], &steps);
         }
         for (key, old) in self.rows.take_undo() {
-            before.entry(key).or_insert_with(|| old.clone());
-            self.aside.entry(key).or_insert(old);
+            before.get_or_insert_with(key, || old.clone());
+            self.aside.get_or_insert_with(key, || old);
         }
         // Diff.
         let mut patch = Patch::new(schema);
-        for (key, old) in &before {
+        for (key, old) in before.iter() {
             patch.diff(*key, old.as_ref(), self.rows.get(*key));
         }
         (!patch.is_empty()).then(|| patch.finish())
@@ -96,7 +95,7 @@ impl Replica {
 
     fn keep_aside(&mut self) {
         for (key, old) in self.rows.take_undo() {
-            self.aside.entry(key).or_insert(old);
+            self.aside.get_or_insert_with(key, || old);
         }
     }
 }

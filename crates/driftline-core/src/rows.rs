@@ -3,14 +3,14 @@
 use crate::digest::Digest;
 use crate::schema::Schema;
 use crate::value::{Row, RowKey};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 
 /// A set of rows that can be changed and taken back. Whoever changes it decides what is allowed.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
-    rows: BTreeMap<RowKey, Row>,
+    rows: SortedMap<RowKey, Row>,
     /// (parent, child, the child's column).
-    children: BTreeSet<(RowKey, RowKey, u16)>,
+    children: SortedSet<(RowKey, RowKey, u16)>,
     /// What changed since the last [`Rows::mark`], newest last.
     undo: Vec<(RowKey, Option<Row>)>,
 }
@@ -66,10 +66,10 @@ impl Rows {
     }
 
     /// What the rows changed beyond a depth were there, each once.
-    pub fn since(&self, depth: usize) -> BTreeMap<RowKey, Option<Row>> {
-        let mut originals = BTreeMap::new();
+    pub fn since(&self, depth: usize) -> SortedMap<RowKey, Option<Row>> {
+        let mut originals = SortedMap::new();
         for (key, old) in &self.undo[depth..] {
-            originals.entry(*key).or_insert_with(|| old.clone());
+            originals.get_or_insert_with(*key, || old.clone());
         }
         originals
     }
@@ -100,7 +100,7 @@ impl Rows {
 
     pub fn digest(&self, schema: &Schema) -> Digest {
         let mut digest = Digest::default();
-        for (key, row) in &self.rows {
+        for (key, row) in self.rows.iter() {
             digest.add(schema, *key, row);
         }
         digest

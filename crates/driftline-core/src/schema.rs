@@ -94,8 +94,8 @@ impl Schema {
         if tables.len() > limits::SCHEMA_TABLES {
             return Err(fail("", "tables", "a schema has at most 1,000 tables"));
         }
-        let mut names: Vec<&String> = tables.keys().collect();
-        names.sort();
+        // serde_json keeps members sorted by name.
+        let names: Vec<&String> = tables.keys().collect();
         let tables = names.iter().map(|name| Table::parse(name, &tables[*name], &names)).collect::<Result<_, _>>()?;
         let schema = Schema { name, version, tables };
         schema.refuse_unbreakable_cycles()?;
@@ -172,9 +172,7 @@ impl Table {
         for part in ["fields", "references"] {
             let Some(members) = json.get(part).filter(|m| !m.is_null()) else { continue };
             let members = members.as_object().ok_or_else(|| fail(name, part, "must be an object"))?;
-            let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_by_key(|(column, _)| column.as_str());
-            for (column, definition) in sorted {
+            for (column, definition) in members {
                 if !is_name(column) || column == "id" || column == "space" {
                     return Err(fail(name, column, "a field's name is a-z, 0-9 and _, begins with a letter and is not `id` or `space`"));
                 }

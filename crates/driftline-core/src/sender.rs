@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
 use crate::wire::{Answer, Outcome, PushClient, PushText, UnitText, read_answer, read_changes, read_snapshot, write_snapshot_head};
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 
 /// A request without an answer for so long counts as failed.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
@@ -43,11 +43,11 @@ pub(crate) struct Sender {
     /// Keys of a failed batch, the culprit among them.
     suspects: Option<Vec<Key>>,
     /// Transactions that wait for their time.
-    aside: BTreeSet<Key>,
+    aside: SortedSet<Key>,
     /// Pushes that succeeded.
     passes: u64,
     /// What each client's closed ranges were when the server last took them.
-    told: BTreeMap<u64, Ranges>,
+    told: SortedMap<u64, Ranges>,
     want_pull: bool,
     pub live: Live,
     live_failures: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Sender {
     /// Settled keys whose base is not on disk yet, with their slots.
     uncommitted: Vec<(u32, Key)>,
     /// Keys that the base on disk holds, but whose records may still be there.
-    answered: BTreeSet<Key>,
+    answered: SortedSet<Key>,
     tail: Vec<(u64, String)>,
     tail_bytes: usize,
     rewrite: bool,
@@ -111,16 +111,16 @@ impl Engine {
             trouble: None,
             batch_txns: limits::PUSH_TXNS,
             suspects: None,
-            aside: BTreeSet::new(),
+            aside: SortedSet::new(),
             passes: 0,
-            told: BTreeMap::new(),
+            told: SortedMap::new(),
             want_pull: true,
             live: Live::Off,
             live_failures: 0,
             live_not_before: 0,
             last_pull: 0,
             uncommitted: Vec::new(),
-            answered: BTreeSet::new(),
+            answered: SortedSet::new(),
             tail: Vec::new(),
             tail_bytes: 0,
             // A tail on disk must follow on what is there.
@@ -246,7 +246,7 @@ impl Engine {
             return Vec::new();
         }
         // The first half of the suspects: whichever half fails has the culprit.
-        let half = sender.suspects.as_ref().map(|s| s[..s.len().div_ceil(2)].iter().copied().collect::<BTreeSet<Key>>());
+        let half = sender.suspects.as_ref().map(|s| s[..s.len().div_ceil(2)].iter().copied().collect::<SortedSet<Key>>());
         let in_base = |row: RowKey| self.replica.in_base(row);
         let sending = self.sending(now_ms, &in_base);
         let units = self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, half.as_ref());
@@ -285,7 +285,7 @@ impl Engine {
         let uncommitted = self.sender.iter().flat_map(|s| s.uncommitted.iter().chain(s.commit.iter().flat_map(|c| &c.settled)));
         let uncommitted = uncommitted.filter(|(_, key)| key.0 == client).map(|(_, key)| key.1);
         let leaving = self.leaving.range((client, 0)..=(client, u64::MAX)).map(|key| key.1);
-        let open: BTreeSet<u64> = waiting.chain(uncommitted).chain(leaving).collect();
+        let open: SortedSet<u64> = waiting.chain(uncommitted).chain(leaving).collect();
         let high = self.high.get(&client).copied().unwrap_or(0);
         let mut closed = Ranges::all_but(high, open.into_iter());
         closed.truncate(limits::CLOSED_RANGES);
@@ -430,7 +430,7 @@ impl Engine {
 
     /// What refers to a row that someone else has deleted can never be sent as it is: the user decides.
     fn park_orphans(&mut self, deleted: &[RowKey]) -> Vec<Key> {
-        let mut orphans = BTreeSet::new();
+        let mut orphans = SortedSet::new();
         for row in deleted.iter().filter(|row| !self.replica.in_base(**row) && !self.outbox.creates(**row)) {
             let referring = self.outbox.referring(*row).filter(|e| e.state == State::Queued);
             let referring = referring.filter(|e| e.edits.iter().any(|edit| edit.references().any(|r| r.1 == *row)));
@@ -589,7 +589,7 @@ impl Engine {
             return keys.len();
         }
         let in_base = |row: RowKey| self.replica.in_base(row);
-        let only: BTreeSet<Key> = keys.iter().copied().collect();
+        let only: SortedSet<Key> = keys.iter().copied().collect();
         let mut units = 0;
         self.outbox.visit(&self.sending(u64::MAX, &in_base), |members, _, _| {
             units += usize::from(members.iter().any(|m| only.contains(&m.made.key)));
@@ -703,7 +703,7 @@ impl Engine {
             out.push('"');
         }
         out.push_str("},\"answered\":[");
-        for (i, key) in self.sender.iter().flat_map(|s| &s.answered).enumerate() {
+        for (i, key) in self.sender.iter().flat_map(|s| s.answered.iter()).enumerate() {
             out.push_str(if i > 0 { ",\"" } else { "\"" });
             write_key(*key, &mut out);
             out.push('"');
@@ -712,7 +712,7 @@ impl Engine {
         out
     }
 
-    pub(crate) fn note_answered(&mut self, keys: BTreeSet<Key>) {
+    pub(crate) fn note_answered(&mut self, keys: SortedSet<Key>) {
         if let Some(sender) = &mut self.sender {
             sender.answered.extend(keys);
         }
@@ -720,7 +720,9 @@ impl Engine {
 
     pub(crate) fn forget_answered(&mut self, keys: &[Key]) {
         if let Some(sender) = &mut self.sender {
-            sender.answered.retain(|key| !keys.contains(key));
+            for key in keys {
+                sender.answered.remove(key);
+            }
         }
     }
 

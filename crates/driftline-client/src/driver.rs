@@ -1,0 +1,410 @@
+//! The one loop that carries out the engine's effects and feeds back what came of them. Nothing else awaits on its behalf.
+
+use crate::base::{BaseDb, Commit};
+use crate::channel::Channel;
+use crate::js::now_ms;
+use crate::locks::{Held, try_hold, wait_hold};
+use crate::net::{Answer, Heard, Live, Net};
+use crate::outbox::{OutboxDb, Write};
+use driftline_core::engine::{Disk, Effect, Engine, SlotDisk, disk_rev};
+use driftline_core::sender::SendFailure;
+use gloo_timers::callback::Timeout;
+use js_sys::Function;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::spawn_local;
+
+/// Patches that come from elsewhere cross to the application at most this often: once per frame.
+const FRAME_MS: u32 = 16;
+
+pub struct Driver {
+    engine: RefCell<Engine>,
+    pub space: String,
+    /// What the names of databases, locks and channels begin with: application and user.
+    prefix: String,
+    slot: u32,
+    base: RefCell<Option<Rc<BaseDb>>>,
+    outboxes: RefCell<BTreeMap<u32, Rc<OutboxDb>>>,
+    channel: RefCell<Option<Channel>>,
+    net: Net,
+    live: RefCell<Option<Live>>,
+    /// Counts live connections, so that an old one is not heard any more.
+    live_count: Cell<u32>,
+    slot_lock: RefCell<Option<Held>>,
+    send_lock: RefCell<Option<Held>>,
+    /// Slots of other tabs whose end is waited for.
+    watched: RefCell<BTreeSet<u32>>,
+    on_patch: Function,
+    on_event: Function,
+    /// Patches and the status for the next frame.
+    patches: RefCell<Vec<String>>,
+    status: RefCell<Option<String>>,
+    frame: Cell<bool>,
+    scheduled: Cell<bool>,
+    /// Messages heard before the disk was read.
+    early: RefCell<Option<Vec<String>>>,
+    pub closed: Rc<Cell<bool>>,
+}
+
+pub struct Parts {
+    pub engine: Engine,
+    pub space: String,
+    pub prefix: String,
+    pub slot: u32,
+    pub base: BaseDb,
+    pub outbox: OutboxDb,
+    pub net: Net,
+    pub slot_lock: Held,
+    pub on_patch: Function,
+    pub on_event: Function,
+}
+
+impl Driver {
+    pub fn start(parts: Parts) -> Result<Rc<Driver>, JsValue> {
+        let driver = Rc::new(Driver {
+            engine: RefCell::new(parts.engine),
+            space: parts.space,
+            prefix: parts.prefix,
+            slot: parts.slot,
+            base: RefCell::new(Some(Rc::new(parts.base))),
+            outboxes: RefCell::new(BTreeMap::from([(parts.slot, Rc::new(parts.outbox))])),
+            channel: RefCell::new(None),
+            net: parts.net,
+            live: RefCell::new(None),
+            live_count: Cell::new(0),
+            slot_lock: RefCell::new(Some(parts.slot_lock)),
+            send_lock: RefCell::new(None),
+            watched: RefCell::default(),
+            on_patch: parts.on_patch,
+            on_event: parts.on_event,
+            patches: RefCell::default(),
+            status: RefCell::default(),
+            frame: Cell::new(false),
+            scheduled: Cell::new(false),
+            early: RefCell::new(Some(Vec::new())),
+            closed: Rc::default(),
+        });
+        let hearing = driver.clone();
+        let name = format!("{}tabs/{}", driver.prefix, driver.space);
+        let channel = Channel::open(&name, driver.slot, move |slot, text| hearing.clone().hear(slot, text))?;
+        *driver.channel.borrow_mut() = Some(channel);
+        driver.schedule();
+        spawn_local(driver.clone().open());
+        Ok(driver)
+    }
+
+    /// Calls the engine, and sees to it that what follows is carried out.
+    pub fn with<R>(self: &Rc<Self>, call: impl FnOnce(&mut Engine, u64) -> R) -> R {
+        let result = call(&mut self.engine.borrow_mut(), now_ms());
+        self.schedule();
+        result
+    }
+
+    /// Everything that one task did is carried out together, after it.
+    fn schedule(self: &Rc<Self>) {
+        if !self.scheduled.replace(true) {
+            let driver = self.clone();
+            spawn_local(async move { driver.drain() });
+        }
+    }
+
+    fn drain(self: &Rc<Self>) {
+        self.scheduled.set(false);
+        loop {
+            let effect = self.engine.borrow_mut().poll();
+            match effect {
+                Some(effect) => self.run(effect),
+                None => break,
+            }
+        }
+    }
+
+    fn run(self: &Rc<Self>, effect: Effect) {
+        let driver = self.clone();
+        match effect {
+            Effect::Save { id, slot, client, puts, deletes } => spawn_local(async move {
+                let outbox = driver.outbox(slot);
+                match outbox.write(&driver.space, Write { client, puts, deletes }).await {
+                    Ok(()) => driver.with(|engine, now| engine.handle_saved(now, slot, id)),
+                    Err(code) => driver.with(|engine, now| engine.handle_save_failed(now, slot, id, &code)),
+                }
+            }),
+            Effect::Commit { id, epoch, meta, tail, base } => spawn_local(driver.commit(id, Commit { epoch, meta, tail, base })),
+            Effect::Push { id, body } => spawn_local(async move {
+                let answer = driver.net.reconcile(body).await;
+                driver.answered(id, answer);
+            }),
+            Effect::Fetch { id } => spawn_local(async move {
+                let answer = driver.net.snapshot().await;
+                driver.answered(id, answer);
+            }),
+            // The engine listens to it no more; the browser ends it in its own time.
+            Effect::Abort { .. } => {}
+            Effect::Connect { cursor } => spawn_local(driver.connect(cursor)),
+            Effect::Disconnect => {
+                self.live_count.set(self.live_count.get() + 1);
+                self.live.borrow_mut().take();
+            }
+            Effect::Broadcast(text) => {
+                if let Some(channel) = &*self.channel.borrow() {
+                    channel.post(&text);
+                }
+            }
+            Effect::Reload => spawn_local(async move {
+                match driver.read().await {
+                    Ok(disk) => driver.with(|engine, now| engine.handle_reloaded(now, disk)),
+                    Err(code) => driver.event(&error_event(&code, "the copy on this device could not be read")),
+                }
+            }),
+            Effect::RenewEpoch { at_least } => spawn_local(driver.renew_epoch(at_least)),
+            Effect::Patch(patch) => {
+                self.patches.borrow_mut().push(patch);
+                self.next_frame();
+            }
+            Effect::Event(event) => self.event(&event),
+            Effect::Wake { at_ms } => {
+                let delay = at_ms.saturating_sub(now_ms()).min(i32::MAX as u64) as u32;
+                // A timer may fire a moment early; for the engine it is the time it asked for.
+                Timeout::new(delay, move || driver.with(|engine, now| engine.handle_tick(now.max(at_ms)))).forget();
+            }
+        }
+    }
+
+    // ---- the application ----
+
+    fn event(self: &Rc<Self>, event: &str) {
+        if event.starts_with("{\"event\":\"status\"") {
+            *self.status.borrow_mut() = Some(event.to_string());
+            return self.next_frame();
+        }
+        // Whoever waits for an edit must find it in the view.
+        self.flush();
+        let _ = self.on_event.call1(&JsValue::NULL, &event.into());
+    }
+
+    fn next_frame(self: &Rc<Self>) {
+        if !self.frame.replace(true) {
+            let driver = self.clone();
+            Timeout::new(FRAME_MS, move || {
+                driver.frame.set(false);
+                driver.flush();
+                let status = driver.status.borrow_mut().take();
+                if let Some(status) = status {
+                    let _ = driver.on_event.call1(&JsValue::NULL, &status.into());
+                }
+            })
+            .forget();
+        }
+    }
+
+    /// Hands over the patches that wait for the frame, in order.
+    pub fn flush(&self) {
+        let patches = std::mem::take(&mut *self.patches.borrow_mut());
+        for patch in patches {
+            let _ = self.on_patch.call1(&JsValue::NULL, &patch.into());
+        }
+    }
+
+    // ---- databases ----
+
+    fn outbox(&self, slot: u32) -> Rc<OutboxDb> {
+        let mut outboxes = self.outboxes.borrow_mut();
+        outboxes.entry(slot).or_insert_with(|| Rc::new(OutboxDb::new(&self.prefix, slot))).clone()
+    }
+
+    fn base(&self) -> Result<Rc<BaseDb>, String> {
+        self.base.borrow().clone().ok_or_else(|| "storage_closed".to_string())
+    }
+
+    async fn read_slot(&self, slot: u32) -> Result<SlotDisk, String> {
+        self.outbox(slot).read(&self.space).await.map_err(|error| crate::js::storage_code(&error))
+    }
+
+    async fn read(&self) -> Result<Disk, String> {
+        let base = self.base()?;
+        let mut disk = base.read(&self.space).await?;
+        for slot in 0..base.slots().await?.max(self.slot + 1) {
+            disk.slots.push(self.read_slot(slot).await?);
+        }
+        Ok(disk)
+    }
+
+    async fn open(self: Rc<Self>) {
+        let disk = match self.read().await {
+            Ok(disk) => disk,
+            Err(code) => {
+                self.event(&error_event(&code, "what is on this device could not be read; edits are kept in memory"));
+                Disk::default()
+            }
+        };
+        self.with(|engine, now| engine.handle_opened(now, disk));
+        for text in self.early.borrow_mut().take().into_iter().flatten() {
+            self.with(|engine, now| engine.handle_peer(now, &text));
+        }
+        self.lead().await;
+    }
+
+    async fn commit(self: Rc<Self>, id: u64, commit: Commit) {
+        let result = match self.base() {
+            Ok(base) => base.commit(&self.space, commit).await,
+            Err(code) => Err(code),
+        };
+        match result {
+            Ok(()) => self.with(|engine, now| engine.handle_committed(now, id)),
+            Err(code) => {
+                self.with(|engine, now| engine.handle_commit_failed(now, id, &code));
+                if code == "stale_epoch" {
+                    self.lead_again();
+                }
+            }
+        }
+    }
+
+    // ---- tabs ----
+
+    fn hear(self: Rc<Self>, slot: u32, text: String) {
+        if self.send_lock.borrow().is_some() {
+            self.clone().watch(slot);
+        }
+        if let Some(early) = &mut *self.early.borrow_mut() {
+            return early.push(text);
+        }
+        self.with(|engine, now| engine.handle_peer(now, &text));
+    }
+
+    fn lock_name(&self, what: &str) -> String {
+        format!("{}{what}", self.prefix)
+    }
+
+    /// Waits until this tab may send, and takes over.
+    async fn lead(self: Rc<Self>) {
+        let name = self.lock_name(&format!("send/{}", self.space));
+        let Ok(Some(held)) = wait_hold(&name, &self.closed).await else { return };
+        *self.send_lock.borrow_mut() = Some(held);
+        if let Err(code) = self.clone().take_over().await {
+            self.event(&error_event(&code, "this tab could not begin to send; another try follows"));
+            self.send_lock.borrow_mut().take();
+            let driver = self.clone();
+            Timeout::new(1_000, move || driver.lead_again()).forget();
+        }
+    }
+
+    async fn take_over(self: Rc<Self>) -> Result<(), String> {
+        let base = self.base()?;
+        let epoch = base.take_epoch(&self.space).await?;
+        let meta = base.read(&self.space).await?.meta;
+        let mut closed_tabs = Vec::new();
+        for slot in (0..base.slots().await?).filter(|slot| *slot != self.slot) {
+            let name = self.lock_name(&format!("slot/{slot}"));
+            match try_hold(&name).await {
+                // Held while its outbox is read, so that nobody opens it in between.
+                Ok(Some(_held)) => closed_tabs.push(self.read_slot(slot).await?),
+                _ => self.clone().watch(slot),
+            }
+        }
+        let rev = meta.as_deref().and_then(disk_rev);
+        self.with(|engine, now| engine.handle_lead(now, epoch, rev, closed_tabs));
+        Ok(())
+    }
+
+    fn lead_again(self: &Rc<Self>) {
+        self.send_lock.borrow_mut().take();
+        if !self.closed.get() {
+            spawn_local(self.clone().lead());
+        }
+    }
+
+    /// Waits for the end of another tab, to send what it leaves.
+    fn watch(self: Rc<Self>, slot: u32) {
+        if slot == self.slot || !self.watched.borrow_mut().insert(slot) {
+            return;
+        }
+        spawn_local(async move {
+            let name = self.lock_name(&format!("slot/{slot}"));
+            let held = wait_hold(&name, &self.closed).await;
+            self.watched.borrow_mut().remove(&slot);
+            if let Ok(Some(_held)) = held
+                && self.send_lock.borrow().is_some()
+                && let Ok(disk) = self.read_slot(slot).await
+            {
+                self.with(|engine, now| engine.handle_adopted(now, disk));
+            }
+        });
+    }
+
+    async fn renew_epoch(self: Rc<Self>, at_least: u64) {
+        let ours = self.engine.borrow().epoch();
+        let renewed = match (self.base(), ours) {
+            (Ok(base), Some(ours)) => base.renew_epoch(&self.space, ours, at_least).await.unwrap_or(None),
+            _ => None,
+        };
+        self.with(|engine, now| engine.handle_epoch(now, renewed));
+        if renewed.is_none() {
+            self.lead_again();
+        }
+    }
+
+    // ---- the server ----
+
+    fn answered(self: &Rc<Self>, id: u64, answer: reqwest::Result<Answer>) {
+        self.with(|engine, now| match answer {
+            Ok(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
+            Err(error) if error.is_timeout() => engine.handle_send_failed(now, id, SendFailure::Timeout),
+            Err(_) => engine.handle_send_failed(now, id, SendFailure::Network),
+        });
+    }
+
+    async fn connect(self: Rc<Self>, cursor: u64) {
+        let count = self.live_count.get() + 1;
+        self.live_count.set(count);
+        let driver = Rc::downgrade(&self);
+        let hear = Rc::new(move |heard: Heard| {
+            let Some(driver) = driver.upgrade().filter(|driver| driver.live_count.get() == count) else { return };
+            driver.with(|engine, now| match heard {
+                Heard::Open => engine.handle_live_open(now),
+                Heard::Message(text) => engine.handle_live_message(now, &text),
+                Heard::Closed => engine.handle_live_closed(now),
+            });
+        });
+        let live = self.net.connect(cursor, hear).await;
+        if self.live_count.get() != count {
+            return;
+        }
+        match live {
+            Ok(live) => *self.live.borrow_mut() = Some(live),
+            Err(_) => self.with(|engine, now| engine.handle_live_closed(now)),
+        }
+    }
+
+    // ---- the end ----
+
+    /// Whether all that was made is on disk.
+    pub fn is_saved(&self) -> bool {
+        self.engine.borrow().is_saved()
+    }
+
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.flush();
+        self.live_count.set(self.live_count.get() + 1);
+        self.live.borrow_mut().take();
+        if let Some(channel) = self.channel.borrow_mut().take() {
+            channel.close();
+        }
+        for outbox in std::mem::take(&mut *self.outboxes.borrow_mut()).into_values() {
+            outbox.close();
+        }
+        if let Some(base) = self.base.borrow_mut().take().and_then(Rc::into_inner) {
+            base.close();
+        }
+        self.send_lock.borrow_mut().take();
+        self.slot_lock.borrow_mut().take();
+    }
+}
+
+fn error_event(code: &str, detail: &str) -> String {
+    let problem = driftline_core::problem::Problem::new(code, detail).to_json();
+    format!("{{\"event\":\"error\",\"problem\":{problem}}}")
+}

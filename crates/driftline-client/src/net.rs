@@ -1,0 +1,106 @@
+//! The server: requests by reqwest (`fetch` here), the live connection by WebSocket.
+
+use crate::js::listen;
+use js_sys::{Function, Promise};
+use std::rc::Rc;
+use std::time::Duration;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{MessageEvent, WebSocket};
+
+/// A little more than the engine's own patience, so that it has the first word.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
+
+pub struct Net {
+    client: reqwest::Client,
+    /// `http://host/v1/spaces/name/`.
+    space_url: String,
+    token: Option<Function>,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub retry_after_ms: Option<u64>,
+    pub body: String,
+}
+
+impl Net {
+    pub fn new(url: &str, space: &str, token: Option<Function>) -> Net {
+        let origin = match url {
+            "" => crate::js::get(&crate::js::global("location"), "origin").as_string().unwrap_or_default(),
+            url => url.trim_end_matches('/').to_string(),
+        };
+        Net { client: reqwest::Client::new(), space_url: format!("{origin}/v1/spaces/{space}/"), token }
+    }
+
+    /// The application's token; it may take its time to get one.
+    async fn token(&self) -> Option<String> {
+        let token = self.token.as_ref()?.call0(&JsValue::NULL).ok()?;
+        JsFuture::from(Promise::resolve(&token)).await.ok()?.as_string()
+    }
+
+    pub async fn reconcile(&self, body: String) -> reqwest::Result<Answer> {
+        let request = self.client.post(format!("{}reconcile", self.space_url)).body(body);
+        self.send(request.header("content-type", "application/json")).await
+    }
+
+    pub async fn snapshot(&self) -> reqwest::Result<Answer> {
+        self.send(self.client.get(format!("{}snapshot", self.space_url))).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+        let request = match self.token().await {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        let response = request.timeout(REQUEST_TIMEOUT).send().await?;
+        let status = response.status().as_u16();
+        let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        // A server that asks for a day is asked again within the hour.
+        let retry_after_ms = seconds.map(|seconds| seconds.min(3_600) * 1_000);
+        Ok(Answer { status, retry_after_ms, body: response.text().await? })
+    }
+
+    /// Opens the live connection.
+    pub async fn connect(&self, cursor: u64, hear: Rc<dyn Fn(Heard)>) -> Result<Live, JsValue> {
+        let token = self.token().await;
+        let url = format!("{}live", self.space_url.replacen("http", "ws", 1));
+        let socket = WebSocket::new(&url)?;
+        let hello = match token {
+            Some(token) => {
+                let mut out = String::from("{\"token\":");
+                driftline_core::value::write_string(&token, &mut out);
+                format!("{out},\"cursor\":{cursor}}}")
+            }
+            None => format!("{{\"token\":null,\"cursor\":{cursor}}}"),
+        };
+        let (opening, opened) = (socket.clone(), hear.clone());
+        listen(&socket, "open", move |_| {
+            let _ = opening.send_with_str(&hello);
+            opened(Heard::Open);
+        });
+        let message = hear.clone();
+        listen(&socket, "message", move |event| {
+            if let Some(text) = event.unchecked_into::<MessageEvent>().data().as_string() {
+                message(Heard::Message(text));
+            }
+        });
+        listen(&socket, "close", move |_| hear(Heard::Closed));
+        Ok(Live(socket))
+    }
+}
+
+pub enum Heard {
+    Open,
+    Message(String),
+    Closed,
+}
+
+/// The live connection, until it is dropped.
+pub struct Live(WebSocket);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.0.close();
+    }
+}

@@ -1,0 +1,201 @@
+//! The boundary to JavaScript: a call crosses once per transaction going in, patches once per frame coming out, as JSON text.
+
+use crate::base::BaseDb;
+use crate::driver::{Driver, Parts};
+use crate::js::{call, get, global, listen, problem, random_u64};
+use crate::locks::{Held, try_hold};
+use crate::net::Net;
+use crate::outbox::OutboxDb;
+use driftline_core::engine::{Config, Engine, parse_key, write_key};
+use driftline_core::limits::is_space_name;
+use driftline_core::problem::Problem;
+use driftline_core::schema::Schema;
+use gloo_timers::future::TimeoutFuture;
+use js_sys::Function;
+use serde::Deserialize;
+use std::cell::Cell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+
+/// More tabs than this of one user are refused a slot.
+const SLOTS: u32 = 256;
+/// Entries of the outbox that are shown at once.
+const OUTBOX_SHOWN: usize = 1_000;
+/// How long `close` waits for the disk.
+const CLOSE_MS: u32 = 5_000;
+
+#[derive(Deserialize)]
+struct OpenConfig {
+    schema: String,
+    space: String,
+    url: String,
+    app: String,
+    user: String,
+    #[serde(default = "default_txns")]
+    outbox_txns: usize,
+    #[serde(default = "default_bytes")]
+    outbox_bytes: usize,
+}
+
+fn default_txns() -> usize {
+    100_000
+}
+
+fn default_bytes() -> usize {
+    64 * 1024 * 1024
+}
+
+/// An open space.
+#[wasm_bindgen]
+pub struct Session {
+    driver: Rc<Driver>,
+    /// The app's switch; what the browser says of the network comes on top.
+    online: Rc<Cell<bool>>,
+    asked_to_persist: Cell<bool>,
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// Resolves as soon as edits can be made and are kept; the event `loaded` follows when the local view is there.
+    pub async fn open(config: JsValue, on_patch: Function, on_event: Function) -> Result<Session, JsValue> {
+        let token = get(&config, "token").dyn_into::<Function>().ok();
+        let config: OpenConfig = serde_wasm_bindgen::from_value(config).map_err(|e| problem("invalid", &e.to_string()))?;
+        let schema = Schema::parse(&config.schema).map_err(|e| problem("invalid_schema", &e.to_string()))?;
+        if !is_space_name(&config.space) {
+            return Err(problem("invalid", "a space's name is 1 to 64 of A-Z a-z 0-9 _ . -"));
+        }
+        let prefix = format!("driftline/{}/{}/", config.app, config.user);
+        let failed = |code: String| problem(&code, "the database of this browser could not be opened");
+        let base = BaseDb::open(&prefix).await.map_err(failed)?;
+        let (slot, slot_lock) = take_slot(&prefix).await?;
+        base.note_slot(slot).await.map_err(failed)?;
+        let outbox = OutboxDb::new(&prefix, slot);
+        let client = outbox.client(random_u64()).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
+        let high = outbox.read(&config.space).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
+        let mut highs = high.high;
+        // Numbers of records still there are used too; the engine reads them again when it loads.
+        highs.extend(high.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
+        let engine = Engine::new(Config {
+            schema,
+            slot,
+            client,
+            high: highs,
+            seed: random_u64(),
+            outbox_txns: config.outbox_txns,
+            outbox_bytes: config.outbox_bytes,
+        });
+        let net = Net::new(&config.url, &config.space, token);
+        let space = config.space;
+        let driver = Driver::start(Parts { engine, space, prefix, slot, base, outbox, net, slot_lock, on_patch, on_event })?;
+        let session = Session { driver, online: Rc::new(Cell::new(true)), asked_to_persist: Cell::new(false) };
+        session.watch_network();
+        Ok(session)
+    }
+
+    /// Makes a transaction. Returns `{"key", "patch"}`, or `{"problem"}`: then nothing has changed.
+    pub fn edit(&self, json: &str) -> String {
+        // Older patches first, or they would undo this one in the application's rows.
+        self.driver.flush();
+        let mut out = String::new();
+        match self.driver.with(|engine, now| engine.transact(now, json)) {
+            Ok((key, patch)) => {
+                self.ask_to_persist();
+                out.push_str("{\"key\":\"");
+                write_key(key, &mut out);
+                out.push_str("\",\"patch\":");
+                out.push_str(&patch);
+            }
+            Err(problem) => {
+                out.push_str("{\"problem\":");
+                problem.write_json(&mut out);
+            }
+        }
+        out.push('}');
+        out
+    }
+
+    /// What waits, in the order in which it would be sent; at most 1,000.
+    pub fn outbox(&self) -> String {
+        self.driver.with(|engine, now| engine.outbox_json(now, OUTBOX_SHOWN))
+    }
+
+    pub fn status(&self) -> JsValue {
+        let status = self.driver.with(|engine, now| engine.status(now));
+        js_sys::JSON::parse(&status).unwrap_or(JsValue::NULL)
+    }
+
+    /// `{"rev", "digest", "rows"}` of the base: what this device believes that the server holds.
+    pub fn digest(&self) -> JsValue {
+        let digest = self.driver.with(|engine, _| engine.digest_json());
+        js_sys::JSON::parse(&digest).unwrap_or(JsValue::NULL)
+    }
+
+    pub fn retry(&self, key: &str) -> Result<(), JsValue> {
+        self.decide(key, |engine, now, key| engine.retry(now, key))
+    }
+
+    pub fn discard(&self, key: &str, dependents: bool) -> Result<(), JsValue> {
+        self.decide(key, |engine, now, key| engine.discard(now, key, dependents))
+    }
+
+    pub fn set_online(&self, on: bool) {
+        self.online.set(on);
+        let online = on && network_is_there();
+        self.driver.with(|engine, now| engine.set_online(now, online));
+    }
+
+    /// Waits until what was made is on disk, and lets go of everything.
+    pub async fn close(&self) {
+        let mut waited = 0;
+        while !self.driver.is_saved() && waited < CLOSE_MS {
+            TimeoutFuture::new(5).await;
+            waited += 5;
+        }
+        self.driver.close();
+    }
+
+    fn decide(&self, key: &str, call: impl FnOnce(&mut Engine, u64, (u64, u64)) -> Result<(), Problem>) -> Result<(), JsValue> {
+        let key = parse_key(key).ok_or_else(|| problem("unknown_key", "a key reads client:number"))?;
+        let result = self.driver.with(|engine, now| call(engine, now, key));
+        self.driver.flush();
+        result.map_err(|refused| problem(&refused.code, &refused.detail))
+    }
+
+    fn watch_network(&self) {
+        for (target, event) in [("self", "online"), ("self", "offline"), ("document", "visibilitychange")] {
+            let (driver, online) = (Rc::downgrade(&self.driver), self.online.clone());
+            listen(&global(target), event, move |_| {
+                if let Some(driver) = driver.upgrade().filter(|driver| !driver.closed.get()) {
+                    let online = online.get() && network_is_there();
+                    driver.with(|engine, now| engine.set_online(now, online));
+                }
+            });
+        }
+        let online = network_is_there();
+        self.driver.with(|engine, now| engine.set_online(now, online));
+    }
+
+    /// Asks the browser once, at the first edit, not to evict what is stored.
+    fn ask_to_persist(&self) {
+        if !self.asked_to_persist.replace(true) {
+            // It may refuse, or not know the question.
+            let _ = call(&get(&global("navigator"), "storage"), "persist", &[]);
+        }
+    }
+}
+
+/// A browser that knows that it is offline says so; one that says otherwise may be wrong.
+fn network_is_there() -> bool {
+    get(&global("navigator"), "onLine").as_bool().unwrap_or(true)
+}
+
+/// The lowest free slot.
+async fn take_slot(prefix: &str) -> Result<(u32, Held), JsValue> {
+    for slot in 0..SLOTS {
+        if let Some(held) = try_hold(&format!("{prefix}slot/{slot}")).await? {
+            return Ok((slot, held));
+        }
+    }
+    Err(problem("too_many_tabs", "close some tabs of this application: 256 are open"))
+}

@@ -1,0 +1,103 @@
+/** The promises of transactions: `saved` (on this device's disk) and `accepted` (by the server), settled by key. */
+
+import type { DriftlineError } from './errors.js';
+
+/** What a transaction returns. The local view shows it already. */
+export interface Change {
+  /** Names the transaction. A retry gives it a new one, and this follows. */
+  readonly key: string;
+  /** Ids of the rows that it created, in order. */
+  readonly ids: readonly string[];
+  /** Resolves once the transaction is on disk and survives a crash of the browser. */
+  readonly saved: Promise<void>;
+  /** Resolves once the server applied it; rejects with a {@link DriftlineError} if it is parked or discarded. */
+  readonly accepted: Promise<void>;
+}
+
+interface Pending {
+  key: string;
+  saved: Deferred;
+  accepted: Deferred;
+}
+
+class Deferred {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (error: DriftlineError) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // Nobody has to listen: a refusal also shows in `parked()`, and must not end a process as an unhandled rejection.
+    this.promise.catch(() => {});
+  }
+}
+
+export class Changes {
+  // Folding gives several changes one key, so a key leads to all of them.
+  readonly #byKey = new Map<string, Pending[]>();
+
+  add(key: string, ids: readonly string[]): Change {
+    const pending: Pending = { key, saved: new Deferred(), accepted: new Deferred() };
+    this.#put(key, [pending]);
+    return {
+      get key() {
+        return pending.key;
+      },
+      ids,
+      saved: pending.saved.promise,
+      accepted: pending.accepted.promise,
+    };
+  }
+
+  saved(keys: readonly string[]): void {
+    for (const key of keys) {
+      for (const pending of this.#byKey.get(key) ?? []) pending.saved.resolve();
+    }
+  }
+
+  accepted(keys: readonly string[]): void {
+    for (const key of keys) {
+      for (const pending of this.#take(key)) {
+        pending.saved.resolve();
+        pending.accepted.resolve();
+      }
+    }
+  }
+
+  /** The change stays known, because it can still be saved, retried under another key, or discarded. */
+  parked(key: string, error: DriftlineError): void {
+    for (const pending of this.#byKey.get(key) ?? []) pending.accepted.reject(error);
+  }
+
+  ended(key: string, error: DriftlineError): void {
+    for (const pending of this.#take(key)) {
+      pending.saved.reject(error);
+      pending.accepted.reject(error);
+    }
+  }
+
+  rekeyed(from: string, to: string): void {
+    const moved = this.#take(from);
+    for (const pending of moved) pending.key = to;
+    this.#put(to, moved);
+  }
+
+  endAll(error: DriftlineError): void {
+    for (const key of [...this.#byKey.keys()]) this.ended(key, error);
+  }
+
+  #put(key: string, pending: Pending[]): void {
+    const known = this.#byKey.get(key);
+    if (known) known.push(...pending);
+    else if (pending.length > 0) this.#byKey.set(key, pending);
+  }
+
+  #take(key: string): Pending[] {
+    const pending = this.#byKey.get(key) ?? [];
+    this.#byKey.delete(key);
+    return pending;
+  }
+}

@@ -1,0 +1,205 @@
+/** An open space: its tables, its transactions, and what the engine says about them. */
+
+import { type Change, Changes } from './changes.js';
+import { Edits, type Transaction } from './edits.js';
+import type { Engine } from './engine.js';
+import { asError, DriftlineError, type Problem } from './errors.js';
+import { add, type ChangedIds, type ChangedRows, notify, type RowPatch, RowStore, type Unsubscribe } from './rows.js';
+import type { NewRow, Patch, Row, SchemaInput, TableName } from './schema.js';
+import { type EngineEvent, OPENING, type OutboxEntry, type Status } from './status.js';
+
+export interface Table<S extends SchemaInput, T extends TableName<S>> {
+  readonly size: number;
+  create(row: NewRow<S, T>): Change & { readonly id: string };
+  update(id: string, patch: Patch<S, T>): Change;
+  delete(id: string): Change;
+  get(id: string): Row<S, T> | undefined;
+  query(predicate?: (row: Row<S, T>) => boolean): Row<S, T>[];
+  /** Calls the listener with the ids of rows that changed, at most once per flush. */
+  subscribe(listener: (ids: ChangedIds) => void): Unsubscribe;
+}
+
+export interface TransactionOptions {
+  /** Transactions that must take effect first, beyond those that the references tell of. */
+  readonly after?: readonly (Change | string)[];
+}
+
+const DISCARDED = {
+  code: 'discarded',
+  detail: 'The transaction was discarded, and the view shows the rows without it.',
+};
+
+type Answer = { key: string; patch: RowPatch[] } | { problem: Problem };
+
+export class Db<S extends SchemaInput> {
+  readonly tables: { readonly [T in TableName<S>]: Table<S, T> };
+  /** Resolves once reads show everything that is on this device. Edits can be made before that. */
+  readonly loaded: Promise<void>;
+
+  readonly #schema: S;
+  readonly #rows: RowStore;
+  readonly #changes = new Changes();
+  readonly #statusListeners = new Set<(status: Status) => void>();
+  readonly #errorListeners = new Set<(error: DriftlineError) => void>();
+  #engine: Engine | undefined;
+  #status = OPENING;
+  #isLoaded!: () => void;
+
+  private constructor(schema: S) {
+    this.#schema = schema;
+    this.#rows = new RowStore(Object.keys(schema.tables));
+    this.loaded = new Promise((resolve) => {
+      this.#isLoaded = resolve;
+    });
+    const tables = Object.keys(schema.tables).map((name) => [name, this.#table(name)]);
+    this.tables = Object.fromEntries(tables);
+  }
+
+  /** @internal For `open()`. The engine may call back before it is handed over, so the space exists first. */
+  static async over<S extends SchemaInput>(
+    schema: S,
+    start: (onPatch: (json: string) => void, onEvent: (json: string) => void) => Promise<Engine>,
+  ): Promise<Db<S>> {
+    const db = new Db(schema);
+    db.#engine = await start(
+      (json) => db.#rows.apply(JSON.parse(json)),
+      (json) => db.#hear(JSON.parse(json)),
+    ).catch((thrown) => {
+      throw asError(thrown);
+    });
+    if (db.#status === OPENING) db.#setStatus(db.#engine.status() as Status);
+    return db;
+  }
+
+  /** Makes the edits take effect together or not at all. Throws a {@link DriftlineError}, and changes nothing, if refused. */
+  transaction(build: (tx: Transaction<S>) => void, options: TransactionOptions = {}): Change {
+    const edits = new Edits();
+    build(edits.tables(this.#schema));
+    return this.#commit(edits, options);
+  }
+
+  subscribe(listener: (changed: ChangedRows) => void): Unsubscribe {
+    return this.#rows.subscribeAll(listener);
+  }
+
+  get status(): Status {
+    return this.#status;
+  }
+
+  onStatus(listener: (status: Status) => void): Unsubscribe {
+    return add(this.#statusListeners, listener);
+  }
+
+  /** Problems that belong to no single transaction, such as a store that cannot be written. */
+  onError(listener: (error: DriftlineError) => void): Unsubscribe {
+    return add(this.#errorListeners, listener);
+  }
+
+  /** What waits, in the order in which it is sent. */
+  outbox(): OutboxEntry[] {
+    return JSON.parse(this.#open().outbox());
+  }
+
+  parked(): OutboxEntry[] {
+    return this.outbox().filter((entry) => entry.state === 'parked' || entry.state === 'suspended');
+  }
+
+  retry(key: string): void {
+    this.#open().retry(key);
+  }
+
+  /** Gives a transaction up; with `dependents`, also those that cannot take effect without it. */
+  discard(key: string, options: { readonly dependents?: boolean } = {}): void {
+    this.#open().discard(key, options.dependents ?? false);
+  }
+
+  /** The app's own switch: while it is off nothing is sent, and everything is kept. */
+  setOnline(online: boolean): void {
+    this.#open().set_online(online);
+  }
+
+  /** Saves what is not yet on disk and lets the space go. What waits is sent when it is opened again. */
+  async close(): Promise<void> {
+    const engine = this.#engine;
+    if (!engine) return;
+    this.#engine = undefined;
+    await engine.close();
+    engine.free();
+    const detail = 'The space was closed. What waits is kept and is sent when it is opened again.';
+    this.#changes.endAll(new DriftlineError({ code: 'closed', detail }));
+  }
+
+  #table(name: string): Table<S, never> {
+    const one = (build: (edits: Edits) => void) => {
+      const edits = new Edits();
+      build(edits);
+      return this.#commit(edits, {});
+    };
+    const rows = this.#rows.rows(name);
+    const table: Table<SchemaInput, string> = {
+      get size() {
+        return rows.size;
+      },
+      create: (row) => {
+        const change = one((edits) => edits.create(name, row));
+        return Object.defineProperty(change, 'id', { value: change.ids[0], enumerable: true }) as never;
+      },
+      update: (id, patch) => one((edits) => edits.update(name, id, patch)),
+      delete: (id) => one((edits) => edits.delete(name, id)),
+      get: (id) => rows.get(id) as never,
+      query: (predicate) => {
+        const all = [...rows.values()] as never[];
+        return predicate ? all.filter(predicate) : all;
+      },
+      subscribe: (listener) => this.#rows.subscribe(name, listener),
+    };
+    return table as never;
+  }
+
+  #commit({ edits, ids }: Edits, options: TransactionOptions): Change {
+    const after = options.after?.map((change) => (typeof change === 'string' ? change : change.key));
+    const answer: Answer = JSON.parse(this.#open().edit(JSON.stringify({ edits, after })));
+    if ('problem' in answer) throw new DriftlineError(answer.problem);
+    this.#rows.apply(answer.patch);
+    return this.#changes.add(answer.key, ids);
+  }
+
+  #open(): Engine {
+    if (this.#engine) return this.#engine;
+    throw new DriftlineError({ code: 'closed', detail: 'The space is closed: open it again to go on.' });
+  }
+
+  #hear(event: EngineEvent): void {
+    switch (event.event) {
+      case 'loaded':
+        this.#isLoaded();
+        break;
+      case 'saved':
+        this.#changes.saved(event.keys);
+        break;
+      case 'accepted':
+        this.#changes.accepted(event.keys);
+        break;
+      case 'parked':
+        this.#changes.parked(event.key, new DriftlineError(event.problem));
+        break;
+      case 'discarded':
+        this.#changes.ended(event.key, new DriftlineError(DISCARDED));
+        break;
+      case 'rekeyed':
+        this.#changes.rekeyed(event.from, event.to);
+        break;
+      case 'status':
+        this.#setStatus(event.status);
+        break;
+      case 'error':
+        notify(this.#errorListeners, new DriftlineError(event.problem));
+        break;
+    }
+  }
+
+  #setStatus(status: Status): void {
+    this.#status = status;
+    notify(this.#statusListeners, status);
+  }
+}

@@ -1,0 +1,16 @@
+/** What the engine in wasm does for an open space. Everything crosses as one JSON text per transaction or per frame. */
+export interface Engine {
+  /** Takes `{edits, after}`; returns `{key, patch}`, or `{problem}` and then nothing has changed. */
+  edit(json: string): string;
+  /** The waiting transactions as a JSON list. */
+  outbox(): string;
+  status(): unknown;
+  retry(key: string): void;
+  discard(key: string, dependents: boolean): void;
+  set_online(on: boolean): void;
+  close(): Promise<void>;
+  free(): void;
+}
+
+/** What `WebAssembly` can be loaded from. */
+export type WasmSource = string | URL | Request | Response | BufferSource | WebAssembly.Module;

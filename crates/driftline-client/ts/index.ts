@@ -1,0 +1,69 @@
+/** The npm package `driftline`. */
+
+import { Db } from './db.js';
+import type { WasmSource } from './engine.js';
+import type { SchemaInput } from './schema.js';
+
+export type { Change } from './changes.js';
+export type { Db, Table, TransactionOptions } from './db.js';
+export type { Transaction, TransactionTable } from './edits.js';
+export { DriftlineError, type Problem, type RowRef } from './errors.js';
+export { newId } from './ids.js';
+export type { ChangedIds, ChangedRows, Unsubscribe } from './rows.js';
+export {
+  defineSchema,
+  type Increment,
+  increment,
+  type Json,
+  type NewRow,
+  type Patch,
+  type Row,
+  type SchemaInput,
+  type TableName,
+} from './schema.js';
+export type { OutboxEntry, Status } from './status.js';
+
+export interface OpenOptions<S extends SchemaInput> {
+  readonly schema: S;
+  /** One document: 1 to 64 characters of `A-Z a-z 0-9 _ . -`. */
+  readonly space: string;
+  /** The server's origin; '' for the page's own. */
+  readonly url: string;
+  /** A credential, or a function that is asked for one whenever the server wants it. */
+  readonly token?: string | (() => Promise<string | null> | string | null);
+  /** Whose edits these are. What waits for one user is neither shown to another nor sent for them. */
+  readonly user?: string;
+  /** Keeps the stores of several apps on one origin apart; the schema's name if left out. */
+  readonly app?: string;
+  /** Where the engine's wasm is, for a bundler that does not follow `new URL(…, import.meta.url)`. */
+  readonly wasm?: WasmSource;
+}
+
+// One engine serves every space of the page. A load that failed is forgotten, so that opening again tries again.
+let engine: ReturnType<typeof load> | undefined;
+
+/** Imported only now, so that code which merely names a schema, also on a server, loads no engine. */
+async function load(wasm: WasmSource = new URL('./driftline_client_bg.wasm', import.meta.url)) {
+  const module = await import('./driftline_client.js');
+  await module.default({ module_or_path: wasm });
+  return module.Session;
+}
+
+/** Resolves as soon as edits can be made and are kept; `loaded` of the result tells when reads show what is there. */
+export async function open<S extends SchemaInput>(options: OpenOptions<S>): Promise<Db<S>> {
+  engine ??= load(options.wasm).catch((error) => {
+    engine = undefined;
+    throw error;
+  });
+  const session = await engine;
+  const { schema, space, url, token, user = 'anonymous', app = schema.name } = options;
+  const config = {
+    schema: JSON.stringify(schema),
+    space,
+    url,
+    user,
+    app,
+    ...(token !== undefined && { token: typeof token === 'string' ? () => token : token }),
+  };
+  return Db.over(schema, (onPatch, onEvent) => session.open(config, onPatch, onEvent));
+}

@@ -1,0 +1,97 @@
+/**
+ * The rows of the open space, kept on this side of the wasm boundary so that reads never cross it.
+ *
+ * The engine hands over patches; listeners hear of them once per flush, however many patches a task brings.
+ */
+
+export type AnyRow = { readonly id: string; readonly [column: string]: unknown };
+
+/** `[table, id, null]`: the row is gone. Else its columns: all of them if the last member is 1, or those that changed. */
+export type RowPatch = readonly [string, string, null] | readonly [string, string, Record<string, unknown>, 0 | 1];
+
+export type ChangedIds = ReadonlySet<string>;
+export type ChangedRows = ReadonlyMap<string, ChangedIds>;
+export type Unsubscribe = () => void;
+
+interface TableRows {
+  readonly rows: Map<string, AnyRow>;
+  readonly listeners: Set<(ids: ChangedIds) => void>;
+}
+
+export class RowStore {
+  readonly #tables = new Map<string, TableRows>();
+  readonly #listeners = new Set<(changed: ChangedRows) => void>();
+  #changed = new Map<string, Set<string>>();
+
+  constructor(tables: Iterable<string>) {
+    for (const table of tables) {
+      this.#tables.set(table, { rows: new Map(), listeners: new Set() });
+    }
+  }
+
+  rows(table: string): ReadonlyMap<string, AnyRow> {
+    return this.#table(table).rows;
+  }
+
+  /** Takes effect at once; listeners hear of it when the running task is done. */
+  apply(patches: readonly RowPatch[]): void {
+    for (const [table, id, columns, full] of patches) {
+      const { rows } = this.#table(table);
+      if (columns === null) {
+        if (!rows.delete(id)) continue;
+      } else {
+        // A new object for each change lets `===` tell whether a row changed.
+        rows.set(id, full ? { id, ...columns } : { ...rows.get(id), ...columns, id });
+      }
+      this.#note(table, id);
+    }
+  }
+
+  subscribe(table: string, listener: (ids: ChangedIds) => void): Unsubscribe {
+    return add(this.#table(table).listeners, listener);
+  }
+
+  subscribeAll(listener: (changed: ChangedRows) => void): Unsubscribe {
+    return add(this.#listeners, listener);
+  }
+
+  #table(name: string): TableRows {
+    const table = this.#tables.get(name);
+    if (!table) throw new TypeError(`the schema has no table \`${name}\``);
+    return table;
+  }
+
+  #note(table: string, id: string): void {
+    if (this.#changed.size === 0) queueMicrotask(() => this.#flush());
+    const ids = this.#changed.get(table);
+    if (ids) ids.add(id);
+    else this.#changed.set(table, new Set([id]));
+  }
+
+  #flush(): void {
+    const changed = this.#changed;
+    this.#changed = new Map();
+    for (const [table, ids] of changed) {
+      notify(this.#table(table).listeners, ids);
+    }
+    notify(this.#listeners, changed);
+  }
+}
+
+export function add<T>(listeners: Set<(value: T) => void>, listener: (value: T) => void): Unsubscribe {
+  // Wrapped, so that one function subscribed twice is called twice and removed one at a time.
+  const entry = (value: T) => listener(value);
+  listeners.add(entry);
+  return () => void listeners.delete(entry);
+}
+
+/** Calls each listener; one that throws is reported and does not keep the others from hearing. */
+export function notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
+  for (const listener of [...listeners]) {
+    try {
+      listener(value);
+    } catch (error) {
+      reportError(error);
+    }
+  }
+}

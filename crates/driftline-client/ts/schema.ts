@@ -1,0 +1,128 @@
+/** The schema in TypeScript: a literal in the format of `schema.json`, and the row types that follow from it. */
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export type FieldInput =
+  | {
+      readonly type: 'text';
+      readonly nullable?: boolean;
+      readonly default?: string | null;
+      readonly max_chars?: number;
+    }
+  | { readonly type: 'real' | 'int'; readonly nullable?: boolean; readonly default?: number | null }
+  | { readonly type: 'bool'; readonly nullable?: boolean; readonly default?: boolean | null }
+  | { readonly type: 'json'; readonly nullable?: boolean; readonly default?: Json }
+  | { readonly type: 'counter'; readonly nullable?: false; readonly default?: number };
+
+/** Every reference says what deleting its target does; only a nullable one can be set to null. */
+export type ReferenceInput =
+  | {
+      readonly to: readonly [string, ...string[]];
+      readonly nullable?: false;
+      readonly on_delete: 'cascade' | 'restrict';
+    }
+  | {
+      readonly to: readonly [string, ...string[]];
+      readonly nullable: true;
+      readonly on_delete: 'cascade' | 'restrict' | 'set_null';
+    };
+
+export interface TableInput {
+  readonly fields?: { readonly [field: string]: FieldInput };
+  readonly references?: { readonly [reference: string]: ReferenceInput };
+  /** What becomes of an edit to a row that someone else deleted: dropped with a notice (the default), or parked. */
+  readonly edits_to_deleted?: 'drop' | 'park';
+}
+
+export interface SchemaInput {
+  readonly name: string;
+  readonly version: number;
+  readonly tables: { readonly [table: string]: TableInput };
+}
+
+export type TableName<S extends SchemaInput> = keyof S['tables'] & string;
+
+/** Narrows `to` from any text to the tables of this very schema, so that a misspelled target does not compile. */
+type TargetsExist<S extends SchemaInput> = {
+  readonly tables: {
+    readonly [T in keyof S['tables']]: {
+      readonly references?: {
+        readonly [R in keyof References<S['tables'][T]>]: ReferenceInput & { readonly to: readonly TableName<S>[] };
+      };
+    };
+  };
+};
+
+/** Returns the schema as it is; what it adds are the checks and the types. `JSON.stringify` of it is `schema.json`. */
+export function defineSchema<const S extends SchemaInput>(schema: S & TargetsExist<S>): S {
+  return schema;
+}
+
+// The names are taken from the literal, because `TableInput` itself would allow any name.
+type Fields<T> = T extends { readonly fields: infer F } ? F : unknown;
+type References<T> = T extends { readonly references: infer R } ? R : unknown;
+
+type OrNull<Definition, Value> = Definition extends { readonly nullable: true } ? Value | null : Value;
+
+type FieldValue<F> = F extends { readonly type: 'text' }
+  ? OrNull<F, string>
+  : F extends { readonly type: 'real' | 'int' | 'counter' }
+    ? OrNull<F, number>
+    : F extends { readonly type: 'bool' }
+      ? OrNull<F, boolean>
+      : F extends { readonly type: 'json' }
+        ? OrNull<F, Exclude<Json, null>>
+        : never;
+
+/** A row id where there is one target, and `{table: id}` where there are several. */
+type Target<To> = To extends readonly [infer _One]
+  ? string
+  : To extends readonly (infer T extends string)[]
+    ? OneOf<T>
+    : never;
+type OneOf<T extends string> = T extends string ? { readonly [K in T]: string } : never;
+
+type ReferenceValue<R> = R extends { readonly to: infer To } ? OrNull<R, Target<To>> : never;
+
+type Values<T> = { -readonly [K in keyof Fields<T>]: FieldValue<Fields<T>[K]> } & {
+  -readonly [K in keyof References<T>]: ReferenceValue<References<T>[K]>;
+};
+
+type Definitions<T> = Fields<T> & References<T>;
+type MayBeLeftOut = { readonly nullable: true } | { readonly type: 'counter' };
+type OptionalKeys<D> = {
+  [K in keyof D]: D[K] extends MayBeLeftOut ? K : 'default' extends keyof D[K] ? K : never;
+}[keyof D];
+type CounterKeys<D> = { [K in keyof D]: D[K] extends { readonly type: 'counter' } ? K : never }[keyof D];
+
+type Flat<T> = { [K in keyof T]: T[K] };
+
+/** A row as it is read. Rows are never changed in place: a changed row is another object. */
+export type Row<S extends SchemaInput, T extends TableName<S>> = Flat<
+  { readonly id: string } & Readonly<Values<S['tables'][T]>>
+>;
+
+/** What a create takes. `id` is made when it is left out, and so are fields that are nullable or have a default. */
+export type NewRow<S extends SchemaInput, T extends TableName<S>> = Flat<
+  { id?: string } & Omit<Values<S['tables'][T]>, OptionalKeys<Definitions<S['tables'][T]>>> &
+    Partial<Pick<Values<S['tables'][T]>, OptionalKeys<Definitions<S['tables'][T]>> & keyof Values<S['tables'][T]>>>
+>;
+
+/** What an update takes: the fields to set, and for a counter an {@link Increment}. */
+export type Patch<S extends SchemaInput, T extends TableName<S>> = Flat<
+  Partial<Omit<Values<S['tables'][T]>, CounterKeys<Definitions<S['tables'][T]>>>> & {
+    [K in CounterKeys<Definitions<S['tables'][T]>>]?: Increment;
+  }
+>;
+
+/** An amount to add to a counter. Increments of several people add up, where set values would overwrite each other. */
+export class Increment {
+  readonly by: number;
+  constructor(by: number) {
+    this.by = by;
+  }
+}
+
+export function increment(by = 1): Increment {
+  return new Increment(by);
+}

@@ -1,0 +1,48 @@
+/** What the engine tells about itself. */
+
+import type { Problem } from './errors.js';
+
+export interface Status {
+  /** `not_saving` always comes with a reason. */
+  readonly state: 'saved' | 'saving' | 'offline' | 'not_saving';
+  readonly reason?: string;
+  /** For people and tests: queued, in flight, parked, revision, as in `q3 f2 p1 r40`. */
+  readonly line: string;
+  readonly queued: number;
+  readonly in_flight: number;
+  readonly parked: number;
+  readonly rev: number;
+}
+
+/** A transaction that waits. */
+export interface OutboxEntry {
+  readonly key: string;
+  readonly state: 'saving' | 'queued' | 'waiting' | 'in_flight' | 'applied' | 'parked' | 'suspended';
+  readonly edits: readonly {
+    readonly op: 'create' | 'update' | 'delete';
+    readonly table: string;
+    readonly id: string;
+  }[];
+  /** Keys of the transactions that must take effect first. */
+  readonly waits_on: readonly string[];
+  readonly problem?: Problem;
+}
+
+export type EngineEvent =
+  | { readonly event: 'loaded' }
+  | { readonly event: 'saved' | 'accepted'; readonly keys: readonly string[] }
+  | { readonly event: 'parked'; readonly key: string; readonly problem: Problem }
+  | { readonly event: 'discarded'; readonly key: string }
+  | { readonly event: 'rekeyed'; readonly from: string; readonly to: string }
+  | { readonly event: 'status'; readonly status: Status }
+  | { readonly event: 'error'; readonly problem: Problem };
+
+export const OPENING: Status = {
+  state: 'saving',
+  reason: 'opening',
+  line: 'q0 f0 p0 r0',
+  queued: 0,
+  in_flight: 0,
+  parked: 0,
+  rev: 0,
+};

@@ -1,0 +1,115 @@
+/** Checked by `tsc` alone: what must compile does, and each `@ts-expect-error` marks what must not. */
+
+import { type Db, defineSchema, increment, type NewRow, type Patch, type Row } from '../index.js';
+
+const schema = defineSchema({
+  name: 'canvas',
+  version: 1,
+  tables: {
+    list: { fields: { name: { type: 'text' } } },
+    box: {},
+    card: {
+      fields: {
+        name: { type: 'text', max_chars: 4000, default: '' },
+        x: { type: 'real', default: 0 },
+        n: { type: 'int' },
+        locked: { type: 'bool' },
+        frame: { type: 'json', nullable: true },
+        votes: { type: 'counter' },
+      },
+      references: {
+        list: { to: ['list'], nullable: true, on_delete: 'set_null' },
+        item: { to: ['card', 'box'], on_delete: 'cascade' },
+      },
+      edits_to_deleted: 'drop',
+    },
+  },
+});
+type S = typeof schema;
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<_T extends true>(): void {}
+
+type Card = Row<S, 'card'>;
+same<Equal<Card['id'], string>>();
+same<Equal<Card['name'], string>>();
+same<Equal<Card['n'], number>>();
+same<Equal<Card['votes'], number>>();
+same<Equal<Card['locked'], boolean>>();
+same<Equal<Card['list'], string | null>>();
+same<Equal<Card['item'], { readonly card: string } | { readonly box: string }>>();
+same<Equal<Row<S, 'box'>, { readonly id: string }>>();
+
+const row: NewRow<S, 'card'> = { n: 1, locked: false, item: { box: 'b' } };
+export const all: NewRow<S, 'card'> = { ...row, id: 'i', name: 'a', frame: { a: [1] }, votes: 3, list: null };
+export const patch: Patch<S, 'card'> = { name: 'b', votes: increment(2), list: null, frame: null };
+
+// @ts-expect-error `n` has neither a default nor null
+export const noN: NewRow<S, 'card'> = { locked: false, item: { box: 'b' } };
+// @ts-expect-error a required reference cannot be left out
+export const noItem: NewRow<S, 'card'> = { n: 1, locked: false };
+// @ts-expect-error a reference to one of several tables names the table
+export const plainItem: Patch<S, 'card'> = { item: 'b' };
+// @ts-expect-error `list` is not a target of `item`
+export const wrongItem: Patch<S, 'card'> = { item: { list: 'l' } };
+// @ts-expect-error a counter is added to, never set
+export const setCounter: Patch<S, 'card'> = { votes: 3 };
+// @ts-expect-error only a counter is incremented
+export const incrementField: Patch<S, 'card'> = { n: increment() };
+// @ts-expect-error there is no such column
+export const noColumn: Patch<S, 'card'> = { nme: 'x' };
+// @ts-expect-error `name` is not nullable
+export const nullName: Patch<S, 'card'> = { name: null };
+
+export function useDb(db: Db<S>): void {
+  const card = db.tables.card.create(row);
+  card.id satisfies string;
+  card.accepted satisfies Promise<void>;
+  db.tables.card.query((c) => c.x > 1 && c.list === null)[0]?.name satisfies string | undefined;
+  db.transaction((tx) => {
+    const list = tx.list.create({ name: 'to do' });
+    tx.card.update(card.id, { list, votes: increment() });
+    // @ts-expect-error the schema has no such table
+    tx.lists.create({ name: 'x' });
+  });
+  const [first] = db.tables.card.query();
+  // @ts-expect-error rows are read-only
+  if (first) first.name = 'x';
+}
+
+export const noOnDelete = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error every reference says what deleting its target does
+  tables: { a: { references: { up: { to: ['a'], nullable: true } } } },
+});
+export const setNull = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error set_null needs a nullable reference
+  tables: { a: { references: { up: { to: ['a'], on_delete: 'set_null' } } } },
+});
+export const noTarget = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error the schema has no table `b`
+  tables: { a: { references: { up: { to: ['b'], nullable: true, on_delete: 'cascade' } } } },
+});
+export const noTables = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error a reference has a target
+  tables: { a: { references: { up: { to: [], on_delete: 'cascade' } } } },
+});
+export const nullableCounter = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error a counter begins at 0 and cannot be null
+  tables: { a: { fields: { n: { type: 'counter', nullable: true } } } },
+});
+export const wrongDefault = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error a number is no text
+  tables: { a: { fields: { n: { type: 'text', default: 1 } } } },
+});

@@ -1,0 +1,41 @@
+import type { NodeProps } from '@xyflow/react';
+import { memo } from 'react';
+import { useDatabase } from '../space.js';
+import { useEditing } from './editing.js';
+import { Draft, Item } from './item.js';
+import { type BoxNode, cssColor } from './model.js';
+
+export const Box = memo(function Box({ id, data: { row }, selected }: NodeProps<BoxNode>) {
+  const db = useDatabase();
+  const editing = useEditing();
+  const tint = cssColor(row.color);
+  return (
+    <div
+      className={`box${selected ? ' is-selected' : ''}`}
+      data-testid="box"
+      data-id={id}
+      style={tint ? ({ '--tint': tint } as React.CSSProperties) : undefined}
+    >
+      <Item id={id} selected={selected} minHeight={80} />
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the node around it takes the keyboard; double click is a short cut. */}
+      <div
+        className="box-label"
+        onDoubleClick={(event) => {
+          event.stopPropagation();
+          editing.begin(id);
+        }}
+      >
+        {editing.id === id ? (
+          <Draft
+            label="Name of the box"
+            value={row.label ?? ''}
+            onInput={(label) => editing.attempt(() => db.tables.box.update(id, { label }))}
+            onEnd={editing.end}
+          />
+        ) : (
+          row.label || 'Box'
+        )}
+      </div>
+    </div>
+  );
+});

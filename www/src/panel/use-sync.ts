@@ -1,0 +1,40 @@
+/** The status and the outbox, as state of the page. */
+
+import type { OutboxEntry } from 'driftline';
+import { useEffect, useState, useSyncExternalStore } from 'react';
+import type { Database } from '../space.js';
+
+/** The outbox of a long flight is big: it is read only while it is shown, and the more waits, the less often. */
+const READ_INTERVAL_MS = 250;
+const READ_INTERVAL_MS_PER_ENTRY = 0.1;
+
+export function useStatus(db: Database) {
+  return useSyncExternalStore(
+    (listener) => db.onStatus(listener),
+    () => db.status,
+  );
+}
+
+export function useOutbox(db: Database): OutboxEntry[] {
+  const [entries, setEntries] = useState<OutboxEntry[]>(() => db.outbox());
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let interval = READ_INTERVAL_MS;
+    const read = () => {
+      timer = undefined;
+      const entries = db.outbox();
+      interval = READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY;
+      setEntries(entries);
+    };
+    const soon = () => {
+      timer ??= setTimeout(read, interval);
+    };
+    const stops = [db.onStatus(soon), db.subscribe(soon)];
+    soon();
+    return () => {
+      clearTimeout(timer);
+      for (const stop of stops) stop();
+    };
+  }, [db]);
+  return entries;
+}

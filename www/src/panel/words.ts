@@ -1,0 +1,66 @@
+/** What the engine knows, in words for people. */
+
+import type { OutboxEntry, RowRef, Status } from 'driftline';
+import { rowIdOf, titleOf } from '../edits.js';
+import type { Item } from '../schema.js';
+import type { Database } from '../space.js';
+
+export const STATE_WORDS: Record<OutboxEntry['state'], string> = {
+  saving: 'saving',
+  queued: 'ready',
+  waiting: 'waits',
+  in_flight: 'sending',
+  applied: 'applied',
+  parked: 'held back',
+  suspended: 'suspended',
+};
+
+const OPERATIONS = { create: 'Add', update: 'Change', delete: 'Delete' };
+const TABLES: Record<string, string> = {
+  card: 'card',
+  box: 'box',
+  connection: 'connection',
+  connection_type: 'connection type',
+};
+
+export function statusWords(status: Status): string {
+  switch (status.state) {
+    case 'saved':
+      return 'All changes saved';
+    case 'saving':
+      return 'Saving…';
+    case 'offline':
+      return 'Offline · kept on this device';
+    case 'not_saving':
+      return `Not saving${status.reason ? ` · ${status.reason}` : ''}`;
+  }
+}
+
+export function describe(db: Database, entry: OutboxEntry): string {
+  const [first, ...others] = entry.edits;
+  if (!first) return 'Nothing';
+  const more = others.length > 0 ? ` and ${others.length} more` : '';
+  return `${OPERATIONS[first.op]} ${rowName(db, first)}${more}`;
+}
+
+export function rowName(db: Database, { table, id }: RowRef): string {
+  const kind = TABLES[table] ?? table;
+  const title = titleIn(db, table, id);
+  return title ? `${kind} “${title}”` : `${kind} ${id.slice(-6)}`;
+}
+
+function titleIn(db: Database, table: string, id: string): string | null | undefined {
+  const card = table === 'card' && db.tables.card.get(id);
+  if (card) return titleOf(card).slice(0, 40);
+  if (table === 'box') return db.tables.box.get(id)?.label;
+  const connection = table === 'connection' && db.tables.connection.get(id);
+  if (connection)
+    return connection.label ?? `${itemTitle(db, connection.start_item)} → ${itemTitle(db, connection.end_item)}`;
+  if (table === 'connection_type') return db.tables.connection_type.get(id)?.name;
+  return undefined;
+}
+
+function itemTitle(db: Database, item: Item): string {
+  const title = titleIn(db, 'card' in item ? 'card' : 'box', rowIdOf(item));
+  return (title ?? '…').slice(0, 18);
+}
