@@ -1,0 +1,115 @@
+//! Who asks, and what they may: decided from the credential presented and nothing else.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+
+/// Names longer than this do not stand in a key.
+const PRINCIPAL_BYTES: usize = 256;
+/// Longer credentials are not looked at.
+const TOKEN_BYTES: usize = 8 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Read,
+    Write,
+}
+
+/// Whom a credential names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal(pub String);
+
+/// A refusal, with the check that failed. The reason goes to the asker and to the log; it holds no part of the credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthError {
+    Unauthenticated(String),
+    Forbidden(String),
+}
+
+pub type Authorized<'a> = Pin<Box<dyn Future<Output = Result<Principal, AuthError>> + Send + 'a>>;
+
+/// Decides who may do what. Implement it to nest the router in an app with its own credentials.
+pub trait Authorizer: Send + Sync {
+    /// `token` is what follows `Bearer` in the request, or stands in the first live message.
+    fn authorize<'a>(&'a self, token: Option<&'a str>, space: &'a str, action: Action) -> Authorized<'a>;
+
+    /// Whether everybody may do everything: then the server serves its own machine only.
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
+/// No credentials: everyone is `local`. For one person's own machine.
+pub struct Open;
+
+impl Authorizer for Open {
+    fn authorize<'a>(&'a self, _: Option<&'a str>, _: &'a str, _: Action) -> Authorized<'a> {
+        Box::pin(async { Ok(Principal("local".to_string())) })
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Read,
+    Write,
+}
+
+/// What a token says. `exp` counts seconds since 1970; a space `*` is all of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claims {
+    pub sub: String,
+    pub exp: u64,
+    pub spaces: Vec<String>,
+    pub role: Role,
+}
+
+/// JSON Web Tokens signed with one shared secret (HS256).
+pub struct Tokens {
+    signing: EncodingKey,
+    checking: DecodingKey,
+    validation: Validation,
+}
+
+impl Tokens {
+    pub fn new(secret: &[u8]) -> Tokens {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        validation.leeway = 0;
+        Tokens { signing: EncodingKey::from_secret(secret), checking: DecodingKey::from_secret(secret), validation }
+    }
+
+    pub fn issue(&self, claims: &Claims) -> Result<String, String> {
+        encode(&Header::new(Algorithm::HS256), claims, &self.signing).map_err(|e| e.to_string())
+    }
+
+    fn check(&self, token: Option<&str>, space: &str, action: Action) -> Result<Principal, AuthError> {
+        let token = token.ok_or_else(|| AuthError::Unauthenticated("no bearer token was presented".into()))?;
+        if token.len() > TOKEN_BYTES {
+            return Err(AuthError::Unauthenticated("the token is too long".into()));
+        }
+        let claims = decode::<Claims>(token, &self.checking, &self.validation);
+        let claims = claims.map_err(|e| AuthError::Unauthenticated(format!("the token does not hold: {e}")))?.claims;
+        if claims.sub.is_empty() || claims.sub.len() > PRINCIPAL_BYTES {
+            return Err(AuthError::Unauthenticated("the token's `sub` is empty or too long".into()));
+        }
+        if !claims.spaces.iter().any(|s| s == "*" || s == space) {
+            return Err(AuthError::Forbidden("the token's `spaces` do not name this space".into()));
+        }
+        if action == Action::Write && claims.role != Role::Write {
+            return Err(AuthError::Forbidden("the token's `role` is read".into()));
+        }
+        Ok(Principal(claims.sub))
+    }
+}
+
+impl Authorizer for Tokens {
+    fn authorize<'a>(&'a self, token: Option<&'a str>, space: &'a str, action: Action) -> Authorized<'a> {
+        Box::pin(async move { self.check(token, space, action) })
+    }
+}

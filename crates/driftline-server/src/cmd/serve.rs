@@ -1,0 +1,70 @@
+use clap::Args;
+use driftline_server::{Authorizer, Config, Faults, Open, Server, Tokens};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[derive(Args)]
+pub struct Serve {
+    /// The app's schema.json.
+    #[arg(long)]
+    schema: PathBuf,
+    /// The directory of its migrations.
+    #[arg(long)]
+    migrations: PathBuf,
+    /// The directory of the database.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value = "127.0.0.1:4077")]
+    listen: SocketAddr,
+    /// A directory of files to serve beside the API.
+    #[arg(long = "static")]
+    assets: Option<PathBuf>,
+    /// The secret that tokens are signed with. Without it everybody may do everything, on this machine only.
+    #[arg(long)]
+    secret_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<ExitCode, String> {
+        let authorizer: Arc<dyn Authorizer> = match &self.secret_file {
+            Some(path) => Arc::new(Tokens::new(&super::token::read_secret(path)?)),
+            None => Arc::new(Open),
+        };
+        let faults = Faults::parse(&std::env::var("DRIFTLINE_FAULT").unwrap_or_default())?;
+        let config = Config { schema: self.schema, migrations: self.migrations, data: self.data, assets: self.assets, faults };
+        let server = Server::open(config, authorizer).map_err(|e| e.to_string())?;
+        let runtime = tokio::runtime::Runtime::new().map_err(|e| format!("no runtime: {e}"))?;
+        let served: Result<(), String> = runtime.block_on(async {
+            let listener = TcpListener::bind(self.listen).await.map_err(|e| format!("cannot listen on {}: {e}", self.listen))?;
+            let address = listener.local_addr().map_err(|e| e.to_string())?;
+            let stopped = stop_signal()?;
+            let announced = async move {
+                println!("listening on http://{address}");
+                let _ = std::io::stdout().flush();
+                stopped.await;
+            };
+            server.run(listener, announced).await.map_err(|e| e.to_string())
+        });
+        // A first load to a stalled reader must not keep the process.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,48 @@
+//! Fault points: a way to see the real server fail where it matters.
+//!
+//! The environment variable `DRIFTLINE_FAULT`, read once when `driftline serve` starts, is a comma-separated list of
+//!
+//! - `fail_row=<uuid>`: a push that names this row fails while its plan is written;
+//! - `panic_row=<uuid>`: deciding a push that names this row panics;
+//! - `abort_before_commit=<n>`: the process aborts instead of its nth commit;
+//! - `abort_after_commit=<n>`: the process aborts after its nth commit and before any answer to it.
+
+use driftline_core::value::RowId;
+use driftline_core::wire::Push;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub fail_row: Option<RowId>,
+    pub panic_row: Option<RowId>,
+    pub abort_before_commit: Option<u64>,
+    pub abort_after_commit: Option<u64>,
+}
+
+impl Faults {
+    pub fn parse(text: &str) -> Result<Faults, String> {
+        let mut faults = Faults::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let row = || RowId::parse(value).map(Some).ok_or_else(|| format!("DRIFTLINE_FAULT: `{name}` takes a row id"));
+            let count = || value.parse().map(Some).map_err(|_| format!("DRIFTLINE_FAULT: `{name}` takes a number"));
+            match name {
+                "fail_row" => faults.fail_row = row()?,
+                "panic_row" => faults.panic_row = row()?,
+                "abort_before_commit" => faults.abort_before_commit = count()?,
+                "abort_after_commit" => faults.abort_after_commit = count()?,
+                _ => return Err(format!("DRIFTLINE_FAULT: there is no fault point `{name}`")),
+            }
+        }
+        Ok(faults)
+    }
+
+    pub fn names(row: Option<RowId>, push: &Push) -> bool {
+        let Some(row) = row else { return false };
+        let txns = push.units.iter().flat_map(|unit| &unit.txns).filter_map(|txn| txn.txn.as_ref().ok());
+        txns.flat_map(|txn| &txn.edits).any(|edit| edit.row.id == row)
+    }
+
+    pub fn is_set(&self) -> bool {
+        *self != Faults::default()
+    }
+}

@@ -1,0 +1,40 @@
+//! The Driftline sync server: a thin shell of axum and SQLite around `driftline-core`.
+//!
+//! A push runs through three steps: load what the decision needs in a few set-based reads ([`store`]), decide by the
+//! core's pure `reconcile`, and commit the plan in bulk together with log and marks. One thread does all writing
+//! ([`writer`]); answers leave after the commit.
+//!
+//! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
+//! [`load`], [`write`], [`tables`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
+//! ([`migrate`]), and how to see it fail ([`fault`]).
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use driftline_server::{Config, Server, Tokens};
+//! let config = Config::new("schema.json", "migrations", "data");
+//! let server = Server::open(config, std::sync::Arc::new(Tokens::new(b"a secret of at least 32 bytes......")))?;
+//! let app = axum::Router::new().nest("/sync", server.router());
+//! # Ok(()) }
+//! ```
+
+pub mod auth;
+mod diff;
+pub mod error;
+pub mod fault;
+pub mod guard;
+pub mod live;
+mod load;
+pub mod log;
+pub mod migrate;
+pub mod router;
+pub mod server;
+pub mod snapshot;
+pub mod store;
+pub mod tables;
+mod write;
+pub mod writer;
+
+pub use auth::{Action, AuthError, Authorizer, Claims, Open, Principal, Role, Tokens};
+pub use error::ApiError;
+pub use fault::Faults;
+pub use server::{Config, Server, StartError};

@@ -1,0 +1,108 @@
+//! The log as readers see it, and the pool of their connections.
+
+use crate::load::read_space;
+use crate::store::Store;
+use driftline_core::limits;
+use driftline_core::load::SpaceState;
+use driftline_core::wire::ChangeRow;
+use rusqlite::params;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// The revisions after a cursor.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub rows: Vec<ChangeRow>,
+    /// Others follow.
+    pub more: bool,
+    /// The cursor lies outside the log.
+    pub reload: bool,
+}
+
+/// Reads whole revisions after `cursor`, up to `until` where one is given, within the limits of an answer.
+pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, until: Option<u64>) -> rusqlite::Result<Changes> {
+    // One read transaction: the horizon and the rows are of one moment.
+    let transaction = store.conn.unchecked_transaction()?;
+    let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
+    if cursor < state.horizon || cursor > until.unwrap_or(state.rev) {
+        return Ok(Changes { reload: true, ..Changes::default() });
+    }
+    let until = until.unwrap_or(state.rev);
+    let mut changes = Changes::default();
+    let mut statement = store.conn.prepare_cached(
+        "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2 FROM _log AS l \
+         LEFT JOIN _client AS c ON c.space = l.space AND c.actor = l.actor \
+         WHERE l.space = ?1 AND l.rev > ?3 AND l.rev <= ?4 ORDER BY l.rev, l.part",
+    )?;
+    let mut rows = statement.query(params![number, principal, cursor as i64, until as i64])?;
+    let (mut last, mut revisions, mut bytes) = (None, 0, 0);
+    while let Some(row) = rows.next()? {
+        let rev = row.get::<_, i64>(0)? as u64;
+        if last != Some(rev) {
+            if revisions == limits::CHANGES_REVISIONS || bytes >= limits::CHANGES_BYTES {
+                changes.more = true;
+                break;
+            }
+            revisions += 1;
+            last = Some(rev);
+        }
+        let is_own = row.get::<_, Option<bool>>(5)?.unwrap_or(false);
+        let own = if is_own { Some((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64)) } else { None };
+        let text: String = row.get(3)?;
+        bytes += text.len();
+        changes.rows.push(ChangeRow { rev, actor: row.get(1)?, own, changes: text });
+    }
+    drop(rows);
+    drop(statement);
+    transaction.commit()?;
+    Ok(changes)
+}
+
+/// Connections for reading, each used by one task at a time.
+pub struct Readers {
+    idle: Mutex<Vec<Store>>,
+    free: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub fn new(stores: Vec<Store>) -> Readers {
+        let free = Arc::new(Semaphore::new(stores.len()));
+        Readers { idle: Mutex::new(stores), free }
+    }
+
+    /// Runs `read` on a thread that may block. `None` where the reading panicked or the pool is closed.
+    pub async fn run<T: Send + 'static>(self: &Arc<Self>, read: impl FnOnce(&Store) -> T + Send + 'static) -> Option<T> {
+        let permit = self.free.clone().acquire_owned().await.ok()?;
+        let readers = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let lent = Lent { store: readers.take(), readers: &readers };
+            let result = lent.store.as_ref().map(read);
+            drop(lent);
+            drop(permit);
+            result
+        });
+        task.await.ok().flatten()
+    }
+
+    fn take(&self) -> Option<Store> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+/// A connection that finds its way back even through a panic.
+struct Lent<'a> {
+    store: Option<Store>,
+    readers: &'a Readers,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take() {
+            if !store.conn.is_autocommit() {
+                // A reading that broke off inside its transaction must not pin an old state for the next one.
+                let _ = store.conn.execute_batch("ROLLBACK");
+            }
+            self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(store);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The `driftline` command.
+
+mod cmd;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "driftline", version, about = "The Driftline sync server")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve spaces, and an app's files where --static names them.
+    Serve(cmd::serve::Serve),
+    /// Write, apply and list the changes of tables.
+    Migrate(cmd::migrate::Migrate),
+    /// Make a credential for development.
+    Token(cmd::token::Token),
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_ansi(is_terminal).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match Arguments::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Migrate(migrate) => migrate.run(),
+        Command::Token(token) => token.run(),
+    };
+    result.unwrap_or_else(|message| {
+        eprintln!("driftline: {message}");
+        ExitCode::from(2)
+    })
+}

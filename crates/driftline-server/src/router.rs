@@ -1,0 +1,166 @@
+//! The routes: authorise, bound, hand over, answer.
+
+use crate::auth::{Action, Authorizer};
+use crate::error::ApiError;
+use crate::guard;
+use crate::live::{self, Hub};
+use crate::log::{Readers, read_changes};
+use crate::snapshot;
+use crate::writer::WriterHandle;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use bytes::Bytes;
+use driftline_core::limits;
+use driftline_core::schema::Schema;
+use driftline_core::wire::{Push, read_push, write_answer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+/// A body that takes longer to arrive is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a push may wait for its commit. It may still take effect; a resend finds out.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Reading a small body takes less than handing it to another thread.
+const INLINE_BYTES: usize = 64 * 1024;
+
+type SpacePath = Result<Path<String>, PathRejection>;
+
+/// What every request shares.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) writer: WriterHandle,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) snapshots: Arc<Readers>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) lives: Arc<Semaphore>,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// The routes under `/v1`, to serve or to nest in an app of one's own.
+pub fn router(app: App) -> Router {
+    let routes = Router::new()
+        .route("/v1/spaces/{space}/reconcile", post(reconcile))
+        .route("/v1/spaces/{space}/snapshot", get(load_snapshot))
+        .route("/v1/spaces/{space}/live", get(go_live))
+        .route("/v1", any(no_route))
+        .route("/v1/{*rest}", any(no_route))
+        .method_not_allowed_fallback(wrong_method);
+    guard::around(routes, app.authorizer.is_open()).with_state(app)
+}
+
+async fn no_route() -> ApiError {
+    ApiError::not_found("there is no such route")
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(405, "method_not_allowed", "this route takes another method")
+}
+
+async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -> Result<Response, ApiError> {
+    let space = space_name(space)?;
+    let (parts, body) = request.into_parts();
+    let token = bearer(&parts.headers);
+    app.authorizer.authorize(token, &space, Action::Read).await?;
+    let text = read_body(&parts.headers, body).await?;
+    let bytes = text.len();
+    let push = parse(app.schema.clone(), text).await?;
+    let action = if push.units.is_empty() { Action::Read } else { Action::Write };
+    let principal = app.authorizer.authorize(token, &space, action).await?.0;
+    let committed = timeout(COMMIT_TIMEOUT, app.writer.push(space.clone(), principal.clone(), push, bytes)).await;
+    let (push, plan) = committed.unwrap_or_else(|_| Err(ApiError::unavailable("the commit takes too long; try again")))?;
+    let answer = app.readers.run(move |store| {
+        let changes = push.cursor.map(|cursor| read_changes(store, &space, &principal, cursor, Some(plan.space.rev)));
+        let changes = changes.transpose()?.unwrap_or_default();
+        Ok::<_, rusqlite::Error>(write_answer(&push, &plan, &changes.rows, changes.more, changes.reload))
+    });
+    match answer.await {
+        Some(Ok(json)) => Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), no_store()], json).into_response()),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the log could not be read");
+            Err(ApiError::internal())
+        }
+        None => Err(ApiError::internal()),
+    }
+}
+
+async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
+    let space = space_name(space)?;
+    app.authorizer.authorize(bearer(&headers), &space, Action::Read).await?;
+    let body = snapshot::stream(&app, space).await?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
+}
+
+async fn go_live(
+    State(app): State<App>,
+    space: SpacePath,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let space = space_name(space)?;
+    let upgrade = upgrade.map_err(|e| ApiError::new(400, "invalid_request", format!("this route is a WebSocket: {e}")))?;
+    Ok(live::upgrade(app, space, upgrade).await)
+}
+
+fn space_name(path: SpacePath) -> Result<String, ApiError> {
+    let name = path.map(|path| path.0).unwrap_or_default();
+    if limits::is_space_name(&name) {
+        Ok(name)
+    } else {
+        Err(ApiError::not_found("a space's name is 1 to 64 characters of A-Z a-z 0-9 _ . -"))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn no_store() -> (header::HeaderName, HeaderValue) {
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::new(415, "unsupported_media_type", "send `content-type: application/json`"));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(ApiError::new(415, "unsupported_media_type", "send the body without a content-encoding"));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limits::PUSH_BYTES) {
+        return Err(ApiError::too_large());
+    }
+    match timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limits::PUSH_BYTES)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large()),
+        Ok(Err(_)) => Err(ApiError::new(400, "malformed", "the body broke off")),
+        Err(_) => Err(ApiError::timeout("the body did not arrive in 30 s")),
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
+}
+
+async fn parse(schema: Arc<Schema>, bytes: Bytes) -> Result<Push, ApiError> {
+    let is_small = bytes.len() <= INLINE_BYTES;
+    let read = move || {
+        let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::new(400, "malformed", "the body is not UTF-8"))?;
+        Ok(read_push(&schema, text)?)
+    };
+    if is_small {
+        return read();
+    }
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(ApiError::internal()))
+}

@@ -1,0 +1,205 @@
+//! Opening, running and stopping.
+
+use crate::auth::Authorizer;
+use crate::fault::Faults;
+use crate::live::{Hub, stopped};
+use crate::log::Readers;
+use crate::migrate;
+use crate::router::{App, router};
+use crate::store::Store;
+use crate::tables::Layout;
+use crate::writer;
+use axum::Router;
+use axum::http::{HeaderValue, Request, header};
+use axum::response::Response;
+use driftline_core::schema::Schema;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tower::ServiceBuilder;
+use tower_http::services::ServeDir;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+/// Connections for answers; a read of the log takes a few milliseconds.
+const READERS: usize = 4;
+/// First loads that run at once.
+const SNAPSHOTS: usize = 8;
+/// Live connections; each holds a socket and a little memory.
+const LIVE_CONNECTIONS: usize = 4_096;
+const CONNECTIONS: usize = 8_192;
+/// A request's head has to arrive in this time, which is also how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_BYTES: usize = 64 * 1024;
+/// What a stop may take before it cuts connections.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the server finds its things.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub schema: PathBuf,
+    pub migrations: PathBuf,
+    /// The directory of the database.
+    pub data: PathBuf,
+    /// Files to serve beside the API.
+    pub assets: Option<PathBuf>,
+    pub faults: Faults,
+}
+
+impl Config {
+    pub fn new(schema: impl Into<PathBuf>, migrations: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Config {
+        Config { schema: schema.into(), migrations: migrations.into(), data: data.into(), assets: None, faults: Faults::default() }
+    }
+}
+
+/// Why the server does not start, in a sentence that says what to do.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+pub struct Server {
+    app: App,
+    assets: Option<PathBuf>,
+    stop: watch::Sender<bool>,
+    writer: std::thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the database, whose tables must be exactly those of the last migration. Never changes a table.
+    pub fn open(config: Config, authorizer: Arc<dyn Authorizer>) -> Result<Server, StartError> {
+        let text =
+            std::fs::read_to_string(&config.schema).map_err(|e| StartError(format!("cannot read {}: {e}", config.schema.display())))?;
+        let schema = Schema::parse(&text).map_err(|e| StartError(format!("{}: {e}", config.schema.display())))?;
+        migrate::require_current(&schema, &config.migrations, &config.data).map_err(StartError)?;
+        let layout = Arc::new(Layout::new(&schema).map_err(StartError)?);
+        let schema = Arc::new(schema);
+        let open =
+            || Store::open(&config.data, schema.clone(), layout.clone()).map_err(|e| StartError(format!("cannot open the database: {e}")));
+        let open_some = |count: usize| (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>().map(Readers::new).map(Arc::new);
+        if config.faults.is_set() {
+            tracing::warn!(faults = ?config.faults, "DRIFTLINE_FAULT is set: this server fails on purpose");
+        }
+        let hub = Arc::new(Hub::default());
+        let (handle, thread) =
+            writer::start(open()?, hub.clone(), config.faults.clone()).map_err(|e| StartError(format!("no thread for the writer: {e}")))?;
+        let (stop, stopping) = watch::channel(false);
+        let (readers, snapshots) = (open_some(READERS)?, open_some(SNAPSHOTS)?);
+        let lives = Arc::new(Semaphore::new(LIVE_CONNECTIONS));
+        let app = App { schema, authorizer, writer: handle, readers, snapshots, hub, lives, stopping };
+        Ok(Server { app, assets: config.assets, stop, writer: thread })
+    }
+
+    /// The API's routes, to nest in an app of one's own.
+    pub fn router(&self) -> Router {
+        router(self.app.clone())
+    }
+
+    /// Serves until `shutdown` ends; then takes no more, finishes what waits, closes live connections, and returns.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        let address = listener.local_addr().map_err(|e| StartError(format!("the listener has no address: {e}")))?;
+        if self.app.authorizer.is_open() && !address.ip().is_loopback() {
+            return Err(StartError(format!(
+                "open_needs_loopback: without --secret-file everybody may do everything, so {address} is refused; listen on 127.0.0.1, or set up credentials"
+            )));
+        }
+        let service = match &self.assets {
+            Some(directory) => self.router().fallback_service(assets(directory)),
+            None => self.router().fallback(async || crate::ApiError::not_found("there is no such route")),
+        };
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        tokio::pin!(shutdown);
+        loop {
+            let slot = tokio::select! {
+                slot = slots.clone().acquire_owned() => slot.ok(),
+                () = &mut shutdown => break,
+            };
+            let stream = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of file handles, or the peer went away: neither is a reason to stop.
+                        tracing::warn!(%error, "a connection could not be taken");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+                () = &mut shutdown => break,
+            };
+            tokio::spawn(serve_connection(stream, service.clone(), self.app.stopping.clone(), slot));
+        }
+        drop(listener);
+        drop(service);
+        tracing::info!("stopping");
+        let _ = self.stop.send(true);
+        if timeout(STOP_TIMEOUT, slots.acquire_many(CONNECTIONS as u32)).await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut");
+        }
+        self.stop().await
+    }
+
+    /// Closes live connections and finishes what is queued. For apps that nest the router and serve by themselves.
+    pub async fn stop(self) -> Result<(), StartError> {
+        let Server { app, stop, writer, .. } = self;
+        let _ = stop.send(true);
+        let _ = timeout(STOP_TIMEOUT, app.lives.acquire_many(LIVE_CONNECTIONS as u32)).await;
+        app.writer.finish().await;
+        match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(move || writer.join())).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            _ => Err(StartError("the writer did not end in time".to_string())),
+        }
+    }
+}
+
+/// Serves one connection; at a stop it ends after the request that is under way.
+async fn serve_connection(stream: TcpStream, service: Router, mut stopping: watch::Receiver<bool>, slot: Option<OwnedSemaphorePermit>) {
+    let _ = stream.set_nodelay(true);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    drop(slot);
+}
+
+/// Files of an app. What carries a hash in its name never changes; everything else is asked for anew.
+fn assets(directory: &std::path::Path) -> Router {
+    let fixed = |name: &'static str, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(header::HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    let caching = |request: Request<axum::body::Body>, next: axum::middleware::Next| async move {
+        let is_hashed = request.uri().path().starts_with("/assets/");
+        let mut response: Response = next.run(request).await;
+        let value = if is_hashed && response.status().is_success() { "public, max-age=31536000, immutable" } else { "no-cache" };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
+        response
+    };
+    let layers = ServiceBuilder::new()
+        .layer(axum::middleware::from_fn(caching))
+        .layer(fixed("x-content-type-options", "nosniff"))
+        .layer(fixed("x-frame-options", "DENY"))
+        .layer(fixed("referrer-policy", "no-referrer"))
+        .layer(fixed("cross-origin-opener-policy", "same-origin"))
+        .layer(fixed("cross-origin-resource-policy", "same-origin"));
+    Router::new().fallback_service(ServeDir::new(directory)).layer(layers)
+}

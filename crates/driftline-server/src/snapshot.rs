@@ -1,0 +1,109 @@
+//! A first load: all rows of a space at one revision, streamed.
+
+use crate::error::ApiError;
+use crate::load::read_space;
+use crate::router::App;
+use crate::store::Store;
+use axum::body::Body;
+use bytes::Bytes;
+use driftline_core::load::SpaceState;
+use driftline_core::value::{Row, RowKey};
+use driftline_core::wire::{SNAPSHOT_END, write_rows, write_snapshot_head};
+use futures_util::stream::unfold;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Rows of one line.
+const LINE_ROWS: usize = 500;
+/// Lines read ahead of the reader.
+const LINES_AHEAD: usize = 2;
+/// A reader that takes none for so long loses its place: it holds a connection and an old state of the database.
+const STALL: Duration = Duration::from_secs(30);
+
+/// How long a first load may wait for others to end.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Lines = mpsc::Sender<Result<Bytes, std::io::Error>>;
+
+/// Starts the reading; its body ends without the last line where the reading fails.
+pub async fn stream(app: &App, space: String) -> Result<Body, ApiError> {
+    let (lines, mut received) = mpsc::channel(LINES_AHEAD);
+    let (app, runtime) = (app.clone(), Handle::current());
+    tokio::spawn(async move {
+        let read = app.snapshots.run(move |store| read_all(store, &space, &Sink { lines, runtime })).await;
+        match read {
+            Some(Err(Ended::Failed(error))) => tracing::error!(%error, "a snapshot broke off"),
+            Some(Err(Ended::Gone)) => tracing::debug!("a snapshot's reader went away or stalled"),
+            Some(Ok(())) | None => {}
+        }
+    });
+    // The first line is waited for, so that a failure at the beginning is an answer and not a broken stream.
+    let first = timeout(QUEUE_TIMEOUT, received.recv()).await;
+    let first = first.map_err(|_| ApiError::unavailable("too many first loads at once; try again"))?.ok_or_else(ApiError::internal)?;
+    let rest = unfold((Some(first), received), |(first, mut received)| async move {
+        let line = match first {
+            Some(first) => Some(first),
+            None => received.recv().await,
+        };
+        line.map(|line| (line, (None, received)))
+    });
+    Ok(Body::from_stream(rest))
+}
+
+enum Ended {
+    Gone,
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Ended {
+    fn from(error: rusqlite::Error) -> Ended {
+        Ended::Failed(error)
+    }
+}
+
+struct Sink {
+    lines: Lines,
+    runtime: Handle,
+}
+
+impl Sink {
+    fn send(&self, line: String) -> Result<(), Ended> {
+        let sent = self.runtime.block_on(timeout(STALL, self.lines.send(Ok(Bytes::from(line)))));
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Ended::Gone) }
+    }
+}
+
+fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
+    let transaction = store.conn.unchecked_transaction()?;
+    let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
+    let mut count = 0;
+    for table in &store.layout.tables {
+        let sql = format!("SELECT count(*) FROM \"{}\" WHERE space = ?1", table.name);
+        count += store.conn.prepare_cached(&sql)?.query_row([number], |row| row.get::<_, i64>(0))? as usize;
+    }
+    sink.send(write_snapshot_head(state.rev, state.digest, count))?;
+    for &table in &store.layout.parents_first {
+        let layout = store.layout.table(table);
+        let mut statement = store.conn.prepare_cached(&layout.select)?;
+        let mut rows = statement.query([number])?;
+        let mut chunk: Vec<(RowKey, Row)> = Vec::with_capacity(LINE_ROWS);
+        loop {
+            let row = rows.next()?.map(|row| layout.read(&store.schema, row)).transpose()?;
+            let is_last = row.is_none();
+            chunk.extend(row);
+            if !chunk.is_empty() && (is_last || chunk.len() == LINE_ROWS) {
+                let mut line = String::new();
+                write_rows(&store.schema, table, chunk.iter().map(|(key, row)| (key.id, row)), &mut line);
+                chunk.clear();
+                sink.send(line)?;
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+    transaction.commit()?;
+    sink.send(SNAPSHOT_END.to_string())
+}

@@ -1,0 +1,138 @@
+//! The database: opening it, and one push from loading to its written plan. The caller owns the transaction.
+
+use crate::fault::Faults;
+use crate::tables::Layout;
+use crate::{load, write};
+use driftline_core::dedupe::ClientState;
+use driftline_core::load::Load;
+use driftline_core::reconcile::{Plan, StaleSender, reconcile};
+use driftline_core::schema::Schema;
+use driftline_core::wire::Push;
+use rusqlite::{Connection, OpenFlags};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const DATABASE_FILE: &str = "driftline.db";
+/// Another process (a backup, a person with a shell) may hold the lock for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Room for each table's few statements.
+const CACHED_STATEMENTS: usize = 512;
+
+#[derive(Debug)]
+pub enum StoreError {
+    Sql(rusqlite::Error),
+    Fault(&'static str),
+    Panic,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        StoreError::Sql(error)
+    }
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreError::Sql(error) => write!(f, "database: {error}"),
+            StoreError::Fault(point) => write!(f, "fault point {point}"),
+            StoreError::Panic => f.write_str("a panic; its message is above"),
+        }
+    }
+}
+
+/// Why a push was not decided although the database works. Nothing was written for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotDecided {
+    Stale(StaleSender),
+    Panicked,
+}
+
+/// Time and chance for one push.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub now_ms: u64,
+    pub random: u64,
+}
+
+/// A connection with the schema that its tables follow.
+pub struct Store {
+    pub(crate) conn: Connection,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) layout: Arc<Layout>,
+}
+
+impl Store {
+    /// Opens an existing database; one that is absent is not made.
+    pub fn open(data: &Path, schema: Arc<Schema>, layout: Arc<Layout>) -> rusqlite::Result<Store> {
+        let conn = connect(&data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Store { conn, schema, layout })
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Loads, decides and writes one push. On an error the caller rolls its transaction back.
+    pub fn push(
+        &self,
+        space: &str,
+        principal: &str,
+        push: &Push,
+        moment: Moment,
+        faults: &Faults,
+    ) -> Result<Result<Plan, NotDecided>, StoreError> {
+        let decided = catch_unwind(AssertUnwindSafe(|| self.decide(space, principal, push, moment, faults)));
+        let Ok(decided) = decided else { return Ok(Err(NotDecided::Panicked)) };
+        let (known, plan) = match decided? {
+            Ok(decided) => decided,
+            Err(stale) => return Ok(Err(NotDecided::Stale(stale))),
+        };
+        let written = catch_unwind(AssertUnwindSafe(|| write::plan(self, space, principal, push, &known, &plan)));
+        written.unwrap_or(Err(StoreError::Panic))?;
+        if Faults::names(faults.fail_row, push) {
+            return Err(StoreError::Fault("fail_row"));
+        }
+        Ok(Ok(plan))
+    }
+
+    fn decide(
+        &self,
+        space: &str,
+        principal: &str,
+        push: &Push,
+        moment: Moment,
+        faults: &Faults,
+    ) -> Result<Result<(Known, Plan), StaleSender>, StoreError> {
+        let mut load = Load::new(&self.schema, push);
+        let known = load::answer_all(self, space, principal, push, &mut load)?;
+        if Faults::names(faults.panic_row, push) {
+            panic!("fault point panic_row");
+        }
+        let plan = reconcile(&self.schema, push, load.finish(), moment.now_ms, moment.random, known.next_actor);
+        Ok(plan.map(|plan| (known, plan)))
+    }
+}
+
+/// What the store found out while loading, and needs again for writing.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// `None`: the space was never written.
+    pub space: Option<i64>,
+    pub clients: Vec<Option<ClientState>>,
+    pub next_actor: u32,
+}
+
+/// Opens a connection as every part of the server needs it.
+pub fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    rusqlite::vtab::array::load_module(&conn)?;
+    Ok(conn)
+}

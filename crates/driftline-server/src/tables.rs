@@ -1,0 +1,237 @@
+//! How a schema's tables stand in SQL: names, columns, keys, and rows to parameters and back.
+//!
+//! Every table is keyed `(space, id)`. A reference is a BLOB column with an immediate composite foreign key that does
+//! nothing by itself: what a delete does is written by the plan, so that the log knows of it. A reference to one of
+//! several tables is one column per target of which exactly one is set.
+
+use driftline_core::merge::Clocks;
+use driftline_core::schema::{Column, Kind, Schema, Table};
+use driftline_core::value::{Row, RowId, RowKey, Value};
+use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
+
+/// SQLite refuses tables beyond 2,000 columns; ours add three.
+const SQL_COLUMNS: usize = 1_990;
+
+/// The SQL side of a schema.
+#[derive(Debug)]
+pub struct Layout {
+    pub tables: Vec<TableLayout>,
+    /// Table indexes, those that required references point at first.
+    pub parents_first: Vec<u16>,
+}
+
+#[derive(Debug)]
+pub struct TableLayout {
+    pub index: u16,
+    pub name: String,
+    pub slots: Vec<Slot>,
+    /// `SELECT id, …, _clock FROM "name" WHERE space = ?1`
+    pub select: String,
+    /// `INSERT INTO "name" (space, id, …, _clock) VALUES `
+    pub insert: String,
+    /// ` ON CONFLICT (space, id) DO UPDATE SET …`
+    pub upsert: String,
+}
+
+/// One SQL column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    pub name: String,
+    pub column: u16,
+    /// The table that a reference in this column points at.
+    pub target: Option<u16>,
+}
+
+impl Layout {
+    /// Says which table and field cannot stand in SQL.
+    pub fn new(schema: &Schema) -> Result<Layout, String> {
+        let tables = schema.tables.iter().enumerate().map(|(i, table)| TableLayout::new(schema, i as u16, table));
+        Ok(Layout { tables: tables.collect::<Result<_, _>>()?, parents_first: schema.parents_first() })
+    }
+
+    pub fn table(&self, index: u16) -> &TableLayout {
+        &self.tables[index as usize]
+    }
+}
+
+impl TableLayout {
+    fn new(schema: &Schema, index: u16, table: &Table) -> Result<TableLayout, String> {
+        if table.name.starts_with("sqlite_") {
+            return Err(format!("table `{}`: SQLite keeps names that begin with `sqlite_` for itself; choose another", table.name));
+        }
+        let mut slots: Vec<Slot> = Vec::new();
+        for (i, column) in table.columns.iter().enumerate() {
+            for (name, target) in slot_names(schema, column) {
+                if slots.iter().any(|slot| slot.name == name) {
+                    return Err(format!(
+                        "table `{}`, field `{}`: its SQL column `{name}` is taken; choose another name",
+                        table.name, column.name
+                    ));
+                }
+                slots.push(Slot { name, column: i as u16, target });
+            }
+        }
+        if slots.len() > SQL_COLUMNS {
+            return Err(format!("table `{}`: needs more than {SQL_COLUMNS} SQL columns", table.name));
+        }
+        let names: String = slots.iter().map(|slot| format!("\"{}\", ", slot.name)).collect();
+        let sets: String = slots.iter().map(|slot| format!("\"{0}\" = excluded.\"{0}\", ", slot.name)).collect();
+        let name = table.name.clone();
+        Ok(TableLayout {
+            index,
+            slots,
+            select: format!("SELECT id, {names}_clock FROM \"{name}\" WHERE space = ?1"),
+            insert: format!("INSERT INTO \"{name}\" (space, id, {names}_clock) VALUES "),
+            upsert: format!(" ON CONFLICT (space, id) DO UPDATE SET {sets}_clock = excluded._clock"),
+            name,
+        })
+    }
+
+    /// How many parameters one row takes.
+    pub fn width(&self) -> usize {
+        self.slots.len() + 3
+    }
+
+    /// The SQL column that holds a column's references to `target`.
+    pub fn slot(&self, column: u16, target: u16) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.column == column && slot.target == Some(target))
+    }
+
+    /// Appends a row's parameters; references that `defer` names go in as null.
+    pub fn bind<'a>(
+        &self,
+        schema: &Schema,
+        space: i64,
+        id: RowId,
+        row: &'a Row,
+        defer: impl Fn(u16, RowKey) -> bool,
+        out: &mut Vec<ToSqlOutput<'a>>,
+    ) {
+        out.push(space.into());
+        out.push(blob(id.0));
+        for slot in &self.slots {
+            out.push(match &row.values[slot.column as usize] {
+                Value::Ref(key) if slot.target != Some(key.table) || defer(slot.column, *key) => ToSqlOutput::Owned(Sql::Null),
+                Value::Ref(key) => blob(key.id.0),
+                Value::Null => ToSqlOutput::Owned(Sql::Null),
+                Value::Bool(b) => i64::from(*b).into(),
+                Value::Int(i) => (*i).into(),
+                Value::Real(r) => (*r).into(),
+                Value::Text(text) | Value::Json(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            });
+        }
+        let columns = &schema.tables[self.index as usize].columns;
+        out.push(row.clocks.to_text(|column| columns[column as usize].name.clone()).into());
+    }
+
+    /// Reads what [`TableLayout::select`] selects.
+    pub fn read(&self, schema: &Schema, sql: &rusqlite::Row) -> rusqlite::Result<(RowKey, Row)> {
+        let table = &schema.tables[self.index as usize];
+        let key = RowKey { table: self.index, id: RowId(read_u128(sql, 0)?) };
+        let mut values = vec![Value::Null; table.columns.len()];
+        for (i, slot) in self.slots.iter().enumerate() {
+            let cell = sql.get_ref(i + 1)?;
+            if cell != ValueRef::Null {
+                let column = &table.columns[slot.column as usize];
+                values[slot.column as usize] = read_cell(sql, i + 1, cell, column, slot.target)?;
+            }
+        }
+        let at = self.slots.len() + 1;
+        let clocks = Clocks::from_text(sql.get_ref(at)?.as_str()?, |name| table.column(name));
+        let clocks = clocks.ok_or(rusqlite::Error::InvalidColumnType(at, "_clock".into(), rusqlite::types::Type::Text))?;
+        Ok((key, Row { values, clocks }))
+    }
+}
+
+fn slot_names(schema: &Schema, column: &Column) -> Vec<(String, Option<u16>)> {
+    match &column.kind {
+        Kind::Ref { to, .. } if to.len() > 1 => {
+            to.iter().map(|target| (format!("{}_{}", column.name, schema.tables[*target as usize].name), Some(*target))).collect()
+        }
+        Kind::Ref { to, .. } => vec![(column.name.clone(), to.first().copied())],
+        _ => vec![(column.name.clone(), None)],
+    }
+}
+
+fn read_cell(sql: &rusqlite::Row, at: usize, cell: ValueRef, column: &Column, target: Option<u16>) -> rusqlite::Result<Value> {
+    Ok(match (&column.kind, target) {
+        (_, Some(table)) => Value::Ref(RowKey { table, id: RowId(read_u128(sql, at)?) }),
+        (Kind::Bool, _) => Value::Bool(cell.as_i64()? != 0),
+        (Kind::Real, _) => Value::Real(cell.as_f64()?),
+        (Kind::Int | Kind::Counter, _) => Value::Int(cell.as_i64()?),
+        (Kind::Json, _) => Value::Json(cell.as_str()?.to_string()),
+        _ => Value::Text(cell.as_str()?.to_string()),
+    })
+}
+
+/// Ids, hashes and digests stand as 16 bytes, highest first, so that they sort as numbers.
+pub fn blob<'a>(value: u128) -> ToSqlOutput<'a> {
+    ToSqlOutput::Owned(Sql::Blob(value.to_be_bytes().to_vec()))
+}
+
+pub fn read_u128(sql: &rusqlite::Row, at: usize) -> rusqlite::Result<u128> {
+    let bytes = sql.get_ref(at)?.as_blob()?.try_into();
+    bytes.map(u128::from_be_bytes).map_err(|_| rusqlite::Error::InvalidColumnType(at, "16 bytes".into(), rusqlite::types::Type::Blob))
+}
+
+// ---- statements that create ----
+
+/// What every database holds beside the schema's tables. The names begin with `_`, which no schema's name can.
+pub const SYSTEM_TABLES: &str = r#"CREATE TABLE _migration (
+  number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT;
+CREATE TABLE _space (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, rev INTEGER NOT NULL, horizon INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+CREATE TABLE _client (
+  space INTEGER NOT NULL, principal TEXT NOT NULL, client INTEGER NOT NULL, actor INTEGER NOT NULL, epoch INTEGER NOT NULL,
+  receipt INTEGER, previous INTEGER, closed TEXT NOT NULL, PRIMARY KEY (space, principal, client)) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX "_client.actor" ON _client (space, actor);
+CREATE TABLE _mark (
+  space INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, applied INTEGER NOT NULL,
+  outcome TEXT NOT NULL, PRIMARY KEY (space, actor, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE _log (
+  space INTEGER NOT NULL, rev INTEGER NOT NULL, part INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
+  hash BLOB NOT NULL, changes TEXT NOT NULL, PRIMARY KEY (space, rev, part)) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX "_log.key" ON _log (space, actor, seq);
+CREATE TABLE _deleted (
+  space INTEGER NOT NULL, id BLOB NOT NULL, tbl TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, id, tbl)) STRICT, WITHOUT ROWID;
+"#;
+
+/// The statement that creates a table, under a name of its own when it is to replace another.
+pub fn create_table(schema: &Schema, layout: &TableLayout, name: &str) -> String {
+    let table = &schema.tables[layout.index as usize];
+    let mut lines = vec!["space INTEGER NOT NULL".to_string(), "id BLOB NOT NULL CHECK (length(id) = 16)".to_string()];
+    let mut constraints = vec!["PRIMARY KEY (space, id)".to_string()];
+    for (i, column) in table.columns.iter().enumerate() {
+        let slots: Vec<&Slot> = layout.slots.iter().filter(|slot| slot.column as usize == i).collect();
+        for slot in &slots {
+            let required = if column.nullable || slots.len() > 1 { "" } else { " NOT NULL" };
+            lines.push(format!("\"{}\" {}{required}", slot.name, sql_type(&column.kind)));
+            if let Some(target) = slot.target {
+                let target = &schema.tables[target as usize].name;
+                constraints.push(format!("FOREIGN KEY (space, \"{}\") REFERENCES \"{target}\" (space, id) ON DELETE NO ACTION", slot.name));
+            }
+        }
+        if slots.len() > 1 {
+            let set: Vec<String> = slots.iter().map(|slot| format!("(\"{}\" IS NOT NULL)", slot.name)).collect();
+            constraints.push(format!("CHECK ({} {} 1)", set.join(" + "), if column.nullable { "<=" } else { "=" }));
+        }
+    }
+    lines.push("_clock TEXT NOT NULL".to_string());
+    lines.extend(constraints);
+    format!("CREATE TABLE \"{name}\" (\n  {}\n) STRICT, WITHOUT ROWID;\n", lines.join(",\n  "))
+}
+
+/// One index per reference column: deletes look up who refers to a row.
+pub fn create_indexes(layout: &TableLayout) -> String {
+    let references = layout.slots.iter().filter(|slot| slot.target.is_some());
+    references.map(|slot| format!("CREATE INDEX \"_{0}.{1}\" ON \"{0}\" (space, \"{1}\");\n", layout.name, slot.name)).collect()
+}
+
+fn sql_type(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Text { .. } | Kind::Json => "TEXT",
+        Kind::Real => "REAL",
+        Kind::Int | Kind::Counter | Kind::Bool => "INTEGER",
+        Kind::Ref { .. } => "BLOB",
+    }
+}

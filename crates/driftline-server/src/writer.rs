@@ -1,0 +1,190 @@
+//! The one writer: a thread that owns its connection and commits what waits as a group.
+//!
+//! Each push is loaded, decided and written in turn inside one database transaction; the answers leave after the commit.
+//! Where the group fails, every push is tried alone, and only the culprit hears of it.
+
+use crate::error::ApiError;
+use crate::fault::Faults;
+use crate::live::Hub;
+use crate::store::{Moment, NotDecided, Store, StoreError};
+use driftline_core::reconcile::Plan;
+use driftline_core::wire::Push;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// Pushes that may wait; beyond it a sender is asked to come back.
+const QUEUE_PUSHES: usize = 512;
+/// Bytes of pushes that may wait.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Pushes of one commit: enough to share its sync to disk, few enough to answer soon.
+const GROUP_PUSHES: usize = 64;
+/// Bytes of one commit.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+pub struct Job {
+    pub space: String,
+    pub principal: String,
+    pub push: Push,
+    pub bytes: usize,
+    reply: Option<oneshot::Sender<Reply>>,
+}
+
+type Reply = Result<(Push, Plan), ApiError>;
+
+/// The way to the writer. The thread ends after [`WriterHandle::finish`], or when the last handle is gone.
+#[derive(Clone)]
+pub struct WriterHandle {
+    /// `None` is the end.
+    queue: mpsc::Sender<Option<Job>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl WriterHandle {
+    /// Has a push applied, and returns after the commit.
+    pub async fn push(&self, space: String, principal: String, push: Push, bytes: usize) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) > QUEUE_BYTES {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(ApiError::unavailable("too much waits to be written; try again"));
+        }
+        let job = Job { space, principal, push, bytes, reply: Some(reply) };
+        if self.queue.try_send(Some(job)).is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(ApiError::unavailable("too much waits to be written; try again"));
+        }
+        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is stopping")))
+    }
+
+    /// Takes no more, and has what was queued before written.
+    pub async fn finish(&self) {
+        let _ = self.queue.send(None).await;
+    }
+}
+
+struct Writer {
+    store: Store,
+    hub: Arc<Hub>,
+    faults: Faults,
+    commits: u64,
+}
+
+/// Starts the thread.
+pub fn start(store: Store, hub: Arc<Hub>, faults: Faults) -> std::io::Result<(WriterHandle, std::thread::JoinHandle<()>)> {
+    let (queue, mut jobs) = mpsc::channel::<Option<Job>>(QUEUE_PUSHES);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let handle = WriterHandle { queue, waiting: waiting.clone() };
+    let mut writer = Writer { store, hub, faults, commits: 0 };
+    let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+        let mut is_open = true;
+        while let Some(Some(first)) = if is_open { jobs.blocking_recv() } else { None } {
+            let mut bytes = first.bytes;
+            let mut group = vec![first];
+            while group.len() < GROUP_PUSHES && bytes < GROUP_BYTES {
+                let Ok(next) = jobs.try_recv() else { break };
+                let Some(job) = next else {
+                    is_open = false;
+                    break;
+                };
+                bytes += job.bytes;
+                group.push(job);
+            }
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+            writer.serve(group);
+        }
+    })?;
+    Ok((handle, thread))
+}
+
+impl Writer {
+    fn serve(&mut self, group: Vec<Job>) {
+        match self.attempt(&group) {
+            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| self.answer(job, result)),
+            Err(error) if group.len() > 1 => {
+                tracing::warn!(pushes = group.len(), %error, "the group failed; trying each push alone");
+                group.into_iter().for_each(|job| self.serve(vec![job]));
+            }
+            Err(error) => {
+                for mut job in group {
+                    tracing::error!(space = job.space, %error, "the push failed");
+                    reply(&mut job, Err(failure(&error)));
+                }
+            }
+        }
+    }
+
+    /// One database transaction. Nothing outside it changes before it is committed.
+    fn attempt(&mut self, group: &[Job]) -> Result<Vec<Result<Plan, NotDecided>>, StoreError> {
+        if !self.store.conn.is_autocommit() {
+            // A rollback that failed must not make every later push fail.
+            self.store.conn.execute_batch("ROLLBACK")?;
+        }
+        self.store.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let results = self.write(group);
+        if results.is_err() && !self.store.conn.is_autocommit() {
+            self.store.conn.execute_batch("ROLLBACK")?;
+        }
+        results
+    }
+
+    fn write(&mut self, group: &[Job]) -> Result<Vec<Result<Plan, NotDecided>>, StoreError> {
+        let mut results = Vec::with_capacity(group.len());
+        for job in group {
+            results.push(self.store.push(&job.space, &job.principal, &job.push, moment()?, &self.faults)?);
+        }
+        if self.faults.abort_before_commit == Some(self.commits + 1) {
+            std::process::abort();
+        }
+        self.store.conn.execute_batch("COMMIT")?;
+        self.commits += 1;
+        if self.faults.abort_after_commit == Some(self.commits) {
+            std::process::abort();
+        }
+        Ok(results)
+    }
+
+    fn answer(&self, mut job: Job, result: Result<Plan, NotDecided>) {
+        match result {
+            Ok(plan) => {
+                if !plan.log.is_empty() {
+                    self.hub.committed(&job.space, plan.space.rev);
+                }
+                let push = std::mem::replace(&mut job.push, Push { epoch: 0, cursor: None, clients: Vec::new(), units: Vec::new() });
+                reply(&mut job, Ok((push, plan)));
+            }
+            Err(NotDecided::Stale(stale)) => {
+                let detail = format!("a sender of epoch {} has taken over", stale.epoch);
+                reply(&mut job, Err(ApiError::new(409, "stale_sender", detail)));
+            }
+            Err(NotDecided::Panicked) => {
+                tracing::error!(space = job.space, "deciding the push panicked");
+                reply(&mut job, Err(ApiError::internal()));
+            }
+        }
+    }
+}
+
+fn reply(job: &mut Job, result: Reply) {
+    if let Some(reply) = job.reply.take() {
+        // Whoever asked may have gone away; the effect stands, and a resend gets this answer again.
+        let _ = reply.send(result);
+    }
+}
+
+/// A full disk or a lock held for long passes; anything else is ours to repair.
+fn failure(error: &StoreError) -> ApiError {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+    match error {
+        StoreError::Sql(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) => {
+            ApiError::unavailable("the database cannot be written now; try again")
+        }
+        _ => ApiError::internal(),
+    }
+}
+
+fn moment() -> Result<Moment, StoreError> {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let random = getrandom::u64().map_err(|_| StoreError::Fault("no randomness from the system"))?;
+    Ok(Moment { now_ms, random })
+}

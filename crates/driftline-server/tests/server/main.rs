@@ -1,0 +1,10 @@
+//! The real router, writer and database, on a database of each test's own. Names begin with the rule that they show.
+
+mod access;
+mod commit;
+mod integrity;
+mod live;
+mod migrations;
+mod process;
+mod push;
+mod world;

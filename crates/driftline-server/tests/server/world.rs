@@ -1,0 +1,179 @@
+//! A real database in a directory of its own, the real router before it, and clients that keep what a client keeps.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
+use driftline_core::schema::Schema;
+use driftline_server::store::{DATABASE_FILE, connect};
+use driftline_server::{Claims, Config, Faults, Role, Server, Tokens, migrate};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+pub const SCHEMA: &str = include_str!("schema.json");
+pub const SECRET: &[u8] = b"thirty-two bytes for the tests..";
+
+pub struct World {
+    pub directory: TempDir,
+    pub config: Config,
+    pub router: Router,
+}
+
+/// A database with the test schema's tables and nothing in them.
+pub fn prepare() -> (TempDir, Config) {
+    let directory = tempfile::tempdir().unwrap();
+    let schema = directory.path().join("schema.json");
+    std::fs::write(&schema, SCHEMA).unwrap();
+    let config = Config::new(schema, directory.path().join("migrations"), directory.path().join("data"));
+    migrate::plan(SCHEMA, &config.migrations, "first").unwrap();
+    migrate::apply(&config.migrations, &config.data).unwrap();
+    (directory, config)
+}
+
+pub fn open(config: &Config) -> Server {
+    Server::open(config.clone(), Arc::new(Tokens::new(SECRET))).unwrap()
+}
+
+pub fn token_with(sub: &str, spaces: &[&str], role: Role, valid_s: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let spaces = spaces.iter().map(|s| s.to_string()).collect();
+    Tokens::new(SECRET).issue(&Claims { sub: sub.into(), exp: (now + valid_s) as u64, spaces, role }).unwrap()
+}
+
+pub fn token(sub: &str) -> String {
+    token_with(sub, &["*"], Role::Write, 3600)
+}
+
+pub fn id(n: u64) -> String {
+    format!("0199aaaa-bbbb-7ccc-8ddd-{n:012x}")
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(Faults::default())
+    }
+
+    pub fn with(faults: Faults) -> World {
+        let (directory, mut config) = prepare();
+        config.faults = faults;
+        let router = open(&config).router();
+        World { directory, config, router }
+    }
+
+    pub fn database(&self) -> Connection {
+        connect(&self.config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+    }
+
+    pub async fn request(&self, method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {
+        let mut request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// Posts a raw push for alice.
+    pub async fn post(&self, space: &str, body: impl Into<Body>) -> (u16, Json) {
+        let (status, text) = self.request("POST", &format!("/v1/spaces/{space}/reconcile"), Some(&token("alice")), body).await;
+        (status, serde_json::from_str(&text).unwrap())
+    }
+
+    pub async fn snapshot(&self, space: &str) -> String {
+        let (status, text) = self.request("GET", &format!("/v1/spaces/{space}/snapshot"), Some(&token("alice")), "").await;
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    pub fn count(&self, sql: &str) -> i64 {
+        self.database().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Every row of every table as text, but for what clients' receipts are.
+    pub fn dump(&self) -> String {
+        let database = self.database();
+        let mut tables =
+            database.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> '_client' ORDER BY name").unwrap();
+        let names: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut out = String::new();
+        for name in names {
+            let mut statement = database.prepare(&format!("SELECT * FROM \"{name}\"")).unwrap();
+            let width = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let cells: Vec<_> = (0..width).map(|i| format!("{:?}", row.get_ref(i).unwrap())).collect();
+                out += &format!("{name} {}\n", cells.join(" "));
+            }
+        }
+        out
+    }
+
+    /// What the space's digest is, by its tables.
+    pub fn digest(&self, space: &str) -> String {
+        let database = self.database();
+        let number = database.query_row("SELECT id FROM _space WHERE name = ?1", [space], |row| row.get(0)).unwrap();
+        format!("{:032x}", migrate::digest_of(&database, &Schema::parse(SCHEMA).unwrap(), number).unwrap().0)
+    }
+}
+
+/// One sender: a client id, its receipt, and its next number.
+pub struct Client {
+    pub id: String,
+    pub token: String,
+    pub receipt: Json,
+    pub epoch: u64,
+    pub closed: Json,
+    pub seq: u64,
+    pub cursor: Json,
+}
+
+impl Client {
+    pub fn new(sub: &str, n: u64) -> Client {
+        Client { id: format!("{n:016x}"), token: token(sub), receipt: Json::Null, epoch: 1, closed: json!([]), seq: 0, cursor: Json::Null }
+    }
+
+    pub fn body(edits: Json) -> Json {
+        json!({"schema": 1, "at": [1000, 0], "edits": edits})
+    }
+
+    /// A unit of one transaction under the next number.
+    pub fn unit(&mut self, edits: Json) -> Json {
+        self.seq += 1;
+        json!({"txns": [{"key": [0, self.seq], "body": Client::body(edits)}], "after": []})
+    }
+
+    pub fn push(&self, units: Vec<Json>) -> String {
+        let client = json!({"id": self.id, "receipt": self.receipt, "closed": self.closed});
+        json!({"epoch": self.epoch, "cursor": self.cursor, "clients": [client], "units": units}).to_string()
+    }
+
+    pub async fn send(&mut self, world: &World, space: &str, units: Vec<Json>) -> Json {
+        let (status, text) = world.request("POST", &format!("/v1/spaces/{space}/reconcile"), Some(&self.token), self.push(units)).await;
+        assert_eq!(status, 200, "{text}");
+        let answer: Json = serde_json::from_str(&text).unwrap();
+        self.receipt = answer["clients"][0]["receipt"].clone();
+        answer
+    }
+
+    /// Sends one transaction and returns its outcome.
+    pub async fn edit(&mut self, world: &World, space: &str, edits: Json) -> Json {
+        let unit = self.unit(edits);
+        let answer = self.send(world, space, vec![unit]).await;
+        answer["outcomes"][0].clone()
+    }
+}
+
+pub fn card(n: u64) -> Json {
+    json!({"op": "create", "table": "card", "id": id(n), "set": {"text": format!("card {n}")}})
+}
+
+/// The outcome, and the problem's code where there is one.
+pub fn verdict(outcome: &Json) -> String {
+    let code = outcome["problem"]["code"].as_str().map(|code| format!(" {code}")).unwrap_or_default();
+    format!("{}{code}", outcome["outcome"].as_str().unwrap())
+}

@@ -1,0 +1,180 @@
+//! A browser: its databases, whose transactions commit later and one after the other, its locks, and its tabs' channel.
+
+use super::server::{Key, Principal};
+use driftline_core::engine::{Disk, SlotDisk};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub type TabId = u64;
+
+#[derive(Default)]
+pub struct SlotDb {
+    pub records: BTreeMap<Key, String>,
+    pub high: BTreeMap<u64, u64>,
+    pub client: Option<u64>,
+}
+
+#[derive(Default)]
+pub struct BaseDb {
+    pub epoch: u64,
+    pub meta: Option<String>,
+    pub chunks: Vec<String>,
+    pub tails: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Db {
+    Base,
+    Slot(u32),
+}
+
+/// A transaction on a database, until it commits.
+pub struct Write {
+    pub tab: TabId,
+    pub db: Db,
+    pub work: Work,
+}
+
+pub enum Work {
+    Save { id: u64, client: Option<u64>, puts: Vec<(Key, String)>, deletes: Vec<Key> },
+    Commit { id: u64, epoch: u64, meta: String, tail: Option<String>, base: Option<Vec<String>> },
+    Lead,
+    RenewEpoch { held: u64, at_least: u64 },
+}
+
+/// What came of a transaction.
+pub enum Done {
+    Saved { slot: u32, id: u64 },
+    SaveFailed { slot: u32, id: u64 },
+    Committed { id: u64 },
+    CommitFailed { id: u64, code: &'static str },
+    Led { epoch: u64 },
+    Epoch(Option<u64>),
+}
+
+pub struct Browser {
+    pub principal: Principal,
+    pub online: bool,
+    /// How far its clock is ahead.
+    pub skew: u64,
+    pub slots: BTreeMap<u32, SlotDb>,
+    pub base: BaseDb,
+    /// Transactions under way, in the order in which they were begun.
+    pub writes: BTreeMap<u64, Write>,
+    /// When the last transaction of a database commits.
+    pub busy: BTreeMap<Db, u64>,
+    pub slot_locks: BTreeMap<u32, TabId>,
+    pub lead: Option<TabId>,
+    pub lead_queue: VecDeque<TabId>,
+    /// When the last message from one tab to another arrives.
+    pub channel: BTreeMap<(TabId, TabId), u64>,
+    /// Ids of rows that somebody has referred to before they were made: table and id.
+    pub promised: Vec<(u16, u128)>,
+    pub poisoned: BTreeSet<u128>,
+}
+
+impl Browser {
+    pub fn new(principal: Principal, skew: u64) -> Browser {
+        Browser {
+            principal,
+            online: true,
+            skew,
+            slots: BTreeMap::new(),
+            base: BaseDb::default(),
+            writes: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            slot_locks: BTreeMap::new(),
+            lead: None,
+            lead_queue: VecDeque::new(),
+            channel: BTreeMap::new(),
+            promised: Vec::new(),
+            poisoned: BTreeSet::new(),
+        }
+    }
+
+    pub fn lowest_free_slot(&self) -> u32 {
+        (0..).find(|slot| !self.slot_locks.contains_key(slot)).unwrap_or(0)
+    }
+
+    /// Carries a transaction out. `quota` makes a save fail.
+    pub fn carry_out(&mut self, write: Write, quota: bool) -> Done {
+        match write.work {
+            Work::Save { id, client, puts, deletes } => {
+                let Db::Slot(slot) = write.db else { return Done::SaveFailed { slot: 0, id } };
+                if quota {
+                    return Done::SaveFailed { slot, id };
+                }
+                let db = self.slots.entry(slot).or_default();
+                db.records.extend(puts);
+                for key in deletes {
+                    db.records.remove(&key);
+                    let high = db.high.entry(key.0).or_insert(0);
+                    *high = (*high).max(key.1);
+                }
+                db.client = client.or(db.client);
+                Done::Saved { slot, id }
+            }
+            Work::Commit { id, epoch, meta, tail, base } => {
+                if self.base.epoch != epoch {
+                    return Done::CommitFailed { id, code: "stale_epoch" };
+                }
+                if quota {
+                    return Done::CommitFailed { id, code: "quota" };
+                }
+                self.base.meta = Some(meta);
+                if let Some(base) = base {
+                    self.base.chunks = base;
+                    self.base.tails.clear();
+                }
+                self.base.tails.extend(tail);
+                Done::Committed { id }
+            }
+            Work::Lead => {
+                self.base.epoch += 1;
+                Done::Led { epoch: self.base.epoch }
+            }
+            Work::RenewEpoch { held, at_least } => {
+                if self.base.epoch != held {
+                    return Done::Epoch(None);
+                }
+                self.base.epoch = self.base.epoch.max(at_least);
+                Done::Epoch(Some(self.base.epoch))
+            }
+        }
+    }
+
+    pub fn read_base(&self, disk: &mut Disk) {
+        disk.meta = self.base.meta.clone();
+        disk.base = self.base.chunks.clone();
+        disk.tails = self.base.tails.clone();
+    }
+
+    pub fn read_slots(&self, disk: &mut Disk) {
+        disk.slots = self.slots.keys().map(|slot| self.read_slot(*slot)).collect();
+    }
+
+    pub fn read_slot(&self, slot: u32) -> SlotDisk {
+        let records = self.slots.get(&slot).into_iter().flat_map(|db| db.records.values().cloned()).collect();
+        SlotDisk { slot, records, high: self.high(slot) }
+    }
+
+    /// The highest number ever used by each client of a slot: noted when records were deleted, or that of a record.
+    pub fn high(&self, slot: u32) -> Vec<Key> {
+        let Some(db) = self.slots.get(&slot) else { return Vec::new() };
+        let mut high = db.high.clone();
+        for key in db.records.keys() {
+            let known = high.entry(key.0).or_insert(0);
+            *known = (*known).max(key.1);
+        }
+        high.into_iter().collect()
+    }
+
+    pub fn record(&self, key: Key) -> Option<&String> {
+        self.slots.values().find_map(|db| db.records.get(&key))
+    }
+
+    /// The revision of the base on disk.
+    pub fn disk_rev(&self) -> Option<u64> {
+        let meta: serde_json::Value = serde_json::from_str(self.base.meta.as_ref()?).ok()?;
+        meta.get("rev")?.as_u64()
+    }
+}

@@ -1,0 +1,332 @@
+//! What people do: edits in any order, drags, transactions of several edits, decisions, closing and opening.
+
+use super::browser::TabId;
+use super::journal::Fate;
+use super::server::Key;
+use super::world::{Event, World};
+use driftline_core::edit::read_edits;
+use driftline_core::engine::write_key;
+use driftline_core::outbox::State;
+use driftline_core::schema::{Column, Kind};
+use driftline_core::value::{RowId, RowKey};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
+
+impl World {
+    /// One thing that somebody does, and when the next is done.
+    pub fn work(&mut self) {
+        if self.work_left == 0 {
+            return self.heal();
+        }
+        self.work_left -= 1;
+        let pause = if self.rng.chance(100) { self.rng.range(1_000, 15_000) } else { self.rng.range(1, 600) };
+        self.after(pause, Event::Work);
+        let tabs: Vec<TabId> = self.tabs.keys().copied().collect();
+        let Some(&tab) = self.rng.pick(&tabs) else { return };
+        match self.rng.below(100) {
+            0..25 => {
+                let edit = self.create(tab, None);
+                self.make(tab, vec![edit], Vec::new());
+            }
+            25..43 => self.update(tab),
+            43..55 => self.move_row(tab),
+            55..64 => self.delete(tab),
+            64..76 => self.several(tab),
+            76..84 => self.drag(tab),
+            84..88 => self.ordered(tab),
+            88..93 => self.decide_parked(tab),
+            93..96 => self.turn_network(tab),
+            96 => {
+                self.fault("tab closed");
+                self.crash(tab);
+            }
+            97 => self.poison(tab),
+            98 if self.rng.chance(self.rates.crash_tab * 20) => {
+                self.fault("browser crashed");
+                let browser = self.tabs[&tab].browser;
+                self.crash_browser(browser);
+            }
+            _ if self.rng.chance(self.rates.crash_server * 4) => {
+                self.fault("server crashed at rest");
+                self.crash_server();
+            }
+            _ => {}
+        }
+        if self.tabs.contains_key(&tab) {
+            self.with_engine(tab, |_, _| ());
+            self.check_step(tab);
+        }
+    }
+
+    /// Makes a transaction and writes it into the journal. The engine's effects wait for the end of the task.
+    pub fn make(&mut self, id: TabId, edits: Vec<Json>, after: Vec<Key>) -> Option<Key> {
+        let texts = after.iter().map(|key| {
+            let mut text = String::new();
+            write_key(*key, &mut text);
+            text
+        });
+        let text = json!({"edits": edits, "after": texts.collect::<Vec<_>>()}).to_string();
+        let deletes = edits.iter().any(|edit| edit["op"] == "delete");
+        let tab = self.tabs.get_mut(&id)?;
+        let browser = tab.browser;
+        let held = |tab: &super::shell::Tab| tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<BTreeSet<Key>>();
+        let before = if deletes { held(tab) } else { BTreeSet::new() };
+        let now = self.now + self.browsers[browser].skew;
+        self.stats.edits += 1;
+        let (key, patch) = match tab.engine.transact(now, &text) {
+            Ok(made) => made,
+            Err(problem) => {
+                self.stats.refused += 1;
+                self.say(|| format!("tab {id} may not make {text}: {}", problem.code));
+                return None;
+            }
+        };
+        let vanished: Vec<Key> = if deletes { before.difference(&held(tab)).copied().collect() } else { Vec::new() };
+        let is_held = tab.engine.outbox().get(key).is_some();
+        self.say(|| format!("tab {id} makes {key:x?} {text}"));
+        self.patch_app(id, &patch);
+        for key in vanished {
+            if let Some(story) = self.journal.stories.get_mut(&key) {
+                story.fate = Fate::Vanished { told: false };
+            }
+        }
+        if is_held {
+            let json: Json = serde_json::from_str(&text).unwrap_or_default();
+            let edits = read_edits(&self.schema, json.get("edits")).unwrap_or_default();
+            self.stats.folded += u64::from(self.journal.stories.contains_key(&key));
+            self.journal.made(key, id, browser, edits, after);
+        }
+        Some(key)
+    }
+
+    // ---- edits ----
+
+    fn fresh_text(&mut self) -> String {
+        self.texts += 1;
+        format!("text {}", self.texts)
+    }
+
+    fn fresh_row(&mut self) -> u128 {
+        u128::from(self.rng.next()) << 64 | u128::from(self.rng.next())
+    }
+
+    fn row(&mut self, tab: TabId, tables: &[u16]) -> Option<RowKey> {
+        let rows: Vec<RowKey> = self.tabs.get(&tab)?.app.keys().filter(|key| tables.contains(&key.table)).copied().collect();
+        self.rng.pick(&rows).copied()
+    }
+
+    fn any_row(&mut self, tab: TabId) -> Option<RowKey> {
+        let tables: Vec<u16> = (0..self.schema.tables.len() as u16).collect();
+        self.row(tab, &tables)
+    }
+
+    fn edit(&self, op: &str, row: RowKey) -> Json {
+        json!({"op": op, "table": self.schema.tables[row.table as usize].name, "id": row.id.to_string()})
+    }
+
+    /// A value for a reference: a row that is seen, or at times one that nobody has made yet.
+    fn reference(&mut self, tab: TabId, column: &Column) -> Option<Json> {
+        let Kind::Ref { to, .. } = &column.kind else { return None };
+        let promise = self.rng.chance(120);
+        let target = match self.row(tab, to).filter(|_| !promise) {
+            Some(row) => row,
+            None => {
+                let table = *self.rng.pick(to)?;
+                let id = self.fresh_row();
+                let browser = self.tabs.get(&tab)?.browser;
+                let promised = &mut self.browsers[browser].promised;
+                let old = promised.iter().find(|p| to.contains(&p.0)).copied().filter(|_| self.rng.chance(500));
+                let (table, id) = old.unwrap_or((table, id));
+                if old.is_none() {
+                    promised.push((table, id));
+                }
+                RowKey { table, id: RowId(id) }
+            }
+        };
+        Some(self.reference_to(column, target))
+    }
+
+    fn reference_to(&self, column: &Column, target: RowKey) -> Json {
+        let several = matches!(&column.kind, Kind::Ref { to, .. } if to.len() > 1);
+        let id = json!(target.id.to_string());
+        if several { json!({self.schema.tables[target.table as usize].name.as_str(): id}) } else { id }
+    }
+
+    pub fn create(&mut self, tab: TabId, table: Option<u16>) -> Json {
+        let table = table.unwrap_or_else(|| self.rng.below(self.schema.tables.len() as u64) as u16);
+        let browser = self.tabs.get(&tab).map_or(0, |tab| tab.browser);
+        let promised = self.browsers[browser].promised.iter().position(|p| p.0 == table);
+        let id = match promised.filter(|_| self.rng.chance(700)) {
+            Some(i) => self.browsers[browser].promised.remove(i).1,
+            None => self.fresh_row(),
+        };
+        let mut set = Map::new();
+        let schema = self.schema.clone();
+        for column in &schema.tables[table as usize].columns {
+            let value = match &column.kind {
+                Kind::Ref { .. } if column.nullable && self.rng.chance(500) => None,
+                Kind::Ref { .. } => self.reference(tab, column),
+                Kind::Text { .. } => Some(json!(self.fresh_text())),
+                Kind::Counter if self.rng.chance(300) => Some(json!(self.rng.below(10))),
+                _ => None,
+            };
+            set.extend(value.map(|value| (column.name.clone(), value)));
+        }
+        let mut edit = self.edit("create", RowKey { table, id: RowId(id) });
+        edit["set"] = Json::Object(set);
+        edit
+    }
+
+    /// Sets some fields of a row, adds to its counters, or both.
+    fn update_of(&mut self, row: RowKey) -> Json {
+        let (mut set, mut add) = (Map::new(), Map::new());
+        let schema = self.schema.clone();
+        for column in &schema.tables[row.table as usize].columns {
+            match &column.kind {
+                Kind::Counter if self.rng.chance(700) => drop(add.insert(column.name.clone(), json!(self.rng.below(9) as i64 - 3))),
+                Kind::Text { .. } if column.nullable && self.rng.chance(200) => drop(set.insert(column.name.clone(), Json::Null)),
+                Kind::Text { .. } if self.rng.chance(500) => drop(set.insert(column.name.clone(), json!(self.fresh_text()))),
+                Kind::Real if self.rng.chance(500) => drop(set.insert(column.name.clone(), json!(self.rng.below(10_000) as f64 / 4.0))),
+                _ => {}
+            }
+        }
+        let mut edit = self.edit("update", row);
+        edit["set"] = Json::Object(set);
+        edit["add"] = Json::Object(add);
+        edit
+    }
+
+    fn update(&mut self, tab: TabId) {
+        let Some(row) = self.any_row(tab) else { return };
+        let edit = self.update_of(row);
+        self.make(tab, vec![edit], Vec::new());
+    }
+
+    fn moved(&mut self, tab: TabId, row: RowKey) -> Option<Json> {
+        let schema = self.schema.clone();
+        let columns: Vec<&Column> =
+            schema.tables[row.table as usize].columns.iter().filter(|c| matches!(c.kind, Kind::Ref { .. })).collect();
+        let column = *self.rng.pick(&columns)?;
+        let value = if column.nullable && self.rng.chance(300) { Json::Null } else { self.reference(tab, column)? };
+        let mut edit = self.edit("update", row);
+        edit["set"] = json!({column.name.as_str(): value});
+        Some(edit)
+    }
+
+    fn move_row(&mut self, tab: TabId) {
+        let Some(row) = self.any_row(tab) else { return };
+        if let Some(edit) = self.moved(tab, row) {
+            self.make(tab, vec![edit], Vec::new());
+        }
+    }
+
+    fn delete(&mut self, tab: TabId) {
+        let Some(row) = self.any_row(tab) else { return };
+        let mut edits = vec![self.edit("delete", row)];
+        if self.rng.chance(200)
+            && let Some(other) = self.any_row(tab).filter(|other| *other != row)
+        {
+            edits.push(self.edit("delete", other));
+        }
+        self.make(tab, edits, Vec::new());
+    }
+
+    /// Several edits as one, in any order: a child before its parent, two rows that need each other.
+    fn several(&mut self, tab: TabId) {
+        let mut edits = Vec::new();
+        let table = |name: &str, world: &World| world.schema.table(name);
+        if self.rng.chance(300) {
+            let mut team = self.create(tab, table("team", self));
+            let mut person = self.create(tab, table("person", self));
+            person["set"]["team"] = team["id"].clone();
+            team["set"]["lead"] = person["id"].clone();
+            edits = vec![team, person];
+        } else if self.rng.chance(400) {
+            let kind = self.create(tab, table("kind", self));
+            let card = self.create(tab, table("card", self));
+            let mut conn = self.create(tab, table("conn", self));
+            conn["set"]["kind"] = kind["id"].clone();
+            conn["set"]["from"] = json!({"card": card["id"]});
+            edits = vec![conn, card, kind];
+        }
+        let mut rows = BTreeSet::new();
+        for _ in 0..self.rng.range(1, 3) {
+            let Some(row) = self.any_row(tab).filter(|row| rows.insert(*row)) else { continue };
+            let edit = match self.rng.below(8) {
+                0 => Some(self.edit("delete", row)),
+                1..4 => self.moved(tab, row),
+                _ => Some(self.update_of(row)),
+            };
+            edits.extend(edit);
+        }
+        self.rng.shuffle(&mut edits);
+        if !edits.is_empty() {
+            self.make(tab, edits, Vec::new());
+        }
+    }
+
+    fn drag(&mut self, tab: TabId) {
+        let Some(row) = self.any_row(tab) else { return };
+        for _ in 0..self.rng.range(3, 12) {
+            let edit = self.update_of(row);
+            if self.make(tab, vec![edit], Vec::new()).is_none() {
+                return;
+            }
+            // Each frame is a task of its own, unless the machine is slow.
+            if self.rng.chance(400) {
+                self.with_engine(tab, |_, _| ());
+            }
+        }
+    }
+
+    /// An edit that comes after others by the app's word.
+    fn ordered(&mut self, tab: TabId) {
+        let Some(engine) = self.tabs.get(&tab).map(|tab| &tab.engine) else { return };
+        let keys: Vec<Key> = engine.outbox().iter().map(|entry| entry.made.key).collect();
+        let after: BTreeSet<Key> = (0..2).filter_map(|_| self.rng.pick(&keys).copied()).collect();
+        let edit = self.create(tab, None);
+        self.make(tab, vec![edit], after.into_iter().collect());
+    }
+
+    // ---- decisions ----
+
+    fn decide_parked(&mut self, tab: TabId) {
+        let Some(engine) = self.tabs.get(&tab).map(|tab| &tab.engine) else { return };
+        let decide = |entry: &&driftline_core::outbox::Entry| matches!(entry.state, State::Parked { .. }) || entry.suspended;
+        let parked: Vec<Key> = engine.outbox().iter().filter(decide).map(|entry| entry.made.key).collect();
+        let Some(&key) = self.rng.pick(&parked) else { return };
+        let dependents = self.rng.chance(600);
+        if self.rng.chance(500) {
+            self.say(|| format!("tab {tab} retries {key:x?}"));
+            self.with_engine(tab, |engine, now| Some(engine.retry(now, key)));
+        } else {
+            self.say(|| format!("tab {tab} discards {key:x?}"));
+            self.with_engine(tab, |engine, now| Some(engine.discard(now, key, dependents)));
+        }
+    }
+
+    fn turn_network(&mut self, tab: TabId) {
+        let browser = self.tabs[&tab].browser;
+        self.browsers[browser].online = !self.browsers[browser].online;
+        let online = self.browsers[browser].online;
+        self.fault("network switched");
+        self.say(|| format!("browser {browser} is {}", if online { "online" } else { "offline" }));
+        for tab in self.tabs_of(browser) {
+            self.with_engine(tab, |engine, now| engine.set_online(now, online));
+        }
+    }
+
+    fn poison(&mut self, tab: TabId) {
+        if self.rates.server_error == 0 {
+            return;
+        }
+        let edit = self.create(tab, None);
+        let id = edit["id"].as_str().and_then(RowId::parse);
+        let table = edit["table"].as_str().and_then(|name| self.schema.table(name));
+        if let (Some(table), Some(id)) = (table, id)
+            && self.make(tab, vec![edit], Vec::new()).is_some()
+        {
+            self.server.poison.insert(RowKey { table, id });
+        }
+    }
+}
