@@ -8,6 +8,7 @@ import { build } from './build.mjs';
 import { checkPackage } from './check-package.mjs';
 import { ROOT, run, runAsCommand, runNpmBinary, say } from './run.mjs';
 import { cargoDeny, setup, wasmBindgenDir } from './setup.mjs';
+import { checkSpec } from './spec.mjs';
 
 const BROWSER_TESTS_DIR = join(ROOT, 'tests', 'browser');
 const WASM_TARGET = ['--target', 'wasm32-unknown-unknown'];
@@ -25,6 +26,7 @@ const NEEDS = {
 
 /** Cheap checks first, so that a slip is told within seconds; the browser tests, which need all the builds, last. */
 const STEPS = [
+  { part: 'lint', name: 'rules and their tests', run: checkSpec },
   { part: 'lint', name: 'Rust formatting', run: () => run('cargo', ['fmt', '--all', '--check']) },
   {
     part: 'lint',

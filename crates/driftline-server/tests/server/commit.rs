@@ -97,6 +97,7 @@ async fn a6_a_full_queue_asks_to_come_back() {
             200 => applied += 1,
             _ => {
                 assert_eq!((status, answer["code"].as_str()), (503, Some("unavailable")));
+                assert!(answer["detail"].as_str().unwrap().starts_with("too much waits"), "{answer}");
                 refused += 1;
                 if refused == 1 {
                     lock.execute_batch("COMMIT").unwrap();
