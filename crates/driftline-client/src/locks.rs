@@ -4,8 +4,8 @@ use crate::js::{call, get, global, promise};
 use js_sys::{Function, Object, Reflect};
 use std::cell::Cell;
 use std::rc::Rc;
-use wasm_bindgen::closure::Closure;
 use wasm_bindgen::JsValue;
+use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::JsFuture;
 
 /// A lock, until it is dropped.

@@ -204,5 +204,9 @@ async fn finished(transaction: &IdbTransaction) -> Result<(), JsValue> {
         return Ok(());
     }
     let reason = get(transaction, "error");
-    Err(if reason.is_null() || reason.is_undefined() { crate::js::problem("storage_aborted", "the transaction was aborted") } else { reason })
+    Err(if reason.is_null() || reason.is_undefined() {
+        crate::js::problem("storage_aborted", "the transaction was aborted")
+    } else {
+        reason
+    })
 }

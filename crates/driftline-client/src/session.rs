@@ -12,7 +12,7 @@ use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::Function;
-use serde::Deserialize;
+use serde::Serialize;
 use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -25,25 +25,16 @@ const OUTBOX_SHOWN: usize = 1_000;
 /// How long `close` waits for the disk.
 const CLOSE_MS: u32 = 5_000;
 
-#[derive(Deserialize)]
-struct OpenConfig {
-    schema: String,
-    space: String,
-    url: String,
-    app: String,
-    user: String,
-    #[serde(default = "default_txns")]
-    outbox_txns: usize,
-    #[serde(default = "default_bytes")]
-    outbox_bytes: usize,
-}
+/// Beyond so many waiting transactions, or bytes of them, an edit is refused; an app may say otherwise.
+const OUTBOX_TXNS: f64 = 100_000.0;
+const OUTBOX_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
 
-fn default_txns() -> usize {
-    100_000
-}
-
-fn default_bytes() -> usize {
-    64 * 1024 * 1024
+/// What the application may want to compare with a server.
+#[derive(Serialize)]
+struct BaseDigest {
+    rev: u64,
+    digest: String,
+    rows: usize,
 }
 
 /// An open space.
@@ -60,19 +51,21 @@ impl Session {
     /// Resolves as soon as edits can be made and are kept; the event `loaded` follows when the local view is there.
     pub async fn open(config: JsValue, on_patch: Function, on_event: Function) -> Result<Session, JsValue> {
         let token = get(&config, "token").dyn_into::<Function>().ok();
-        let config: OpenConfig = serde_wasm_bindgen::from_value(config).map_err(|e| problem("invalid", &e.to_string()))?;
-        let schema = Schema::parse(&config.schema).map_err(|e| problem("invalid_schema", &e.to_string()))?;
-        if !is_space_name(&config.space) {
+        let text = |name: &str| get(&config, name).as_string().unwrap_or_default();
+        let limit = |name: &str, default: f64| get(&config, name).as_f64().unwrap_or(default) as usize;
+        let schema = Schema::parse(&text("schema")).map_err(|e| problem("invalid_schema", &e.to_string()))?;
+        let space = text("space");
+        if !is_space_name(&space) {
             return Err(problem("invalid", "a space's name is 1 to 64 of A-Z a-z 0-9 _ . -"));
         }
-        let prefix = format!("driftline/{}/{}/", config.app, config.user);
+        let prefix = format!("driftline/{}/{}/", text("app"), text("user"));
         let failed = |code: String| problem(&code, "the database of this browser could not be opened");
         let base = BaseDb::open(&prefix).await.map_err(failed)?;
         let (slot, slot_lock) = take_slot(&prefix).await?;
         base.note_slot(slot).await.map_err(failed)?;
         let outbox = OutboxDb::new(&prefix, slot);
         let client = outbox.client(random_u64()).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
-        let high = outbox.read(&config.space).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
+        let high = outbox.read(&space).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
         let mut highs = high.high;
         // Numbers of records still there are used too; the engine reads them again when it loads.
         highs.extend(high.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
@@ -82,11 +75,10 @@ impl Session {
             client,
             high: highs,
             seed: random_u64(),
-            outbox_txns: config.outbox_txns,
-            outbox_bytes: config.outbox_bytes,
+            outbox_txns: limit("outbox_txns", OUTBOX_TXNS),
+            outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
         });
-        let net = Net::new(&config.url, &config.space, token);
-        let space = config.space;
+        let net = Net::new(&text("url"), &space, token);
         let driver = Driver::start(Parts { engine, space, prefix, slot, base, outbox, net, slot_lock, on_patch, on_event })?;
         let session = Session { driver, online: Rc::new(Cell::new(true)), asked_to_persist: Cell::new(false) };
         session.watch_network();
@@ -127,8 +119,11 @@ impl Session {
 
     /// `{"rev", "digest", "rows"}` of the base: what this device believes that the server holds.
     pub fn digest(&self) -> JsValue {
-        let digest = self.driver.with(|engine, _| engine.digest_json());
-        js_sys::JSON::parse(&digest).unwrap_or(JsValue::NULL)
+        let (rev, digest, rows) = self.driver.with(|engine, _| {
+            let replica = engine.replica();
+            (replica.rev, format!("{:032x}", replica.digest.0), replica.base().len())
+        });
+        serde_wasm_bindgen::to_value(&BaseDigest { rev, digest, rows }).unwrap_or(JsValue::NULL)
     }
 
     pub fn retry(&self, key: &str) -> Result<(), JsValue> {

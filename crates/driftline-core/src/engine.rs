@@ -19,10 +19,10 @@ use crate::reconcile::mix;
 use crate::replica::Replica;
 use crate::schema::{Kind, Schema};
 use crate::sender::Sender;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::value::{RowKey, parse_hex64};
 use crate::wire::{Revision, read_changes, read_snapshot};
 use serde_json::Value as Json;
-use crate::sorted::{SortedMap, SortedSet};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -229,12 +229,6 @@ impl Engine {
     /// The epoch under which this tab sends, if it does.
     pub fn epoch(&self) -> Option<u64> {
         self.sender.as_ref().map(|sender| sender.epoch)
-    }
-
-    /// `{"rev", "digest", "rows"}` of the base.
-    pub fn digest_json(&self) -> String {
-        let rows = self.replica.base().len();
-        format!("{{\"rev\":{},\"digest\":\"{:032x}\",\"rows\":{rows}}}", self.replica.rev, self.replica.digest.0)
     }
 
     /// Whether everything that was made is on disk.
@@ -476,8 +470,7 @@ impl Engine {
             self.delete(self.slot, key);
         }
         // The rows are gone from the view already; now they need not be kept aside either.
-        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
-        self.replica.rebase(&self.schema, |_| {}, waiting);
+        self.replica.rebase(&self.schema, |_| {}, &self.outbox);
         last
     }
 
@@ -541,7 +534,6 @@ impl Engine {
         let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, tail)).flatten().collect();
         let found = snapshot.is_some();
         let keep = self.has_base && snapshot.as_ref().is_some_and(|s| tails.last().map_or(s.rev, |t| t.rev.max(s.rev)) <= self.replica.rev);
-        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
         let change = |base: &mut crate::replica::Base| {
             let Some(snapshot) = snapshot.filter(|_| !keep) else { return };
             base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
@@ -552,7 +544,7 @@ impl Engine {
                 }
             }
         };
-        let patch = self.replica.rebase(&self.schema, change, waiting);
+        let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.has_base |= found;
         self.effects.extend(patch.map(Effect::Patch));
     }
@@ -646,8 +638,7 @@ impl Engine {
                 base.set_rev(revision.rev);
             }
         };
-        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
-        let patch = self.replica.rebase(&self.schema, change, waiting);
+        let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.effects.extend(patch.map(Effect::Patch));
         absorbed.to = self.replica.rev;
         absorbed
@@ -655,8 +646,7 @@ impl Engine {
 
     /// Shows the outbox again on an unchanged base, after something left it.
     pub(crate) fn redraw(&mut self) {
-        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
-        let patch = self.replica.rebase(&self.schema, |_| {}, waiting);
+        let patch = self.replica.rebase(&self.schema, |_| {}, &self.outbox);
         self.effects.extend(patch.map(Effect::Patch));
     }
 

@@ -6,8 +6,8 @@
 use crate::edit::{Edit, Op};
 use crate::limits;
 use crate::outbox::{Entry, Key, Outbox, State};
-use crate::value::{RowKey, Value};
 use crate::sorted::SortedSet;
+use crate::value::{RowKey, Value};
 
 /// What becomes of a new transaction.
 #[derive(Debug, PartialEq)]

@@ -10,8 +10,8 @@ use crate::order::components;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
-use crate::value::{Row, RowKey, Value};
 use crate::sorted::SortedMap;
+use crate::value::{Row, RowKey, Value};
 use std::collections::BTreeSet;
 
 /// Named blockers of a delete, at most this many: a problem is read by a person.

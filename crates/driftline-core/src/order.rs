@@ -7,8 +7,8 @@
 use crate::edit::{Edit, Op};
 use crate::problem::Problem;
 use crate::schema::Schema;
-use crate::value::{RowKey, Value};
 use crate::sorted::{SortedMap, SortedSet};
+use crate::value::{RowKey, Value};
 
 /// A depth-first walk over nodes `0..n` that hands out components as they are finished.
 pub struct Walk {
@@ -38,27 +38,32 @@ impl Walk {
     /// Visits `root` and what it depends on, unless an earlier root did; `finish` gets each component, dependencies
     /// first. `edges` appends what a node depends on.
     pub fn visit(&mut self, root: usize, mut edges: impl FnMut(usize, &mut Vec<usize>), mut finish: impl FnMut(&[usize])) {
+        self.walk(root, &mut edges, &mut finish);
+    }
+
+    /// One copy of this in the wasm, whoever calls.
+    fn walk(&mut self, root: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>), finish: &mut dyn FnMut(&[usize])) {
         if self.met[root] != 0 {
             return;
         }
-        self.enter(root, &mut edges);
+        self.enter(root, edges);
         while let Some(frame) = self.frames.last_mut() {
             let node = frame.node;
             if frame.next_edge == self.edges.len() {
-                self.leave(&mut finish);
+                self.leave(finish);
                 continue;
             }
             let to = self.edges[frame.next_edge];
             frame.next_edge += 1;
             if self.met[to] == 0 {
-                self.enter(to, &mut edges);
+                self.enter(to, edges);
             } else if self.open[to] {
                 self.low[node] = self.low[node].min(self.met[to]);
             }
         }
     }
 
-    fn enter(&mut self, node: usize, edges: &mut impl FnMut(usize, &mut Vec<usize>)) {
+    fn enter(&mut self, node: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) {
         self.count += 1;
         self.met[node] = self.count;
         self.low[node] = self.count;
@@ -69,7 +74,7 @@ impl Walk {
         self.frames.push(Frame { node, first_edge, next_edge: first_edge });
     }
 
-    fn leave(&mut self, finish: &mut impl FnMut(&[usize])) {
+    fn leave(&mut self, finish: &mut dyn FnMut(&[usize])) {
         let Some(Frame { node, first_edge, .. }) = self.frames.pop() else { return };
         self.edges.truncate(first_edge);
         if let Some(parent) = self.frames.last() {
@@ -88,10 +93,14 @@ impl Walk {
 
 /// All components of a graph, dependencies first. Members of one come ascending.
 pub fn components(nodes: usize, mut edges: impl FnMut(usize, &mut Vec<usize>)) -> Vec<Vec<usize>> {
+    all_components(nodes, &mut edges)
+}
+
+fn all_components(nodes: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) -> Vec<Vec<usize>> {
     let mut walk = Walk::new(nodes);
     let mut all = Vec::new();
     for root in 0..nodes {
-        walk.visit(root, &mut edges, |members| {
+        walk.visit(root, &mut *edges, |members| {
             let members: SortedSet<usize> = members.iter().copied().collect();
             all.push(members.into_iter().collect());
         });

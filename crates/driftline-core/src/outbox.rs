@@ -7,9 +7,9 @@ use crate::edit::{Edit, Op, Txn};
 use crate::order::Walk;
 use crate::problem::Problem;
 use crate::schema::Schema;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::value::{RowId, RowKey, write_hex64, write_string, write_uint};
 use serde_json::Value as Json;
-use crate::sorted::{SortedMap, SortedSet};
 
 /// Client and sequence number.
 pub type Key = (u64, u64);
@@ -137,6 +137,9 @@ pub struct Sending<'a> {
     /// The tab's own slot: its entries need not be frozen to be sent.
     pub own_slot: u32,
 }
+
+/// Gets a unit's members, what they wait for, and what they come after; returns whether to go on.
+type VisitUnit<'a> = dyn FnMut(&[&Entry], Option<Wait>, Vec<Key>) -> bool + 'a;
 
 impl Outbox {
     pub fn len(&self) -> usize {
@@ -316,6 +319,11 @@ impl Outbox {
     /// Visits what is not applied in the order in which it would be sent. `unit` gets the members, whether they can go, and what
     /// they wait for; it returns `false` to stop.
     pub fn visit(&self, sending: &Sending, mut unit: impl FnMut(&[&Entry], Option<Wait>, Vec<Key>) -> bool) {
+        self.visit_units(sending, &mut unit);
+    }
+
+    /// One copy of this in the wasm, whoever calls.
+    fn visit_units(&self, sending: &Sending, unit: &mut VisitUnit) {
         let mut walk = Walk::new(self.slab.len());
         let mut blocked = vec![false; self.slab.len()];
         let mut go_on = true;

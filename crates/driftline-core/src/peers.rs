@@ -9,10 +9,10 @@ use crate::engine::{Absorbed, Disk, Effect, Engine, parse_key, write_key};
 use crate::outbox::{Entry, Key, Made, State};
 use crate::problem::Problem;
 use crate::schema::Schema;
+use crate::sorted::SortedSet;
 use crate::value::{write_string, write_uint};
 use crate::wire::read_changes;
 use serde_json::Value as Json;
-use crate::sorted::SortedSet;
 
 /// What the sending tab said of itself.
 pub(crate) struct PeerState {

@@ -7,12 +7,13 @@ use crate::digest::Digest;
 use crate::edit::{Edit, Op};
 use crate::integrity::{Effect, Judge, apply};
 use crate::merge::{Clocks, Stamp};
+use crate::outbox::Outbox;
 use crate::patch::Patch;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::Schema;
-use crate::value::{Row, RowKey};
 use crate::sorted::SortedMap;
+use crate::value::{Row, RowKey};
 
 #[derive(Debug, Default)]
 pub struct Replica {
@@ -58,12 +59,12 @@ impl Replica {
     }
 
     /// Changes the base and shows again what waits on top of it; returns the patch of the view.
-    pub fn rebase<'a>(
-        &mut self,
-        schema: &Schema,
-        change: impl FnOnce(&mut Base),
-        waiting: impl Iterator<Item = &'a [Edit]>,
-    ) -> Option<String> {
+    pub fn rebase(&mut self, schema: &Schema, change: impl FnOnce(&mut Base), waiting: &Outbox) -> Option<String> {
+        let mut change = Some(change);
+        self.rebase_once(schema, &mut |base| change.take().map_or((), |change| change(base)), waiting)
+    }
+
+    fn rebase_once(&mut self, schema: &Schema, change: &mut dyn FnMut(&mut Base), waiting: &Outbox) -> Option<String> {
         // Roll back.
         let mut before = SortedMap::new();
         for (key, row) in std::mem::take(&mut self.aside) {
@@ -76,8 +77,8 @@ impl Replica {
             before.get_or_insert_with(key, || old);
         }
         // Replay.
-        for edits in waiting {
-            let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
+        for entry in waiting.iter() {
+            let steps: Vec<_> = entry.edits.iter().map(|edit| (0, edit)).collect();
             // A view passes over what does not apply, so there is no error to see.
             let _ = apply(schema, &mut self.rows, Judge::View, &[Stamp::default()], &steps);
         }

@@ -2,8 +2,8 @@
 
 use crate::digest::Digest;
 use crate::schema::Schema;
-use crate::value::{Row, RowKey};
 use crate::sorted::{SortedMap, SortedSet};
+use crate::value::{Row, RowKey};
 
 /// A set of rows that can be changed and taken back. Whoever changes it decides what is allowed.
 #[derive(Debug, Clone, Default)]

@@ -9,10 +9,10 @@ use crate::engine::{Absorbed, Effect, Engine, write_key};
 use crate::limits;
 use crate::outbox::{Key, Ready, State};
 use crate::problem::Problem;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
 use crate::wire::{Answer, Outcome, PushClient, PushText, UnitText, read_answer, read_changes, read_snapshot, write_snapshot_head};
 use serde_json::Value as Json;
-use crate::sorted::{SortedMap, SortedSet};
 
 /// A request without an answer for so long counts as failed.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
@@ -459,9 +459,8 @@ impl Engine {
     }
 
     fn take_snapshot(&mut self, now_ms: u64, snapshot: crate::wire::Snapshot) {
-        let waiting = self.outbox.iter().map(|entry| entry.edits.as_slice());
         let replace = |base: &mut crate::replica::Base| base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
-        let patch = self.replica.rebase(&self.schema, replace, waiting);
+        let patch = self.replica.rebase(&self.schema, replace, &self.outbox);
         self.effects.extend(patch.map(Effect::Patch));
         self.has_base = true;
         let mut absorbed = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };
