@@ -12,7 +12,7 @@ const TOOLS_DIR = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 
 const CARGO_DENY_VERSION = '0.20.2';
 
 /** The Debian packages the browser tests need, each with the program that shows that it is there. */
-const APT_PACKAGES = { chromium: 'chromium', 'chromium-driver': 'chromedriver', sqlite3: 'sqlite3' };
+const APT_PACKAGES = { chromium: 'chromium', 'chromium-driver': 'chromedriver', sqlite3: 'sqlite3', strace: 'strace' };
 
 const PARTS = {
   /** The wasm target, the wasm-bindgen tools and the npm packages: what a build needs. */
@@ -21,7 +21,7 @@ const PARTS = {
     await wasmBindgenDir();
     await npmPackages();
   },
-  /** Chromium, its driver, and the sqlite3 program that tests read the server's database with. */
+  /** Chromium, its driver, sqlite3 to read the server's database with, and strace to see what reaches the disk. */
   async browser() {
     await npmPackages();
     await aptPackages();

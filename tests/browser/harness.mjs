@@ -168,6 +168,11 @@ export async function startServer({
     },
     /** Ends the server between two instructions (SIGKILL). */
     kill: () => signalAndWait(child, 'SIGKILL'),
+    /** Waits until the server has ended by itself, as it does at a fault point, and returns the signal that it died of. */
+    ended: async () => {
+      await until('the server to end by itself', () => child.exitCode !== null || child.signalCode !== null);
+      return child.signalCode;
+    },
     /** Starts it again, on the same port and data, after `stop` or `kill`. */
     restart: start,
     /** The file of the SQLite database. */
@@ -293,6 +298,10 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
   const browser = {
     profile,
     ...(await open()),
+    /** The ids of the browser's processes. */
+    get pids() {
+      return [...descendants(browser.pid), browser.pid];
+    },
     /** Ends the browser and all its processes at once (SIGKILL): nothing is flushed, no event is fired. */
     kill: async () => {
       const { context } = browser;

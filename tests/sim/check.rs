@@ -1,6 +1,6 @@
 //! What must hold: at each step where that is cheap, after each crash, and once everything has come to rest.
 
-use super::browser::TabId;
+use super::browser::{Browser, TabId};
 use super::journal::Fate;
 use super::server::Key;
 use super::shell::Tab;
@@ -135,6 +135,8 @@ impl World {
                     reopen.extend((story.root != *key).then_some(*key));
                 }
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
+                // Its number was never on disk, and may be given again.
+                (Fate::Vanished { told: false }, None) if story.maker == dead => forget.push(*key),
                 (Fate::Vanished { .. } | Fate::Discarded, Some(_)) if story.maker == dead => story.fate = Fate::Open,
                 _ => {}
             }
@@ -155,8 +157,11 @@ impl World {
 
     /// Whether nothing is left to be done: everyone has the server's revision, and what waits can only wait.
     pub fn at_rest(&self) -> bool {
-        let rested = |tab: &Tab| tab.opened && tab.engine.is_saved() && tab.engine.replica().rev == self.server.space.rev && self.sendable(tab).is_none();
-        self.browsers.iter().all(|b| b.writes.is_empty()) && self.tabs.values().all(rested)
+        let rested = |tab: &Tab| {
+            tab.opened && tab.engine.is_saved() && tab.engine.replica().rev == self.server.space.rev && self.sendable(tab).is_none()
+        };
+        let on_disk = |b: &Browser| b.writes.is_empty() && b.disk_rev() == Some(self.server.space.rev);
+        self.browsers.iter().all(on_disk) && self.tabs.values().all(rested)
     }
 
     /// A transaction that could be sent, or that is on its way.
@@ -192,7 +197,10 @@ impl World {
             if !rested {
                 let why = self.sendable(tab).unwrap_or_default();
                 let line = tab.engine.status(self.now);
-                wrong.push(("stuck", format!("tab {} (sends: {}) at {line}, server at {}: {why}", tab.id, tab.epoch > 0, self.server.space.rev)));
+                wrong.push((
+                    "stuck",
+                    format!("tab {} (sends: {}) at {line}, server at {}: {why}", tab.id, tab.epoch > 0, self.server.space.rev),
+                ));
             }
             wrong.extend(self.check_tab(tab).into_iter().map(|text| ("diverged", format!("tab {}: {text}", tab.id))));
         }
@@ -255,7 +263,10 @@ impl World {
         let held: BTreeSet<Key> = self.tabs.values().flat_map(|tab| tab.engine.outbox().iter().map(|entry| entry.made.key)).collect();
         for (key, story) in self.journal.stories.iter().filter(|(_, story)| story.fate == Fate::Open) {
             if !self.server.logged.contains_key(key) && !held.contains(key) {
-                wrong.push(("lost", format!("{key:x?} is neither in the log nor in an outbox, {} of {} calls saved", story.durable, story.calls.len())));
+                wrong.push((
+                    "lost",
+                    format!("{key:x?} is neither in the log nor in an outbox, {} of {} calls saved", story.durable, story.calls.len()),
+                ));
             }
         }
         wrong

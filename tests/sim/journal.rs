@@ -11,7 +11,9 @@ pub enum Fate {
     /// It waits, or has taken effect.
     Open,
     /// Folding has made it and what undid it vanish; `told` once that was called saved.
-    Vanished { told: bool },
+    Vanished {
+        told: bool,
+    },
     Discarded,
     /// A retry under another key stands for it.
     Replaced(Key),

@@ -63,7 +63,14 @@ fn main() {
     let mut stats = Stats::default();
     let mut failed = BTreeMap::new();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|first| scope.spawn({ let options = &options; move || run_some(options, first, threads) })).collect();
+        let workers: Vec<_> = (0..threads)
+            .map(|first| {
+                scope.spawn({
+                    let options = &options;
+                    move || run_some(options, first, threads)
+                })
+            })
+            .collect();
         for worker in workers {
             let (some, found) = worker.join().unwrap_or_default();
             stats.add(&some);
@@ -104,5 +111,9 @@ fn print(options: &Options, stats: &Stats, failed: &BTreeMap<u64, Vec<Finding>>,
         println!("{kind} {count}");
     }
     let hours = stats.virtual_ms as f64 / 3_600_000.0;
-    println!("{seconds:.1} s: {:.0} seeds/s, {:.0} edits/s, {hours:.0} virtual hours", options.seeds as f64 / seconds, stats.edits as f64 / seconds);
+    println!(
+        "{seconds:.1} s: {:.0} seeds/s, {:.0} edits/s, {hours:.0} virtual hours",
+        options.seeds as f64 / seconds,
+        stats.edits as f64 / seconds
+    );
 }

@@ -99,7 +99,7 @@ impl World {
             self.fault("poison row");
             return self.answer(tab, id, 500, None, "{\"code\":\"internal\"}".to_string(), answered);
         }
-        let random = self.rng.next();
+        let random = self.rng.draw();
         let plan = match self.server.decide(principal, &push, self.now, random) {
             Ok(plan) => plan,
             Err(stale) => {

@@ -100,8 +100,7 @@ impl Server {
                     load.give_rows(keys.filter_map(|key| Some((key, self.rows.get(&key)?.clone()))));
                 }
                 Query::Children { table, column, parents } => {
-                    let refers =
-                        |row: &Row| matches!(row.values[column as usize], Value::Ref(target) if parents.contains(&target));
+                    let refers = |row: &Row| matches!(row.values[column as usize], Value::Ref(target) if parents.contains(&target));
                     let children = self.rows.iter().filter(|(key, row)| key.table == table && refers(row));
                     load.give_rows(children.map(|(key, row)| (*key, row.clone())));
                 }
@@ -199,8 +198,8 @@ impl Server {
         for (key, target) in dangling {
             self.find("diverged", format!("{key:?} refers to {target:?}, which is not there"));
         }
-        let same = self.rows.len() == self.replayed.len()
-            && self.rows.iter().zip(&self.replayed).all(|(a, b)| a.0 == b.0 && a.1.values == *b.1);
+        let same =
+            self.rows.len() == self.replayed.len() && self.rows.iter().zip(&self.replayed).all(|(a, b)| a.0 == b.0 && a.1.values == *b.1);
         if !same {
             self.find("diverged", format!("the log at {} does not lead to the rows", self.space.rev));
         }

@@ -35,23 +35,15 @@ impl World {
             return;
         }
         let id = self.new_id();
-        let seed = self.rng.next();
-        let fresh_client = self.rng.next();
+        let seed = self.rng.draw();
+        let fresh_client = self.rng.draw();
         let b = &mut self.browsers[browser];
         let slot = b.lowest_free_slot();
         b.slot_locks.insert(slot, id);
         let high = b.high(slot);
         let db = b.slots.entry(slot).or_default();
         let client = *db.client.get_or_insert(fresh_client);
-        let config = Config {
-            schema: (*self.schema).clone(),
-            slot,
-            client,
-            high,
-            seed,
-            outbox_txns: 10_000,
-            outbox_bytes: 10_000_000,
-        };
+        let config = Config { schema: (*self.schema).clone(), slot, client, high, seed, outbox_txns: 10_000, outbox_bytes: 10_000_000 };
         let online = b.online;
         self.principals.insert(id, b.principal);
         let engine = Engine::new(config);

@@ -107,7 +107,7 @@ impl World {
     }
 
     fn fresh_row(&mut self) -> u128 {
-        u128::from(self.rng.next()) << 64 | u128::from(self.rng.next())
+        u128::from(self.rng.draw()) << 64 | u128::from(self.rng.draw())
     }
 
     fn row(&mut self, tab: TabId, tables: &[u16]) -> Option<RowKey> {

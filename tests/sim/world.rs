@@ -31,16 +31,42 @@ pub enum Input {
 pub enum Event {
     ToTab(TabId, Input),
     /// A transaction of a browser commits.
-    Write { browser: usize, write: u64 },
+    Write {
+        browser: usize,
+        write: u64,
+    },
     /// A tab reads one half of the disk, and then the other.
-    ReadDisk { tab: TabId, why: Read, disk: Disk, half: u8 },
+    ReadDisk {
+        tab: TabId,
+        why: Read,
+        disk: Disk,
+        half: u8,
+    },
     /// The sending tab looks at a slot whose tab has died.
-    Adopt { browser: usize, slot: u32 },
-    Request { tab: TabId, id: u64, body: Option<String>, answered: bool },
-    Connect { tab: TabId, conn: u64, cursor: u64 },
-    Live { conn: u64 },
-    Ping { conn: u64 },
-    OpenTab { browser: usize },
+    Adopt {
+        browser: usize,
+        slot: u32,
+    },
+    Request {
+        tab: TabId,
+        id: u64,
+        body: Option<String>,
+        answered: bool,
+    },
+    Connect {
+        tab: TabId,
+        conn: u64,
+        cursor: u64,
+    },
+    Live {
+        conn: u64,
+    },
+    Ping {
+        conn: u64,
+    },
+    OpenTab {
+        browser: usize,
+    },
     Work,
 }
 
@@ -186,12 +212,14 @@ impl World {
         }
         let deadline = self.now + REST_MS;
         let mut next_look = self.now + 5_000;
-        let mut rested = false;
+        let (mut rested, mut was_at_rest) = (false, false);
         while self.findings.is_empty() && self.now < deadline && !rested {
             self.step();
             if self.now >= next_look {
                 next_look = self.now + 5_000;
-                rested = self.at_rest();
+                // Twice in a row: what has just been written may not have been heard of.
+                rested = was_at_rest && self.at_rest();
+                was_at_rest = self.at_rest();
             }
         }
         self.stats.virtual_ms = self.now - START_MS;

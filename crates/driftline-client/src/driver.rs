@@ -6,7 +6,7 @@ use crate::js::now_ms;
 use crate::locks::{Held, try_hold, wait_hold};
 use crate::net::{Answer, Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
-use driftline_core::engine::{Disk, Effect, Engine, SlotDisk, disk_rev};
+use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
 use driftline_core::sender::SendFailure;
 use gloo_timers::callback::Timeout;
 use js_sys::Function;
@@ -110,7 +110,7 @@ impl Driver {
         }
     }
 
-    fn drain(self: &Rc<Self>) {
+    pub fn drain(self: &Rc<Self>) {
         self.scheduled.set(false);
         loop {
             let effect = self.engine.borrow_mut().poll();
@@ -295,7 +295,7 @@ impl Driver {
         let base = self.base()?;
         let epoch = base.take_epoch(&self.space).await?;
         let meta = base.read(&self.space).await?.meta;
-        let mut closed_tabs = Vec::new();
+        let mut closed_tabs = vec![self.read_slot(self.slot).await?];
         for slot in (0..base.slots().await?).filter(|slot| *slot != self.slot) {
             let name = self.lock_name(&format!("slot/{slot}"));
             match try_hold(&name).await {
@@ -304,8 +304,7 @@ impl Driver {
                 _ => self.clone().watch(slot),
             }
         }
-        let rev = meta.as_deref().and_then(disk_rev);
-        self.with(|engine, now| engine.handle_lead(now, epoch, rev, closed_tabs));
+        self.with(|engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
         Ok(())
     }
 

@@ -153,6 +153,8 @@ impl Session {
     fn decide(&self, key: &str, call: impl FnOnce(&mut Engine, u64, (u64, u64)) -> Result<(), Problem>) -> Result<(), JsValue> {
         let key = parse_key(key).ok_or_else(|| problem("unknown_key", "a key reads client:number"))?;
         let result = self.driver.with(|engine, now| call(engine, now, key));
+        // Whoever decides finds the view changed when the call returns.
+        self.driver.drain();
         self.driver.flush();
         result.map_err(|refused| problem(&refused.code, &refused.detail))
     }

@@ -6,7 +6,7 @@ import type { Engine } from './engine.js';
 import { asError, DriftlineError, type Problem } from './errors.js';
 import { add, type ChangedIds, type ChangedRows, notify, type RowPatch, RowStore, type Unsubscribe } from './rows.js';
 import type { NewRow, Patch, Row, SchemaInput, TableName } from './schema.js';
-import { type EngineEvent, OPENING, type OutboxEntry, type Status } from './status.js';
+import { type Digest, type EngineEvent, OPENING, type OutboxEntry, type Status } from './status.js';
 
 export interface Table<S extends SchemaInput, T extends TableName<S>> {
   readonly size: number;
@@ -93,6 +93,11 @@ export class Db<S extends SchemaInput> {
   /** Problems that belong to no single transaction, such as a store that cannot be written. */
   onError(listener: (error: DriftlineError) => void): Unsubscribe {
     return add(this.#errorListeners, listener);
+  }
+
+  /** For comparing devices with each other and with the server. What waits in the outbox is not in it. */
+  get digest(): Digest {
+    return this.#open().digest() as Digest;
   }
 
   /** What waits, in the order in which it is sent. */

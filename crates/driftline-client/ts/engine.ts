@@ -5,6 +5,8 @@ export interface Engine {
   /** The waiting transactions as a JSON list. */
   outbox(): string;
   status(): unknown;
+  /** What `Digest` says, as an object. */
+  digest(): unknown;
   retry(key: string): void;
   discard(key: string, dependents: boolean): void;
   set_online(on: boolean): void;

@@ -21,7 +21,7 @@ export {
   type SchemaInput,
   type TableName,
 } from './schema.js';
-export type { OutboxEntry, Status } from './status.js';
+export type { Digest, OutboxEntry, Status } from './status.js';
 
 export interface OpenOptions<S extends SchemaInput> {
   readonly schema: S;

@@ -14,6 +14,14 @@ export interface Status {
   readonly rev: number;
 }
 
+/** What this device holds as confirmed by the server; the same digest at the same revision means the same rows. */
+export interface Digest {
+  readonly rev: number;
+  /** 32 hex digits. */
+  readonly digest: string;
+  readonly rows: number;
+}
+
 /** A transaction that waits. */
 export interface OutboxEntry {
   readonly key: string;

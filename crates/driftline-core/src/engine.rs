@@ -153,6 +153,10 @@ pub struct Engine {
     pub(crate) savers: SortedMap<u32, Saver>,
     /// Keys that have left the outbox, but not the disk.
     pub(crate) leaving: SortedSet<Key>,
+    /// Keys that other tabs have made and not shown yet, with their slots.
+    pub(crate) unheard: SortedMap<Key, u32>,
+    /// Keys of which another tab has said that they are over before their own tab had shown them.
+    pub(crate) early: SortedSet<Key>,
     /// Keys that vanished by folding: done when the disk knows.
     vanished: SortedSet<Key>,
     /// Retries whose spent record is deleted once they are on disk.
@@ -161,8 +165,12 @@ pub struct Engine {
     pub(crate) sender: Option<Sender>,
     /// What the sending tab said last.
     pub(crate) peer: Option<crate::peers::PeerState>,
+    /// Decisions for the sending tab, made while there was none.
+    pub(crate) unsaid: Vec<String>,
     /// A reload is under way; these were on disk when it was asked for.
     pub(crate) reloading: Option<SortedSet<Key>>,
+    /// There was a reason for another reload since.
+    pub(crate) reload_again: bool,
     pub(crate) told_trouble: Option<Option<String>>,
     pub(crate) storage_problem: Option<String>,
     pub(crate) effects: VecDeque<Effect>,
@@ -190,12 +198,16 @@ impl Engine {
             receipts: SortedMap::new(),
             savers: SortedMap::new(),
             leaving: SortedSet::new(),
+            unheard: SortedMap::new(),
+            early: SortedSet::new(),
             vanished: SortedSet::new(),
             replaces: SortedMap::new(),
             online: true,
             sender: None,
             peer: None,
+            unsaid: Vec::new(),
             reloading: None,
+            reload_again: false,
             told_trouble: None,
             storage_problem: None,
             effects: VecDeque::new(),
@@ -281,6 +293,7 @@ impl Engine {
     pub fn handle_opened(&mut self, now_ms: u64, disk: Disk) {
         self.load(disk);
         self.loaded = true;
+        self.tell_peers_opened();
         self.effects.push_back(Effect::Event("{\"event\":\"loaded\"}".to_string()));
         self.pump(now_ms);
     }
@@ -295,7 +308,11 @@ impl Engine {
             self.outbox.remove(*key);
         }
         self.event_keys("accepted", &gone);
+        self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
         self.load(disk);
+        if std::mem::take(&mut self.reload_again) {
+            self.ask_reload();
+        }
         self.pump(now_ms);
     }
 
@@ -524,7 +541,7 @@ impl Engine {
 
     fn load(&mut self, disk: Disk) {
         let meta: Json = disk.meta.as_deref().and_then(|m| serde_json::from_str(m).ok()).unwrap_or(Json::Null);
-        self.load_outbox(&disk, &meta);
+        self.load_outbox(&disk, &meta, false);
         let mut text = disk.base.concat();
         text.push_str(crate::wire::SNAPSHOT_END);
         let snapshot = if disk.base.is_empty() { None } else { read_snapshot(&self.schema, &text) };
@@ -533,7 +550,9 @@ impl Engine {
         }
         let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, tail)).flatten().collect();
         let found = snapshot.is_some();
-        let keep = self.has_base && snapshot.as_ref().is_some_and(|s| tails.last().map_or(s.rev, |t| t.rev.max(s.rev)) <= self.replica.rev);
+        // The other tabs' word may have led further than the disk, from the empty base of revision 0 too.
+        let keep =
+            self.replica.rev > 0 && snapshot.as_ref().is_some_and(|s| tails.last().map_or(s.rev, |t| t.rev.max(s.rev)) <= self.replica.rev);
         let change = |base: &mut crate::replica::Base| {
             let Some(snapshot) = snapshot.filter(|_| !keep) else { return };
             base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
@@ -549,7 +568,8 @@ impl Engine {
         self.effects.extend(patch.map(Effect::Patch));
     }
 
-    pub(crate) fn load_outbox(&mut self, disk: &Disk, meta: &Json) {
+    /// `closed`: no tab holds the slots. What an open tab has written it may still alter, until it offers it.
+    pub(crate) fn load_outbox(&mut self, disk: &Disk, meta: &Json, closed: bool) {
         for (client, receipt) in meta.get("receipts").and_then(Json::as_object).into_iter().flatten() {
             if let (Some(client), Some(receipt)) = (parse_hex64(client), receipt.as_str().and_then(parse_hex64)) {
                 self.receipts.insert(client, receipt);
@@ -557,6 +577,8 @@ impl Engine {
         }
         let answered = meta.get("answered").and_then(Json::as_array).into_iter().flatten();
         let answered: SortedSet<Key> = answered.filter_map(|key| key.as_str().and_then(parse_key)).collect();
+        let before = self.high.clone();
+        let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
         let mut replaced = Vec::new();
         for slot in &disk.slots {
             for (client, high) in &slot.high {
@@ -564,11 +586,14 @@ impl Engine {
                 *known = (*known).max(*high);
             }
             for record in &slot.records {
-                let Some(entry) = Entry::from_record(&self.schema, slot.slot, record) else {
+                let Some(mut entry) = Entry::from_record(&self.schema, slot.slot, record) else {
                     self.report("record_corrupt", "an edit on this device could not be read; it was set aside and is not lost");
                     continue;
                 };
+                entry.frozen = closed || slot.slot == self.slot;
                 let key = entry.made.key;
+                // A read that began before the record was deleted.
+                let was_over = self.loaded && !closed && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
                 let known = self.high.get_or_insert_with(key.0, || 0);
                 *known = (*known).max(key.1);
                 self.clock = self.clock.max(Hlc(entry.made.at));
@@ -580,7 +605,7 @@ impl Engine {
                 }
                 replaced.extend(entry.was.map(|was| (slot.slot, was)));
                 // What this tab has in memory is as new or newer.
-                if self.outbox.get(key).is_none() && !self.leaving.contains(&key) {
+                if self.outbox.get(key).is_none() && !self.leaving.contains(&key) && !self.is_settled(key) && !was_over {
                     self.outbox.insert(entry);
                 }
             }
@@ -685,6 +710,12 @@ impl Engine {
 
     pub(crate) fn sending<'a>(&'a self, now_ms: u64, in_base: &'a dyn Fn(RowKey) -> bool) -> Sending<'a> {
         Sending { now_ms, in_base, own_slot: self.slot }
+    }
+
+    /// Whether a key was known and is no more.
+    pub(crate) fn is_over(&self, key: Key) -> bool {
+        let known = self.high.get(&key.0).is_some_and(|high| key.1 <= *high);
+        known && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key)
     }
 
     pub(crate) fn is_queued(&self, key: Key) -> bool {

@@ -196,10 +196,16 @@ impl<'a> Load<'a> {
         let roots = self.edits().filter(|e| e.op == Op::Delete).map(|e| e.row);
         let mut dying: Vec<RowKey> = roots.collect::<BTreeSet<_>>().into_iter().collect();
         let mut known: BTreeSet<RowKey> = dying.iter().copied().collect();
+        // The push itself may hang rows, with all below them, on a row that it deletes later.
+        let mut hung: BTreeMap<RowKey, Vec<(RowKey, u16)>> = BTreeMap::new();
+        for edit in self.edits().filter(|_| !dying.is_empty()) {
+            edit.references().for_each(|(column, parent)| hung.entry(parent).or_default().push((edit.row, column)));
+        }
         let mut next = 0;
         while let Some(&parent) = dying.get(next) {
             next += 1;
-            for (child, column) in self.set.rows.children(parent) {
+            let hung = hung.get(&parent).into_iter().flatten().copied();
+            for (child, column) in self.set.rows.children(parent).chain(hung) {
                 let cascades = crate::integrity::on_delete(self.schema, child, column) == OnDelete::Cascade;
                 if cascades && known.insert(child) {
                     dying.push(child);

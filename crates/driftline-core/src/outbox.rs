@@ -301,6 +301,11 @@ impl Outbox {
         targets.filter(move |target| !in_base(*target) && self.creator(*target).is_none())
     }
 
+    /// Whether a transaction refers to a row that is nowhere, so that sending it would be in vain.
+    pub fn lacks_rows(&self, key: Key, in_base: &dyn Fn(RowKey) -> bool) -> bool {
+        self.get(key).is_some_and(|entry| self.missing(entry, in_base).next().is_some())
+    }
+
     /// Why an entry cannot go by itself; its dependencies aside.
     fn wait(&self, entry: &Entry, sending: &Sending) -> Option<Wait> {
         if let State::Parked { .. } = entry.state {

@@ -5,7 +5,7 @@
 //! only the sending tab does.
 
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Disk, Effect, Engine, parse_key, write_key};
+use crate::engine::{Absorbed, Effect, Engine, parse_key, write_key};
 use crate::outbox::{Entry, Key, Made, State};
 use crate::problem::Problem;
 use crate::schema::Schema;
@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 /// What the sending tab said of itself.
 pub(crate) struct PeerState {
+    pub epoch: u64,
     pub online: bool,
     pub trouble: Option<String>,
 }
@@ -31,6 +32,7 @@ impl Engine {
             Some("void") => self.hear_void(&json),
             Some("base") => self.hear_base(&json),
             Some("reload") if self.sender.is_none() => self.ask_reload(),
+            Some("disk") => self.hear_disk(&json),
             Some("do") => self.hear_command(now_ms, &json),
             _ => {}
         }
@@ -45,7 +47,11 @@ impl Engine {
 
     pub(crate) fn tell_peers_lead(&mut self) {
         let Some(sender) = &self.sender else { return };
-        let mut out = String::from("{\"t\":\"lead\",\"online\":");
+        let mut out = String::from("{\"t\":\"lead\",\"epoch\":");
+        write_uint(sender.epoch, &mut out);
+        out.push_str(",\"rev\":");
+        write_uint(sender.disk_rev.unwrap_or(0), &mut out);
+        out.push_str(",\"online\":");
         out.push_str(if self.online { "true" } else { "false" });
         if let Some(trouble) = &sender.trouble {
             out.push_str(",\"trouble\":");
@@ -58,18 +64,28 @@ impl Engine {
     /// Shows the others what has just reached the disk. While the sending tab is online the transactions are offered
     /// to it with the same message.
     pub(crate) fn tell_peers_saved(&mut self, slot: u32, saved: &[Key], deleted: &[Key]) {
-        if slot != self.slot {
-            return;
+        if slot == self.slot && self.loaded {
+            let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(|peer| peer.online);
+            self.tell_txns(saved, offered);
         }
-        let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(|peer| peer.online);
-        self.tell_txns(saved, offered);
         let void: Vec<Key> = deleted.iter().copied().filter(|key| self.outbox.get(*key).is_none()).collect();
-        if !void.is_empty() {
+        self.tell_void(&void);
+    }
+
+    fn tell_void(&mut self, keys: &[Key]) {
+        if !keys.is_empty() {
             let mut out = String::from("{\"t\":\"void\",\"keys\":");
-            write_keys(&void, &mut out);
+            write_keys(keys, &mut out);
             out.push('}');
             self.broadcast(out);
         }
+    }
+
+    /// Shows the others what an earlier tab left in this slot, before anything that is made now: who hears of a number takes
+    /// those below it for known.
+    pub(crate) fn tell_peers_opened(&mut self) {
+        let own: Vec<Key> = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved).map(|e| e.made.key).collect();
+        self.tell_txns(&own, false);
     }
 
     fn tell_txns(&mut self, keys: &[Key], offered: bool) {
@@ -88,7 +104,11 @@ impl Engine {
             write_string(&entry.to_record(&schema), &mut out);
             count += 1;
         }
-        out.push_str("]}");
+        // They have numbers between those shown; without this the sender would take them for settled.
+        out.push_str("],\"unsaved\":");
+        let unsaved: Vec<Key> = self.outbox.iter().filter(|e| e.slot == self.slot && !e.saved).map(|e| e.made.key).collect();
+        write_keys(&unsaved, &mut out);
+        out.push('}');
         if count > 0 {
             self.broadcast(out);
         }
@@ -122,6 +142,7 @@ impl Engine {
 
     /// Reads everything from disk again. What is known to be there now, and then is not, has been settled meanwhile.
     pub(crate) fn ask_reload(&mut self) {
+        self.reload_again |= self.reloading.is_some();
         if self.reloading.is_none() {
             self.reloading = Some(self.outbox.iter().filter(|e| e.saved).map(|e| e.made.key).collect());
             self.effects.push_back(Effect::Reload);
@@ -136,11 +157,27 @@ impl Engine {
         }
         let online = json.get("online").and_then(Json::as_bool).unwrap_or(false);
         let trouble = json.get("trouble").and_then(Json::as_str).map(str::to_string);
-        self.peer = Some(PeerState { online, trouble });
+        self.hear_disk(json);
+        let epoch = json.get("epoch").and_then(Json::as_u64).unwrap_or(0);
+        let same = self.peer.as_ref().is_some_and(|peer| peer.online && peer.epoch == epoch);
+        self.peer = Some(PeerState { epoch, online, trouble });
         if online {
-            let own = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved && !e.frozen && e.state == State::Queued);
+            // Another sender may not know what an earlier one was offered, nor what an earlier tab left in this slot.
+            let own = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved && e.state == State::Queued);
+            let own = own.filter(|e| !same || !e.frozen);
             let own: Vec<Key> = own.map(|e| e.made.key).collect();
             self.tell_txns(&own, true);
+        }
+        for text in std::mem::take(&mut self.unsaid) {
+            self.broadcast(text);
+        }
+    }
+
+    /// The base on disk is at a revision. Who is behind has missed something, and finds it there.
+    fn hear_disk(&mut self, json: &Json) {
+        let rev = json.get("rev").and_then(Json::as_u64).unwrap_or(0);
+        if self.sender.is_none() && rev > self.replica.rev {
+            self.ask_reload();
         }
     }
 
@@ -152,10 +189,15 @@ impl Engine {
         }
         let records = json.get("records").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
         let mut news = false;
+        let mut over = Vec::new();
         for record in records {
             let Some(mut entry) = Entry::from_record(&self.schema, slot, record) else { continue };
             entry.frozen = frozen;
             let key = entry.made.key;
+            if self.early.remove(&key) || self.is_over(key) {
+                over.push(key);
+                continue;
+            }
             // An older version of what may have been sent already.
             if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(|known| known.state != State::Queued) {
                 continue;
@@ -164,14 +206,26 @@ impl Engine {
             self.see_clock(entry.made.at);
             let high = self.high.get_or_insert_with(key.0, || 0);
             *high = (*high).max(key.1);
+            self.unheard.remove(&key);
             if same {
                 if let Some(known) = self.outbox.get_mut(key) {
                     known.frozen |= frozen;
                 }
                 continue;
             }
+            // A retry stands for the one whose key is spent.
+            if let Some(was) = entry.was {
+                self.outbox.remove(was);
+            }
             self.outbox.insert(entry);
             news = true;
+        }
+        for key in read_keys(json.get("unsaved")).into_iter().filter(|key| self.outbox.get(*key).is_none()) {
+            self.unheard.insert(key, slot);
+        }
+        // It found their records on disk: they go, once the base is there.
+        for key in over {
+            self.settle_again(slot, key);
         }
         if news {
             self.redraw();
@@ -181,11 +235,20 @@ impl Engine {
     fn hear_void(&mut self, json: &Json) {
         let mut news = false;
         for key in read_keys(json.get("keys")) {
-            news |= self.outbox.remove(key).is_some();
+            news |= self.hear_over(key);
         }
         if news {
             self.redraw();
         }
+    }
+
+    /// Another tab says that a key is over; returns whether it was in the outbox.
+    fn hear_over(&mut self, key: Key) -> bool {
+        let held = self.outbox.remove(key).is_some();
+        if !held && !self.is_over(key) {
+            self.early.insert(key);
+        }
+        held
     }
 
     fn hear_base(&mut self, json: &Json) {
@@ -194,7 +257,7 @@ impl Engine {
         }
         let mut accepted = Vec::new();
         for key in read_keys(json.get("settled")) {
-            if self.outbox.remove(key).is_some() {
+            if self.hear_over(key) {
                 accepted.push(key);
             }
         }
@@ -242,7 +305,20 @@ impl Engine {
         let mut out = format!("{{\"t\":\"do\",\"what\":\"{what}\",\"dependents\":{dependents},\"key\":\"");
         write_key(key, &mut out);
         out.push_str("\"}");
-        self.broadcast(out);
+        if self.peer.is_some() {
+            self.broadcast(out);
+        } else {
+            self.unsaid.push(out);
+        }
+    }
+
+    /// Carries out what was decided while no tab sent, as one does after a reload.
+    pub(crate) fn carry_out_unsaid(&mut self, now_ms: u64) {
+        for text in std::mem::take(&mut self.unsaid) {
+            if let Ok(json) = serde_json::from_str(&text) {
+                self.hear_command(now_ms, &json);
+            }
+        }
     }
 
     /// Sends a parked or suspended transaction again. If the server has answered it, it takes a new key.
@@ -253,6 +329,12 @@ impl Engine {
             return Ok(());
         }
         match entry.state.clone() {
+            // It would wait for that row for ever, and be shown as on its way.
+            State::Parked { problem, .. }
+                if problem.code == "missing_parent" && self.outbox.lacks_rows(key, &|row| self.replica.in_base(row)) =>
+            {
+                return Err(problem);
+            }
             State::Parked { spent: true, .. } => self.rekey(key),
             State::Parked { spent: false, .. } => {
                 self.outbox.set_state(key, State::Queued);
@@ -282,9 +364,6 @@ impl Engine {
         if group.iter().any(|key| self.outbox.get(*key).is_some_and(|e| matches!(e.state, State::InFlight | State::Applied { .. }))) {
             return Err(Problem::new("in_flight", "it is on its way to the server just now; try again in a moment"));
         }
-        let mut void = String::from("{\"t\":\"void\",\"keys\":");
-        write_keys(&group, &mut void);
-        void.push('}');
         for key in group {
             if let Some(entry) = self.outbox.remove(key) {
                 self.delete(entry.slot, key);
@@ -294,7 +373,6 @@ impl Engine {
                 self.effects.push_back(Effect::Event(event));
             }
         }
-        self.broadcast(void);
         self.redraw();
         self.pump(now_ms);
         Ok(())
@@ -335,20 +413,11 @@ impl Engine {
         write_key(new, &mut event);
         event.push_str("\"}");
         self.effects.push_back(Effect::Event(event));
-        let mut void = String::from("{\"t\":\"void\",\"keys\":");
-        write_keys(&[key], &mut void);
-        void.push('}');
-        self.broadcast(void);
     }
 
     fn tell_changed(&mut self, keys: &[Key]) {
         let nothing = Absorbed::default();
         self.tell_peers_base(&nothing, &[], keys);
-    }
-
-    /// Reads the outboxes of slots into memory.
-    pub(crate) fn load_slots(&mut self, disk: &Disk) {
-        self.load_outbox(disk, &Json::Null);
     }
 }
 

@@ -94,11 +94,12 @@ impl<'a> Decision<'a> {
             if state.receipts.current.is_none() {
                 state.receipts.current = client.receipt;
             }
+            // Also where the receipt is old: a request that was long on its way is not a copy.
+            if self.push.epoch < state.epoch {
+                return Err(StaleSender { epoch: state.epoch });
+            }
             let genuine = state.receipts.echo(client.receipt, mix(random.wrapping_add(i as u64)));
             if genuine {
-                if self.push.epoch < state.epoch {
-                    return Err(StaleSender { epoch: state.epoch });
-                }
                 state.epoch = self.push.epoch;
                 state.closed.add_all(&client.closed);
             }

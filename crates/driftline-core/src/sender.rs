@@ -7,7 +7,7 @@ use crate::backoff::delay_ms;
 use crate::dedupe::Ranges;
 use crate::engine::{Absorbed, Effect, Engine, write_key};
 use crate::limits;
-use crate::outbox::{Key, Ready, State};
+use crate::outbox::{Entry, Key, Ready, State};
 use crate::problem::Problem;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
@@ -57,9 +57,13 @@ pub(crate) struct Sender {
     uncommitted: Vec<(u32, Key)>,
     /// Keys that the base on disk holds, but whose records may still be there.
     answered: SortedSet<Key>,
+    /// Receipts that are not on disk yet: only those on disk are echoed.
+    receipts: SortedMap<u64, u64>,
     tail: Vec<(u64, String)>,
     tail_bytes: usize,
     rewrite: bool,
+    /// The revision of the base on disk.
+    pub disk_rev: Option<u64>,
     /// The base was replaced: the other tabs read it from disk once it is there.
     replaced: bool,
     commit: Option<Committing>,
@@ -87,6 +91,8 @@ pub(crate) enum Live {
 
 struct Committing {
     id: u64,
+    rev: u64,
+    receipts: SortedMap<u64, u64>,
     settled: Vec<(u32, Key)>,
     tail: Vec<(u64, String)>,
     rewrite: bool,
@@ -100,9 +106,11 @@ pub enum SendFailure {
 }
 
 impl Engine {
-    /// This tab sends from now on. `slots` are those of closed tabs.
-    pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, disk_rev: Option<u64>, slots: Vec<crate::engine::SlotDisk>) {
-        self.adopt(slots);
+    /// This tab sends from now on. `meta` is what the disk holds since the epoch was taken; `slots` are this
+    /// tab's own and those of closed tabs.
+    pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, meta: Option<&str>, slots: Vec<crate::engine::SlotDisk>) {
+        let meta: Json = meta.and_then(|meta| serde_json::from_str(meta).ok()).unwrap_or(Json::Null);
+        let disk_rev = meta.get("rev").and_then(Json::as_u64);
         self.sender = Some(Sender {
             epoch,
             request: None,
@@ -121,23 +129,35 @@ impl Engine {
             last_pull: 0,
             uncommitted: Vec::new(),
             answered: SortedSet::new(),
+            receipts: SortedMap::new(),
             tail: Vec::new(),
             tail_bytes: 0,
-            // A tail on disk must follow on what is there.
-            rewrite: disk_rev != Some(self.replica.rev),
+            rewrite: false,
+            disk_rev: None,
             replaced: false,
             commit: None,
             commit_failures: 0,
             commit_not_before: 0,
         });
+        self.note_disk_rev(disk_rev);
         self.peer = None;
+        self.adopt(slots, &meta);
+        // The last sender may have told us of what it had no time to write.
+        let parked = self.outbox.iter().filter(|e| matches!(e.state, State::Parked { .. }));
+        let parked: Vec<Key> = parked.map(|e| e.made.key).collect();
+        parked.into_iter().for_each(|key| self.put(key));
+        if disk_rev.is_some_and(|rev| rev > self.replica.rev) {
+            // The last sender's word has not reached us. An older base must not go over a newer one, whose records are gone.
+            self.ask_reload();
+        }
+        self.carry_out_unsaid(now_ms);
         self.tell_peers_lead();
         self.pump(now_ms);
     }
 
     /// A tab has closed: its transactions are ours to send.
     pub fn handle_adopted(&mut self, now_ms: u64, slot: crate::engine::SlotDisk) {
-        self.adopt(vec![slot]);
+        self.adopt(vec![slot], &Json::Null);
         self.pump(now_ms);
     }
 
@@ -164,27 +184,48 @@ impl Engine {
         self.pump(now_ms);
     }
 
-    fn adopt(&mut self, slots: Vec<crate::engine::SlotDisk>) {
+    /// Notes what base the disk holds: a tail there must follow on it.
+    pub(crate) fn note_disk_rev(&mut self, rev: Option<u64>) {
+        if let Some(sender) = &mut self.sender {
+            sender.disk_rev = rev;
+            sender.rewrite |= rev.is_none_or(|rev| rev < self.replica.rev);
+        }
+    }
+
+    /// A record of what is over has turned up: an earlier sender had no time to delete it.
+    pub(crate) fn settle_again(&mut self, slot: u32, key: Key) {
+        if let Some(sender) = self.sender.as_mut().filter(|_| !self.leaving.contains(&key)) {
+            sender.uncommitted.push((slot, key));
+        }
+    }
+
+    /// Whether a key is in the base in memory, and perhaps not yet in that on disk.
+    pub(crate) fn is_settled(&self, key: Key) -> bool {
+        let settled = self.sender.iter().flat_map(|s| s.uncommitted.iter().chain(s.commit.iter().flat_map(|c| &c.settled)));
+        settled.into_iter().any(|settled| settled.1 == key)
+    }
+
+    fn adopt(&mut self, slots: Vec<crate::engine::SlotDisk>, meta: &Json) {
         let disk = crate::engine::Disk { slots, ..Default::default() };
+        // What a closed tab left on disk is the last word: it may have altered what it had not offered, or deleted it. In
+        // our own slot that goes for what an earlier sender may have settled or parked.
         for slot in &disk.slots {
-            let keys: Vec<Key> = self.outbox.iter().filter(|e| e.slot == slot.slot).map(|e| e.made.key).collect();
-            for key in keys {
-                if let Some(entry) = self.outbox.get_mut(key) {
-                    entry.frozen = true;
-                }
+            let own = slot.slot == self.slot;
+            let stale = |e: &&Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
+            let stale: Vec<Key> = self.outbox.iter().filter(stale).map(|e| e.made.key).collect();
+            for key in stale {
+                self.outbox.remove(key);
             }
+            self.unheard.retain(|_, owner| *owner != slot.slot);
         }
-        let before = self.outbox.len();
-        self.load_slots(&disk);
-        if self.outbox.len() != before {
-            self.redraw();
-        }
+        self.load_outbox(&disk, meta, true);
+        self.redraw();
     }
 
     // ---- what to do next ----
 
     pub(crate) fn sender_pump(&mut self, now_ms: u64) {
-        if self.sender.is_none() || !self.loaded {
+        if self.sender.is_none() || !self.loaded || self.reloading.is_some() {
             return;
         }
         self.commit(now_ms);
@@ -285,7 +326,8 @@ impl Engine {
         let uncommitted = self.sender.iter().flat_map(|s| s.uncommitted.iter().chain(s.commit.iter().flat_map(|c| &c.settled)));
         let uncommitted = uncommitted.filter(|(_, key)| key.0 == client).map(|(_, key)| key.1);
         let leaving = self.leaving.range((client, 0)..=(client, u64::MAX)).map(|key| key.1);
-        let open: SortedSet<u64> = waiting.chain(uncommitted).chain(leaving).collect();
+        let unheard = self.unheard.range((client, 0)..=(client, u64::MAX)).map(|(key, _)| key.1);
+        let open: SortedSet<u64> = waiting.chain(uncommitted).chain(leaving).chain(unheard).collect();
         let high = self.high.get(&client).copied().unwrap_or(0);
         let mut closed = Ranges::all_but(high, open.into_iter());
         closed.truncate(limits::CLOSED_RANGES);
@@ -357,8 +399,8 @@ impl Engine {
             sender.want_pull |= answer.more;
         }
         for client in &answer.clients {
-            if let Some(receipt) = client.receipt.filter(|_| !client.fork) {
-                self.receipts.insert(client.id, receipt);
+            if let (Some(sender), Some(receipt)) = (&mut self.sender, client.receipt.filter(|_| !client.fork)) {
+                sender.receipts.insert(client.id, receipt);
             }
             if client.fork && client.id == self.client {
                 self.take_new_client();
@@ -561,7 +603,8 @@ impl Engine {
             let Some(entry) = self.outbox.get_mut(key) else { continue };
             entry.fails += 1;
             let others_pass = passes > 0;
-            if entry.fails >= FAILS_TO_SUSPEND && others_pass {
+            // What was suspended already, before a reload even, has had its quick tries.
+            if entry.suspended || (entry.fails >= FAILS_TO_SUSPEND && others_pass) {
                 entry.suspended = true;
                 entry.aside_until_ms = now_ms + SUSPENDED_MS / 2 + random % (SUSPENDED_MS / 2);
                 suspended.push(key);
@@ -636,12 +679,14 @@ impl Engine {
                 many.last().map(|last| (last.0, joined))
             }
         };
+        let receipts = std::mem::take(&mut sender.receipts);
         let base = rewrite.then(|| self.base_chunks());
-        let meta = self.meta();
+        let meta = self.meta(&receipts);
+        let rev = self.replica.rev;
         let id = self.new_id();
         self.effects.push_back(Effect::Commit { id, epoch, meta, tail: text, base });
         if let Some(sender) = &mut self.sender {
-            sender.commit = Some(Committing { id, settled, tail, rewrite });
+            sender.commit = Some(Committing { id, rev, receipts, settled, tail, rewrite });
         }
     }
 
@@ -649,6 +694,9 @@ impl Engine {
         let Some(sender) = &mut self.sender else { return };
         let Some(done) = sender.commit.take_if(|commit| commit.id == id) else { return };
         sender.commit_failures = 0;
+        self.receipts.extend(done.receipts);
+        sender.disk_rev = Some(done.rev);
+        self.effects.push_back(Effect::Broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev)));
         if done.rewrite && std::mem::take(&mut sender.replaced) {
             self.effects.push_back(Effect::Broadcast("{\"t\":\"reload\"}".to_string()));
         }
@@ -671,6 +719,9 @@ impl Engine {
         sender.uncommitted.splice(0..0, failed.settled);
         sender.tail.splice(0..0, failed.tail);
         sender.rewrite |= failed.rewrite;
+        for (client, receipt) in failed.receipts {
+            sender.receipts.get_or_insert_with(client, || receipt);
+        }
         self.storage_problem = Some(code.to_string());
         self.pump(now_ms);
     }
@@ -688,13 +739,15 @@ impl Engine {
         chunks
     }
 
-    fn meta(&self) -> String {
+    fn meta(&self, receipts: &SortedMap<u64, u64>) -> String {
         let mut out = String::from("{\"rev\":");
         write_uint(self.replica.rev, &mut out);
         out.push_str(",\"digest\":\"");
         write_hex128(self.replica.digest.0, &mut out);
         out.push_str("\",\"receipts\":{");
-        for (i, (client, receipt)) in self.receipts.iter().enumerate() {
+        let mut all = self.receipts.clone();
+        all.extend(receipts.iter().map(|(client, receipt)| (*client, *receipt)));
+        for (i, (client, receipt)) in all.iter().enumerate() {
             out.push_str(if i > 0 { ",\"" } else { "\"" });
             write_hex64(*client, &mut out);
             out.push_str("\":\"");

@@ -228,7 +228,7 @@ mod tests {
         let text = "quote \" slash \\ line \n bell \u{7} umlaut ü \u{1F600}";
         write_string(text, &mut out);
         assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
-        for real in [0.0, -0.5, 1e300, 4.35, 1e15, -1e15, 123456789.123, f64::MIN_POSITIVE] {
+        for real in [0.0, -0.5, 1e300, 4.35, 1e15, -1e15, 123456789.123, 156.65999999999985, f64::MIN_POSITIVE] {
             let mut out = String::new();
             write_real(real, &mut out);
             assert_eq!(serde_json::from_str::<f64>(&out).unwrap(), real, "{out}");

@@ -1,6 +1,7 @@
 //! What stands around every route: request ids, a log line, panics caught, and the local-only rule of an open server.
 
 use crate::error::ApiError;
+use crate::linger::Lingering;
 use crate::router::App;
 use axum::Router;
 use axum::extract::Request;
@@ -21,7 +22,7 @@ async fn account(request: Request, next: Next) -> Response {
     let id = format!("{:016x}", getrandom::u64().unwrap_or_default());
     let (method, path, began) = (request.method().clone(), request.uri().path().to_string(), Instant::now());
     let span = tracing::info_span!("request", id, %method, path);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request.map(Lingering::over)).instrument(span.clone()).await;
     let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
     let refusal = response.extensions().get::<Refusal>().map(|refusal| refusal.0.as_str());
     span.in_scope(|| match refusal {

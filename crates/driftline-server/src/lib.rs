@@ -22,6 +22,7 @@ mod diff;
 pub mod error;
 pub mod fault;
 pub mod guard;
+mod linger;
 pub mod live;
 mod load;
 pub mod log;

@@ -1,0 +1,348 @@
+//! The client's half: order, folding, what is kept, how failures are dealt with.
+
+mod common;
+
+use common::{Store, Tab, check, config, create, delete, id, schema, update};
+use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
+use driftline_core::outbox::State;
+use driftline_core::value::RowKey;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A tree of boxes with cards and connections: each edit valid after those before it.
+fn history(n: u64) -> Vec<String> {
+    let up = |i: u64| if i == 0 { "null".to_string() } else { format!("\"{}\"", id(100 + (i * 7 + 3) % i)) };
+    let mut edits = vec![create("kind", 1, "")];
+    for i in 0..n {
+        edits.push(create("box", 100 + i, &format!("\"up\":{}", up(i))));
+        edits.push(create("card", 200 + i, &format!("\"box\":\"{}\"", id(100 + i))));
+        edits.push(create("conn", 300 + i, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(200 + i), id(1))));
+    }
+    edits
+}
+
+/// The row ids that a request names as created, in order, and whether each reference was created before it.
+fn sent_in_order(body: &str) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_str(body).unwrap();
+    let mut made: Vec<String> = Vec::new();
+    for edit in json["units"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|u| u["txns"].as_array().unwrap())
+        .flat_map(|t| t["body"]["edits"].as_array().unwrap())
+    {
+        for name in ["up", "box", "from", "kind"] {
+            if let Some(target) = edit["set"][name].as_str() {
+                assert!(made.iter().any(|id| id == target), "{target} is named before it is created");
+            }
+        }
+        made.push(edit["id"].as_str().unwrap().to_string());
+    }
+    made
+}
+
+#[test]
+fn o1_any_order_of_making_is_sent_parents_first() {
+    let shuffled = (1u64..12).prop_flat_map(|n| Just(history(n)).prop_shuffle());
+    check(shuffled, |edits| {
+        let mut store = Store::default();
+        let mut tab = Tab::leading(&store);
+        tab.pushes.clear();
+        tab.engine.set_online(tab.now, false);
+        for edit in &edits {
+            tab.make(edit).unwrap();
+        }
+        tab.run();
+        tab.engine.set_online(tab.now, true);
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        assert_eq!(sent_in_order(&tab.pushes[0].1).len(), edits.len());
+        tab.sync(&mut store);
+        assert_eq!((store.rows.len(), tab.engine.outbox().len()), (edits.len(), 0));
+    });
+}
+
+#[test]
+fn o3_a_valid_history_is_sent_unchanged() {
+    check(1u64..12, |n| {
+        let mut tab = Tab::leading(&Store::default());
+        tab.pushes.clear();
+        tab.engine.set_online(tab.now, false);
+        let edits = history(n);
+        for edit in &edits {
+            tab.make(edit).unwrap();
+        }
+        tab.run();
+        tab.engine.set_online(tab.now, true);
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        let made: Vec<String> =
+            edits.iter().map(|e| serde_json::from_str::<serde_json::Value>(e).unwrap()["id"].as_str().unwrap().to_string()).collect();
+        assert_eq!(sent_in_order(&tab.pushes[0].1), made);
+    });
+}
+
+#[test]
+fn o4_a_cycle_travels_as_one_and_a_required_one_is_refused_when_made() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.make(&create("box", 1, &format!("\"up\":\"{}\"", id(2)))).unwrap();
+    tab.make(&create("box", 2, &format!("\"up\":\"{}\"", id(1)))).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), store.space.rev), (2, 1), "one unit, one revision");
+    tab.make(&create("node", 3, &format!("\"up\":{{\"node\":\"{}\"}}", id(4)))).unwrap();
+    let before = tab.engine.outbox().len();
+    assert_eq!(tab.make(&create("node", 4, &format!("\"up\":{{\"node\":\"{}\"}}", id(3)))), Err("cycle".to_string()));
+    assert_eq!(tab.engine.outbox().len(), before, "nothing has changed");
+}
+
+#[test]
+fn q2_nothing_is_sent_before_it_is_saved() {
+    let mut tab = Tab::leading(&Store::default());
+    tab.pushes.clear();
+    tab.hold_saves = true;
+    tab.engine.set_online(tab.now, false);
+    tab.engine.set_online(tab.now, true);
+    tab.make(&create("kind", 1, "")).unwrap();
+    for _ in 0..20 {
+        tab.now += 500;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+    }
+    assert!(tab.pushes.iter().all(|push| !push.1.contains(&id(1))));
+}
+
+#[test]
+fn q3_keeps_edits_made_in_flight_and_while_opening() {
+    let mut tab = Tab::new();
+    let early = tab.make(&create("kind", 1, "")).unwrap();
+    tab.run();
+    tab.open(Disk { slots: vec![tab.slot()], ..Disk::default() });
+    assert!(tab.engine.outbox().get(early).is_some());
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    tab.make(&create("card", 2, "")).unwrap();
+    tab.now += 1_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    let late = tab.make(&update("card", 2, "\"add\":{\"n\":5}")).unwrap();
+    tab.run();
+    assert!(tab.disk.contains_key(&late));
+    tab.sync(&mut store);
+    assert_eq!((tab.engine.outbox().len(), store.log.len()), (0, 2));
+}
+
+#[test]
+fn q5_folding_leaves_one_update_and_the_same_rows() {
+    check(vec(any::<(u8, Option<u8>)>(), 1..60), |moves| {
+        let rows = |fold: bool| {
+            let mut store = Store::default();
+            let mut tab = Tab::leading(&store);
+            tab.make(&create("card", 1, "")).unwrap();
+            tab.run();
+            tab.sync(&mut store);
+            tab.engine.set_online(tab.now, false);
+            for (x, note) in &moves {
+                let note = note.map_or("null".to_string(), |n| format!("\"{n}\""));
+                tab.make(&update("card", 1, &format!("\"set\":{{\"x\":{x},\"note\":{note}}},\"add\":{{\"n\":{x}}}"))).unwrap();
+                tab.run();
+                if !fold {
+                    tab.engine.set_online(tab.now, true);
+                    tab.sync(&mut store);
+                    tab.engine.set_online(tab.now, false);
+                }
+            }
+            assert!(!fold || tab.engine.outbox().len() == 1);
+            tab.engine.set_online(tab.now, true);
+            tab.sync(&mut store);
+            store.rows.values().map(|row| row.values.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(true), rows(false));
+    });
+}
+
+#[test]
+fn q6_a_create_and_its_delete_vanish_and_nothing_moves_across_a_dependency() {
+    let mut tab = Tab::new();
+    tab.make(&create("card", 1, "")).unwrap();
+    tab.make(&delete("card", 1)).unwrap();
+    assert!(tab.engine.outbox().is_empty());
+    let first = tab.make(&create("card", 2, "")).unwrap();
+    let both = tab.make(&format!("{},{}", update("card", 2, "\"set\":{\"x\":1}"), create("kind", 3, ""))).unwrap();
+    let last = tab.make(&update("card", 2, "\"set\":{\"x\":2}")).unwrap();
+    assert!(first != both && last != first, "the last stays behind what touched the row in between");
+}
+
+#[test]
+fn v2_remote_state_neither_removes_a_pending_create_nor_hides_a_pending_field() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.make(&create("card", 1, "")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    tab.make(&update("card", 1, "\"set\":{\"x\":7}")).unwrap();
+    tab.make(&create("kind", 2, "")).unwrap();
+    tab.run();
+    let key = *store.rows.keys().next().unwrap();
+    let view = |tab: &Tab, key: RowKey| tab.engine.replica().view().get(key).cloned();
+    let text = format!(
+        "{{\"t\":\"base\",\"changes\":[{{\"rev\":2,\"parts\":[{{\"actor\":9,\"changes\":[{}]}}]}}],\"settled\":[],\"records\":[]}}",
+        update("card", 1, "\"set\":{\"x\":3,\"note\":\"theirs\"}")
+    );
+    // As a tab that does not send, it hears of others' changes from the one that does.
+    tab.engine.handle_unlead(tab.now);
+    tab.engine.handle_peer(tab.now, &text);
+    tab.run();
+    let row = view(&tab, key).unwrap();
+    assert!(format!("{row:?}").contains("7.0") && format!("{row:?}").contains("theirs"));
+    assert_eq!(tab.engine.replica().view().len(), 2);
+}
+
+#[test]
+fn r2_one_that_makes_the_server_fail_is_found_by_halves() {
+    check(0u64..64, |bad| {
+        let mut store = Store::default();
+        let mut tab = Tab::leading(&store);
+        tab.pushes.clear();
+        tab.engine.set_online(tab.now, false);
+        for n in 0..64 {
+            tab.make(&create("kind", 100 + n, "")).unwrap();
+        }
+        tab.run();
+        tab.engine.set_online(tab.now, true);
+        let mut failures = 0;
+        for _ in 0..400 {
+            let Some((push, body)) = tab.pushes.pop() else {
+                tab.now += 500;
+                tab.engine.handle_tick(tab.now);
+                tab.run();
+                continue;
+            };
+            if body.contains(&id(100 + bad)) {
+                failures += 1;
+                tab.engine.handle_answer(tab.now, push, 500, None, "{\"code\":\"internal\"}");
+            } else {
+                let answer = store.push(&schema(), &body).unwrap();
+                tab.engine.handle_answer(tab.now, push, 200, None, &answer);
+            }
+            tab.run();
+        }
+        assert_eq!(store.rows.len(), 63, "all others are applied");
+        assert!(tab.engine.outbox().iter().all(|e| e.suspended) && tab.engine.outbox().len() == 1);
+        assert!(failures <= 6 + 1 + 5, "{failures} failed requests");
+    });
+}
+
+#[test]
+fn r2_a_refused_one_is_parked_and_discarding_rolls_back_only_it() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.make(&create("card", 1, "")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    store.rows.clear();
+    let gone = tab.engine.replica().view().iter().next().map(|row| *row.0).unwrap();
+    store.deleted.insert(gone);
+    tab.make(&create("kind", 2, "")).unwrap();
+    let bad = tab.make(&create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2)))).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    assert!(matches!(tab.engine.outbox().get(bad).unwrap().state, State::Parked { spent: true, .. }));
+    let before = tab.engine.replica().view().len();
+    tab.engine.discard(tab.now, bad, true).unwrap();
+    tab.run();
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, before - 1));
+    assert!(!tab.disk.contains_key(&bad));
+}
+
+#[test]
+fn r5_a_request_that_is_too_large_is_halved() {
+    let mut tab = Tab::leading(&Store::default());
+    tab.pushes.clear();
+    tab.engine.set_online(tab.now, false);
+    for n in 0..8 {
+        tab.make(&create("kind", 100 + n, "")).unwrap();
+    }
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        tab.now += 500;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        let Some((push, body)) = tab.pushes.pop() else { continue };
+        sizes.push(body.matches("\"key\"").count());
+        if sizes.len() == 3 {
+            break;
+        }
+        tab.engine.handle_answer(tab.now, push, 413, None, "{\"code\":\"too_large\"}");
+        tab.run();
+    }
+    assert_eq!(sizes, [8, 4, 2]);
+}
+
+// ---- bugs that the simulator found ----
+
+fn echoed(body: &str) -> Option<String> {
+    serde_json::from_str::<serde_json::Value>(body).unwrap()["clients"][0]["receipt"].as_str().map(str::to_string)
+}
+
+#[test]
+fn d5_a_new_sender_echoes_the_receipt_on_disk_and_not_the_one_it_once_read() {
+    let mut engine = Engine::new(config());
+    engine.handle_opened(1, Disk::default());
+    let base = driftline_core::wire::write_snapshot_head(4, Default::default(), 0);
+    let meta = "{\"rev\":4,\"digest\":\"00000000000000000000000000000000\",\"receipts\":{\"00000000000000aa\":\"00000000000000bb\"},\"answered\":[]}";
+    engine.transact(2, &format!("{{\"edits\":[{}]}}", create("kind", 1, ""))).unwrap();
+    engine.handle_lead(3, 2, Some(meta), Vec::new());
+    let mut pushed = None;
+    while let Some(effect) = engine.poll() {
+        match effect {
+            Effect::Reload => engine.handle_reloaded(4, Disk { meta: Some(meta.into()), base: vec![base.clone()], ..Disk::default() }),
+            Effect::Save { id, slot, .. } => engine.handle_saved(4, slot, id),
+            Effect::Push { body, .. } => pushed = Some(body),
+            _ => {}
+        }
+    }
+    assert_eq!(engine.replica().rev, 4, "an older base does not go over a newer one");
+    assert_eq!(echoed(&pushed.unwrap()).as_deref(), Some("00000000000000bb"));
+}
+
+#[test]
+fn q1_what_a_closed_tab_saved_last_goes_before_what_it_told() {
+    let store = Store::default();
+    let mut other = Tab::new();
+    other.open(Disk::default());
+    let key = other.make(&create("kind", 1, "\"name\":\"old\"")).unwrap();
+    other.run();
+    let told =
+        other.effects.iter().rev().find_map(|e| if let Effect::Broadcast(t) = e { t.contains("records").then(|| t.clone()) } else { None });
+    other.make(&update("kind", 1, "\"set\":{\"name\":\"new\"}")).unwrap();
+    other.run();
+    let mut tab = Tab::leading(&store);
+    // The same tab's records, as those of another slot.
+    tab.engine.handle_peer(tab.now, &told.unwrap().replace("\"slot\":0", "\"slot\":1"));
+    let slot = SlotDisk { slot: 1, records: other.disk.values().cloned().collect(), high: Vec::new() };
+    tab.engine.handle_adopted(tab.now, slot);
+    assert!(tab.engine.outbox().get(key).unwrap().body.contains("new"));
+}
+
+#[test]
+fn l1_what_an_open_tab_has_on_disk_is_not_sent_until_it_offers_it() {
+    let mut other = Tab::new();
+    other.open(Disk::default());
+    let key = other.make(&create("kind", 1, "")).unwrap();
+    other.run();
+    let slot = SlotDisk { slot: 1, records: other.disk.values().cloned().collect(), high: Vec::new() };
+    let mut tab = Tab::new();
+    tab.open(Disk { slots: vec![slot], ..Disk::default() });
+    assert!(!tab.engine.outbox().get(key).unwrap().frozen);
+}

@@ -1,0 +1,259 @@
+//! What the property tests share: a schema, a store in memory, and a tab whose disk never fails.
+#![allow(dead_code)]
+
+use driftline_core::dedupe::{ClientState, Settled};
+use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk};
+use driftline_core::load::{Load, Query, SpaceState};
+use driftline_core::outbox::Key;
+use driftline_core::reconcile::{Plan, StaleSender, reconcile};
+use driftline_core::schema::Schema;
+use driftline_core::value::{Row, RowKey, Value};
+use driftline_core::wire::{ChangeRow, Push, read_push, write_answer};
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config as RunnerConfig, RngAlgorithm, TestRng, TestRunner};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const SCHEMA: &str = r#"{"name": "t", "version": 1, "tables": {
+  "box": {"fields": {"name": {"type": "text", "default": ""}, "n": {"type": "counter"}},
+    "references": {"up": {"to": ["box"], "nullable": true, "on_delete": "cascade"}}},
+  "card": {"fields": {"x": {"type": "real", "default": 0}, "note": {"type": "text", "nullable": true}, "n": {"type": "counter"}},
+    "references": {"box": {"to": ["box"], "nullable": true, "on_delete": "set_null"}}},
+  "conn": {"edits_to_deleted": "park", "references": {
+    "from": {"to": ["card"], "on_delete": "cascade"}, "kind": {"to": ["kind"], "on_delete": "restrict"}}},
+  "kind": {"fields": {"name": {"type": "text", "default": ""}}},
+  "node": {"references": {"up": {"to": ["node", "box"], "on_delete": "cascade"}}}
+}}"#;
+
+pub fn schema() -> Schema {
+    Schema::parse(SCHEMA).unwrap()
+}
+
+/// Runs a property on as many cases as the place allows, always the same ones.
+pub fn check<S: Strategy>(strategy: S, property: impl Fn(S::Value)) {
+    let cases = if cfg!(target_arch = "wasm32") { 12 } else { 200 };
+    let config = RunnerConfig { cases, failure_persistence: None, ..RunnerConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let result = runner.run(&strategy, |value| {
+        property(value);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+pub fn id(n: u64) -> String {
+    format!("00000000-0000-7000-8000-{n:012x}")
+}
+
+/// A body with these edits, made at a time.
+pub fn body(at: u64, edits: &str) -> String {
+    format!("{{\"schema\":1,\"at\":[{at},0],\"edits\":[{edits}]}}")
+}
+
+pub fn create(table: &str, n: u64, set: &str) -> String {
+    format!("{{\"op\":\"create\",\"table\":\"{table}\",\"id\":\"{}\",\"set\":{{{set}}}}}", id(n))
+}
+
+pub fn update(table: &str, n: u64, rest: &str) -> String {
+    format!("{{\"op\":\"update\",\"table\":\"{table}\",\"id\":\"{}\",{rest}}}", id(n))
+}
+
+pub fn delete(table: &str, n: u64) -> String {
+    format!("{{\"op\":\"delete\",\"table\":\"{table}\",\"id\":\"{}\"}}", id(n))
+}
+
+/// A push of one client, one unit for each `(seq, body)`.
+pub fn push_text(receipt: Option<&str>, closed: &str, units: &[(u64, String)]) -> String {
+    let receipt = receipt.map_or("null".to_string(), |r| format!("\"{r}\""));
+    let units: Vec<String> =
+        units.iter().map(|(seq, body)| format!("{{\"txns\":[{{\"key\":[0,{seq}],\"body\":{body}}}],\"after\":[]}}")).collect();
+    format!(
+        "{{\"epoch\":1,\"cursor\":0,\"clients\":[{{\"id\":\"00000000000000aa\",\"receipt\":{receipt},\"closed\":{closed}}}],\"units\":[{}]}}",
+        units.join(",")
+    )
+}
+
+/// A store in memory.
+#[derive(Default, Clone)]
+pub struct Store {
+    pub space: SpaceState,
+    pub rows: BTreeMap<RowKey, Row>,
+    pub log: Vec<(u64, Key, u128, String)>,
+    pub marks: BTreeMap<Key, Settled>,
+    pub clients: BTreeMap<u64, ClientState>,
+    pub deleted: BTreeSet<RowKey>,
+}
+
+impl Store {
+    pub fn decide(&self, schema: &Schema, push: &Push) -> Result<Plan, StaleSender> {
+        let key = |k: &(usize, u64)| (push.clients[k.0].id, k.1);
+        let mut load = Load::new(schema, push);
+        while let Some(query) = load.next() {
+            match query {
+                Query::Space => load.give_space(self.space),
+                Query::Clients => load.give_clients(push.clients.iter().map(|c| self.clients.get(&c.id).cloned()).collect()),
+                Query::Settled(keys) => load.give_settled(keys.iter().filter_map(|k| Some((*k, self.marks.get(&key(k))?.clone())))),
+                Query::Logged(keys) => {
+                    let row = |k: &(usize, u64)| self.log.iter().find(|row| row.1 == key(k)).map(|row| (*k, (row.2, row.0)));
+                    load.give_logged(keys.iter().filter_map(row));
+                }
+                Query::Rows { table, ids } => {
+                    let keys = ids.into_iter().map(|id| RowKey { table, id });
+                    load.give_rows(keys.filter_map(|key| Some((key, self.rows.get(&key)?.clone()))));
+                }
+                Query::Children { table, column, parents } => {
+                    let refers = |row: &Row| matches!(row.values[column as usize], Value::Ref(to) if parents.contains(&to));
+                    let found = self.rows.iter().filter(|(key, row)| key.table == table && refers(row));
+                    load.give_rows(found.map(|(key, row)| (*key, row.clone())));
+                }
+                Query::Deleted(keys) => load.give_deleted(keys.into_iter().filter(|key| self.deleted.contains(key))),
+            }
+        }
+        reconcile(schema, push, load.finish(), 1_000_000, 7 + self.space.rev, self.clients.len() as u32 + 1)
+    }
+
+    /// Carries a request out and returns the answer's text, or the status of a refusal.
+    pub fn push(&mut self, schema: &Schema, text: &str) -> Result<String, u16> {
+        let push = read_push(schema, text).map_err(|error| error.status)?;
+        let plan = self.decide(schema, &push).map_err(|_| 409u16)?;
+        self.space = plan.space;
+        for (key, row) in plan.inserts.iter().chain(&plan.updates) {
+            self.rows.insert(*key, row.clone());
+        }
+        for (key, _) in &plan.deletes {
+            self.rows.remove(key);
+        }
+        self.deleted.extend(plan.deleted.iter().map(|d| d.0));
+        let key = |k: (usize, u64)| (push.clients[k.0].id, k.1);
+        self.log.extend(plan.log.iter().map(|row| (row.rev, key(row.key), row.hash, row.changes.clone())));
+        self.marks.extend(plan.settled.iter().map(|(k, settled)| (key(*k), settled.clone())));
+        for (client, state) in push.clients.iter().zip(&plan.clients) {
+            self.marks.retain(|key, _| key.0 != client.id || !state.closed.contains(key.1));
+            self.clients.insert(client.id, state.clone());
+        }
+        let cursor = push.cursor.unwrap_or(u64::MAX);
+        let rows = self.log.iter().filter(|row| row.0 > cursor);
+        let rows = rows.map(|row| ChangeRow { rev: row.0, actor: 1, own: Some(row.1), changes: row.3.clone() });
+        Ok(write_answer(&push, &plan, &rows.collect::<Vec<_>>(), false, false))
+    }
+
+    /// References to rows that are not there.
+    pub fn orphans(&self) -> usize {
+        self.rows.values().flat_map(|row| row.references()).filter(|r| !self.rows.contains_key(&r.1)).count()
+    }
+
+    /// What must not depend on how often and in which portions something was sent.
+    pub fn essence(&self) -> (u64, u128, Vec<(u64, Key, String)>) {
+        let log = self.log.iter().map(|row| (row.0, row.1, row.3.clone())).collect();
+        (self.space.rev, self.space.digest.0, log)
+    }
+}
+
+/// A tab that sends, with a disk that keeps everything.
+pub struct Tab {
+    pub engine: Engine,
+    pub now: u64,
+    pub disk: BTreeMap<Key, String>,
+    /// Saves are held back while this is set.
+    pub hold_saves: bool,
+    pub held: Vec<(u32, u64)>,
+    pub pushes: Vec<(u64, String)>,
+    pub fetches: Vec<u64>,
+    pub events: Vec<String>,
+    pub effects: Vec<Effect>,
+}
+
+pub fn config() -> Config {
+    Config { schema: schema(), slot: 0, client: 0xaa, high: Vec::new(), seed: 5, outbox_txns: 100_000, outbox_bytes: 100_000_000 }
+}
+
+impl Tab {
+    /// A tab before the disk was read.
+    pub fn new() -> Tab {
+        let (pushes, fetches, events, effects) = Default::default();
+        Tab {
+            engine: Engine::new(config()),
+            now: 1_000,
+            disk: BTreeMap::new(),
+            hold_saves: false,
+            held: Vec::new(),
+            pushes,
+            fetches,
+            events,
+            effects,
+        }
+    }
+
+    /// A tab that leads and has an empty base, or what a store holds.
+    pub fn leading(store: &Store) -> Tab {
+        let mut tab = Tab::new();
+        tab.open(Disk::default());
+        tab.engine.handle_lead(tab.now, 1, None, Vec::new());
+        tab.run();
+        let fetch = tab.fetches.pop().unwrap();
+        let mut text = driftline_core::wire::write_snapshot_head(store.space.rev, store.space.digest, store.rows.len());
+        for (key, row) in &store.rows {
+            driftline_core::wire::write_rows(&schema(), key.table, std::iter::once((key.id, row)), &mut text);
+        }
+        text.push_str(driftline_core::wire::SNAPSHOT_END);
+        tab.engine.handle_answer(tab.now, fetch, 200, None, &text);
+        tab.run();
+        tab
+    }
+
+    pub fn open(&mut self, disk: Disk) {
+        self.engine.handle_opened(self.now, disk);
+        self.run();
+    }
+
+    pub fn slot(&self) -> SlotDisk {
+        SlotDisk { slot: 0, records: self.disk.values().cloned().collect(), high: Vec::new() }
+    }
+
+    pub fn make(&mut self, edits: &str) -> Result<Key, String> {
+        let made = self.engine.transact(self.now, &format!("{{\"edits\":[{edits}]}}"));
+        made.map(|made| made.0).map_err(|problem| problem.code)
+    }
+
+    pub fn run(&mut self) {
+        while let Some(effect) = self.engine.poll() {
+            match effect.clone() {
+                Effect::Save { id, slot, puts, deletes, .. } => {
+                    if self.hold_saves {
+                        self.held.push((slot, id));
+                        continue;
+                    }
+                    self.disk.extend(puts);
+                    deletes.iter().for_each(|key| drop(self.disk.remove(key)));
+                    self.engine.handle_saved(self.now, slot, id);
+                }
+                Effect::Commit { id, .. } => self.engine.handle_committed(self.now, id),
+                Effect::Push { id, body } => self.pushes.push((id, body)),
+                Effect::Fetch { id } => self.fetches.push(id),
+                Effect::Event(text) => self.events.push(text),
+                _ => self.effects.push(effect),
+            }
+        }
+    }
+
+    /// Lets time pass and answers every request from the store until nothing more is sent.
+    pub fn sync(&mut self, store: &mut Store) {
+        for _ in 0..200 {
+            let Some((id, body)) = self.pushes.pop() else {
+                self.now += 1_000;
+                self.engine.handle_tick(self.now);
+                self.run();
+                if self.pushes.is_empty() && self.engine.outbox().counts().queued == 0 {
+                    return;
+                }
+                continue;
+            };
+            match store.push(&schema(), &body) {
+                Ok(answer) => self.engine.handle_answer(self.now, id, 200, None, &answer),
+                Err(status) => self.engine.handle_answer(self.now, id, status, None, "{}"),
+            }
+            self.run();
+        }
+    }
+}

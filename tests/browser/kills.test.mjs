@@ -1,0 +1,369 @@
+// Processes that die at the worst moment: the browser while edits are saved, the server while they are sent.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openBrowser, ROOT, startNetwork, startServer, tempDir, until } from './harness.mjs';
+import { assertKeys, assertSound, seeded } from './ledger.mjs';
+import { logCount, readLog } from './log.mjs';
+import { makeSite, openSite, untilSynced } from './page.mjs';
+
+const SCHEMA = join(ROOT, 'www', 'server', 'schema.json');
+const MIGRATIONS = join(ROOT, 'www', 'server', 'migrations');
+const schema = JSON.parse(readFileSync(SCHEMA, 'utf8'));
+
+const SEED = Number(process.env.DRIFTLINE_SEED ?? Date.now() % 1_000_000);
+
+async function startAll(env = {}) {
+  const server = await startServer({ schema: SCHEMA, migrations: MIGRATIONS, staticDir: makeSite(), env });
+  const network = await startNetwork(server.port);
+  const browser = await openBrowser();
+  return { server, network, browser };
+}
+
+async function openSpace(browser, network, space) {
+  const page = await browser.context.newPage();
+  await openSite(page, network.url);
+  await page.evaluate(([schema, space]) => window.start(schema, space), [schema, space]);
+  return page;
+}
+
+// ---- The browser ----
+
+test('q1_whatever_was_saved_is_there_after_the_browser_was_killed_20_times', async (t) => {
+  const random = seeded(SEED);
+  const { server, network, browser } = await startAll();
+  // What the page must have at hand before the network is gone for good.
+  await (await openSpace(browser, network, 'kills')).close();
+  await network.cut(browser.context);
+
+  const journal = new Map(); // Of each row: the highest version whose promise resolved, and the highest that was made.
+  let resolved = 0;
+  let restored = 0;
+  for (let round = 0; round <= 20 || resolved < 1000; round += 1) {
+    await browser.context.exposeBinding('note', (_source, text) => {
+      const { id, made, saved } = JSON.parse(text);
+      const row = journal.get(id) ?? { made: 0, saved: 0 };
+      journal.set(id, { made: Math.max(row.made, made ?? 0), saved: Math.max(row.saved, saved ?? 0) });
+      if (saved !== undefined) resolved += 1;
+    });
+    const page = await openSpace(browser, network, 'kills');
+    const rows = new Map(await page.evaluate(() => window.db.tables.card.query().map((row) => [row.id, row.votes])));
+    for (const [id, { made, saved }] of journal) {
+      assert.ok((rows.get(id) ?? 0) >= saved, `seed ${SEED}, round ${round}: ${id} is at ${saved} or later`);
+      assert.ok((rows.get(id) ?? 0) <= made, `seed ${SEED}, round ${round}: ${id} is not past ${made}`);
+    }
+    restored = rows.size;
+    if (round >= 20 && resolved >= 1000) break;
+
+    // Each edit is awaited before the next is made; every fifth row is counted up in a burst that nobody waits for.
+    const before = resolved;
+    const running = page.evaluate(editUntilKilled).catch(() => {});
+    await until('the first edit', () => resolved > before, { everyMs: 1 });
+    await sleep(100 + random() * 1400);
+    await browser.kill();
+    await running;
+    await browser.reopen();
+  }
+  const [{ n }] = await server.query('SELECT count(*) AS n FROM _log');
+  assert.equal(n, 0, 'nothing was sent');
+  t.diagnostic(`seed ${SEED}: ${resolved} edits were saved in 20 lives, ${restored} rows were there at the end`);
+  await browser.close();
+  await server.stop();
+});
+
+async function editUntilKilled() {
+  const note = (what) => window.note(JSON.stringify(what));
+  const { card } = window.db.tables;
+  for (let count = 0; ; count += 1) {
+    const id = window.driftline.newId();
+    // Known of before it can be on disk, so that a row which nobody made would be found.
+    await note({ id, made: 1 });
+    await card.create({ id, votes: 1, text: `edit ${count}` }).saved;
+    note({ id, saved: 1 });
+    const increment = () => card.update(id, { votes: window.driftline.increment() }).saved;
+    if (count % 5 > 0) continue;
+    await note({ id, made: 6 });
+    for (let version = 2; version <= 6; version += 1) increment().then(() => note({ id, saved: version }));
+  }
+}
+
+// Notes with which durability each transaction is opened; `relaxed` makes all of them so, for the control.
+function watchDurability(relaxed) {
+  const original = IDBDatabase.prototype.transaction;
+  window.transactions = [];
+  IDBDatabase.prototype.transaction = function (stores, mode, options) {
+    const transaction = original.call(this, stores, mode, relaxed ? { ...options, durability: 'relaxed' } : options);
+    window.transactions.push({ database: this.name, mode: transaction.mode, durability: transaction.durability });
+    return transaction;
+  };
+}
+
+// Makes edits one at a time, and returns when each was made and when its promise resolved, in milliseconds since 1970.
+async function makeTimedEdits(count) {
+  const now = () => performance.timeOrigin + performance.now();
+  const edits = [];
+  for (let i = 0; i < count; i += 1) {
+    // So far apart that what follows on one edit is over before the next.
+    await new Promise((done) => setTimeout(done, 120));
+    const made = now();
+    await window.db.tables.card.create({ text: `timed ${i}` }).saved;
+    edits.push({ made, saved: now() });
+  }
+  return edits;
+}
+
+/** Runs `body` while strace watches the processes, and returns the syncs of IndexedDB's files: when each began and ended. */
+async function traceSyncs(pids, body) {
+  const output = join(tempDir('strace'), 'trace');
+  const attach = pids.flatMap((pid) => ['-p', String(pid)]);
+  const args = ['-f', '-y', '-ttt', '-e', 'trace=fsync,fdatasync', '-o', output, ...attach];
+  const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  strace.stderr.on('data', (data) => {
+    said += data;
+  });
+  const ended = new Promise((done) => strace.once('close', done));
+  try {
+    const isAttached = () => pids.every((pid) => said.includes(`Process ${pid} attached`));
+    await until('strace to attach', () => isAttached() || strace.exitCode !== null);
+    if (!isAttached()) return { refused: said.trim() };
+    const result = await body();
+    return { result, syncs: () => parseSyncs(readFileSync(output, 'utf8')), said };
+  } finally {
+    // It lets go of the processes and writes out what it has.
+    strace.kill('SIGINT');
+    await ended;
+  }
+}
+
+function parseSyncs(text) {
+  const syncs = [];
+  const under = new Map(); // Calls that had not returned when another thread's were written, by thread.
+  for (const line of text.split('\n')) {
+    const [, thread, at, rest] = line.match(/^(\d+)\s+(\d+\.\d+) (.*)$/) ?? [];
+    if (rest === undefined) continue;
+    const ms = Number(at) * 1000;
+    const path = rest.match(/^f(?:data)?sync\(\d+<([^>]*)>/)?.[1];
+    if (path === undefined) {
+      const began = under.get(thread);
+      if (rest.includes('resumed>') && began) syncs.push({ ...began, ended: ms });
+      under.delete(thread);
+    } else if (rest.includes('<unfinished')) {
+      under.set(thread, { path, began: ms });
+    } else {
+      // Without a resumption it returned before anything else was written, so its beginning is as good.
+      syncs.push({ path, began: ms, ended: ms });
+    }
+  }
+  return syncs.filter((sync) => sync.path.includes('IndexedDB'));
+}
+
+// Clocks: the page's is fixed to the system's when the page loads and ticks in tenths of a millisecond.
+const CLOCKS_DIFFER_MS = 2;
+
+async function syncedEdits(t, { relaxed, count }) {
+  const { server, network, browser } = await startAll();
+  await browser.context.addInitScript(watchDurability, relaxed);
+  const page = await openSpace(browser, network, 'durable');
+  await page.evaluate(() => window.db.setOnline(false));
+  await page.evaluate(makeTimedEdits, 2); // The first edits also bring up what is made once.
+  const trace = await traceSyncs(browser.pids, () => page.evaluate(makeTimedEdits, count));
+  const transactions = await page.evaluate(() => window.transactions);
+  await browser.close();
+  await server.stop();
+  if (trace.refused !== undefined) {
+    t.diagnostic(`system calls could not be traced here: ${trace.refused}`);
+    return { transactions };
+  }
+  const syncs = trace.syncs();
+  const isBetween = (sync, edit) =>
+    sync.began >= edit.made - CLOCKS_DIFFER_MS && sync.ended <= edit.saved + CLOCKS_DIFFER_MS;
+  const synced = trace.result.filter((edit) => syncs.some((sync) => isBetween(sync, edit))).length;
+  t.diagnostic(`${relaxed ? 'relaxed' : 'strict'}: ${synced} of ${count} edits saw a sync before they were saved`);
+  return { transactions, synced };
+}
+
+test('q1_saved_means_synced_to_disk_which_the_system_calls_show', async (t) => {
+  const count = 12;
+  const strict = await syncedEdits(t, { relaxed: false, count });
+  const writes = strict.transactions.filter((one) => one.database.includes('outbox/') && one.mode === 'readwrite');
+  assert.ok(writes.length >= count, `${writes.length} transactions wrote to the outbox`);
+  for (const write of writes) assert.equal(write.durability, 'strict', `a write to ${write.database}`);
+  if (strict.synced === undefined) return t.skip('strace may not attach to processes here');
+  assert.equal(strict.synced, count, 'each edit is synced to disk before its promise resolves');
+
+  // The same without strictness, so that the trace is known to be able to tell.
+  const relaxed = await syncedEdits(t, { relaxed: true, count });
+  assert.ok(relaxed.synced <= count / 4, `${relaxed.synced} of ${count} relaxed edits saw a sync`);
+});
+
+// ---- The server ----
+
+// What a page does to have much to send; runs in the page. `journal` holds all changes, `votes` what is counted of each.
+function makeMuch({ connections, cards, types, increments }) {
+  const { db, driftline } = window;
+  const state = window.made;
+  const ids = (count) => Array.from({ length: count }, () => driftline.newId());
+  const [cardIds, typeIds] = [ids(cards), ids(types)];
+  const text = 'All of it is there, and once. '.repeat(170); // Long, so that many requests are needed.
+  const keep = (change) => state.journal.push(change);
+  // What needs others first: sent as made, all of this would be refused.
+  for (let i = 0; i < connections; i += 1) {
+    const [start, end] = [cardIds[i % cards], cardIds[(i * 7 + 1) % cards]];
+    const connection_type = typeIds[i % types];
+    keep(db.tables.connection.create({ start_item: { card: start }, end_item: { card: end }, connection_type }));
+  }
+  cardIds.forEach((id, i) => {
+    keep(db.tables.card.create({ id, text: `${i} ${text}`, x: i }));
+    state.rows.set(id, { votes: 0, x: i });
+  });
+  typeIds.forEach((id, i) => keep(db.tables.connection_type.create({ id, name: `type ${i}` })));
+  for (let i = 0; i < increments; i += 1) {
+    const id = state.base[i % state.base.length];
+    const by = 1 + (i % 5);
+    keep(db.tables.card.update(id, { votes: driftline.increment(by) }));
+    state.rows.get(id).votes += by;
+    if (i % 3 > 0) continue;
+    keep(db.tables.card.update(id, { x: i }));
+    state.rows.get(id).x = i;
+  }
+}
+
+// Cards that the server has already, whose counters are then counted up by transactions of their own.
+async function makeBase(count) {
+  const { db, driftline } = window;
+  const base = Array.from({ length: count }, () => driftline.newId());
+  window.made = { base, rows: new Map(base.map((id) => [id, { votes: 0, x: 0 }])), journal: [] };
+  for (let from = 0; from < count; from += 500) {
+    const change = db.transaction((tx) => {
+      for (const id of base.slice(from, from + 500)) tx.card.create({ id });
+    });
+    window.made.journal.push(change);
+  }
+  await Promise.all(window.made.journal.map((change) => change.accepted));
+}
+
+const journalKeys = (page) => page.evaluate(() => [...new Set(window.made.journal.map((change) => change.key))]);
+
+/** What is sent to the server again and again until it is answered. */
+function watchRequests(page) {
+  const seen = { pushes: 0, lost: 0 };
+  const isPush = (request) => request.url().endsWith('/reconcile');
+  page.on('request', (request) => {
+    if (isPush(request)) seen.pushes += 1;
+  });
+  page.on('requestfailed', (request) => {
+    if (isPush(request)) seen.lost += 1;
+  });
+  return seen;
+}
+
+/** Asserts that server and page hold what was made: each transaction once, in order, and the very sums. */
+async function assertAllApplied(server, page, space) {
+  const log = await readLog(server, space);
+  const expected = await page.evaluate(async () => {
+    await Promise.all(window.made.journal.map((change) => change.accepted));
+    const own = (ids) => ids.map((id) => ({ id, ...window.made.rows.get(id) }));
+    const view = window.db.tables.card.query().map(({ id, votes, x }) => ({ id, votes, x }));
+    return { rows: own([...window.made.rows.keys()].sort()), view };
+  });
+  assertKeys(log, await journalKeys(page));
+  await assertSound(server, schema, log);
+  const rows = await server.query('SELECT lower(hex(id)) AS hex, votes, x FROM card ORDER BY id');
+  const dashed = (hex) => hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  const stored = rows.map(({ hex, votes, x }) => ({ id: dashed(hex), votes, x }));
+  assert.deepEqual(stored, expected.rows, 'the server holds what was made, each increment counted once');
+  const byId = (a, b) => (a.id < b.id ? -1 : 1);
+  assert.deepEqual(expected.view.sort(byId), expected.rows, 'the page shows the same');
+  return log;
+}
+
+test('d1_a_drain_of_10000_edits_is_applied_once_and_in_order_over_20_kills_of_the_server', async (t) => {
+  const random = seeded(SEED);
+  const { server, network, browser } = await startAll();
+  const page = await openSpace(browser, network, 'drain');
+  await page.evaluate(makeBase, 1500);
+  await untilSynced(page);
+
+  await network.cut(browser.context);
+  await page.evaluate(makeMuch, { connections: 2200, cards: 4000, types: 20, increments: 2835 });
+  const edits = await page.evaluate(() => window.made.journal.length - 3);
+  assert.equal(edits, 10_000);
+  const waiting = (await journalKeys(page)).length - 3;
+  const seen = watchRequests(page);
+  await page.evaluate(() => Promise.all(window.made.journal.map((change) => change.saved)));
+  await network.restore(browser.context);
+
+  const counts = [];
+  const left = () => page.evaluate(() => window.db.status.queued + window.db.status.in_flight);
+  for (let kill = 1; kill <= 20; kill += 1) {
+    // As a user does who does not want to wait for the next try.
+    await page.evaluate(() => [false, true].forEach((on) => window.db.setOnline(on)));
+    // Spread over the drain, however fast it goes: each kill waits for its share, and then for a random moment of a request.
+    const due = waiting * (1 - (0.75 * (kill - random())) / 20);
+    await until('the drain to get on', async () => (await left()) <= due, { everyMs: 1 });
+    const { pushes } = seen;
+    await until('something to be sent', () => seen.pushes > pushes, { everyMs: 1 });
+    await sleep(random() * 60);
+    await server.kill();
+    counts.push(await logCount(server, 'drain'));
+    assert.ok((await left()) > 0, `kill ${kill} came while something waited`);
+    await server.restart();
+  }
+  await page.evaluate(() => [false, true].forEach((on) => window.db.setOnline(on)));
+  await untilSynced(page);
+  const log = await assertAllApplied(server, page, 'drain');
+  const stages = new Set(counts).size;
+  t.diagnostic(
+    `seed ${SEED}: ${edits} edits in ${waiting} transactions, ${seen.pushes} requests of which ${seen.lost} were lost; ` +
+      `the kills met the log at ${stages} lengths (${counts.join(' ')}), ${log.length} at the end`,
+  );
+  assert.ok(stages >= 8, 'the kills are spread over the drain');
+  assert.ok(seen.lost >= 5, 'kills met requests under way');
+  await browser.close();
+  await server.stop();
+});
+
+test('d1_an_answer_lost_between_the_commit_and_its_way_back_costs_nothing', async (t) => {
+  const env = {};
+  const { server, network, browser } = await startAll(env);
+  const page = await openSpace(browser, network, 'lost');
+  await page.evaluate(makeBase, 500);
+  await untilSynced(page);
+  await network.cut(browser.context);
+  await page.evaluate(makeMuch, { connections: 300, cards: 800, types: 5, increments: 1500 });
+  await network.restore(browser.context);
+
+  let before = await logCount(server, 'lost');
+  const grown = [];
+  for (const fault of [
+    'abort_after_commit=1',
+    'abort_before_commit=1',
+    'abort_after_commit=2',
+    'abort_after_commit=1',
+  ]) {
+    await page.evaluate(() => window.db.setOnline(false));
+    await server.kill();
+    env.DRIFTLINE_FAULT = fault;
+    await server.restart();
+    await page.evaluate(() => window.db.setOnline(true));
+    assert.equal(await server.ended(), 'SIGABRT', fault);
+    const after = await logCount(server, 'lost');
+    grown.push(after - before);
+    if (fault === 'abort_before_commit=1') assert.equal(after, before, 'what was not committed is not there');
+    before = after;
+  }
+  assert.ok(grown.filter((by) => by > 0).length >= 2, 'answers were lost after commits that took effect');
+  delete env.DRIFTLINE_FAULT;
+  await server.restart();
+  await page.evaluate(() => [false, true].forEach((on) => window.db.setOnline(on)));
+  await untilSynced(page);
+  await assertAllApplied(server, page, 'lost');
+  t.diagnostic(`the log grew by ${grown.join(', ')} under the four faults`);
+  await browser.close();
+  await server.stop();
+});
