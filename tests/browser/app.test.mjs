@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, before, test } from 'node:test';
 import { openBrowser, ROOT, startNetwork, startServer, until } from './harness.mjs';
 import { checkOrder, logCount, readLog } from './log.mjs';
+import { untilKeptForOffline } from './page.mjs';
 
 const APP = join(ROOT, 'www');
 const schema = JSON.parse(readFileSync(join(APP, 'server', 'schema.json'), 'utf8'));
@@ -101,7 +102,7 @@ test('l4_v5_a_canvas_made_offline_survives_a_kill_starts_cold_and_reaches_the_ot
   assert.ok(wake, 'the card that was typed is on the server');
   assert.equal((await server.query('SELECT id FROM connection')).length, 1);
   const sent = await logCount(server, space);
-  await page.evaluate(() => navigator.serviceWorker.ready);
+  await untilKeptForOffline(page);
 
   const other = await openPerson(space);
   await card(other.page, 'Make coffee').waitFor();

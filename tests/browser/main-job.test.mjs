@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { readCanvases, readDrawing, seeded, shuffle } from './documents.mjs';
 import { openBrowser, ROOT, startNetwork, startServer, until } from './harness.mjs';
 import { checkOrder, checkSent, distinctKeys, logCount, readLog, recordSent, serverDigest } from './log.mjs';
-import { makeSite, openSite, untilSynced } from './page.mjs';
+import { makeSite, openSite, untilKeptForOffline, untilSynced } from './page.mjs';
 
 const SPACE = 'main-job';
 const INCREMENTS = 3_300;
@@ -136,7 +136,7 @@ test(`q1_o1_d1_v1_main_job_on_canvas_files_in_the_app: ${canvasSource}`, async (
     return page;
   };
   const page = await show(browser);
-  await page.evaluate(() => navigator.serviceWorker.ready);
+  await untilKeptForOffline(page);
   await network.cut(browser.context);
 
   const count = (page) =>

@@ -43,3 +43,10 @@ export async function untilSynced(page, { timeoutMs = 60_000 } = {}) {
     assert.fail(`${error.message}; the status is ${line}`),
   );
 }
+
+/** Waits until the page's service worker has what a start without a network needs. */
+export async function untilKeptForOffline(page) {
+  const isKept = () =>
+    page.evaluate(async () => (await navigator.serviceWorker.getRegistration())?.active?.state === 'activated');
+  await until('the service worker', isKept);
+}

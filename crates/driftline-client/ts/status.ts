@@ -5,7 +5,7 @@ import type { Problem } from './errors.js';
 export interface Status {
   /** `not_saving` always comes with a reason. */
   readonly state: 'saved' | 'saving' | 'offline' | 'not_saving';
-  readonly reason?: string;
+  readonly reason: string | null;
   /** For people and tests: queued, in flight, parked, revision, as in `q3 f2 p1 r40`. */
   readonly line: string;
   readonly queued: number;
@@ -31,9 +31,9 @@ export interface OutboxEntry {
     readonly table: string;
     readonly id: string;
   }[];
-  /** Keys of the transactions that must take effect first. */
+  /** What must be there first: keys of transactions, or rows as `table id` that no device has shown yet. */
   readonly waits_on: readonly string[];
-  readonly problem?: Problem;
+  readonly problem: Problem | null;
 }
 
 export type EngineEvent =

@@ -487,7 +487,9 @@ impl Engine {
             self.delete(self.slot, key);
         }
         // The rows are gone from the view already; now they need not be kept aside either.
-        self.replica.rebase(&self.schema, |_| {}, &self.outbox);
+        let patch = self.replica.rebase(&self.schema, |_| {}, &self.outbox);
+        // Without them an earlier edit may show that a row of theirs had kept back.
+        self.effects.extend(patch.map(Effect::Patch));
         last
     }
 

@@ -90,6 +90,9 @@ impl Engine {
         match trouble.as_deref() {
             Some("unreachable") => ("offline", None),
             Some(_) => ("not_saving", trouble),
+            None if counts.queued == waiting && waiting > 0 && self.sender.as_ref().is_some_and(|s| s.starved) => {
+                ("not_saving", Some("waiting".to_string()))
+            }
             None if waiting > 0 => ("saving", None),
             None if counts.parked > 0 => ("not_saving", Some("parked".to_string())),
             None if !self.has_base => ("saving", None),

@@ -49,6 +49,8 @@ pub(crate) struct Sender {
     /// What each client's closed ranges were when the server last took them.
     told: SortedMap<u64, Ranges>,
     want_pull: bool,
+    /// There is something in the queue, and none of it can go.
+    pub starved: bool,
     pub live: Live,
     live_failures: u32,
     live_not_before: u64,
@@ -123,6 +125,7 @@ impl Engine {
             passes: 0,
             told: SortedMap::new(),
             want_pull: true,
+            starved: false,
             live: Live::Off,
             live_failures: 0,
             live_not_before: 0,
@@ -252,6 +255,10 @@ impl Engine {
 
     fn push(&mut self, now_ms: u64) {
         let units = self.batch(now_ms);
+        // What waits, waits for rows that nobody has made, or for what is parked: that is not saving.
+        let starved = units.is_empty() && self.outbox.counts().queued > 0 && self.is_saved();
+        let Some(sender) = &mut self.sender else { return };
+        sender.starved = starved;
         let Some(sender) = &self.sender else { return };
         let polls = sender.live == Live::Off && now_ms >= sender.last_pull + POLL_MS;
         if units.is_empty() && !sender.want_pull && !polls {

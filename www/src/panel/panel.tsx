@@ -1,10 +1,10 @@
 /** What has not reached the server yet, in the order in which it goes, and what the server would not take. */
 
 import type { OutboxEntry } from 'driftline';
-import { useDatabase } from '../space.js';
+import { type Database, useDatabase } from '../space.js';
 import { Parked } from './parked.js';
 import { useOutbox, useStatus } from './use-sync.js';
-import { describe, STATE_WORDS } from './words.js';
+import { describe, rowName, STATE_WORDS } from './words.js';
 
 /** More than anyone reads; the number of the others is told. */
 const SHOWN_MAX = 100;
@@ -65,9 +65,19 @@ export function SyncPanel({ notify }: { notify: (text: string) => void }) {
               <span className="place">{index + 1}</span>
               <div>
                 <p>{describe(db, entry)}</p>
-                {entry.waits_on.length > 0 && <small>after {after(entry, places)}</small>}
+                {entry.waits_on.length > 0 && <small>after {after(db, entry, places)}</small>}
               </div>
               <span className={`chip chip-${entry.state}`}>{STATE_WORDS[entry.state]}</span>
+              {entry.state === 'waiting' && (
+                <button
+                  type="button"
+                  className="text-button"
+                  data-testid="discard-waiting"
+                  onClick={() => db.discard(entry.key, { dependents: true })}
+                >
+                  Discard
+                </button>
+              )}
             </li>
           ))}
         </ol>
@@ -77,7 +87,11 @@ export function SyncPanel({ notify }: { notify: (text: string) => void }) {
   );
 }
 
-function after(entry: OutboxEntry, places: ReadonlyMap<string, number>): string {
-  const names = entry.waits_on.map((key) => (places.has(key) ? `№ ${places.get(key)}` : 'one held back'));
+function after(db: Database, entry: OutboxEntry, places: ReadonlyMap<string, number>): string {
+  const names = entry.waits_on.map((awaited) => {
+    const [table, id] = awaited.split(' ');
+    if (table && id) return `${rowName(db, { table, id })}, which has not come yet`;
+    return places.has(awaited) ? `№ ${places.get(awaited)}` : 'one held back';
+  });
   return [...new Set(names)].slice(0, 3).join(', ') + (names.length > 3 ? ' …' : '');
 }
