@@ -12,7 +12,9 @@ export async function checkSpec() {
   const spec = await readFile(join(ROOT, 'SPEC.md'), 'utf8');
   const rules = [...spec.matchAll(/^- \*\*([A-Z]\d+)\*\*/gm)].map((match) => match[1].toLowerCase());
   const sources = (await Promise.all(FOLDERS.map((folder) => read(join(ROOT, folder))))).flat();
-  const worn = new Set(sources.flatMap((text) => [...text.matchAll(/(?:fn |['"`])([a-z]\d+)_/g)].map((match) => match[1])));
+  const worn = new Set(
+    sources.flatMap((text) => [...text.matchAll(/(?:fn |['"`])([a-z]\d+)_/g)].map((match) => match[1])),
+  );
   const bare = rules.filter((rule) => !worn.has(rule));
   if (bare.length > 0) throw new Error(`rules of SPEC.md without a test: ${bare.join(', ')}`);
   console.log(`${rules.length} rules, each with a test that wears its id`);

@@ -15,16 +15,19 @@ const MIGRATIONS = join(FOLDER, 'migrations');
 
 const start = (options = {}) => startServer({ schema: SCHEMA, migrations: MIGRATIONS, ...options });
 
-const newId = (() => {
-  let count = 0;
-  return () => `01990000-0000-7000-8000-${String((count += 1)).padStart(12, '0')}`;
-})();
+let made = 0;
+/** A number that no earlier call returned. */
+function next() {
+  made += 1;
+  return made;
+}
+
+const newId = () => `01990000-0000-7000-8000-${String(next()).padStart(12, '0')}`;
 
 const CLIENT = 'c11e000000000001';
-let seq = 0;
 
 /** A push of one transaction, as text. */
-function push(edits, { key = [0, (seq += 1)], schema = 1 } = {}) {
+function push(edits, { key = [0, next()], schema = 1 } = {}) {
   const body = { schema, at: [Date.now(), 0], edits };
   const clients = [{ id: CLIENT, receipt: null, closed: [] }];
   return JSON.stringify({ epoch: 1, cursor: null, clients, units: [{ txns: [{ key, body }], after: [] }] });
@@ -100,8 +103,15 @@ async function stoppedDatabase() {
 
 /** All files of a folder and what is in them. */
 function contents(folder) {
-  const hash = (file) => createHash('sha256').update(readFileSync(join(folder, file))).digest('hex');
-  return Object.fromEntries(readdirSync(folder).sort().map((file) => [file, hash(file)]));
+  const hash = (file) =>
+    createHash('sha256')
+      .update(readFileSync(join(folder, file)))
+      .digest('hex');
+  return Object.fromEntries(
+    readdirSync(folder)
+      .sort()
+      .map((file) => [file, hash(file)]),
+  );
 }
 
 async function assertRefuses(data, { schema = SCHEMA, migrations = MIGRATIONS, code, advice }) {
@@ -217,7 +227,7 @@ test('r4_a_body_that_is_no_push_gets_a_coded_answer', async () => {
     'half a character': Buffer.from([0x22, 0xff, 0xfe, 0x22]),
     zeros: Buffer.alloc(1000),
     'a number': '12',
-    'null': 'null',
+    null: 'null',
     'an empty object': '{}',
     'another shape': '{"epoch":"x","clients":{},"units":7}',
     'depth beyond any stack': deep(500_000),
@@ -285,7 +295,7 @@ test('r4_a_bad_edit_is_refused_by_itself_and_its_neighbours_are_applied', async 
   const codes = [...Object.values(bad).map(([, code]) => code), 'schema_unknown'];
   const units = bodies.flatMap((body) => {
     const neighbour = { schema: 1, at: [Date.now(), 0], edits: [create({ name: "a neighbour's; DROP TABLE branch" })] };
-    return [body, neighbour].map((one) => ({ txns: [{ key: [0, (seq += 1)], body: one }], after: [] }));
+    return [body, neighbour].map((one) => ({ txns: [{ key: [0, next()], body: one }], after: [] }));
   });
   const request = { epoch: 1, cursor: null, clients: [{ id: CLIENT, receipt: null, closed: [] }], units };
   const { status, json } = await post(server, JSON.stringify(request));
