@@ -341,6 +341,8 @@ test('d1_an_answer_lost_between_the_commit_and_its_way_back_costs_nothing', asyn
   await untilSynced(page);
   await network.cut(browser.context);
   await page.evaluate(makeMuch, { connections: 300, cards: 2000, types: 5, increments: 1500 });
+  await page.evaluate(() => Promise.all(window.made.journal.map((change) => change.saved)));
+  await page.evaluate(() => window.db.setOnline(false));
   await network.restore(browser.context);
 
   let before = await logCount(server, 'lost');

@@ -51,7 +51,7 @@ impl World {
             "saved" => keys.into_iter().for_each(|key| self.journal.saved(key)),
             "discarded" => {
                 if let Some(story) = key("key").and_then(|key| self.journal.stories.get_mut(&key)) {
-                    story.fate = Fate::Discarded;
+                    story.fate = Fate::Discarded { by: id };
                 }
             }
             "rekeyed" => {
@@ -137,7 +137,9 @@ impl World {
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
                 // Its number was never on disk, and may be given again.
                 (Fate::Vanished { told: false }, None) if story.maker == dead => forget.push(*key),
-                (Fate::Vanished { .. } | Fate::Discarded, Some(_)) if story.maker == dead => story.fate = Fate::Open,
+                (Fate::Vanished { .. }, Some(_)) if story.maker == dead => story.fate = Fate::Open,
+                // The tab that was about to delete it is not always the one that made it.
+                (Fate::Discarded { by }, Some(_)) if *by == dead => story.fate = Fate::Open,
                 _ => {}
             }
         }

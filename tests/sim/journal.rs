@@ -14,7 +14,8 @@ pub enum Fate {
     Vanished {
         told: bool,
     },
-    Discarded,
+    /// By the user, and carried out by this tab.
+    Discarded { by: TabId },
     /// A retry under another key stands for it.
     Replaced(Key),
 }
@@ -81,7 +82,9 @@ impl Journal {
     /// Whether the transaction that created a row has vanished or was discarded.
     pub fn taken_back(&self, row: RowKey) -> bool {
         let creates = |story: &&Story| story.calls.iter().flatten().any(|edit| edit.op == Op::Create && edit.row == row);
-        self.stories.values().filter(creates).all(|story| matches!(story.fate, Fate::Vanished { .. } | Fate::Discarded))
+        // One that was replaced counts by what replaced it.
+        let over = |fate: &Fate| matches!(fate, Fate::Vanished { .. } | Fate::Discarded { .. } | Fate::Replaced(_));
+        self.stories.values().filter(creates).all(|story| over(&story.fate))
     }
 
     pub fn saved(&mut self, key: Key) {

@@ -188,6 +188,9 @@ impl Engine {
             return;
         }
         let records = json.get("records").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+        // A message that was long on its way may tell of numbers that have been found on disk and settled since.
+        let unknown = |key: &Key| self.unheard.contains_key(key) || self.high.get(&key.0).is_none_or(|high| key.1 > *high);
+        let unsaved: Vec<Key> = read_keys(json.get("unsaved")).into_iter().filter(unknown).collect();
         let mut news = false;
         let mut over = Vec::new();
         for record in records {
@@ -220,7 +223,7 @@ impl Engine {
             self.outbox.insert(entry);
             news = true;
         }
-        for key in read_keys(json.get("unsaved")).into_iter().filter(|key| self.outbox.get(*key).is_none()) {
+        for key in unsaved.into_iter().filter(|key| self.outbox.get(*key).is_none()) {
             self.unheard.insert(key, slot);
         }
         // It found their records on disk: they go, once the base is there.
@@ -281,12 +284,16 @@ impl Engine {
     fn hear_command(&mut self, now_ms: u64, json: &Json) {
         let Some(key) = json.get("key").and_then(Json::as_str).and_then(parse_key) else { return };
         let dependents = json.get("dependents").and_then(Json::as_bool).unwrap_or(true);
+        let what = json.get("what").and_then(Json::as_str).unwrap_or("");
         if self.may_alter(key) {
-            match json.get("what").and_then(Json::as_str) {
-                Some("retry") => drop(self.retry(now_ms, key)),
-                Some("discard") => drop(self.discard(now_ms, key, dependents)),
+            match what {
+                "retry" => drop(self.retry(now_ms, key)),
+                "discard" => drop(self.discard(now_ms, key, dependents)),
                 _ => {}
             }
+        } else if self.outbox.get(key).is_some_and(|entry| entry.slot == self.slot) {
+            // It has been offered meanwhile: now it is the sending tab's, which has heard of the offer before this.
+            self.pass_on(what, key, dependents);
         }
     }
 
@@ -305,7 +312,7 @@ impl Engine {
         let mut out = format!("{{\"t\":\"do\",\"what\":\"{what}\",\"dependents\":{dependents},\"key\":\"");
         write_key(key, &mut out);
         out.push_str("\"}");
-        if self.peer.is_some() {
+        if self.peer.is_some() || self.sender.is_some() {
             self.broadcast(out);
         } else {
             self.unsaid.push(out);
@@ -365,6 +372,11 @@ impl Engine {
             return Err(Problem::new("in_flight", "it is on its way to the server just now; try again in a moment"));
         }
         for key in group {
+            if !self.may_alter(key) {
+                // What another tab has not offered yet it may be folding this very moment.
+                self.pass_on("discard", key, false);
+                continue;
+            }
             if let Some(entry) = self.outbox.remove(key) {
                 self.delete(entry.slot, key);
                 let mut event = String::from("{\"event\":\"discarded\",\"key\":\"");
