@@ -46,7 +46,12 @@ const STEPS = [
   { part: 'lint', name: 'licences, bans and sources of crates', run: checkCrates },
   { part: 'rust', name: 'Rust tests', run: () => run('cargo', ['test', '--workspace']) },
   { part: 'wasm', name: 'wasm tests', run: testWasm },
-  { part: 'sim', name: 'simulator', run: () => run('npm', ['run', '--silent', 'sim', '--', '--seeds', '300']) },
+  { part: 'sim', name: 'simulator', run: () => run('npm', ['run', '--silent', 'sim', '--', '--seeds', '2000']) },
+  {
+    part: 'sim',
+    name: 'the simulator finds planted bugs',
+    run: () => run('node', ['tests/mutants/run.mjs']),
+  },
   { part: 'package', name: 'build, within the size budget', run: () => build() },
   { part: 'package', name: 'sizes', run: () => run('node', ['scripts/size.mjs']) },
   { part: 'package', name: 'types and unit tests of the package', run: () => testWorkspace('crates/driftline-client') },

@@ -11,9 +11,7 @@ pub enum Fate {
     /// It waits, or has taken effect.
     Open,
     /// Folding has made it and what undid it vanish; `told` once that was called saved.
-    Vanished {
-        told: bool,
-    },
+    Vanished { told: bool },
     /// By the user, and carried out by this tab.
     Discarded { by: TabId },
     /// A retry under another key stands for it.

@@ -9,6 +9,7 @@ use crate::outbox::{OutboxDb, Write};
 use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
 use driftline_core::sender::SendFailure;
 use gloo_timers::callback::Timeout;
+use gloo_timers::future::TimeoutFuture;
 use js_sys::Function;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ use wasm_bindgen_futures::spawn_local;
 
 /// Patches that come from elsewhere cross to the application at most this often: once per frame.
 const FRAME_MS: u32 = 16;
+/// How long to wait before a database that could not be read is read again.
+const READ_AGAIN_MS: u32 = 1_000;
 
 pub struct Driver {
     engine: RefCell<Engine>,
@@ -112,7 +115,8 @@ impl Driver {
 
     pub fn drain(self: &Rc<Self>) {
         self.scheduled.set(false);
-        loop {
+        // A closed session no longer has its locks: whatever it did now, another tab may be doing.
+        while !self.closed.get() {
             let effect = self.engine.borrow_mut().poll();
             match effect {
                 Some(effect) => self.run(effect),
@@ -153,10 +157,15 @@ impl Driver {
                 }
             }
             Effect::Reload => spawn_local(async move {
-                match driver.read().await {
-                    Ok(disk) => driver.with(|engine, now| engine.handle_reloaded(now, disk)),
-                    Err(code) => driver.event(&error_event(&code, "the copy on this device could not be read")),
-                }
+                let disk = loop {
+                    match driver.read().await {
+                        Ok(disk) => break disk,
+                        Err(_) if driver.closed.get() => return,
+                        // Nothing is sent until it succeeds, so it is tried until it does.
+                        Err(_) => TimeoutFuture::new(READ_AGAIN_MS).await,
+                    }
+                };
+                driver.with(|engine, now| engine.handle_reloaded(now, disk));
             }),
             Effect::RenewEpoch { at_least } => spawn_local(driver.renew_epoch(at_least)),
             Effect::Patch(patch) => {
@@ -274,13 +283,13 @@ impl Driver {
         self.with(|engine, now| engine.handle_peer(now, &text));
     }
 
-    fn lock_name(&self, what: &str) -> String {
-        format!("{}{what}", self.prefix)
+    fn slot_lock_name(&self, slot: u32) -> String {
+        slot_lock_name(&self.prefix, &self.space, slot)
     }
 
     /// Waits until this tab may send, and takes over.
     async fn lead(self: Rc<Self>) {
-        let name = self.lock_name(&format!("send/{}", self.space));
+        let name = format!("{}send/{}", self.prefix, self.space);
         let Ok(Some(held)) = wait_hold(&name, &self.closed).await else { return };
         *self.send_lock.borrow_mut() = Some(held);
         if let Err(code) = self.clone().take_over().await {
@@ -296,11 +305,14 @@ impl Driver {
         let epoch = base.take_epoch(&self.space).await?;
         let meta = base.read(&self.space).await?.meta;
         let mut closed_tabs = vec![self.read_slot(self.slot).await?];
+        // Held until the engine has taken over, so that nobody opens one in between.
+        let mut held = Vec::new();
         for slot in (0..base.slots().await?).filter(|slot| *slot != self.slot) {
-            let name = self.lock_name(&format!("slot/{slot}"));
-            match try_hold(&name).await {
-                // Held while its outbox is read, so that nobody opens it in between.
-                Ok(Some(_held)) => closed_tabs.push(self.read_slot(slot).await?),
+            match try_hold(&self.slot_lock_name(slot)).await {
+                Ok(Some(lock)) => {
+                    closed_tabs.push(self.read_slot(slot).await?);
+                    held.push(lock);
+                }
                 _ => self.clone().watch(slot),
             }
         }
@@ -321,14 +333,14 @@ impl Driver {
             return;
         }
         spawn_local(async move {
-            let name = self.lock_name(&format!("slot/{slot}"));
-            let held = wait_hold(&name, &self.closed).await;
+            let held = wait_hold(&self.slot_lock_name(slot), &self.closed).await;
             self.watched.borrow_mut().remove(&slot);
-            if let Ok(Some(_held)) = held
-                && self.send_lock.borrow().is_some()
-                && let Ok(disk) = self.read_slot(slot).await
-            {
-                self.with(|engine, now| engine.handle_adopted(now, disk));
+            let Ok(Some(_held)) = held else { return };
+            while self.send_lock.borrow().is_some() && !self.closed.get() {
+                match self.read_slot(slot).await {
+                    Ok(disk) => return self.with(|engine, now| engine.handle_adopted(now, disk)),
+                    Err(_) => TimeoutFuture::new(READ_AGAIN_MS).await,
+                }
             }
         });
     }
@@ -401,6 +413,11 @@ impl Driver {
         self.send_lock.borrow_mut().take();
         self.slot_lock.borrow_mut().take();
     }
+}
+
+/// Per space, because a tab answers for what its slot holds of its own space alone.
+pub fn slot_lock_name(prefix: &str, space: &str, slot: u32) -> String {
+    format!("{prefix}slot/{space}/{slot}")
 }
 
 fn error_event(code: &str, detail: &str) -> String {

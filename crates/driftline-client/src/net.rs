@@ -10,6 +10,7 @@ use web_sys::{MessageEvent, WebSocket};
 
 /// A little more than the engine's own patience, so that it has the first word.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(305);
 
 pub struct Net {
     client: reqwest::Client,
@@ -41,11 +42,11 @@ impl Net {
 
     pub async fn reconcile(&self, body: String) -> reqwest::Result<Answer> {
         let request = self.client.post(format!("{}reconcile", self.space_url)).body(body);
-        self.send(request.header("content-type", "application/json")).await
+        self.send(request.header("content-type", "application/json").timeout(REQUEST_TIMEOUT)).await
     }
 
     pub async fn snapshot(&self) -> reqwest::Result<Answer> {
-        self.send(self.client.get(format!("{}snapshot", self.space_url))).await
+        self.send(self.client.get(format!("{}snapshot", self.space_url)).timeout(SNAPSHOT_TIMEOUT)).await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
@@ -53,7 +54,7 @@ impl Net {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
             None => request,
         };
-        let response = request.timeout(REQUEST_TIMEOUT).send().await?;
+        let response = request.send().await?;
         let status = response.status().as_u16();
         let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         // A server that asks for a day is asked again within the hour.

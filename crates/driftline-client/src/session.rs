@@ -1,7 +1,7 @@
 //! The boundary to JavaScript: a call crosses once per transaction going in, patches once per frame coming out, as JSON text.
 
 use crate::base::BaseDb;
-use crate::driver::{Driver, Parts};
+use crate::driver::{Driver, Parts, slot_lock_name};
 use crate::js::{call, get, global, listen, problem, random_u64};
 use crate::locks::{Held, try_hold};
 use crate::net::Net;
@@ -61,7 +61,7 @@ impl Session {
         let prefix = format!("driftline/{}/{}/", text("app"), text("user"));
         let failed = |code: String| problem(&code, "the database of this browser could not be opened");
         let base = BaseDb::open(&prefix).await.map_err(failed)?;
-        let (slot, slot_lock) = take_slot(&prefix).await?;
+        let (slot, slot_lock) = take_slot(&prefix, &space).await?;
         base.note_slot(slot).await.map_err(failed)?;
         let outbox = OutboxDb::new(&prefix, slot);
         let client = outbox.client(random_u64()).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
@@ -88,6 +88,7 @@ impl Session {
     /// Makes a transaction. Returns `{"key", "patch"}`, or `{"problem"}`: then nothing has changed.
     pub fn edit(&self, json: &str) -> String {
         // Older patches first, or they would undo this one in the application's rows.
+        self.driver.drain();
         self.driver.flush();
         let mut out = String::new();
         match self.driver.with(|engine, now| engine.transact(now, json)) {
@@ -188,9 +189,9 @@ fn network_is_there() -> bool {
 }
 
 /// The lowest free slot.
-async fn take_slot(prefix: &str) -> Result<(u32, Held), JsValue> {
+async fn take_slot(prefix: &str, space: &str) -> Result<(u32, Held), JsValue> {
     for slot in 0..SLOTS {
-        if let Some(held) = try_hold(&format!("{prefix}slot/{slot}")).await? {
+        if let Some(held) = try_hold(&slot_lock_name(prefix, space, slot)).await? {
             return Ok((slot, held));
         }
     }

@@ -116,6 +116,18 @@ pub struct SlotDisk {
     pub high: Vec<Key>,
 }
 
+impl SlotDisk {
+    pub(crate) fn keys(&self) -> SortedSet<Key> {
+        self.records.iter().filter_map(|record| record_key(record)).collect()
+    }
+
+    /// Whether a key was there and has been deleted: deleting raises `high`. One that is neither among the records nor below
+    /// was written after this was read, or lost.
+    pub(crate) fn deleted(&self, records: &SortedSet<Key>, key: Key) -> bool {
+        self.high.iter().any(|(client, high)| *client == key.0 && key.1 <= *high) && !records.contains(&key)
+    }
+}
+
 /// What is to be written to a slot, and what is being written.
 #[derive(Default)]
 pub(crate) struct Saver {
@@ -169,6 +181,10 @@ pub struct Engine {
     pub(crate) unsaid: Vec<String>,
     /// A reload is under way; these were on disk when it was asked for.
     pub(crate) reloading: Option<SortedSet<Key>>,
+    /// The sending tab has replaced the base: what is on disk counts, even if it is older.
+    pub(crate) replaced: bool,
+    /// The latest revision of the base on disk that the sending tab told of, since it last replaced it.
+    pub(crate) disk_heard: u64,
     /// There was a reason for another reload since.
     pub(crate) reload_again: bool,
     pub(crate) told_trouble: Option<Option<String>>,
@@ -207,6 +223,8 @@ impl Engine {
             peer: None,
             unsaid: Vec::new(),
             reloading: None,
+            replaced: false,
+            disk_heard: 0,
             reload_again: false,
             told_trouble: None,
             storage_problem: None,
@@ -260,6 +278,9 @@ impl Engine {
         let after = after.filter(|a| a.len() <= limits::AFTER_KEYS);
         let after = after.ok_or_else(|| Problem::invalid("`after` lists at most 1,000 keys"))?;
         let edits = self.arranged(edits)?;
+        if edits.len() > limits::TXN_EDITS {
+            return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
+        }
         self.refuse_impossible(&edits)?;
         let at = self.clock.next(now_ms);
         let txn = Txn { at, edits };
@@ -274,7 +295,11 @@ impl Engine {
         let patch = patch.finish();
         let key = match fold(&self.outbox, self.slot, &txn.edits, &after, &gone) {
             Fold::None => self.append(txn, releases, after),
-            Fold::Into(key, edits) => self.refold(key, Txn { at, edits }, releases),
+            Fold::Into(key, edits) => {
+                let folded = Txn { at, edits };
+                let fits = folded.to_body(&self.schema).len() <= limits::TXN_BYTES;
+                if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
+            }
             Fold::Vanish(keys) => self.vanish(keys),
         };
         self.pump(now_ms);
@@ -300,17 +325,30 @@ impl Engine {
 
     /// The disk read again, because this tab missed something.
     pub fn handle_reloaded(&mut self, now_ms: u64, disk: Disk) {
-        let found: SortedSet<Key> = disk.slots.iter().flat_map(|s| &s.records).filter_map(|r| record_key(r)).collect();
-        // What was on disk and is there no more has been settled.
+        // What was on disk and was deleted there has been settled. What is missing for any other reason is written again.
         let known = self.reloading.take().unwrap_or_default();
-        let gone: Vec<Key> = known.into_iter().filter(|key| !found.contains(key) && self.outbox.get(*key).is_some()).collect();
+        let mut gone = Vec::new();
+        for slot in &disk.slots {
+            let records = slot.keys();
+            let of_slot = |key: &&Key| self.outbox.get(**key).is_some_and(|entry| entry.slot == slot.slot);
+            let missing: Vec<Key> = known.iter().filter(of_slot).filter(|key| !records.contains(key)).copied().collect();
+            for key in missing {
+                if slot.deleted(&records, key) {
+                    gone.push(key);
+                } else if slot.slot == self.slot {
+                    self.put(key);
+                }
+            }
+        }
         for key in &gone {
             self.outbox.remove(*key);
         }
         self.event_keys("accepted", &gone);
         self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
         self.load(disk);
-        if std::mem::take(&mut self.reload_again) {
+        // What was read may be older than what has been told since.
+        let behind = self.sender.is_none() && self.replica.rev < self.disk_heard;
+        if std::mem::take(&mut self.reload_again) || behind {
             self.ask_reload();
         }
         self.pump(now_ms);
@@ -553,8 +591,10 @@ impl Engine {
         let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, tail)).flatten().collect();
         let found = snapshot.is_some();
         // The other tabs' word may have led further than the disk, from the empty base of revision 0 too.
-        let keep =
-            self.replica.rev > 0 && snapshot.as_ref().is_some_and(|s| tails.last().map_or(s.rev, |t| t.rev.max(s.rev)) <= self.replica.rev);
+        let forced = std::mem::take(&mut self.replaced);
+        let keep = !forced
+            && self.replica.rev > 0
+            && snapshot.as_ref().is_some_and(|s| tails.last().map_or(s.rev, |t| t.rev.max(s.rev)) <= self.replica.rev);
         let change = |base: &mut crate::replica::Base| {
             let Some(snapshot) = snapshot.filter(|_| !keep) else { return };
             base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
@@ -590,6 +630,8 @@ impl Engine {
             for record in &slot.records {
                 let Some(mut entry) = Entry::from_record(&self.schema, slot.slot, record) else {
                     self.report("record_corrupt", "an edit on this device could not be read; it was set aside and is not lost");
+                    // Its number stays open: what reads it later may still send it.
+                    self.unheard.extend(record_key(record).map(|key| (key, slot.slot)));
                     continue;
                 };
                 entry.frozen = closed || slot.slot == self.slot;

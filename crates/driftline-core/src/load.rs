@@ -60,8 +60,12 @@ pub struct Load<'a> {
     stage: Stage,
     /// Queries of the present stage still to be asked, last first.
     queue: Vec<Query>,
-    /// Rows whose children have been asked for, or need not be.
-    explored: BTreeSet<RowKey>,
+    /// Rows that the push deletes, and those that would go with them, as far as they are known.
+    dying: BTreeSet<RowKey>,
+    /// Those found in the last round; `None` before the first.
+    frontier: Option<Vec<RowKey>>,
+    /// What the push itself makes refer to a row.
+    hung: BTreeMap<RowKey, Vec<(RowKey, u16)>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +82,16 @@ enum Stage {
 impl<'a> Load<'a> {
     pub fn new(schema: &'a Schema, push: &'a Push) -> Load<'a> {
         let queue = vec![Query::Clients, Query::Space];
-        Load { schema, push, set: WorkingSet::default(), stage: Stage::Start, queue, explored: BTreeSet::new() }
+        Load {
+            schema,
+            push,
+            set: WorkingSet::default(),
+            stage: Stage::Start,
+            queue,
+            dying: BTreeSet::new(),
+            frontier: None,
+            hung: BTreeMap::new(),
+        }
     }
 
     #[allow(clippy::should_implement_trait)] // Queries depend on the answers given in between.
@@ -177,42 +190,48 @@ impl<'a> Load<'a> {
         self.queue.extend(tables.into_iter().map(|(table, ids)| Query::Rows { table, ids }));
     }
 
+    /// Asks for the children of the rows that were found dying since the last round; each row is looked at once.
     fn ask_children(&mut self) {
-        let mut parents: BTreeMap<u16, Vec<RowKey>> = BTreeMap::new();
-        for key in self.dying() {
-            if self.explored.insert(key) {
-                parents.entry(key.table).or_default().push(key);
+        while self.queue.is_empty() {
+            let found = match self.frontier.take() {
+                None => self.roots(),
+                Some(frontier) => frontier.iter().flat_map(|parent| self.dying_children(*parent)).collect(),
+            };
+            let mut parents: BTreeMap<u16, Vec<RowKey>> = BTreeMap::new();
+            let fresh: Vec<RowKey> = found.into_iter().filter(|key| self.dying.insert(*key)).collect();
+            fresh.iter().for_each(|key| parents.entry(key.table).or_default().push(*key));
+            for (table, parents) in parents {
+                for (from, column, _) in self.schema.referrers(table) {
+                    self.queue.push(Query::Children { table: from, column, parents: parents.clone() });
+                }
             }
-        }
-        for (table, parents) in parents {
-            for (from, column, _) in self.schema.referrers(table) {
-                self.queue.push(Query::Children { table: from, column, parents: parents.clone() });
+            let done = fresh.is_empty();
+            self.frontier = Some(fresh);
+            if done {
+                return;
             }
         }
     }
 
-    /// The rows that the push deletes, and those that would go with them, as far as they are known.
-    fn dying(&self) -> Vec<RowKey> {
-        let roots = self.edits().filter(|e| e.op == Op::Delete).map(|e| e.row);
-        let mut dying: Vec<RowKey> = roots.collect::<BTreeSet<_>>().into_iter().collect();
-        let mut known: BTreeSet<RowKey> = dying.iter().copied().collect();
-        // The push itself may hang rows, with all below them, on a row that it deletes later.
-        let mut hung: BTreeMap<RowKey, Vec<(RowKey, u16)>> = BTreeMap::new();
-        for edit in self.edits().filter(|_| !dying.is_empty()) {
-            edit.references().for_each(|(column, parent)| hung.entry(parent).or_default().push((edit.row, column)));
-        }
-        let mut next = 0;
-        while let Some(&parent) = dying.get(next) {
-            next += 1;
-            let hung = hung.get(&parent).into_iter().flatten().copied();
-            for (child, column) in self.set.rows.children(parent).chain(hung) {
-                let cascades = crate::integrity::on_delete(self.schema, child, column) == OnDelete::Cascade;
-                if cascades && known.insert(child) {
-                    dying.push(child);
-                }
+    /// The rows that the push deletes.
+    fn roots(&mut self) -> Vec<RowKey> {
+        let roots: BTreeSet<RowKey> = self.edits().filter(|e| e.op == Op::Delete).map(|e| e.row).collect();
+        if !roots.is_empty() {
+            // The push itself may hang rows, with all below them, on a row that it deletes later.
+            let mut hung: BTreeMap<RowKey, Vec<(RowKey, u16)>> = BTreeMap::new();
+            for edit in self.edits() {
+                edit.references().for_each(|(column, parent)| hung.entry(parent).or_default().push((edit.row, column)));
             }
+            self.hung = hung;
         }
-        dying
+        roots.into_iter().collect()
+    }
+
+    fn dying_children(&self, parent: RowKey) -> Vec<RowKey> {
+        let hung = self.hung.get(&parent).into_iter().flatten().copied();
+        let children = self.set.rows.children(parent).chain(hung);
+        let cascades = |child: &(RowKey, u16)| crate::integrity::on_delete(self.schema, child.0, child.1) == OnDelete::Cascade;
+        children.filter(cascades).map(|child| child.0).collect()
     }
 
     fn ask_deleted(&mut self) {

@@ -59,6 +59,8 @@ pub struct Entry {
     pub frozen: bool,
     /// Requests that failed with it, since it was last put back.
     pub fails: u32,
+    /// How many pushes had passed when the first request with it failed.
+    pub passes_before: Option<u64>,
     /// Not before this time: the server fails on it.
     pub aside_until_ms: u64,
     /// The server fails on it while others pass: shown, and tried seldom.
@@ -531,6 +533,7 @@ impl Entry {
             saved: true,
             frozen: true,
             fails: 0,
+            passes_before: None,
             // A suspended one is tried again, but alone.
             aside_until_ms: u64::from(suspended),
             suspended,
@@ -546,6 +549,23 @@ impl Txn {
         let state = State::Queued;
         let (version, saved, frozen, fails, aside_until_ms, suspended) = (0, false, false, 0, 0, false);
         let was = None;
-        Entry { made, slot, body, edits: self.edits, releases, after, was, state, version, saved, frozen, fails, aside_until_ms, suspended }
+        let passes_before = None;
+        Entry {
+            passes_before,
+            made,
+            slot,
+            body,
+            edits: self.edits,
+            releases,
+            after,
+            was,
+            state,
+            version,
+            saved,
+            frozen,
+            fails,
+            aside_until_ms,
+            suspended,
+        }
     }
 }

@@ -19,6 +19,15 @@ pub(crate) struct PeerState {
     pub epoch: u64,
     pub online: bool,
     pub trouble: Option<String>,
+    /// Whether it has been offered, under this epoch, what had been offered to others.
+    offered: bool,
+}
+
+impl PeerState {
+    /// Whether what it is offered goes out soon. While it does not, everybody goes on folding.
+    fn takes(&self) -> bool {
+        self.online && self.trouble.is_none()
+    }
 }
 
 impl Engine {
@@ -31,7 +40,11 @@ impl Engine {
             Some("txns") => self.hear_txns(&json),
             Some("void") => self.hear_void(&json),
             Some("base") => self.hear_base(&json),
-            Some("reload") if self.sender.is_none() => self.ask_reload(),
+            Some("reload") if self.sender.is_none() => {
+                self.replaced = true;
+                self.disk_heard = 0;
+                self.ask_reload();
+            }
             Some("disk") => self.hear_disk(&json),
             Some("do") => self.hear_command(now_ms, &json),
             _ => {}
@@ -65,7 +78,7 @@ impl Engine {
     /// to it with the same message.
     pub(crate) fn tell_peers_saved(&mut self, slot: u32, saved: &[Key], deleted: &[Key]) {
         if slot == self.slot && self.loaded {
-            let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(|peer| peer.online);
+            let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(PeerState::takes);
             self.tell_txns(saved, offered);
         }
         let void: Vec<Key> = deleted.iter().copied().filter(|key| self.outbox.get(*key).is_none()).collect();
@@ -159,9 +172,12 @@ impl Engine {
         let trouble = json.get("trouble").and_then(Json::as_str).map(str::to_string);
         self.hear_disk(json);
         let epoch = json.get("epoch").and_then(Json::as_u64).unwrap_or(0);
-        let same = self.peer.as_ref().is_some_and(|peer| peer.online && peer.epoch == epoch);
-        self.peer = Some(PeerState { epoch, online, trouble });
-        if online {
+        let same = self.peer.as_ref().is_some_and(|peer| peer.offered && peer.epoch == epoch);
+        let mut peer = PeerState { epoch, online, trouble, offered: same };
+        let takes = peer.takes();
+        peer.offered |= takes;
+        self.peer = Some(peer);
+        if takes {
             // Another sender may not know what an earlier one was offered, nor what an earlier tab left in this slot.
             let own = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved && e.state == State::Queued);
             let own = own.filter(|e| !same || !e.frozen);
@@ -176,6 +192,7 @@ impl Engine {
     /// The base on disk is at a revision. Who is behind has missed something, and finds it there.
     fn hear_disk(&mut self, json: &Json) {
         let rev = json.get("rev").and_then(Json::as_u64).unwrap_or(0);
+        self.disk_heard = self.disk_heard.max(rev);
         if self.sender.is_none() && rev > self.replica.rev {
             self.ask_reload();
         }

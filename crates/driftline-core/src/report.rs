@@ -105,14 +105,14 @@ impl Engine {
     }
 
     pub(crate) fn report_status(&mut self, now_ms: u64) {
-        let status = self.status(now_ms);
-        if status == self.last_status {
-            return;
-        }
         let trouble = |s: &Engine| s.sender.as_ref().map(|s| s.trouble.clone());
         if trouble(self) != self.told_trouble {
             self.told_trouble = trouble(self);
             self.tell_peers_lead();
+        }
+        let status = self.status(now_ms);
+        if status == self.last_status {
+            return;
         }
         self.effects.push_back(Effect::Event(format!("{{\"event\":\"status\",\"status\":{status}}}")));
         self.last_status = status;

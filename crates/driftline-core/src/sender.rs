@@ -16,12 +16,16 @@ use serde_json::Value as Json;
 
 /// A request without an answer for so long counts as failed.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// A first load may be large and the line thin.
+const SNAPSHOT_TIMEOUT_MS: u64 = 300_000;
 /// Nothing heard for so long is no answer (the server pings every 2 s).
 pub(crate) const SILENCE_MS: u64 = 5_000;
 /// Without a live connection the server is asked this often.
 const POLL_MS: u64 = 10_000;
 /// So many failed requests of a transaction alone, while others pass, suspend it.
 const FAILS_TO_SUSPEND: u32 = 5;
+/// So many lone transactions refused as malformed or too large, with none passing, are taken for a failure of the server.
+const REFUSALS_IN_A_ROW: u32 = 2;
 /// A suspended transaction is tried again after this long.
 const SUSPENDED_MS: u64 = 600_000;
 /// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
@@ -44,8 +48,10 @@ pub(crate) struct Sender {
     suspects: Option<Vec<Key>>,
     /// Transactions that wait for their time.
     aside: SortedSet<Key>,
-    /// Pushes that succeeded.
+    /// Pushes with transactions that succeeded.
     passes: u64,
+    /// Requests of a lone transaction that were refused as such, since the last pass.
+    refusals: u32,
     /// What each client's closed ranges were when the server last took them.
     told: SortedMap<u64, Ranges>,
     want_pull: bool,
@@ -82,6 +88,16 @@ pub(crate) struct Request {
 enum Kind {
     Push { clients: Vec<(u64, Ranges)>, keys: Vec<Key> },
     Snapshot,
+}
+
+impl Request {
+    fn deadline(&self) -> u64 {
+        let patience = match self.kind {
+            Kind::Push { .. } => REQUEST_TIMEOUT_MS,
+            Kind::Snapshot => SNAPSHOT_TIMEOUT_MS,
+        };
+        self.started + patience
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -123,6 +139,7 @@ impl Engine {
             suspects: None,
             aside: SortedSet::new(),
             passes: 0,
+            refusals: 0,
             told: SortedMap::new(),
             want_pull: true,
             starved: false,
@@ -214,10 +231,16 @@ impl Engine {
         // our own slot that goes for what an earlier sender may have settled or parked.
         for slot in &disk.slots {
             let own = slot.slot == self.slot;
+            let records = slot.keys();
             let stale = |e: &&Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
             let stale: Vec<Key> = self.outbox.iter().filter(stale).map(|e| e.made.key).collect();
             for key in stale {
-                self.outbox.remove(key);
+                // What was saved while the disk was being read is not among its records, and was not deleted either.
+                if records.contains(&key) || slot.deleted(&records, key) {
+                    self.outbox.remove(key);
+                } else if let Some(entry) = self.outbox.get_mut(key).filter(|_| !own) {
+                    entry.frozen = true;
+                }
             }
             self.unheard.retain(|_, owner| *owner != slot.slot);
         }
@@ -396,7 +419,10 @@ impl Engine {
         if let Some(sender) = &mut self.sender {
             sender.failures = 0;
             sender.trouble = None;
-            sender.passes += 1;
+            if !keys.is_empty() {
+                sender.passes += 1;
+                sender.refusals = 0;
+            }
             sender.batch_txns = (sender.batch_txns * 2).min(limits::PUSH_TXNS);
             sender.told.extend(clients.iter().cloned());
             if let Some(suspects) = &mut sender.suspects {
@@ -574,6 +600,13 @@ impl Engine {
             }
             return;
         }
+        let random = self.random();
+        let Some(sender) = &mut self.sender else { return };
+        sender.refusals += 1;
+        if sender.refusals > REFUSALS_IN_A_ROW {
+            // Whoever refuses everything, refuses no one in particular.
+            return self.fail(now_ms, None, code);
+        }
         let mut problem = Problem::from_json(json);
         problem.code = code.to_string();
         for key in &keys {
@@ -582,6 +615,7 @@ impl Engine {
         if let Some(sender) = &mut self.sender {
             sender.suspects = None;
             sender.batch_txns = limits::PUSH_TXNS;
+            sender.not_before = now_ms + delay_ms(1, random);
         }
         let nothing = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };
         self.note_base(nothing, &keys);
@@ -598,18 +632,23 @@ impl Engine {
         sender.failures = if narrower { sender.failures.max(1) } else { sender.failures + 1 };
         sender.trouble = Some(trouble.to_string());
         sender.not_before = now_ms + delay_ms(sender.failures, random).max(retry_after_ms.unwrap_or(0));
+        let passes = sender.passes;
+        for key in &keys {
+            if let Some(entry) = self.outbox.get_mut(*key) {
+                entry.passes_before.get_or_insert(passes);
+            }
+        }
         if !alone {
             sender.suspects = Some(keys);
             return;
         }
         sender.suspects = None;
-        let passes = sender.passes;
         let mut suspended = Vec::new();
         for key in keys {
             self.put_aside(key);
             let Some(entry) = self.outbox.get_mut(key) else { continue };
             entry.fails += 1;
-            let others_pass = passes > 0;
+            let others_pass = entry.passes_before.is_some_and(|before| passes > before);
             // What was suspended already, before a reload even, has had its quick tries.
             if entry.suspended || (entry.fails >= FAILS_TO_SUSPEND && others_pass) {
                 entry.suspended = true;
@@ -701,6 +740,7 @@ impl Engine {
         let Some(sender) = &mut self.sender else { return };
         let Some(done) = sender.commit.take_if(|commit| commit.id == id) else { return };
         sender.commit_failures = 0;
+        self.storage_problem = None;
         self.receipts.extend(done.receipts);
         sender.disk_rev = Some(done.rev);
         self.effects.push_back(Effect::Broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev)));
@@ -847,7 +887,7 @@ impl Engine {
 
     pub(crate) fn sender_tick(&mut self, now_ms: u64) {
         let Some(sender) = &mut self.sender else { return };
-        if let Some(request) = sender.request.take_if(|r| now_ms >= r.started + REQUEST_TIMEOUT_MS) {
+        if let Some(request) = sender.request.take_if(|r| now_ms >= r.deadline()) {
             self.effects.push_back(Effect::Abort { id: request.id });
             self.request_failed(now_ms, request, SendFailure::Timeout);
         }
@@ -858,6 +898,10 @@ impl Engine {
             Live::On { heard } => now_ms >= heard + SILENCE_MS,
         };
         if silent {
+            // Until something answers again, nothing can be called saved.
+            if let Some(sender) = &mut self.sender {
+                sender.trouble.get_or_insert_with(|| "no answer".to_string());
+            }
             self.effects.push_back(Effect::Disconnect);
             self.handle_live_closed(now_ms);
         }
@@ -887,7 +931,7 @@ impl Engine {
     pub(crate) fn sender_wake(&self, now_ms: u64) -> Option<u64> {
         let sender = self.sender.as_ref()?;
         let mut times = vec![sender.commit_not_before];
-        times.extend(sender.request.as_ref().map(|r| r.started + REQUEST_TIMEOUT_MS));
+        times.extend(sender.request.as_ref().map(Request::deadline));
         times.extend(sender.request.as_ref().map(|r| r.started + SILENCE_MS));
         if self.online {
             times.extend([sender.not_before, sender.live_not_before]);

@@ -12,6 +12,7 @@ use crate::value::{Row, RowId, RowKey, parse_hex128, write_hex64, write_hex128, 
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 
 // ---- requests ----
 
@@ -67,7 +68,7 @@ struct RawPush<'a> {
 struct RawClient {
     id: String,
     receipt: Option<String>,
-    closed: Json,
+    closed: Vec<(u64, u64)>,
 }
 
 #[derive(Deserialize)]
@@ -110,9 +111,12 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
         }
         let receipt =
             client.receipt.map(|r| crate::value::parse_hex64(&r).ok_or_else(|| invalid("a `receipt` is 16 lower-case hex digits")));
-        let closed =
-            Ranges::from_json(&client.closed).filter(|c| c.len() <= limits::CLOSED_RANGES && c.iter().all(|r| r.1 <= i64::MAX as u64));
-        let closed = closed.ok_or_else(|| invalid("`closed` is a list of at most 1,000 ranges [from, to], from 1 up"))?;
+        let sound = |r: &(u64, u64)| r.0 >= 1 && r.0 <= r.1 && r.1 <= i64::MAX as u64;
+        if client.closed.len() > limits::CLOSED_RANGES || !client.closed.iter().all(sound) {
+            return Err(invalid("`closed` is a list of at most 1,000 ranges [from, to], from 1 up"));
+        }
+        let mut closed = Ranges::default();
+        client.closed.iter().for_each(|(from, to)| closed.add(*from, *to));
         clients.push(PushClient { id, receipt: receipt.transpose()?, closed });
     }
     let known = |key: &PushKey| key.0 < clients.len() && key.1 >= 1 && key.1 <= i64::MAX as u64;
@@ -123,6 +127,10 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
         }
         if !unit.after.iter().all(known) || !unit.txns.iter().all(|t| known(&t.key)) {
             return Err(invalid("a key is [index into `clients`, sequence number from 1 up]"));
+        }
+        let mut keys = BTreeSet::new();
+        if !unit.txns.iter().all(|txn| keys.insert(txn.key)) {
+            return Err(invalid("a key stands in a unit twice"));
         }
         let txns = unit.txns.into_iter().map(|txn| {
             let body = txn.body.get();
