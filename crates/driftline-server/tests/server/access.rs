@@ -64,3 +64,13 @@ async fn a5_without_credentials_only_the_own_machine_is_served() {
         assert_eq!(response.status(), status, "{name}: {value}");
     }
 }
+
+#[tokio::test]
+async fn a1_a_credential_is_all_it_takes_also_after_the_server_forgot_everything_in_memory() {
+    let mut world = World::new();
+    let mut alice = Client::new("alice", 1);
+    assert_eq!(alice.edit(&world, "a", json!([card(1)])).await["outcome"], "applied");
+    world.restart();
+    assert_eq!(alice.edit(&world, "a", json!([card(2)])).await["outcome"], "applied");
+    assert_eq!(world.count("SELECT count(*) FROM card"), 2);
+}

@@ -47,7 +47,7 @@ async fn t1_a_group_that_fails_is_tried_one_by_one_and_only_the_culprit_hears() 
 }
 
 #[tokio::test]
-async fn t1_an_error_at_any_table_leaves_nothing_of_the_push() {
+async fn d3_an_error_at_any_table_leaves_neither_effect_nor_mark() {
     let world = World::new();
     let mut alice = Client::new("alice", 1);
     alice.edit(&world, "a", json!([card(1), card(2)])).await;

@@ -69,7 +69,7 @@ async fn d5_a_key_used_for_another_body_is_refused() {
 }
 
 #[tokio::test]
-async fn d3_two_principals_may_have_the_same_client_id() {
+async fn d7_two_principals_may_have_the_same_client_id() {
     let world = World::new();
     let (mut alice, mut bob) = (Client::new("alice", 1), Client::new("bob", 1));
     assert_eq!(verdict(&alice.edit(&world, "a", json!([card(1)])).await), "applied");

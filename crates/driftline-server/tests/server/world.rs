@@ -63,6 +63,11 @@ impl World {
         World { directory, config, router }
     }
 
+    /// The same data, and a server that remembers nothing else.
+    pub fn restart(&mut self) {
+        self.router = open(&self.config).router();
+    }
+
     pub fn database(&self) -> Connection {
         connect(&self.config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }

@@ -1,0 +1,147 @@
+//! Rules of SPEC.md that are best told as one short story each.
+
+mod common;
+
+use common::{Store, Tab, config, create, id, update};
+use driftline_core::engine::{Disk, Engine, SlotDisk};
+use driftline_core::outbox::State;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+fn state(tab: &Tab) -> String {
+    let status: serde_json::Value = serde_json::from_str(&tab.engine.status(tab.now)).unwrap();
+    format!("{} {}", status["state"].as_str().unwrap(), status["reason"].as_str().unwrap_or("-"))
+}
+
+fn wait(tab: &mut Tab, ms: u64) {
+    tab.now += ms;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+}
+
+#[test]
+fn q7_beyond_its_limit_the_outbox_refuses_and_nothing_has_changed() {
+    let mut config = config();
+    config.outbox_txns = 2;
+    let mut engine = Engine::new(config);
+    engine.handle_opened(1, Disk::default());
+    for n in [1, 2] {
+        engine.transact(2, &format!("{{\"edits\":[{}]}}", create("kind", n, ""))).unwrap();
+    }
+    let refused = engine.transact(3, &format!("{{\"edits\":[{}]}}", create("kind", 3, ""))).unwrap_err();
+    assert_eq!(refused.code, "outbox_full");
+    assert_eq!((engine.outbox().len(), engine.replica().view().len()), (2, 2));
+}
+
+#[test]
+fn o2_an_explicit_dependency_orders_what_no_reference_does() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.engine.set_online(tab.now, false);
+    // It waits for a row that is made later, and takes along what comes after it.
+    let first = tab.make(&create("conn", 1, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(8), id(9)))).unwrap();
+    let after = format!("{{\"edits\":[{}],\"after\":[\"{:016x}:{}\"]}}", create("kind", 2, ""), first.0, first.1);
+    let second = tab.engine.transact(tab.now, &after).unwrap().0;
+    tab.make(&create("card", 8, "")).unwrap();
+    tab.make(&create("kind", 9, "")).unwrap();
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    let keys: Vec<u64> = store.log.iter().map(|row| row.1.1).collect();
+    let place = |key: (u64, u64)| keys.iter().position(|seq| *seq == key.1).unwrap();
+    assert_eq!(keys.len(), 4);
+    assert!(place(first) < place(second), "{keys:?}");
+}
+
+#[test]
+fn o7_a_refused_transaction_holds_its_descendants_and_nobody_else() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.make(&create("card", 1, "")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    // Someone else deletes the card, unheard of here.
+    let card = *store.rows.keys().next().unwrap();
+    store.rows.clear();
+    store.deleted.insert(card);
+    tab.engine.set_online(tab.now, false);
+    tab.make(&create("kind", 2, "")).unwrap();
+    let refused = tab.make(&create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2)))).unwrap();
+    let bystander = tab.make(&create("box", 4, "")).unwrap();
+    let child =
+        tab.make(&format!("{},{}", update("conn", 3, &format!("\"set\":{{\"kind\":\"{}\"}}", id(2))), create("box", 5, ""))).unwrap();
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    assert!(tab.engine.outbox().get(bystander).is_none(), "applied");
+    assert!(matches!(tab.engine.outbox().get(refused).unwrap().state, State::Parked { .. }));
+    assert_eq!(tab.engine.outbox().get(child).unwrap().state, State::Queued, "its number is not spent");
+}
+
+#[test]
+fn d2_a_resend_after_a_reload_is_byte_for_byte() {
+    let store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.pushes.clear();
+    tab.engine.set_online(tab.now, false);
+    let key = tab.make(&create("card", 1, "\"x\":0.1")).unwrap();
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    wait(&mut tab, 1_000);
+    let body = tab.engine.outbox().get(key).unwrap().body.clone();
+    assert!(tab.pushes[0].1.contains(&body));
+    // The answer is lost with the tab; the next one finds the record, and an update does not fold into it.
+    let slot = SlotDisk { slot: 0, records: tab.disk.values().cloned().collect(), high: Vec::new() };
+    let mut next = Tab::new();
+    next.open(Disk { slots: vec![slot], ..Disk::default() });
+    let other = next.make(&update("card", 1, "\"set\":{\"x\":2}")).unwrap();
+    assert!(other != key && next.engine.outbox().get(key).unwrap().body == body);
+}
+
+#[test]
+fn r6_the_status_tells_the_truth() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    assert_eq!(state(&tab), "saved -");
+    tab.make(&create("kind", 1, "")).unwrap();
+    tab.run();
+    wait(&mut tab, 0);
+    assert_eq!(state(&tab), "saving -");
+    wait(&mut tab, 1_000);
+    // The request is on its way, and nothing is heard.
+    wait(&mut tab, 5_000);
+    assert_eq!(state(&tab), "not_saving no answer");
+    tab.sync(&mut store);
+    assert_eq!(state(&tab), "saved -");
+    tab.engine.set_online(tab.now, false);
+    tab.make(&create("kind", 2, "")).unwrap();
+    tab.run();
+    assert_eq!(state(&tab), "offline -");
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    // A connection to a card that nobody has made can only wait, which is not saving.
+    tab.make(&create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(77), id(1)))).unwrap();
+    tab.run();
+    wait(&mut tab, 1_000);
+    assert_eq!(state(&tab), "not_saving waiting");
+}
+
+#[test]
+fn v3_a_load_that_failed_uploads_nothing() {
+    let mut tab = Tab::new();
+    tab.open(Disk::default());
+    tab.make(&create("kind", 1, "")).unwrap();
+    tab.engine.handle_lead(tab.now, 1, None, Vec::new());
+    tab.run();
+    for _ in 0..20 {
+        if let Some(fetch) = tab.fetches.pop() {
+            // Cut off before its last line.
+            let text = driftline_core::wire::write_snapshot_head(3, Default::default(), 1);
+            tab.engine.handle_answer(tab.now, fetch, 200, None, &text);
+        }
+        wait(&mut tab, 5_000);
+    }
+    assert!(tab.pushes.is_empty() && tab.engine.outbox().len() == 1);
+    assert_eq!(state(&tab), "not_saving no answer");
+}
