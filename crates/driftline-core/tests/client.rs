@@ -123,8 +123,11 @@ fn q3_keeps_edits_made_in_flight_and_while_opening() {
     let mut tab = Tab::new();
     let early = tab.make(&create("kind", 1, "")).unwrap();
     tab.run();
+    tab.hold_saves = true;
+    let unsaved = tab.make(&create("kind", 7, "")).unwrap();
+    tab.run();
     tab.open(Disk { slots: vec![tab.slot()], ..Disk::default() });
-    assert!(tab.engine.outbox().get(early).is_some());
+    assert!(tab.engine.outbox().get(early).is_some() && tab.engine.outbox().get(unsaved).is_some());
     let mut store = Store::default();
     let mut tab = Tab::leading(&store);
     tab.sync(&mut store);
@@ -178,6 +181,11 @@ fn q6_a_create_and_its_delete_vanish_and_nothing_moves_across_a_dependency() {
     let both = tab.make(&format!("{},{}", update("card", 2, "\"set\":{\"x\":1}"), create("kind", 3, ""))).unwrap();
     let last = tab.make(&update("card", 2, "\"set\":{\"x\":2}")).unwrap();
     assert!(first != both && last != first, "the last stays behind what touched the row in between");
+    // One row was touched in between, the other was not: the two stay together, and behind.
+    let pair = tab.make(&format!("{},{}", create("box", 4, ""), create("card", 5, ""))).unwrap();
+    let between = tab.make(&format!("{},{}", update("card", 5, "\"set\":{\"x\":1}"), create("kind", 6, ""))).unwrap();
+    let late = tab.make(&format!("{},{}", update("box", 4, "\"add\":{\"n\":1}"), update("card", 5, "\"set\":{\"x\":2}"))).unwrap();
+    assert!(late != pair && late != between);
 }
 
 #[test]
