@@ -4,6 +4,7 @@ use super::Finding;
 use driftline_core::dedupe::{ClientState, Settled};
 use driftline_core::digest::Digest;
 use driftline_core::edit::{Edit, Op, Values};
+use driftline_core::json::Json;
 use driftline_core::load::{Load, Query, SpaceState};
 use driftline_core::merge::Hlc;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
@@ -163,19 +164,19 @@ impl Server {
 
     /// Plays a part of the log back: each edit must stand on what came before it.
     fn replay(&mut self, rev: u64, changes: &str) {
-        let json: serde_json::Value = serde_json::from_str(changes).unwrap_or_default();
-        for change in json.as_array().into_iter().flatten() {
+        let json = Json::parse_or_null(changes);
+        for change in json.as_list().unwrap_or_default() {
             let Ok(edit) = Edit::read(&self.schema, change, Values::Final) else {
-                self.find("diverged", format!("the log at {rev} does not read: {change}"));
+                self.find("diverged", format!("the log at {rev} does not read: {change:?}"));
                 continue;
             };
             let missing = edit.references().find(|(_, to)| *to != edit.row && !self.replayed.contains_key(to));
             if let Some((_, target)) = missing {
-                self.find("misordered", format!("the log at {rev} names {target:?}, which is not there: {change}"));
+                self.find("misordered", format!("the log at {rev} names {target:?}, which is not there: {change:?}"));
             }
             let there = self.replayed.contains_key(&edit.row);
             if there == (edit.op == Op::Create) {
-                self.find("misordered", format!("the log at {rev}: a row that is {}there: {change}", if there { "" } else { "not " }));
+                self.find("misordered", format!("the log at {rev}: a row that is {}there: {change:?}", if there { "" } else { "not " }));
             }
             match edit.op {
                 Op::Create => drop(self.replayed.insert(edit.row, edit.set.into_iter().map(|s| s.1).collect())),

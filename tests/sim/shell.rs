@@ -3,8 +3,8 @@
 use super::browser::{Db, Done, TabId, Work};
 use super::world::{Event, Input, World};
 use driftline_core::engine::{Config, Disk, Effect, Engine};
+use driftline_core::json::Json;
 use driftline_core::value::{RowId, RowKey, Value};
-use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// Why a tab reads the disk.
@@ -318,30 +318,32 @@ impl World {
     /// Takes a patch into the app's rows.
     pub fn patch_app(&mut self, id: TabId, patch: &str) {
         let Some(tab) = self.tabs.get_mut(&id) else { return };
-        let json: Json = serde_json::from_str(patch).unwrap_or_default();
+        let json = Json::parse_or_null(patch);
         let mut wrong = None;
-        for change in json.as_array().into_iter().flatten() {
-            let table = change[0].as_str().and_then(|name| self.schema.table(name));
-            let (Some(table), Some(row)) = (table, change[1].as_str().and_then(RowId::parse)) else { continue };
+        for change in json.as_list().unwrap_or_default() {
+            let part = |i: usize| change.at(i).unwrap_or(&Json::Null);
+            let table = part(0).as_str().and_then(|name| self.schema.table(name));
+            let (Some(table), Some(row)) = (table, part(1).as_str().and_then(RowId::parse)) else { continue };
             let key = RowKey { table, id: row };
-            let Some(set) = change[2].as_object() else {
+            let set = part(2);
+            let Json::Object(_) = set else {
                 tab.app.remove(&key);
                 continue;
             };
             let columns = &self.schema.tables[table as usize].columns;
-            let full = change[3] == 1;
+            let full = part(3).as_u64() == Some(1);
             if full {
                 tab.app.insert(key, vec![Value::Null; columns.len()]);
             }
             let Some(values) = tab.app.get_mut(&key) else {
-                wrong = Some(format!("a patch of a row that the app does not have: {change}"));
+                wrong = Some(format!("a patch of a row that the app does not have: {change:?}"));
                 continue;
             };
             for (i, column) in columns.iter().enumerate() {
                 match set.get(&column.name).map(|value| column.read(Some(&self.schema), value)) {
                     Some(Ok(value)) => values[i] = value,
                     None if !full => {}
-                    _ => wrong = Some(format!("a patch that does not read: {change}")),
+                    _ => wrong = Some(format!("a patch that does not read: {change:?}")),
                 }
             }
         }

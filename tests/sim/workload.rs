@@ -91,8 +91,7 @@ impl World {
             }
         }
         if is_held {
-            let json: Json = serde_json::from_str(&text).unwrap_or_default();
-            let edits = read_edits(&self.schema, json.get("edits")).unwrap_or_default();
+            let edits = read_edits(&self.schema, &driftline_core::json::Json::parse_or_null(&text)).unwrap_or_default();
             self.stats.folded += u64::from(self.journal.stories.contains_key(&key));
             self.journal.made(key, id, browser, edits, after);
         }

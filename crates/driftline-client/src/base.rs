@@ -4,14 +4,26 @@
 //! `["slots"]` to the number of slots ever used. Store `base` maps `[space, n]` to a chunk, `tail` maps `[space, revision]` to the
 //! changes up to it.
 
+use crate::js::storage_code;
 use driftline_core::engine::Disk;
 use js_sys::Array;
 use rexie::{KeyRange, ObjectStore, Rexie, Store, TransactionMode};
+use std::cell::Cell;
 use wasm_bindgen::JsValue;
 
 pub struct BaseDb(Rexie);
 
-const STORES: [&str; 3] = ["meta", "base", "tail"];
+const META: &str = "meta";
+const BASE: &str = "base";
+const TAIL: &str = "tail";
+const STORES: [&str; 3] = [META, BASE, TAIL];
+
+/// A value to put, or a key or range to delete.
+struct Write {
+    store: &'static str,
+    key: JsValue,
+    value: Option<JsValue>,
+}
 
 /// What the core wants written, together with the epoch under which it may be.
 pub struct Commit {
@@ -32,100 +44,97 @@ impl BaseDb {
 
     /// Notes that a slot is in use, so that others look into it.
     pub async fn note_slot(&self, slot: u32) -> Result<(), String> {
-        self.note(slot).await.map_err(code)
-    }
-
-    async fn note(&self, slot: u32) -> rexie::Result<()> {
-        let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
-        let meta = transaction.store("meta")?;
-        let key: JsValue = Array::of1(&"slots".into()).into();
-        if number(&meta, &key).await?.unwrap_or(0) <= u64::from(slot) {
-            meta.put(&(slot + 1).into(), Some(&key)).await?;
-        }
-        transaction.done().await.map(drop)
-    }
-
-    pub async fn slots(&self) -> Result<u32, String> {
-        let slots = async {
-            let transaction = self.0.transaction(&STORES, TransactionMode::ReadOnly)?;
-            number(&transaction.store("meta")?, &Array::of1(&"slots".into()).into()).await
+        let next = f64::from(slot + 1);
+        let raise = |known: f64, writes: &mut Vec<Write>| {
+            if known < next {
+                writes.push(Write { store: META, key: slots_key(), value: Some(next.into()) });
+            }
+            true
         };
-        Ok(slots.await.map_err(code)?.unwrap_or(0) as u32)
+        self.update(slots_key(), &raise).await.map(drop)
     }
 
-    /// Base and meta of a space; the slots are left to the caller.
-    pub async fn read(&self, space: &str) -> Result<Disk, String> {
+    /// Base and meta of a space, and the number of slots ever used; what is in the slots is left to the caller.
+    pub async fn read(&self, space: &str) -> Result<(Disk, u32), String> {
         let read = async {
             let transaction = self.0.transaction(&STORES, TransactionMode::ReadOnly)?;
-            let meta = transaction.store("meta")?.get(key(space, &"meta".into())).await?;
-            let base = transaction.store("base")?.get_all(Some(range(space)?), None).await?;
-            let tails = transaction.store("tail")?.get_all(Some(range(space)?), None).await?;
-            let texts = |list: Vec<JsValue>| list.iter().filter_map(JsValue::as_string).collect();
-            Ok(Disk { meta: meta.and_then(|m| m.as_string()), base: texts(base), tails: texts(tails), slots: Vec::new() })
+            let meta = transaction.store(META)?;
+            let slots = number(&meta, slots_key()).await?;
+            let meta = meta.get(meta_key(space)).await?.and_then(|meta| meta.as_string());
+            let mut disk = Disk { meta, ..Disk::default() };
+            for (store, list) in [(BASE, &mut disk.base), (TAIL, &mut disk.tails)] {
+                for text in transaction.store(store)?.get_all(Some(range(space)?), None).await? {
+                    list.extend(text.as_string());
+                }
+            }
+            Ok((disk, slots as u32))
         };
         read.await.map_err(code)
     }
 
     /// Takes the next epoch, and with it the right to write.
     pub async fn take_epoch(&self, space: &str) -> Result<u64, String> {
-        let take = async {
-            let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
-            let meta = transaction.store("meta")?;
-            let key = key(space, &"epoch".into());
-            let epoch = number(&meta, &key).await?.unwrap_or(0) + 1;
-            meta.put(&(epoch as f64).into(), Some(&key)).await?;
-            transaction.done().await?;
-            Ok(epoch)
+        let taken = Cell::new(0.0);
+        let take = |known: f64, writes: &mut Vec<Write>| {
+            taken.set(known + 1.0);
+            writes.push(Write { store: META, key: epoch_key(space), value: Some(taken.get().into()) });
+            true
         };
-        take.await.map_err(code)
+        self.update(epoch_key(space), &take).await?;
+        Ok(taken.get() as u64)
     }
 
     /// Raises our epoch to at least this, unless another tab has taken a later one.
     pub async fn renew_epoch(&self, space: &str, ours: u64, at_least: u64) -> Result<Option<u64>, String> {
-        let renew = async {
-            let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
-            let meta = transaction.store("meta")?;
-            let key = key(space, &"epoch".into());
-            if number(&meta, &key).await? != Some(ours) {
-                return Ok(None);
-            }
-            let epoch = ours.max(at_least);
-            meta.put(&(epoch as f64).into(), Some(&key)).await?;
-            transaction.done().await?;
-            Ok(Some(epoch))
+        let epoch = ours.max(at_least);
+        let renew = |known: f64, writes: &mut Vec<Write>| {
+            writes.push(Write { store: META, key: epoch_key(space), value: Some((epoch as f64).into()) });
+            known == ours as f64
         };
-        renew.await.map_err(code)
+        Ok(self.update(epoch_key(space), &renew).await?.then_some(epoch))
     }
 
     /// Writes, unless another tab has taken a later epoch (`stale_epoch`).
     pub async fn commit(&self, space: &str, commit: Commit) -> Result<(), String> {
-        match self.try_commit(space, commit).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("stale_epoch".to_string()),
-            Err(error) => Err(code(error)),
-        }
+        let write = |known: f64, writes: &mut Vec<Write>| {
+            writes.push(Write { store: META, key: meta_key(space), value: Some(commit.meta.as_str().into()) });
+            if let Some(chunks) = &commit.base {
+                for store in [BASE, TAIL] {
+                    writes.push(Write { store, key: range(space).map_or(JsValue::NULL, JsValue::from), value: None });
+                }
+                for (i, chunk) in chunks.iter().enumerate() {
+                    writes.push(Write { store: BASE, key: key(space, &(i as u32).into()), value: Some(chunk.as_str().into()) });
+                }
+            }
+            if let Some((rev, tail)) = &commit.tail {
+                writes.push(Write { store: TAIL, key: key(space, &(*rev as f64).into()), value: Some(tail.as_str().into()) });
+            }
+            known == commit.epoch as f64
+        };
+        if self.update(epoch_key(space), &write).await? { Ok(()) } else { Err("stale_epoch".to_string()) }
     }
 
-    async fn try_commit(&self, space: &str, commit: Commit) -> rexie::Result<bool> {
-        let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
-        let meta = transaction.store("meta")?;
-        if number(&meta, &key(space, &"epoch".into())).await? != Some(commit.epoch) {
-            return Ok(false);
-        }
-        meta.put(&commit.meta.into(), Some(&key(space, &"meta".into()))).await?;
-        if let Some(chunks) = commit.base {
-            let base = transaction.store("base")?;
-            base.delete(range(space)?.into()).await?;
-            transaction.store("tail")?.delete(range(space)?.into()).await?;
-            for (i, chunk) in chunks.into_iter().enumerate() {
-                base.put(&chunk.into(), Some(&key(space, &(i as u32).into()))).await?;
+    /// One transaction that reads a number (0 where there is none), lets `decide` say what to write and whether to, and
+    /// writes it. Returns what `decide` did.
+    async fn update(&self, guard: JsValue, decide: &dyn Fn(f64, &mut Vec<Write>) -> bool) -> Result<bool, String> {
+        let update = async {
+            let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
+            let mut writes = Vec::new();
+            if !decide(number(&transaction.store(META)?, guard).await?, &mut writes) {
+                return Ok(false);
             }
-        }
-        if let Some((rev, tail)) = commit.tail {
-            transaction.store("tail")?.put(&tail.into(), Some(&key(space, &(rev as f64).into()))).await?;
-        }
-        // rexie reports an abort without an error event as success, so the result is looked at.
-        Ok(transaction.done().await?.is_committed())
+            for write in writes {
+                let store = transaction.store(write.store)?;
+                match write.value {
+                    Some(value) => drop(store.put(&value, Some(&write.key)).await?),
+                    None => store.delete(write.key).await?,
+                }
+            }
+            // rexie reports an abort without an error event as success, so the result is looked at.
+            let committed = transaction.done().await?.is_committed();
+            if committed { Ok(true) } else { Err(rexie::Error::TransactioncommitFailed) }
+        };
+        update.await.map_err(code)
     }
 
     pub fn close(self) {
@@ -142,17 +151,26 @@ fn range(space: &str) -> rexie::Result<KeyRange> {
     Ok(KeyRange::bound(&from, &to, None, None)?)
 }
 
-async fn number(store: &Store, key: &JsValue) -> rexie::Result<Option<u64>> {
-    Ok(store.get(key.clone()).await?.and_then(|value| value.as_f64()).map(|number| number as u64))
+fn epoch_key(space: &str) -> JsValue {
+    key(space, &"epoch".into())
+}
+
+fn meta_key(space: &str) -> JsValue {
+    key(space, &"meta".into())
+}
+
+fn slots_key() -> JsValue {
+    Array::of1(&"slots".into()).into()
+}
+
+async fn number(store: &Store, key: JsValue) -> rexie::Result<f64> {
+    Ok(store.get(key).await?.and_then(|value| value.as_f64()).unwrap_or(0.0))
 }
 
 fn code(error: rexie::Error) -> String {
-    // The reason stands in the text alone.
-    let text = error.to_string();
-    let code = match error {
-        _ if text.contains("Quota") => "storage_full",
-        rexie::Error::IdbError(_) => "storage_failed",
-        _ => "storage_aborted",
-    };
-    code.to_string()
+    match error {
+        rexie::Error::IdbError(idb::Error::DomException(error)) => storage_code(&error),
+        rexie::Error::IdbError(_) => "storage_failed".to_string(),
+        _ => "storage_aborted".to_string(),
+    }
 }

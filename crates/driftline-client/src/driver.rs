@@ -2,7 +2,7 @@
 
 use crate::base::{BaseDb, Commit};
 use crate::channel::Channel;
-use crate::js::now_ms;
+use crate::js::{now_ms, spawn};
 use crate::locks::{Held, try_hold, wait_hold};
 use crate::net::{Answer, Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
@@ -12,10 +12,8 @@ use gloo_timers::callback::Timeout;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::Function;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::spawn_local;
 
 /// Patches that come from elsewhere cross to the application at most this often: once per frame.
 const FRAME_MS: u32 = 16;
@@ -29,7 +27,8 @@ pub struct Driver {
     prefix: String,
     slot: u32,
     base: RefCell<Option<Rc<BaseDb>>>,
-    outboxes: RefCell<BTreeMap<u32, Rc<OutboxDb>>>,
+    /// One per slot that was ever looked at.
+    outboxes: RefCell<Vec<Rc<OutboxDb>>>,
     channel: RefCell<Option<Channel>>,
     net: Net,
     live: RefCell<Option<Live>>,
@@ -38,7 +37,7 @@ pub struct Driver {
     slot_lock: RefCell<Option<Held>>,
     send_lock: RefCell<Option<Held>>,
     /// Slots of other tabs whose end is waited for.
-    watched: RefCell<BTreeSet<u32>>,
+    watched: RefCell<Vec<u32>>,
     on_patch: Function,
     on_event: Function,
     /// Patches and the status for the next frame.
@@ -72,7 +71,7 @@ impl Driver {
             prefix: parts.prefix,
             slot: parts.slot,
             base: RefCell::new(Some(Rc::new(parts.base))),
-            outboxes: RefCell::new(BTreeMap::from([(parts.slot, Rc::new(parts.outbox))])),
+            outboxes: RefCell::new(vec![Rc::new(parts.outbox)]),
             channel: RefCell::new(None),
             net: parts.net,
             live: RefCell::new(None),
@@ -94,7 +93,7 @@ impl Driver {
         let channel = Channel::open(&name, driver.slot, move |slot, text| hearing.clone().hear(slot, text))?;
         *driver.channel.borrow_mut() = Some(channel);
         driver.schedule();
-        spawn_local(driver.clone().open());
+        spawn(driver.clone().open());
         Ok(driver)
     }
 
@@ -109,7 +108,7 @@ impl Driver {
     fn schedule(self: &Rc<Self>) {
         if !self.scheduled.replace(true) {
             let driver = self.clone();
-            spawn_local(async move { driver.drain() });
+            spawn(async move { driver.drain() });
         }
     }
 
@@ -128,25 +127,25 @@ impl Driver {
     fn run(self: &Rc<Self>, effect: Effect) {
         let driver = self.clone();
         match effect {
-            Effect::Save { id, slot, client, puts, deletes } => spawn_local(async move {
+            Effect::Save { id, slot, client, puts, deletes } => spawn(async move {
                 let outbox = driver.outbox(slot);
                 match outbox.write(&driver.space, Write { client, puts, deletes }).await {
                     Ok(()) => driver.with(|engine, now| engine.handle_saved(now, slot, id)),
                     Err(code) => driver.with(|engine, now| engine.handle_save_failed(now, slot, id, &code)),
                 }
             }),
-            Effect::Commit { id, epoch, meta, tail, base } => spawn_local(driver.commit(id, Commit { epoch, meta, tail, base })),
-            Effect::Push { id, body } => spawn_local(async move {
+            Effect::Commit { id, epoch, meta, tail, base } => spawn(driver.commit(id, Commit { epoch, meta, tail, base })),
+            Effect::Push { id, body } => spawn(async move {
                 let answer = driver.net.reconcile(body).await;
                 driver.answered(id, answer);
             }),
-            Effect::Fetch { id } => spawn_local(async move {
+            Effect::Fetch { id } => spawn(async move {
                 let answer = driver.net.snapshot().await;
                 driver.answered(id, answer);
             }),
             // The engine listens to it no more; the browser ends it in its own time.
             Effect::Abort { .. } => {}
-            Effect::Connect { cursor } => spawn_local(driver.connect(cursor)),
+            Effect::Connect { cursor } => spawn(driver.connect(cursor)),
             Effect::Disconnect => {
                 self.live_count.set(self.live_count.get() + 1);
                 self.live.borrow_mut().take();
@@ -156,7 +155,7 @@ impl Driver {
                     channel.post(&text);
                 }
             }
-            Effect::Reload => spawn_local(async move {
+            Effect::Reload => spawn(async move {
                 let disk = loop {
                     match driver.read().await {
                         Ok(disk) => break disk,
@@ -167,7 +166,7 @@ impl Driver {
                 };
                 driver.with(|engine, now| engine.handle_reloaded(now, disk));
             }),
-            Effect::RenewEpoch { at_least } => spawn_local(driver.renew_epoch(at_least)),
+            Effect::RenewEpoch { at_least } => spawn(driver.renew_epoch(at_least)),
             Effect::Patch(patch) => {
                 self.patches.borrow_mut().push(patch);
                 self.next_frame();
@@ -220,7 +219,12 @@ impl Driver {
 
     fn outbox(&self, slot: u32) -> Rc<OutboxDb> {
         let mut outboxes = self.outboxes.borrow_mut();
-        outboxes.entry(slot).or_insert_with(|| Rc::new(OutboxDb::new(&self.prefix, slot))).clone()
+        if let Some(outbox) = outboxes.iter().find(|outbox| outbox.slot == slot) {
+            return outbox.clone();
+        }
+        let outbox = Rc::new(OutboxDb::new(&self.prefix, slot));
+        outboxes.push(outbox.clone());
+        outbox
     }
 
     fn base(&self) -> Result<Rc<BaseDb>, String> {
@@ -232,9 +236,8 @@ impl Driver {
     }
 
     async fn read(&self) -> Result<Disk, String> {
-        let base = self.base()?;
-        let mut disk = base.read(&self.space).await?;
-        for slot in 0..base.slots().await?.max(self.slot + 1) {
+        let (mut disk, slots) = self.base()?.read(&self.space).await?;
+        for slot in 0..slots.max(self.slot + 1) {
             disk.slots.push(self.read_slot(slot).await?);
         }
         Ok(disk)
@@ -303,11 +306,11 @@ impl Driver {
     async fn take_over(self: Rc<Self>) -> Result<(), String> {
         let base = self.base()?;
         let epoch = base.take_epoch(&self.space).await?;
-        let meta = base.read(&self.space).await?.meta;
+        let (disk, slots) = base.read(&self.space).await?;
         let mut closed_tabs = vec![self.read_slot(self.slot).await?];
         // Held until the engine has taken over, so that nobody opens one in between.
         let mut held = Vec::new();
-        for slot in (0..base.slots().await?).filter(|slot| *slot != self.slot) {
+        for slot in (0..slots).filter(|slot| *slot != self.slot) {
             match try_hold(&self.slot_lock_name(slot)).await {
                 Ok(Some(lock)) => {
                     closed_tabs.push(self.read_slot(slot).await?);
@@ -316,25 +319,26 @@ impl Driver {
                 _ => self.clone().watch(slot),
             }
         }
-        self.with(|engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
+        self.with(|engine, now| engine.handle_lead(now, epoch, disk.meta.as_deref(), closed_tabs));
         Ok(())
     }
 
     fn lead_again(self: &Rc<Self>) {
         self.send_lock.borrow_mut().take();
         if !self.closed.get() {
-            spawn_local(self.clone().lead());
+            spawn(self.clone().lead());
         }
     }
 
     /// Waits for the end of another tab, to send what it leaves.
     fn watch(self: Rc<Self>, slot: u32) {
-        if slot == self.slot || !self.watched.borrow_mut().insert(slot) {
+        if slot == self.slot || self.watched.borrow().contains(&slot) {
             return;
         }
-        spawn_local(async move {
+        self.watched.borrow_mut().push(slot);
+        spawn(async move {
             let held = wait_hold(&self.slot_lock_name(slot), &self.closed).await;
-            self.watched.borrow_mut().remove(&slot);
+            self.watched.borrow_mut().retain(|watched| *watched != slot);
             let Ok(Some(_held)) = held else { return };
             while self.send_lock.borrow().is_some() && !self.closed.get() {
                 match self.read_slot(slot).await {
@@ -362,7 +366,6 @@ impl Driver {
     fn answered(self: &Rc<Self>, id: u64, answer: reqwest::Result<Answer>) {
         self.with(|engine, now| match answer {
             Ok(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
-            Err(error) if error.is_timeout() => engine.handle_send_failed(now, id, SendFailure::Timeout),
             Err(_) => engine.handle_send_failed(now, id, SendFailure::Network),
         });
     }
@@ -404,7 +407,7 @@ impl Driver {
         if let Some(channel) = self.channel.borrow_mut().take() {
             channel.close();
         }
-        for outbox in std::mem::take(&mut *self.outboxes.borrow_mut()).into_values() {
+        for outbox in std::mem::take(&mut *self.outboxes.borrow_mut()) {
             outbox.close();
         }
         if let Some(base) = self.base.borrow_mut().take().and_then(Rc::into_inner) {

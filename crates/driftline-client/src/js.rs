@@ -1,6 +1,7 @@
 //! Small ways into JavaScript that web-sys keeps behind unstable flags, or does not have.
 
 use js_sys::{Array, Function, Promise, Reflect};
+use std::pin::Pin;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -36,6 +37,12 @@ pub fn random_u64() -> u64 {
         random = (js_sys::Math::random() * 9e15 + js_sys::Date::now()).to_bits().to_le_bytes();
     }
     u64::from_le_bytes(random)
+}
+
+/// Runs a future on its own. Boxed, so that the wasm has one copy of the task.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
+    wasm_bindgen_futures::spawn_local(future);
 }
 
 /// A promise and what resolves it.

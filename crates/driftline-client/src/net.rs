@@ -65,7 +65,8 @@ impl Net {
     /// Opens the live connection.
     pub async fn connect(&self, cursor: u64, hear: Rc<dyn Fn(Heard)>) -> Result<Live, JsValue> {
         let token = self.token().await;
-        let url = format!("{}live", self.space_url.replacen("http", "ws", 1));
+        // `http` becomes `ws`, and `https` `wss`.
+        let url = format!("ws{}live", self.space_url.trim_start_matches(['h', 't', 'p']));
         let socket = WebSocket::new(&url)?;
         let hello = match token {
             Some(token) => {

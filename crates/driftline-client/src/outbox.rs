@@ -17,7 +17,7 @@ use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbRequest, IdbTransacti
 
 pub struct OutboxDb {
     name: String,
-    slot: u32,
+    pub slot: u32,
     /// `None` after the browser closed it; it is opened again when it is needed.
     database: Rc<RefCell<Option<IdbDatabase>>>,
 }

@@ -12,7 +12,6 @@ use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::Function;
-use serde::Serialize;
 use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -28,14 +27,6 @@ const CLOSE_MS: u32 = 5_000;
 /// Beyond so many waiting transactions, or bytes of them, an edit is refused; an app may say otherwise.
 const OUTBOX_TXNS: f64 = 100_000.0;
 const OUTBOX_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
-
-/// What the application may want to compare with a server.
-#[derive(Serialize)]
-struct BaseDigest {
-    rev: u64,
-    digest: String,
-    rows: usize,
-}
 
 /// An open space.
 #[wasm_bindgen]
@@ -118,13 +109,13 @@ impl Session {
         js_sys::JSON::parse(&status).unwrap_or(JsValue::NULL)
     }
 
-    /// `{"rev", "digest", "rows"}` of the base: what this device believes that the server holds.
+    /// `[rev, digest, rows]` of the base: what this device believes that the server holds.
     pub fn digest(&self) -> JsValue {
         let (rev, digest, rows) = self.driver.with(|engine, _| {
             let replica = engine.replica();
             (replica.rev, format!("{:032x}", replica.digest.0), replica.base().len())
         });
-        serde_wasm_bindgen::to_value(&BaseDigest { rev, digest, rows }).unwrap_or(JsValue::NULL)
+        serde_wasm_bindgen::to_value(&(rev, digest, rows)).unwrap_or(JsValue::NULL)
     }
 
     pub fn retry(&self, key: &str) -> Result<(), JsValue> {

@@ -97,7 +97,8 @@ export class Db<S extends SchemaInput> {
 
   /** For comparing devices with each other and with the server. What waits in the outbox is not in it. */
   get digest(): Digest {
-    return this.#open().digest() as Digest;
+    const [rev, digest, rows] = this.#open().digest() as [number, string, number];
+    return { rev, digest, rows };
   }
 
   /** What waits, in the order in which it is sent. */

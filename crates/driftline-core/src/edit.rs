@@ -1,11 +1,11 @@
 //! Edits and transactions: reading a body, checking it against the schema, writing it.
 
+use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
 use crate::problem::Problem;
 use crate::schema::{Kind, Schema, read_int};
 use crate::value::{RowId, RowKey, Value, write_int, write_string, write_uint};
-use serde_json::Value as Json;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
@@ -101,9 +101,9 @@ impl Edit {
         Ok(edit)
     }
 
-    fn read_set(&mut self, schema: &Schema, members: Option<&Members>, values: Values) -> Result<(), Problem> {
+    fn read_set(&mut self, schema: &Schema, members: &Members, values: Values) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
-        for (name, json) in members.into_iter().flatten() {
+        for (name, json) in members {
             let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
@@ -116,9 +116,9 @@ impl Edit {
         Ok(())
     }
 
-    fn read_add(&mut self, schema: &Schema, members: Option<&Members>) -> Result<(), Problem> {
+    fn read_add(&mut self, schema: &Schema, members: &Members) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
-        for (name, json) in members.into_iter().flatten() {
+        for (name, json) in members {
             let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
             let index = table.column(name).filter(|i| table.columns[*i as usize].kind == Kind::Counter);
             let index = index.ok_or_else(|| wrong("is not a counter"))?;
@@ -156,12 +156,12 @@ pub enum Values {
     Final,
 }
 
-type Members = serde_json::Map<String, Json>;
+type Members = [(String, Json)];
 
-fn members<'a>(json: &'a Json, name: &str) -> Result<Option<&'a Members>, Problem> {
+fn members<'a>(json: &'a Json, name: &str) -> Result<&'a Members, Problem> {
     match json.get(name) {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::Object(members)) => Ok(Some(members)),
+        None | Some(Json::Null) => Ok(&[]),
+        Some(Json::Object(members)) => Ok(members),
         Some(_) => Err(Problem::invalid(format!("an edit's `{name}` is an object"))),
     }
 }
@@ -186,17 +186,14 @@ impl Txn {
         if body.len() > limits::TXN_BYTES {
             return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
         }
-        let json: Json = serde_json::from_str(body).map_err(|e| Problem::invalid(format!("the body is not JSON: {e}")))?;
-        let version = json.get("schema").and_then(Json::as_u64);
-        if version != Some(u64::from(schema.version)) {
+        let json = Json::parse(body).map_err(|why| Problem::invalid(format!("the body is {why}")))?;
+        if json.uint("schema") != Some(u64::from(schema.version)) {
             return Err(Problem::new("schema_unknown", format!("this side knows schema version {}", schema.version)));
         }
-        let at = json.get("at").and_then(Json::as_array);
-        let part = |i: usize, below: u64| at.and_then(|a| a.get(i)).and_then(Json::as_u64).filter(|n| *n < below);
-        let (Some(ms), Some(count)) = (part(0, 1 << 48), part(1, 1 << 16)) else {
+        let (Some(ms @ 0..0x1_0000_0000_0000), Some(count @ 0..0x1_0000)) = (part(&json, 0), part(&json, 1)) else {
             return Err(Problem::invalid("`at` is [milliseconds since 1970, count below 65,536]"));
         };
-        let edits = read_edits(schema, json.get("edits"))?;
+        let edits = read_edits(schema, &json)?;
         Ok(Txn { at: Hlc::new(ms, count), edits })
     }
 
@@ -215,14 +212,24 @@ impl Txn {
     }
 }
 
+fn part(json: &Json, index: usize) -> Option<u64> {
+    json.get("at")?.at(index)?.as_u64()
+}
+
 /// Reads and checks a transaction's edits.
-pub fn read_edits(schema: &Schema, json: Option<&Json>) -> Result<Vec<Edit>, Problem> {
-    let list = json.and_then(Json::as_array).filter(|l| !l.is_empty());
-    let list = list.ok_or_else(|| Problem::invalid("a transaction has at least one edit"))?;
+pub fn read_edits(schema: &Schema, json: &Json) -> Result<Vec<Edit>, Problem> {
+    let list = json.list("edits");
+    if list.is_empty() {
+        return Err(Problem::invalid("a transaction has at least one edit"));
+    }
     if list.len() > limits::TXN_EDITS {
         return Err(Problem::invalid("a transaction has at most 1,000 edits: split it"));
     }
-    list.iter().map(|edit| Edit::read(schema, edit, Values::Asked)).collect()
+    let mut edits = Vec::with_capacity(list.len());
+    for edit in list {
+        edits.push(Edit::read(schema, edit, Values::Asked)?);
+    }
+    Ok(edits)
 }
 
 pub fn write_edits(schema: &Schema, edits: &[Edit], out: &mut String) {

@@ -9,6 +9,7 @@
 
 use crate::edit::{Edit, Op, Txn, read_edits};
 use crate::fold::{Fold, fold};
+use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
 use crate::order::{Step, arrange};
@@ -17,12 +18,11 @@ use crate::patch::Patch;
 use crate::problem::Problem;
 use crate::reconcile::mix;
 use crate::replica::Replica;
-use crate::schema::{Kind, Schema};
+use crate::schema::Schema;
 use crate::sender::Sender;
-use crate::sorted::{SortedMap, SortedSet};
-use crate::value::{RowKey, parse_hex64};
+use crate::sorted::{SortedMap, SortedSet, sort_dedup};
+use crate::value::{Row, RowKey, parse_hex64};
 use crate::wire::{Revision, read_changes, read_snapshot};
-use serde_json::Value as Json;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -118,7 +118,13 @@ pub struct SlotDisk {
 
 impl SlotDisk {
     pub(crate) fn keys(&self) -> SortedSet<Key> {
-        self.records.iter().filter_map(|record| record_key(record)).collect()
+        let mut keys = SortedSet::new();
+        for record in &self.records {
+            if let Some(key) = record_key(record) {
+                keys.insert(key);
+            }
+        }
+        keys
     }
 
     /// Whether a key was there and has been deleted: deleting raises `high`. One that is neither among the records nor below
@@ -130,7 +136,8 @@ impl SlotDisk {
 
 /// What is to be written to a slot, and what is being written.
 #[derive(Default)]
-pub(crate) struct Saver {
+struct Saver {
+    slot: u32,
     puts: SortedSet<Key>,
     deletes: SortedSet<Key>,
     client: Option<u64>,
@@ -144,6 +151,13 @@ struct Saving {
     puts: Vec<(Key, u32)>,
     deletes: Vec<Key>,
     client: Option<u64>,
+}
+
+/// A retry, and the spent record that it stands for.
+pub(crate) struct Replaces {
+    pub new: Key,
+    pub slot: u32,
+    pub old: Key,
 }
 
 pub struct Engine {
@@ -162,7 +176,8 @@ pub struct Engine {
     /// A server has told what the space holds, now or earlier.
     pub(crate) has_base: bool,
     pub(crate) receipts: SortedMap<u64, u64>,
-    pub(crate) savers: SortedMap<u32, Saver>,
+    /// One per slot that was ever written to.
+    savers: Vec<Saver>,
     /// Keys that have left the outbox, but not the disk.
     pub(crate) leaving: SortedSet<Key>,
     /// Keys that other tabs have made and not shown yet, with their slots.
@@ -172,7 +187,7 @@ pub struct Engine {
     /// Keys that vanished by folding: done when the disk knows.
     vanished: SortedSet<Key>,
     /// Retries whose spent record is deleted once they are on disk.
-    pub(crate) replaces: SortedMap<Key, (u32, Key)>,
+    pub(crate) replaces: Vec<Replaces>,
     pub(crate) online: bool,
     pub(crate) sender: Option<Sender>,
     /// What the sending tab said last.
@@ -180,7 +195,7 @@ pub struct Engine {
     /// Decisions for the sending tab, made while there was none.
     pub(crate) unsaid: Vec<String>,
     /// A reload is under way; these were on disk when it was asked for.
-    pub(crate) reloading: Option<SortedSet<Key>>,
+    pub(crate) reloading: Option<Vec<Key>>,
     /// The sending tab has replaced the base: what is on disk counts, even if it is older.
     pub(crate) replaced: bool,
     /// The latest revision of the base on disk that the sending tab told of, since it last replaced it.
@@ -212,12 +227,12 @@ impl Engine {
             loaded: false,
             has_base: false,
             receipts: SortedMap::new(),
-            savers: SortedMap::new(),
+            savers: Vec::new(),
             leaving: SortedSet::new(),
             unheard: SortedMap::new(),
             early: SortedSet::new(),
             vanished: SortedSet::new(),
-            replaces: SortedMap::new(),
+            replaces: Vec::new(),
             online: true,
             sender: None,
             peer: None,
@@ -263,7 +278,7 @@ impl Engine {
 
     /// Whether everything that was made is on disk.
     pub fn is_saved(&self) -> bool {
-        self.savers.values().all(|s: &Saver| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
+        self.savers.iter().all(|s| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
     }
 
     // ---- commands ----
@@ -271,12 +286,12 @@ impl Engine {
     /// Makes a transaction of `{"edits": […], "after": ["client:seq", …]}`. Returns its key and the patch of the view, or why it
     /// cannot be: then nothing has changed.
     pub fn transact(&mut self, now_ms: u64, json: &str) -> Result<(Key, String), Problem> {
-        let json: Json = serde_json::from_str(json).map_err(|e| Problem::invalid(format!("not JSON: {e}")))?;
-        let edits = read_edits(&self.schema, json.get("edits"))?;
-        let after = json.get("after").and_then(Json::as_array).into_iter().flatten();
-        let after = after.map(|key| key.as_str().and_then(parse_key)).collect::<Option<Vec<Key>>>();
-        let after = after.filter(|a| a.len() <= limits::AFTER_KEYS);
-        let after = after.ok_or_else(|| Problem::invalid("`after` lists at most 1,000 keys"))?;
+        let json = Json::parse(json).map_err(Problem::invalid)?;
+        let edits = read_edits(&self.schema, &json)?;
+        let after = read_keys(json.list("after"));
+        if after.len() != json.list("after").len() || after.len() > limits::AFTER_KEYS {
+            return Err(Problem::invalid("`after` lists at most 1,000 keys"));
+        }
         let edits = self.arranged(edits)?;
         if edits.len() > limits::TXN_EDITS {
             return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
@@ -330,9 +345,11 @@ impl Engine {
         let mut gone = Vec::new();
         for slot in &disk.slots {
             let records = slot.keys();
-            let of_slot = |key: &&Key| self.outbox.get(**key).is_some_and(|entry| entry.slot == slot.slot);
-            let missing: Vec<Key> = known.iter().filter(of_slot).filter(|key| !records.contains(key)).copied().collect();
-            for key in missing {
+            for &key in &known {
+                let of_slot = self.outbox.get(key).is_some_and(|entry| entry.slot == slot.slot);
+                if !of_slot || records.contains(&key) {
+                    continue;
+                }
                 if slot.deleted(&records, key) {
                     gone.push(key);
                 } else if slot.slot == self.slot {
@@ -355,7 +372,7 @@ impl Engine {
     }
 
     pub fn handle_saved(&mut self, now_ms: u64, slot: u32, id: u64) {
-        let Some(saver) = self.savers.get_mut(&slot) else { return };
+        let saver = self.saver(slot);
         let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
         saver.failures = 0;
         self.storage_problem = None;
@@ -365,8 +382,9 @@ impl Engine {
                 entry.saved = true;
                 saved.push(key);
             }
-            if let Some((slot, old)) = self.replaces.remove(&key) {
-                self.savers.get_or_insert_with(slot, Default::default).deletes.insert(old);
+            if let Some(at) = self.replaces.iter().position(|replaces| replaces.new == key) {
+                let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
+                self.saver(slot).deletes.insert(old);
             }
         }
         let mut gone = Vec::new();
@@ -387,16 +405,15 @@ impl Engine {
     /// The write failed; it is tried again, and nothing is lost from memory meanwhile.
     pub fn handle_save_failed(&mut self, now_ms: u64, slot: u32, id: u64, code: &str) {
         let random = self.random();
-        let Some(saver) = self.savers.get_mut(&slot) else { return };
+        let saver = self.saver(slot);
         let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
         saver.failures += 1;
         saver.not_before = now_ms + crate::backoff::delay_ms(saver.failures, random);
-        saver.deletes.extend(saving.deletes);
         saver.client = saver.client.or(saving.client);
+        // Those that are in the outbox no more are passed over when it is tried again.
+        saver.deletes.extend(saving.deletes);
         for (key, _) in saving.puts {
-            if self.outbox.get(key).is_some() {
-                saver.puts.insert(key);
-            }
+            saver.puts.insert(key);
         }
         self.storage_problem = Some(code.to_string());
         self.pump(now_ms);
@@ -423,10 +440,17 @@ impl Engine {
     // ---- making ----
 
     fn arranged(&self, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
-        let steps = edits.into_iter().map(|edit| Step { part: 0, edit }).collect();
+        let mut steps = Vec::with_capacity(edits.len());
+        for edit in edits {
+            steps.push(Step { part: 0, edit });
+        }
         let view = self.replica.view();
-        let held = |key| view.get(key).map(|row| row.references().collect()).unwrap_or_default();
-        Ok(arrange(&self.schema, steps, &held)?.into_iter().map(|step| step.edit).collect())
+        let held = |key| view.get(key).map_or_else(Vec::new, Row::reference_list);
+        let mut arranged = Vec::with_capacity(steps.len());
+        for step in arrange(&self.schema, steps, &held)? {
+            arranged.push(step.edit);
+        }
+        Ok(arranged)
     }
 
     fn refuse_impossible(&self, edits: &[Edit]) -> Result<(), Problem> {
@@ -434,11 +458,17 @@ impl Engine {
             let detail = format!("{} transactions wait to be sent; go online, or discard some", self.outbox.len());
             return Err(Problem::new("outbox_full", detail));
         }
-        let created: SortedSet<RowKey> = edits.iter().filter(|e| e.op == Op::Create).map(|e| e.row).collect();
+        let mut created = Vec::new();
+        for edit in edits {
+            if edit.op == Op::Create {
+                created.push(edit.row);
+            }
+        }
+        created.sort_unstable();
         for edit in edits {
             for (_, target) in edit.references() {
                 let deleted_here = self.outbox.deletes(target) && !self.replica.view().contains(target);
-                if deleted_here && !created.contains(&target) {
+                if deleted_here && created.binary_search(&target).is_err() {
                     return Err(Problem::new("missing_parent", "the row that this refers to was deleted here").row(&self.schema, target));
                 }
             }
@@ -448,48 +478,49 @@ impl Engine {
 
     /// A new row that waiting transactions refer to may close a cycle. Without a nullable reference on it nothing could
     /// ever be sent, so it is refused now.
-    fn refuse_cycle(&self, edits: &[Edit], created: &SortedSet<RowKey>) -> Result<(), Problem> {
+    fn refuse_cycle(&self, edits: &[Edit], created: &[RowKey]) -> Result<(), Problem> {
         if created.iter().all(|row| self.outbox.referring(*row).next().is_none()) {
             return Ok(());
         }
-        let mut path: Vec<RowKey> = edits.iter().flat_map(|edit| self.required(edit)).collect();
-        let mut known: SortedSet<RowKey> = path.iter().copied().collect();
+        let (mut path, mut known) = (Vec::new(), SortedSet::new());
+        self.require(edits, &mut known, &mut path);
         while let Some(row) = path.pop() {
-            if created.contains(&row) {
+            if created.binary_search(&row).is_ok() {
                 let detail = "this row and others that wait need each other through required references";
                 return Err(Problem::new("cycle", detail).row(&self.schema, row));
             }
-            let creator = self.outbox.touching(row).find(|entry| entry.edits.iter().any(|e| e.op == Op::Create && e.row == row));
-            for next in creator.into_iter().flat_map(|entry| &entry.edits).flat_map(|edit| self.required(edit)) {
-                if known.insert(next) {
-                    path.push(next);
-                }
+            if let Some(entry) = self.outbox.creator_of(row) {
+                self.require(&entry.edits, &mut known, &mut path);
             }
         }
         Ok(())
     }
 
-    fn required<'a>(&'a self, edit: &'a Edit) -> impl Iterator<Item = RowKey> + 'a {
-        let columns = &self.schema.tables[edit.row.table as usize].columns;
-        let own = edit.row;
-        edit.references().filter(move |(column, target)| !columns[*column as usize].nullable && *target != own).map(|(_, target)| target)
+    /// Appends the rows that these edits cannot do without and that were not known yet.
+    fn require(&self, edits: &[Edit], known: &mut SortedSet<RowKey>, path: &mut Vec<RowKey>) {
+        for edit in edits {
+            let columns = &self.schema.tables[edit.row.table as usize].columns;
+            for (column, target) in edit.references() {
+                if !columns[column as usize].nullable && target != edit.row && known.insert(target) {
+                    path.push(target);
+                }
+            }
+        }
     }
 
     /// What the rows that a transaction deletes, or whose references it changes, refer to now.
     fn releases(&self, edits: &[Edit]) -> Vec<RowKey> {
-        let mut released = SortedSet::new();
-        for edit in edits.iter().filter(|edit| edit.op != Op::Create) {
-            let Some(row) = self.replica.view().get(edit.row) else { continue };
-            let columns = &self.schema.tables[edit.row.table as usize].columns;
-            let lets_go = |column: u16| edit.op == Op::Delete || edit.set.iter().any(|(c, _)| *c == column);
+        let mut released = Vec::new();
+        for edit in edits {
+            let Some(row) = self.replica.view().get(edit.row).filter(|_| edit.op != Op::Create) else { continue };
             for (column, target) in row.references() {
-                debug_assert!(matches!(columns[column as usize].kind, Kind::Ref { .. }));
-                if lets_go(column) {
-                    released.insert(target);
+                if edit.op == Op::Delete || edit.set.iter().any(|(c, _)| *c == column) {
+                    released.push(target);
                 }
             }
         }
-        released.into_iter().collect()
+        sort_dedup(&mut released);
+        released
     }
 
     pub(crate) fn new_key(&mut self) -> Key {
@@ -508,9 +539,10 @@ impl Engine {
 
     fn refold(&mut self, key: Key, txn: Txn, releases: Vec<RowKey>) -> Key {
         let Some(old) = self.outbox.remove(key) else { return key };
-        let mut all: SortedSet<RowKey> = old.releases.iter().copied().collect();
+        let mut all = old.releases;
         all.extend(releases);
-        let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all.into_iter().collect(), Vec::new());
+        sort_dedup(&mut all);
+        let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all, Vec::new());
         entry.version = old.version + 1;
         self.outbox.insert(entry);
         self.put(key);
@@ -538,13 +570,13 @@ impl Engine {
         let Some(entry) = self.outbox.get_mut(key) else { return };
         entry.saved = false;
         let slot = entry.slot;
-        self.savers.get_or_insert_with(slot, Default::default).puts.insert(key);
+        self.saver(slot).puts.insert(key);
     }
 
     /// Marks a record to be deleted.
     pub(crate) fn delete(&mut self, slot: u32, key: Key) {
         self.leaving.insert(key);
-        let saver = self.savers.get_or_insert_with(slot, Default::default);
+        let saver = self.saver(slot);
         saver.puts.remove(&key);
         saver.deletes.insert(key);
     }
@@ -552,11 +584,20 @@ impl Engine {
     /// From now on new transactions carry another client id.
     pub(crate) fn take_new_client(&mut self) {
         self.client = self.random();
-        self.savers.get_or_insert_with(self.slot, Default::default).client = Some(self.client);
+        self.saver(self.slot).client = Some(self.client);
+    }
+
+    fn saver(&mut self, slot: u32) -> &mut Saver {
+        let known = self.savers.iter().position(|saver| saver.slot == slot);
+        let at = known.unwrap_or(self.savers.len());
+        if known.is_none() {
+            self.savers.push(Saver { slot, ..Saver::default() });
+        }
+        &mut self.savers[at]
     }
 
     fn start_saves(&mut self, now_ms: u64) {
-        for (slot, saver) in self.savers.iter_mut() {
+        for saver in &mut self.savers {
             let idle = saver.puts.is_empty() && saver.deletes.is_empty() && saver.client.is_none();
             if idle || saver.in_flight.is_some() || saver.not_before > now_ms {
                 continue;
@@ -572,7 +613,7 @@ impl Engine {
             }
             saving.deletes.extend(std::mem::take(&mut saver.deletes));
             let deletes = saving.deletes.clone();
-            self.effects.push_back(Effect::Save { id: saving.id, slot: *slot, client: saving.client, puts, deletes });
+            self.effects.push_back(Effect::Save { id: saving.id, slot: saver.slot, client: saving.client, puts, deletes });
             saver.in_flight = Some(saving);
         }
     }
@@ -580,7 +621,7 @@ impl Engine {
     // ---- loading ----
 
     fn load(&mut self, disk: Disk) {
-        let meta: Json = disk.meta.as_deref().and_then(|m| serde_json::from_str(m).ok()).unwrap_or(Json::Null);
+        let meta = Json::parse_or_null(disk.meta.as_deref().unwrap_or(""));
         self.load_outbox(&disk, &meta, false);
         let mut text = disk.base.concat();
         text.push_str(crate::wire::SNAPSHOT_END);
@@ -612,13 +653,13 @@ impl Engine {
 
     /// `closed`: no tab holds the slots. What an open tab has written it may still alter, until it offers it.
     pub(crate) fn load_outbox(&mut self, disk: &Disk, meta: &Json, closed: bool) {
-        for (client, receipt) in meta.get("receipts").and_then(Json::as_object).into_iter().flatten() {
+        for (client, receipt) in meta.get("receipts").and_then(Json::as_object).unwrap_or(&[]) {
             if let (Some(client), Some(receipt)) = (parse_hex64(client), receipt.as_str().and_then(parse_hex64)) {
                 self.receipts.insert(client, receipt);
             }
         }
-        let answered = meta.get("answered").and_then(Json::as_array).into_iter().flatten();
-        let answered: SortedSet<Key> = answered.filter_map(|key| key.as_str().and_then(parse_key)).collect();
+        let mut answered = read_keys(meta.list("answered"));
+        answered.sort_unstable();
         let before = self.high.clone();
         let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
         let mut replaced = Vec::new();
@@ -641,7 +682,7 @@ impl Engine {
                 let known = self.high.get_or_insert_with(key.0, || 0);
                 *known = (*known).max(key.1);
                 self.clock = self.clock.max(Hlc(entry.made.at));
-                if answered.contains(&key) {
+                if answered.binary_search(&key).is_ok() {
                     // Its effect is in the base: only the record was left behind.
                     self.outbox.remove(key);
                     self.delete(slot.slot, key);
@@ -667,7 +708,6 @@ impl Engine {
     /// Takes revisions into the base, with what they settle. Returns whether they followed on it without a gap.
     pub(crate) fn absorb(&mut self, revisions: Vec<Revision>) -> Absorbed {
         let mut absorbed = Absorbed { from: self.replica.rev, ..Absorbed::default() };
-        let mut taken: SortedMap<Key, Entry> = SortedMap::new();
         let mut next = self.replica.rev;
         let mut follow = Vec::new();
         for revision in revisions.into_iter().filter(|r| r.rev > absorbed.from) {
@@ -677,22 +717,22 @@ impl Engine {
                 break;
             }
             next = revision.rev;
-            for key in revision.parts.iter().filter_map(|part| part.key) {
-                if let Some(entry) = self.outbox.remove(key) {
-                    absorbed.settled.push((entry.slot, key));
-                    taken.insert(key, entry);
-                }
+            // Aligned with the parts: what was sent.
+            let mut sent = Vec::with_capacity(revision.parts.len());
+            for part in &revision.parts {
+                let entry = part.key.and_then(|key| self.outbox.remove(key));
+                absorbed.settled.extend(entry.iter().map(|entry| (entry.slot, entry.made.key)));
+                sent.push(entry);
             }
-            follow.push(revision);
+            follow.push((revision, sent));
         }
         let schema = self.schema.clone();
         let (text, deleted) = (&mut absorbed.text, &mut absorbed.deleted);
         let change = |base: &mut crate::replica::Base| {
-            for revision in &follow {
+            for (revision, sent) in &follow {
                 crate::peers::begin_revision(revision.rev, text);
                 for (i, part) in revision.parts.iter().enumerate() {
-                    let sent = part.key.and_then(|key| taken.get(&key));
-                    let changes = match (&part.changes, sent) {
+                    let changes = match (&part.changes, &sent[i]) {
                         (Some(changes), _) => {
                             base.changes(changes);
                             changes.clone()
@@ -700,7 +740,11 @@ impl Engine {
                         (None, Some(entry)) => base.as_sent(&entry.edits),
                         (None, None) => Vec::new(),
                     };
-                    deleted.extend(changes.iter().filter(|c| c.op == Op::Delete).map(|c| c.row));
+                    for change in &changes {
+                        if change.op == Op::Delete {
+                            deleted.push(change.row);
+                        }
+                    }
                     crate::peers::write_part(&schema, i, part.actor, &changes, text);
                 }
                 text.push_str("]}");
@@ -730,8 +774,12 @@ impl Engine {
         self.start_saves(now_ms);
         self.sender_pump(now_ms);
         self.report_status(now_ms);
-        let saves = self.savers.values().filter(|s| s.in_flight.is_none() && s.not_before > now_ms).map(|s| s.not_before);
-        let wake = saves.chain(self.sender_wake(now_ms)).min().unwrap_or(u64::MAX);
+        let mut wake = self.sender_wake(now_ms).unwrap_or(u64::MAX);
+        for saver in &self.savers {
+            if saver.in_flight.is_none() && saver.not_before > now_ms {
+                wake = wake.min(saver.not_before);
+            }
+        }
         if wake < self.wake_at {
             self.wake_at = wake;
             self.effects.push_back(Effect::Wake { at_ms: wake });
@@ -782,20 +830,29 @@ pub(crate) struct Absorbed {
 }
 
 fn read_tail(schema: &Schema, text: &str) -> Option<Vec<Revision>> {
-    let json: Json = serde_json::from_str(text).ok()?;
+    let json = Json::parse(text).ok()?;
     read_changes(schema, json.get("changes")?)
 }
 
 /// The key of a record as it stands on disk.
 pub fn record_key(record: &str) -> Option<Key> {
-    let json: Json = serde_json::from_str(record).ok()?;
-    Some((crate::dedupe::read_id(json.get("client"))?, json.get("seq")?.as_u64()?))
+    let json = Json::parse(record).ok()?;
+    Some((crate::dedupe::read_id(json.get("client"))?, json.uint("seq")?))
 }
 
 /// The revision that a `meta` tells of.
 pub fn disk_rev(meta: &str) -> Option<u64> {
-    let json: Json = serde_json::from_str(meta).ok()?;
-    json.get("rev")?.as_u64()
+    let json = Json::parse(meta).ok()?;
+    json.uint("rev")
+}
+
+/// Reads a list of `client:seq`; others are passed over.
+pub(crate) fn read_keys(list: &[Json]) -> Vec<Key> {
+    let mut keys = Vec::with_capacity(list.len());
+    for key in list {
+        keys.extend(key.as_str().and_then(parse_key));
+    }
+    keys
 }
 
 /// Reads `client:seq`.

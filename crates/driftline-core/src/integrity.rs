@@ -165,7 +165,8 @@ impl Unit<'_> {
 
     fn doomed(&self, root: RowKey) -> Result<Doomed, Problem> {
         let mut dying = vec![root];
-        let mut known = SortedMap::from_iter([(root, 0usize)]);
+        let mut known = SortedMap::new();
+        known.insert(root, 0usize);
         let (mut nulled, mut blockers) = (Vec::new(), Vec::new());
         let mut next = 0;
         while let Some(&parent) = dying.get(next) {
@@ -173,10 +174,10 @@ impl Unit<'_> {
             for (child, column) in self.rows.children(parent) {
                 match on_delete(self.schema, child, column) {
                     OnDelete::Cascade => {
-                        known.get_or_insert_with(child, || {
+                        if !known.contains_key(&child) {
+                            known.insert(child, dying.len());
                             dying.push(child);
-                            dying.len() - 1
-                        });
+                        }
                     }
                     OnDelete::SetNull => nulled.push((child, column)),
                     OnDelete::Restrict => blockers.push(child),
@@ -196,19 +197,27 @@ impl Unit<'_> {
         }
         nulled.retain(|(child, _)| !known.contains_key(child));
         let order = components(dying.len(), |i, out| {
-            let children = self.rows.children(dying[i]).map(|(child, _)| child);
-            out.extend(children.filter_map(|child| known.get(&child).copied()));
+            for (child, _) in self.rows.children(dying[i]) {
+                out.extend(known.get(&child));
+            }
         });
-        let leaves_first = order.into_iter().flatten().map(|i| dying[i]).collect();
+        let mut leaves_first = Vec::with_capacity(dying.len());
+        for i in order.iter().flatten() {
+            leaves_first.push(dying[*i]);
+        }
         Ok(Doomed { nulled, leaves_first })
     }
 
     /// A server refuses a reference to nothing. A client lets it wait, for the parent may be made later.
     fn require_parents(&self, edit: &Edit) -> Result<(), Problem> {
         let Judge::Server { deleted } = self.judge else { return Ok(()) };
-        let missing = edit.references().filter(|(_, target)| *target != edit.row && !self.rows.contains(*target));
-        let mut missing = missing.map(|(_, target)| target).peekable();
-        let Some(&first) = missing.peek() else { return Ok(()) };
+        let mut missing = Vec::new();
+        for (_, target) in edit.references() {
+            if target != edit.row && !self.rows.contains(target) {
+                missing.push(target);
+            }
+        }
+        let Some(&first) = missing.first() else { return Ok(()) };
         let table = &self.schema.tables[first.table as usize].name;
         let why = if deleted.contains(&first) { "was deleted" } else { "is not there" };
         let mut problem = Problem::new("missing_parent", format!("the {table} that this refers to {why}"));

@@ -16,6 +16,7 @@ pub mod edit;
 pub mod engine;
 pub mod fold;
 pub mod integrity;
+pub mod json;
 pub mod limits;
 pub mod load;
 pub mod merge;

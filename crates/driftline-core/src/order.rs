@@ -7,7 +7,7 @@
 use crate::edit::{Edit, Op};
 use crate::problem::Problem;
 use crate::schema::Schema;
-use crate::sorted::{SortedMap, SortedSet};
+use crate::sorted::{SortedMap, sort_dedup};
 use crate::value::{RowKey, Value};
 
 /// A depth-first walk over nodes `0..n` that hands out components as they are finished.
@@ -101,8 +101,9 @@ fn all_components(nodes: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) -
     let mut all = Vec::new();
     for root in 0..nodes {
         walk.visit(root, &mut *edges, |members| {
-            let members: SortedSet<usize> = members.iter().copied().collect();
-            all.push(members.into_iter().collect());
+            let mut members = members.to_vec();
+            sort_dedup(&mut members);
+            all.push(members);
         });
     }
     all
@@ -122,7 +123,11 @@ pub fn arrange(schema: &Schema, steps: Vec<Step>, held: &dyn Fn(RowKey) -> Vec<(
         return Ok(steps);
     }
     let graph = Graph::new(schema, &steps, held);
-    let groups = components(steps.len(), |node, out| out.extend(graph.needs[node].iter().map(|need| need.on)));
+    let groups = components(steps.len(), |node, out| {
+        for need in &graph.needs[node] {
+            out.push(need.on);
+        }
+    });
     let mut steps: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
     let mut arranged = Vec::with_capacity(steps.len());
     let mut done = vec![false; steps.len()];
@@ -131,7 +136,7 @@ pub fn arrange(schema: &Schema, steps: Vec<Step>, held: &dyn Fn(RowKey) -> Vec<(
         let mut later = Vec::new();
         for node in members {
             let Some(mut step) = steps[node].take() else { continue };
-            if let Some(late) = graph.defer(&mut step, &done) {
+            if let Some(late) = graph.defer(schema, &mut step, &done) {
                 later.push(late);
             }
             done[node] = true;
@@ -145,8 +150,11 @@ pub fn arrange(schema: &Schema, steps: Vec<Step>, held: &dyn Fn(RowKey) -> Vec<(
 /// The order inside a cycle, by its required references alone; they must not close one themselves.
 fn break_cycle(schema: &Schema, graph: &Graph, steps: &[Option<Step>], group: &[usize]) -> Result<Vec<usize>, Problem> {
     let inner = components(group.len(), |i, out| {
-        let hard = graph.needs[group[i]].iter().filter(|need| need.hard);
-        out.extend(hard.filter_map(|need| group.binary_search(&need.on).ok()));
+        for need in &graph.needs[group[i]] {
+            if let (true, Ok(on)) = (need.hard, group.binary_search(&need.on)) {
+                out.push(on);
+            }
+        }
     });
     let mut members = Vec::new();
     for component in inner {
@@ -168,7 +176,6 @@ fn break_cycle(schema: &Schema, graph: &Graph, steps: &[Option<Step>], group: &[
 struct Graph {
     needs: Vec<Vec<Need>>,
     created: SortedMap<RowKey, usize>,
-    nullable: Vec<Vec<u16>>,
 }
 
 /// A step on which another depends; `hard` where no nullable reference can be left for later.
@@ -180,57 +187,63 @@ struct Need {
 impl Graph {
     fn new(schema: &Schema, steps: &[Step], held: &dyn Fn(RowKey) -> Vec<(u16, RowKey)>) -> Graph {
         let mut created = SortedMap::new();
-        // Steps that refer to a row, or whose row does already.
-        let mut users: SortedMap<RowKey, Vec<(usize, bool)>> = SortedMap::new();
+        // Steps that refer to a row, or whose row does already, with whether they must: by row, then step.
+        let mut users: Vec<(RowKey, usize, bool)> = Vec::new();
         for (i, Step { edit, .. }) in steps.iter().enumerate() {
             if edit.op == Op::Create {
                 created.get_or_insert_with(edit.row, || i);
             } else {
                 for (column, target) in held(edit.row) {
-                    users.get_or_insert_with(target, Default::default).push((i, !nullable(schema, edit.row, column)));
+                    users.push((target, i, !nullable(schema, edit.row, column)));
                 }
             }
             for (column, target) in edit.references() {
-                users.get_or_insert_with(target, Default::default).push((i, !nullable(schema, edit.row, column)));
+                users.push((target, i, !nullable(schema, edit.row, column)));
             }
         }
+        users.sort_unstable();
         let mut last: SortedMap<RowKey, usize> = SortedMap::new();
         let mut needs = Vec::with_capacity(steps.len());
         for (i, Step { edit, .. }) in steps.iter().enumerate() {
             let mut list = Vec::new();
             for (column, target) in edit.references() {
-                let on = created.get(&target).filter(|on| **on != i);
-                list.extend(on.map(|on| Need { on: *on, hard: !nullable(schema, edit.row, column) }));
+                match created.get(&target) {
+                    Some(&on) if on != i => list.push(Need { on, hard: !nullable(schema, edit.row, column) }),
+                    _ => {}
+                }
             }
-            if created.get(&edit.row) != Some(&i) {
-                let before = last.get(&edit.row).into_iter().chain(created.get(&edit.row));
-                list.extend(before.map(|on| Need { on: *on, hard: true }));
-                last.insert(edit.row, i);
+            let creator = created.get(&edit.row).copied();
+            if creator != Some(i) {
+                for on in [last.insert(edit.row, i), creator] {
+                    list.extend(on.map(|on| Need { on, hard: true }));
+                }
             }
             if edit.op == Op::Delete {
-                let others = users.get(&edit.row).into_iter().flatten().filter(|user| user.0 != i);
-                // What refers to the row must have let go of it; what comes after the delete cannot.
-                let before = others.filter(|user| user.0 < i || steps[user.0].edit.op != Op::Create);
-                list.extend(before.map(|user| Need { on: user.0, hard: user.1 }));
+                let from = users.partition_point(|user| user.0 < edit.row);
+                for &(row, on, hard) in &users[from..] {
+                    if row != edit.row {
+                        break;
+                    }
+                    // What refers to the row must have let go of it; what comes after the delete cannot.
+                    if on != i && (on < i || steps[on].edit.op != Op::Create) {
+                        list.push(Need { on, hard });
+                    }
+                }
             }
             needs.push(list);
         }
-        let nullable = schema.tables.iter().map(|table| {
-            let columns = table.columns.iter().enumerate().filter(|(_, c)| c.nullable);
-            columns.map(|(i, _)| i as u16).collect()
-        });
-        Graph { needs, created, nullable: nullable.collect() }
+        Graph { needs, created }
     }
 
     /// Takes out of a step the nullable references to rows that are created later, and returns them as a step of their own.
-    fn defer(&self, step: &mut Step, done: &[bool]) -> Option<Step> {
+    fn defer(&self, schema: &Schema, step: &mut Step, done: &[bool]) -> Option<Step> {
         let row = step.edit.row;
         let created = self.created.get(&row).copied();
         let mut late = Edit { op: Op::Update, row, set: Vec::new(), add: Vec::new() };
         for (column, value) in &mut step.edit.set {
             let Value::Ref(target) = value else { continue };
             let waits = self.created.get(target).is_some_and(|on| !done[*on] && Some(*on) != created);
-            if waits && self.nullable[row.table as usize].contains(column) {
+            if waits && nullable(schema, row, *column) {
                 late.set.push((*column, std::mem::replace(value, Value::Null)));
             }
         }

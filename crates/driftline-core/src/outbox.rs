@@ -4,12 +4,13 @@
 //! that transactions name, through two indexes, so that a transaction made today finds its parent made tomorrow.
 
 use crate::edit::{Edit, Op, Txn};
+use crate::json::Json;
 use crate::order::Walk;
 use crate::problem::Problem;
 use crate::schema::Schema;
-use crate::sorted::{SortedMap, SortedSet};
+use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::value::{RowId, RowKey, write_hex64, write_string, write_uint};
-use serde_json::Value as Json;
+use crate::wire::read_pair;
 
 /// Client and sequence number.
 pub type Key = (u64, u64);
@@ -66,6 +67,9 @@ pub struct Entry {
     /// The server fails on it while others pass: shown, and tried seldom.
     pub suspended: bool,
 }
+
+/// Of the rows or transactions that one waits for, so many are named.
+const ROWS_SHOWN: usize = 8;
 
 const CREATES: u8 = 1;
 const DELETES: u8 = 2;
@@ -195,6 +199,15 @@ impl Outbox {
         self.by_made.values().filter_map(|i| self.slab[*i as usize].as_ref())
     }
 
+    /// The keys of those that are `wanted`, in the order made.
+    pub fn keys(&self, wanted: &dyn Fn(&Entry) -> bool) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for place in self.by_made.values() {
+            keys.extend(self.slab[*place as usize].as_ref().filter(|entry| wanted(entry)).map(|entry| entry.made.key));
+        }
+        keys
+    }
+
     /// The numbers of a client that are not settled, ascending.
     pub fn seqs_of(&self, client: u64) -> impl Iterator<Item = u64> + '_ {
         self.by_key.range((client, 0)..=(client, u64::MAX)).map(|(key, _)| key.1)
@@ -255,7 +268,17 @@ impl Outbox {
     }
 
     fn creator(&self, row: RowKey) -> Option<usize> {
-        named(&self.own, row).find(|(role, _)| role & CREATES != 0).map(|(_, place)| place as usize)
+        for (role, place) in named(&self.own, row) {
+            if role & CREATES != 0 {
+                return Some(place as usize);
+            }
+        }
+        None
+    }
+
+    /// The transaction that creates a row.
+    pub fn creator_of(&self, row: RowKey) -> Option<&Entry> {
+        self.slab[self.creator(row)?].as_ref()
     }
 
     pub fn creates(&self, row: RowKey) -> bool {
@@ -269,43 +292,55 @@ impl Outbox {
     /// Appends the places of the transactions that must go before this one.
     fn dependencies(&self, place: usize, out: &mut Vec<usize>) {
         let Some(entry) = &self.slab[place] else { return };
-        let from = out.len();
+        let mut found = Vec::new();
         for edit in &entry.edits {
-            let before = |(key, value): (&(RowKey, Made), &(u8, u32))| (key.1 < entry.made).then_some(*value);
-            let earlier = || self.own.range((edit.row, LOWEST)..(edit.row, entry.made)).rev().filter_map(before);
-            match edit.op {
-                // A row of the same id was deleted first.
-                Op::Create => out.extend(earlier().find(|(role, _)| role & DELETES != 0).map(|(_, p)| p as usize)),
-                Op::Update => {
-                    out.extend(earlier().next().map(|(_, p)| p as usize));
-                    out.extend(self.creator(edit.row));
-                }
-                Op::Delete => {
-                    out.extend(earlier().next().map(|(_, p)| p as usize));
-                    out.extend(self.creator(edit.row));
-                    // What refers to the row must have come and gone.
-                    let users = self.refs.range((edit.row, LOWEST)..=(edit.row, HIGHEST));
-                    let users = users.filter(|(key, value)| key.1 < entry.made || value.0 & RELEASES != 0);
-                    out.extend(users.map(|(_, value)| value.1 as usize));
+            if edit.op != Op::Create {
+                found.extend(self.creator(edit.row));
+            }
+            for (_, (role, place)) in self.own.range((edit.row, LOWEST)..(edit.row, entry.made)).rev() {
+                // Those before it have gone before this one by then; for a create it is a delete of the same id that counts.
+                if edit.op != Op::Create || role & DELETES != 0 {
+                    found.push(*place as usize);
+                    break;
                 }
             }
-            out.extend(edit.references().filter_map(|(_, target)| self.creator(target)));
+            if edit.op == Op::Delete {
+                // What refers to the row must have come and gone.
+                for (key, (role, place)) in self.refs.range((edit.row, LOWEST)..=(edit.row, HIGHEST)) {
+                    if key.1 < entry.made || role & RELEASES != 0 {
+                        found.push(*place as usize);
+                    }
+                }
+            }
+            for (_, target) in edit.references() {
+                found.extend(self.creator(target));
+            }
         }
-        out.extend(entry.after.iter().filter_map(|key| self.by_key.get(key)).map(|p| *p as usize));
-        let unique: SortedSet<usize> = out.drain(from..).filter(|p| *p != place).collect();
+        for key in &entry.after {
+            found.extend(self.by_key.get(key).map(|place| *place as usize));
+        }
+        sort_dedup(&mut found);
         // What the server has applied holds nobody up.
-        out.extend(unique.into_iter().filter(|p| matches!(&self.slab[*p], Some(e) if !e.is_applied())));
+        found.retain(|p| *p != place && matches!(&self.slab[*p], Some(e) if !e.is_applied()));
+        out.append(&mut found);
     }
 
-    /// The rows an entry refers to that neither the base nor any transaction has.
-    fn missing<'a>(&'a self, entry: &'a Entry, in_base: &'a dyn Fn(RowKey) -> bool) -> impl Iterator<Item = RowKey> + 'a {
-        let targets = entry.edits.iter().flat_map(|edit| edit.references()).map(|(_, target)| target);
-        targets.filter(move |target| !in_base(*target) && self.creator(*target).is_none())
+    /// The rows an entry refers to that neither the base nor any transaction has; a few are enough.
+    fn missing(&self, entry: &Entry, in_base: &dyn Fn(RowKey) -> bool) -> Vec<RowKey> {
+        let mut missing = Vec::new();
+        for edit in &entry.edits {
+            for (_, target) in edit.references() {
+                if missing.len() < ROWS_SHOWN && !in_base(target) && self.creator(target).is_none() {
+                    missing.push(target);
+                }
+            }
+        }
+        missing
     }
 
     /// Whether a transaction refers to a row that is nowhere, so that sending it would be in vain.
     pub fn lacks_rows(&self, key: Key, in_base: &dyn Fn(RowKey) -> bool) -> bool {
-        self.get(key).is_some_and(|entry| self.missing(entry, in_base).next().is_some())
+        self.get(key).is_some_and(|entry| !self.missing(entry, in_base).is_empty())
     }
 
     /// Why an entry cannot go by itself; its dependencies aside.
@@ -319,7 +354,7 @@ impl Outbox {
         if entry.aside_until_ms > sending.now_ms {
             return Some(Wait::Aside);
         }
-        let missing: Vec<RowKey> = self.missing(entry, sending.in_base).take(8).collect();
+        let missing = self.missing(entry, sending.in_base);
         (!missing.is_empty()).then_some(Wait::Rows(missing))
     }
 
@@ -353,28 +388,38 @@ impl Outbox {
     }
 
     fn unit(&self, places: &[usize], blocked: &[bool], sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>) {
-        let members: SortedMap<Made, &Entry> = places.iter().filter_map(|p| self.slab[*p].as_ref()).map(|e| (e.made, e)).collect();
-        let members: Vec<&Entry> = members.values().copied().collect();
-        let mut needs = Vec::new();
+        let (mut members, mut needs) = (Vec::new(), Vec::new());
         for place in places {
+            members.extend(self.slab[*place].as_ref());
             self.dependencies(*place, &mut needs);
         }
-        let needs: SortedSet<usize> = needs.into_iter().filter(|p| !places.contains(p)).collect();
-        let keys = |list: &mut dyn Iterator<Item = usize>| list.filter_map(|p| Some(self.slab[p].as_ref()?.made.key)).collect::<Vec<_>>();
-        let own_wait = members.iter().find_map(|entry| self.wait(entry, sending));
-        let wait = own_wait.or_else(|| {
-            let held = keys(&mut needs.iter().copied().filter(|p| blocked[*p]).take(8));
-            (!held.is_empty()).then_some(Wait::Keys(held))
-        });
-        let after = keys(&mut needs.into_iter());
+        members.sort_unstable_by_key(|entry| entry.made);
+        sort_dedup(&mut needs);
+        let mut wait = None;
+        for entry in &members {
+            wait = wait.or_else(|| self.wait(entry, sending));
+        }
+        let (mut held, mut after) = (Vec::new(), Vec::new());
+        for place in needs {
+            if let (false, Some(entry)) = (places.contains(&place), &self.slab[place]) {
+                after.push(entry.made.key);
+                if blocked[place] && held.len() < ROWS_SHOWN {
+                    held.push(entry.made.key);
+                }
+            }
+        }
+        if wait.is_none() && !held.is_empty() {
+            wait = Some(Wait::Keys(held));
+        }
         (members, wait, after)
     }
 
-    /// The next units to send, at most so many transactions and bytes; the first is taken whatever its size.
-    pub fn ready(&self, sending: &Sending, max_txns: usize, max_bytes: usize, only: Option<&SortedSet<Key>>) -> Vec<Ready> {
+    /// The next units to send, at most so many transactions and bytes; the first is taken whatever its size. `only` these keys,
+    /// ascending.
+    pub fn ready(&self, sending: &Sending, max_txns: usize, max_bytes: usize, only: Option<&[Key]>) -> Vec<Ready> {
         let (mut units, mut txns, mut bytes) = (Vec::new(), 0, 0);
         self.visit(sending, |members, wait, after| {
-            let left_out = only.is_some_and(|only| !members.iter().all(|m| only.contains(&m.made.key)));
+            let left_out = only.is_some_and(|only| !members.iter().all(|m| only.binary_search(&m.made.key).is_ok()));
             // What has failed alone is tried alone, so that it takes nobody with it.
             let suspect = members.iter().any(|m| m.aside_until_ms > 0);
             if wait.is_some() || left_out || (suspect && !units.is_empty()) {
@@ -390,12 +435,11 @@ impl Outbox {
             !suspect
         });
         // A unit may come after one that was left for a later request.
-        let sent: SortedSet<Key> = units.iter().flat_map(|u| u.keys.iter().copied()).collect();
-        let mut held = SortedSet::new();
-        units.retain(|unit| {
-            let ok = unit.after.iter().all(|key| sent.contains(key) && !held.contains(key));
-            if !ok {
-                held.extend(unit.keys.iter().copied());
+        let mut sent = SortedSet::new();
+        units.retain(|unit: &Ready| {
+            let ok = unit.after.iter().all(|key| sent.contains(key));
+            for key in unit.keys.iter().filter(|_| ok) {
+                sent.insert(*key);
             }
             ok
         });
@@ -405,21 +449,27 @@ impl Outbox {
     /// A transaction and all that cannot do without it.
     pub fn with_dependents(&self, key: Key) -> Vec<Key> {
         let mut group = vec![key];
-        let mut known = SortedSet::from_iter([key]);
+        let mut known = SortedSet::new();
+        known.insert(key);
         let mut next = 0;
         while let Some(entry) = group.get(next).and_then(|key| self.get(*key)) {
             next += 1;
-            for row in entry.edits.iter().filter(|e| e.op == Op::Create).map(|e| e.row) {
-                for user in self.touching(row).chain(self.referring(row)) {
-                    if known.insert(user.made.key) {
-                        group.push(user.made.key);
-                    }
-                }
-            }
-            let followers = self.iter().filter(|user| user.after.contains(&entry.made.key));
-            for user in followers.take(if self.is_followed(entry.made.key) { usize::MAX } else { 0 }) {
+            let mut join = |user: &Entry| {
                 if known.insert(user.made.key) {
                     group.push(user.made.key);
+                }
+            };
+            for edit in &entry.edits {
+                if edit.op == Op::Create {
+                    self.touching(edit.row).for_each(&mut join);
+                    self.referring(edit.row).for_each(&mut join);
+                }
+            }
+            if self.is_followed(entry.made.key) {
+                for user in self.iter() {
+                    if user.after.contains(&entry.made.key) {
+                        join(user);
+                    }
                 }
             }
         }
@@ -435,17 +485,23 @@ fn named(index: &Index, row: RowKey) -> impl Iterator<Item = (u8, u32)> + '_ {
 }
 
 /// The rows that an entry names: whether as its own, which, and as what.
-fn roles(entry: &Entry) -> impl Iterator<Item = (bool, RowKey, u8)> + '_ {
-    let own = entry.edits.iter().map(|edit| {
+fn roles(entry: &Entry) -> Vec<(bool, RowKey, u8)> {
+    let mut roles = Vec::with_capacity(entry.edits.len() + entry.releases.len());
+    for edit in &entry.edits {
         let role = match edit.op {
             Op::Create => CREATES,
             Op::Update => UPDATES,
             Op::Delete => DELETES,
         };
-        (true, edit.row, role)
-    });
-    let refers = entry.edits.iter().flat_map(|edit| edit.references()).map(|(_, target)| (false, target, REFERS));
-    own.chain(refers).chain(entry.releases.iter().map(|row| (false, *row, RELEASES)))
+        roles.push((true, edit.row, role));
+        for (_, target) in edit.references() {
+            roles.push((false, target, REFERS));
+        }
+    }
+    for row in &entry.releases {
+        roles.push((false, *row, RELEASES));
+    }
+    roles
 }
 
 // ---- records: an entry as it stands on disk, and as tabs show it to each other ----
@@ -508,26 +564,29 @@ impl Entry {
 
     /// Reads a record. What is on disk may have been sent, so it comes back frozen.
     pub fn from_record(schema: &Schema, slot: u32, text: &str) -> Option<Entry> {
-        let json: Json = serde_json::from_str(text).ok()?;
-        let key = |json: &Json| Some((crate::dedupe::read_id(json.get(0))?, json.get(1)?.as_u64()?));
-        let list = |name: &str| json.get(name).and_then(Json::as_array).into_iter().flatten();
-        let releases = list("releases").map(|row| {
-            let table = schema.table(row.get(0)?.as_str()?)?;
-            Some(RowKey { table, id: RowId::parse(row.get(1)?.as_str()?)? })
-        });
-        let body = json.get("body")?.as_str()?.to_string();
+        let json = Json::parse(text).ok()?;
+        let mut releases = Vec::new();
+        for row in json.list("releases") {
+            let table = schema.table(row.at(0)?.as_str()?)?;
+            releases.push(RowKey { table, id: RowId::parse(row.at(1)?.as_str()?)? });
+        }
+        let mut after = Vec::new();
+        for key in json.list("after") {
+            after.push(read_pair(key)?);
+        }
+        let body = json.text("body")?.to_string();
         let txn = Txn::parse(schema, &body).ok()?;
-        let suspended = json.get("suspended").and_then(Json::as_bool).unwrap_or(false);
-        let spent = json.get("spent").and_then(Json::as_bool).unwrap_or(false);
+        let suspended = json.flag("suspended");
+        let spent = json.flag("spent");
         let parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
-        let made = Made { at: json.get("made")?.as_u64()?, key: (crate::dedupe::read_id(json.get("client"))?, json.get("seq")?.as_u64()?) };
+        let made = Made { at: json.uint("made")?, key: (crate::dedupe::read_id(json.get("client"))?, json.uint("seq")?) };
         Some(Entry {
             made,
             slot,
             edits: txn.edits,
-            releases: releases.collect::<Option<_>>()?,
-            after: list("after").map(key).collect::<Option<_>>()?,
-            was: json.get("was").and_then(key),
+            releases,
+            after,
+            was: json.get("was").and_then(read_pair),
             state: parked.unwrap_or(State::Queued),
             version: 0,
             saved: true,

@@ -5,14 +5,13 @@
 //! only the sending tab does.
 
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, parse_key, write_key};
+use crate::engine::{Absorbed, Effect, Engine, Replaces, parse_key, read_keys, write_key};
+use crate::json::Json;
 use crate::outbox::{Entry, Key, Made, State};
 use crate::problem::Problem;
 use crate::schema::Schema;
-use crate::sorted::SortedSet;
 use crate::value::{write_string, write_uint};
 use crate::wire::read_changes;
-use serde_json::Value as Json;
 
 /// What the sending tab said of itself.
 pub(crate) struct PeerState {
@@ -33,8 +32,8 @@ impl PeerState {
 impl Engine {
     /// A message of another tab of the same user and space.
     pub fn handle_peer(&mut self, now_ms: u64, text: &str) {
-        let Ok(json) = serde_json::from_str::<Json>(text) else { return };
-        match json.get("t").and_then(Json::as_str) {
+        let json = Json::parse_or_null(text);
+        match json.text("t") {
             Some("hello") => self.tell_peers_lead(),
             Some("lead") => self.hear_lead(&json),
             Some("txns") => self.hear_txns(&json),
@@ -81,7 +80,8 @@ impl Engine {
             let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(PeerState::takes);
             self.tell_txns(saved, offered);
         }
-        let void: Vec<Key> = deleted.iter().copied().filter(|key| self.outbox.get(*key).is_none()).collect();
+        let mut void = deleted.to_vec();
+        void.retain(|key| self.outbox.get(*key).is_none());
         self.tell_void(&void);
     }
 
@@ -97,7 +97,7 @@ impl Engine {
     /// Shows the others what an earlier tab left in this slot, before anything that is made now: who hears of a number takes
     /// those below it for known.
     pub(crate) fn tell_peers_opened(&mut self) {
-        let own: Vec<Key> = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved).map(|e| e.made.key).collect();
+        let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved);
         self.tell_txns(&own, false);
     }
 
@@ -119,7 +119,7 @@ impl Engine {
         }
         // They have numbers between those shown; without this the sender would take them for settled.
         out.push_str("],\"unsaved\":");
-        let unsaved: Vec<Key> = self.outbox.iter().filter(|e| e.slot == self.slot && !e.saved).map(|e| e.made.key).collect();
+        let unsaved = self.outbox.keys(&|e| e.slot == self.slot && !e.saved);
         write_keys(&unsaved, &mut out);
         out.push('}');
         if count > 0 {
@@ -137,7 +137,8 @@ impl Engine {
         write_keys(settled, &mut out);
         out.push_str(",\"records\":[");
         let mut first = true;
-        for entry in changed.iter().filter_map(|key| self.outbox.get(*key)) {
+        for key in changed {
+            let Some(entry) = self.outbox.get(*key) else { continue };
             out.push_str(if first { "[" } else { ",[" });
             write_uint(u64::from(entry.slot), &mut out);
             out.push(',');
@@ -157,7 +158,7 @@ impl Engine {
     pub(crate) fn ask_reload(&mut self) {
         self.reload_again |= self.reloading.is_some();
         if self.reloading.is_none() {
-            self.reloading = Some(self.outbox.iter().filter(|e| e.saved).map(|e| e.made.key).collect());
+            self.reloading = Some(self.outbox.keys(&|e| e.saved));
             self.effects.push_back(Effect::Reload);
         }
     }
@@ -168,10 +169,10 @@ impl Engine {
         if self.sender.is_some() {
             return;
         }
-        let online = json.get("online").and_then(Json::as_bool).unwrap_or(false);
-        let trouble = json.get("trouble").and_then(Json::as_str).map(str::to_string);
+        let online = json.flag("online");
+        let trouble = json.text("trouble").map(str::to_string);
         self.hear_disk(json);
-        let epoch = json.get("epoch").and_then(Json::as_u64).unwrap_or(0);
+        let epoch = json.uint("epoch").unwrap_or(0);
         let same = self.peer.as_ref().is_some_and(|peer| peer.offered && peer.epoch == epoch);
         let mut peer = PeerState { epoch, online, trouble, offered: same };
         let takes = peer.takes();
@@ -179,9 +180,7 @@ impl Engine {
         self.peer = Some(peer);
         if takes {
             // Another sender may not know what an earlier one was offered, nor what an earlier tab left in this slot.
-            let own = self.outbox.iter().filter(|e| e.slot == self.slot && e.saved && e.state == State::Queued);
-            let own = own.filter(|e| !same || !e.frozen);
-            let own: Vec<Key> = own.map(|e| e.made.key).collect();
+            let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved && e.state == State::Queued && !(same && e.frozen));
             self.tell_txns(&own, true);
         }
         for text in std::mem::take(&mut self.unsaid) {
@@ -191,7 +190,7 @@ impl Engine {
 
     /// The base on disk is at a revision. Who is behind has missed something, and finds it there.
     fn hear_disk(&mut self, json: &Json) {
-        let rev = json.get("rev").and_then(Json::as_u64).unwrap_or(0);
+        let rev = json.uint("rev").unwrap_or(0);
         self.disk_heard = self.disk_heard.max(rev);
         if self.sender.is_none() && rev > self.replica.rev {
             self.ask_reload();
@@ -199,19 +198,19 @@ impl Engine {
     }
 
     fn hear_txns(&mut self, json: &Json) {
-        let slot = json.get("slot").and_then(Json::as_u64).unwrap_or(0) as u32;
-        let frozen = json.get("frozen").and_then(Json::as_bool).unwrap_or(false);
+        let slot = json.uint("slot").unwrap_or(0) as u32;
+        let frozen = json.flag("frozen");
         if slot == self.slot {
             return;
         }
-        let records = json.get("records").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
         // A message that was long on its way may tell of numbers that have been found on disk and settled since.
         let unknown = |key: &Key| self.unheard.contains_key(key) || self.high.get(&key.0).is_none_or(|high| key.1 > *high);
-        let unsaved: Vec<Key> = read_keys(json.get("unsaved")).into_iter().filter(unknown).collect();
+        let mut unsaved = read_keys(json.list("unsaved"));
+        unsaved.retain(unknown);
         let mut news = false;
         let mut over = Vec::new();
-        for record in records {
-            let Some(mut entry) = Entry::from_record(&self.schema, slot, record) else { continue };
+        for record in json.list("records") {
+            let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             entry.frozen = frozen;
             let key = entry.made.key;
             if self.early.remove(&key) || self.is_over(key) {
@@ -240,8 +239,10 @@ impl Engine {
             self.outbox.insert(entry);
             news = true;
         }
-        for key in unsaved.into_iter().filter(|key| self.outbox.get(*key).is_none()) {
-            self.unheard.insert(key, slot);
+        for key in unsaved {
+            if self.outbox.get(key).is_none() {
+                self.unheard.insert(key, slot);
+            }
         }
         // It found their records on disk: they go, once the base is there.
         for key in over {
@@ -254,7 +255,7 @@ impl Engine {
 
     fn hear_void(&mut self, json: &Json) {
         let mut news = false;
-        for key in read_keys(json.get("keys")) {
+        for key in read_keys(json.list("keys")) {
             news |= self.hear_over(key);
         }
         if news {
@@ -276,14 +277,14 @@ impl Engine {
             return;
         }
         let mut accepted = Vec::new();
-        for key in read_keys(json.get("settled")) {
+        for key in read_keys(json.list("settled")) {
             if self.hear_over(key) {
                 accepted.push(key);
             }
         }
-        for record in json.get("records").and_then(Json::as_array).into_iter().flatten() {
-            let slot = record.get(0).and_then(Json::as_u64).unwrap_or(0) as u32;
-            let Some(entry) = record.get(1).and_then(Json::as_str).and_then(|text| Entry::from_record(&self.schema, slot, text)) else {
+        for record in json.list("records").iter() {
+            let slot = record.at(0).and_then(Json::as_u64).unwrap_or(0) as u32;
+            let Some(entry) = record.at(1).and_then(Json::as_str).and_then(|text| Entry::from_record(&self.schema, slot, text)) else {
                 continue;
             };
             if let State::Parked { problem, .. } = &entry.state {
@@ -299,9 +300,9 @@ impl Engine {
     }
 
     fn hear_command(&mut self, now_ms: u64, json: &Json) {
-        let Some(key) = json.get("key").and_then(Json::as_str).and_then(parse_key) else { return };
+        let Some(key) = json.text("key").and_then(parse_key) else { return };
         let dependents = json.get("dependents").and_then(Json::as_bool).unwrap_or(true);
-        let what = json.get("what").and_then(Json::as_str).unwrap_or("");
+        let what = json.text("what").unwrap_or("");
         if self.may_alter(key) {
             match what {
                 "retry" => drop(self.retry(now_ms, key)),
@@ -339,9 +340,7 @@ impl Engine {
     /// Carries out what was decided while no tab sent, as one does after a reload.
     pub(crate) fn carry_out_unsaid(&mut self, now_ms: u64) {
         for text in std::mem::take(&mut self.unsaid) {
-            if let Ok(json) = serde_json::from_str(&text) {
-                self.hear_command(now_ms, &json);
-            }
+            self.hear_command(now_ms, &Json::parse_or_null(&text));
         }
     }
 
@@ -430,8 +429,8 @@ impl Engine {
         self.put(new);
         // The old record goes when the new one is on disk, so that a crash in between leaves both and not neither.
         self.leaving.insert(key);
-        self.replaces.insert(new, (old_slot, key));
-        let followers: Vec<Key> = self.outbox.iter().filter(|e| e.after.contains(&key)).map(|e| e.made.key).collect();
+        self.replaces.push(Replaces { new, slot: old_slot, old: key });
+        let followers = self.outbox.keys(&|e| e.after.contains(&key));
         for follower in followers {
             self.outbox.follow(follower, key, new);
             self.put(follower);
@@ -477,9 +476,4 @@ fn write_keys(keys: &[Key], out: &mut String) {
         out.push('"');
     }
     out.push(']');
-}
-
-fn read_keys(json: Option<&Json>) -> SortedSet<Key> {
-    let keys = json.and_then(Json::as_array).into_iter().flatten();
-    keys.filter_map(|key| parse_key(key.as_str()?)).collect()
 }

@@ -1,5 +1,6 @@
 //! What went wrong, in a form that a program can branch on and a person can act on.
 
+use crate::json::Json;
 use crate::schema::Schema;
 use crate::value::{RowId, RowKey, write_string};
 
@@ -57,14 +58,14 @@ impl Problem {
     }
 
     /// Reads what [`Problem::write_json`] wrote; unknown members are passed over.
-    pub fn from_json(value: &serde_json::Value) -> Problem {
-        let text = |name: &str| value.get(name).and_then(|v| v.as_str()).unwrap_or("").to_string();
-        let rows = value.get("rows").and_then(|v| v.as_array());
-        let rows = rows.into_iter().flatten().filter_map(|row| {
-            let table = row.get("table")?.as_str()?.to_string();
-            Some((table, RowId::parse(row.get("id")?.as_str()?)?))
-        });
-        Problem { code: text("code"), detail: text("detail"), rows: rows.collect() }
+    pub fn from_json(json: &Json) -> Problem {
+        let mut problem = Problem::new(json.text("code").unwrap_or(""), json.text("detail").unwrap_or(""));
+        for row in json.list("rows") {
+            if let (Some(table), Some(id)) = (row.text("table"), row.text("id").and_then(RowId::parse)) {
+                problem.rows.push((table.to_string(), id));
+            }
+        }
+        problem
     }
 }
 

@@ -45,9 +45,22 @@ impl Replica {
 
     /// The rows of the base, in order.
     pub fn base(&self) -> Vec<(RowKey, &Row)> {
-        let only_view = self.rows.iter().filter(|(key, _)| !self.aside.contains_key(key)).map(|(key, row)| (*key, row));
-        let base = only_view.chain(self.aside.iter().filter_map(|(key, row)| Some((*key, row.as_ref()?))));
-        base.collect::<SortedMap<RowKey, &Row>>().into_iter().collect()
+        let mut base = Vec::with_capacity(self.rows.len());
+        let mut aside = self.aside.iter().peekable();
+        // Both are sorted; where a row stands in both, the one kept aside counts.
+        for (key, row) in self.rows.iter() {
+            while let Some((earlier, old)) = aside.next_if(|(earlier, _)| *earlier < key) {
+                base.extend(old.as_ref().map(|old| (*earlier, old)));
+            }
+            match aside.next_if(|(same, _)| *same == key) {
+                Some((_, old)) => base.extend(old.as_ref().map(|old| (*key, old))),
+                None => base.push((*key, row)),
+            }
+        }
+        for (key, old) in aside {
+            base.extend(old.as_ref().map(|old| (*key, old)));
+        }
+        base
     }
 
     /// Takes a person's new transaction into the view, or says why not and changes nothing.
@@ -160,7 +173,10 @@ impl Base<'_> {
 
     /// Replaces everything.
     pub fn replace(&mut self, rev: u64, digest: Digest, rows: Vec<(RowKey, Row)>) {
-        let all: Vec<RowKey> = self.rows.iter().map(|(key, _)| *key).collect();
+        let mut all = Vec::with_capacity(self.rows.len());
+        for (key, _) in self.rows.iter() {
+            all.push(*key);
+        }
         for key in all {
             self.rows.change(key, None);
         }

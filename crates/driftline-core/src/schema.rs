@@ -2,9 +2,9 @@
 //!
 //! The order of sending, the checks of integrity and the SQL tables are all derived from it.
 
+use crate::json::Json;
 use crate::limits;
 use crate::value::{RowId, RowKey, Value};
-use serde_json::Value as Json;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
@@ -84,20 +84,23 @@ impl std::error::Error for SchemaError {}
 
 impl Schema {
     pub fn parse(text: &str) -> Result<Schema, SchemaError> {
-        let json: Json = serde_json::from_str(text).map_err(|e| fail("", "", &format!("not JSON: {e}")))?;
-        let name = json.get("name").and_then(Json::as_str).filter(|n| is_name(n));
+        let json = Json::parse(text).map_err(|why| fail("", "", &why))?;
+        let name = json.text("name").filter(|n| is_name(n));
         let name = name.ok_or_else(|| fail("", "name", "give the schema a name of a-z, 0-9 and _"))?.to_string();
-        let version = json.get("version").and_then(Json::as_u64).filter(|v| (1..=u64::from(u32::MAX)).contains(v));
+        let version = json.uint("version").filter(|v| (1..=u64::from(u32::MAX)).contains(v));
         let version = version.ok_or_else(|| fail("", "version", "give the schema a version, from 1 up"))? as u32;
-        let tables = json.get("tables").and_then(Json::as_object).filter(|t| !t.is_empty());
-        let tables = tables.ok_or_else(|| fail("", "tables", "a schema needs a table"))?;
+        let tables = json.get("tables").and_then(Json::as_object).unwrap_or(&[]);
+        if tables.is_empty() {
+            return Err(fail("", "tables", "a schema needs a table"));
+        }
         if tables.len() > limits::SCHEMA_TABLES {
             return Err(fail("", "tables", "a schema has at most 1,000 tables"));
         }
-        // serde_json keeps members sorted by name.
-        let names: Vec<&String> = tables.keys().collect();
-        let tables = names.iter().map(|name| Table::parse(name, &tables[*name], &names)).collect::<Result<_, _>>()?;
-        let schema = Schema { name, version, tables };
+        // Members come sorted by name.
+        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()) };
+        for (name, definition) in tables {
+            schema.tables.push(Table::parse(name, definition, tables)?);
+        }
         schema.refuse_unbreakable_cycles()?;
         Ok(schema)
     }
@@ -164,7 +167,7 @@ impl Schema {
 }
 
 impl Table {
-    fn parse(name: &str, json: &Json, names: &[&String]) -> Result<Table, SchemaError> {
+    fn parse(name: &str, json: &Json, tables: &[(String, Json)]) -> Result<Table, SchemaError> {
         if !is_name(name) {
             return Err(fail(name, "", "a table's name is a-z, 0-9 and _, begins with a letter and has at most 63 characters"));
         }
@@ -179,7 +182,11 @@ impl Table {
                 if columns.iter().any(|c: &Column| c.name == *column) {
                     return Err(fail(name, column, "is both a field and a reference"));
                 }
-                columns.push(if part == "fields" { field(name, column, definition)? } else { reference(name, column, definition, names)? });
+                columns.push(if part == "fields" {
+                    field(name, column, definition)?
+                } else {
+                    reference(name, column, definition, tables)?
+                });
             }
         }
         if columns.len() > limits::TABLE_COLUMNS {
@@ -203,7 +210,7 @@ fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
         None => limits::TEXT_CHARS,
         Some(n) => n.as_u64().filter(|n| *n > 0).ok_or_else(|| fail(table, name, "max_chars must be a positive number"))? as usize,
     };
-    let kind = match json.get("type").and_then(Json::as_str) {
+    let kind = match json.text("type") {
         Some("text") => Kind::Text { max_chars },
         Some("real") => Kind::Real,
         Some("int") => Kind::Int,
@@ -226,13 +233,15 @@ fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
     Ok(column)
 }
 
-fn reference(table: &str, name: &str, json: &Json, names: &[&String]) -> Result<Column, SchemaError> {
-    let targets = json.get("to").and_then(Json::as_array).filter(|t| !t.is_empty());
-    let targets = targets.ok_or_else(|| fail(table, name, "`to` must list the tables that it may point at"))?;
+fn reference(table: &str, name: &str, json: &Json, tables: &[(String, Json)]) -> Result<Column, SchemaError> {
+    let targets = json.list("to");
+    if targets.is_empty() {
+        return Err(fail(table, name, "`to` must list the tables that it may point at"));
+    }
     let mut to = Vec::new();
     for target in targets {
         let target = target.as_str().unwrap_or("");
-        let index = names.iter().position(|n| *n == target);
+        let index = tables.iter().position(|t| t.0 == target);
         let index = index.ok_or_else(|| fail(table, name, &format!("refers to the unknown table `{target}`")))?;
         if to.contains(&(index as u16)) {
             return Err(fail(table, name, &format!("names the table `{target}` twice")));
@@ -240,7 +249,7 @@ fn reference(table: &str, name: &str, json: &Json, names: &[&String]) -> Result<
         to.push(index as u16);
     }
     let nullable = flag(table, name, json)?;
-    let on_delete = match json.get("on_delete").and_then(Json::as_str) {
+    let on_delete = match json.text("on_delete") {
         Some("cascade") => OnDelete::Cascade,
         Some("set_null") if !nullable => return Err(fail(table, name, "set_null needs a nullable reference")),
         Some("set_null") => OnDelete::SetNull,
@@ -270,8 +279,9 @@ impl Column {
             Kind::Int | Kind::Counter => read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into()),
             Kind::Bool => json.as_bool().map(Value::Bool).ok_or("must be true or false".into()),
             Kind::Json => {
-                let text = json.to_string();
-                if text.len() > limits::JSON_BYTES || depth(json) > limits::JSON_DEPTH {
+                let mut text = String::new();
+                json.write(&mut text);
+                if text.len() > limits::JSON_BYTES || json.depth() > limits::JSON_DEPTH {
                     return Err("is too large: at most 262,144 bytes and 64 levels".into());
                 }
                 Ok(Value::Json(text))
@@ -287,28 +297,22 @@ fn read_reference(schema: Option<&Schema>, to: &[u16], json: &Json) -> Result<Va
         return Ok(Value::Ref(RowKey { table: *table, id }));
     }
     let wrong = "must be an object with one member, table name to row id";
-    let member = json.as_object().filter(|o| o.len() == 1).and_then(|o| o.iter().next()).ok_or(wrong)?;
-    let table = schema.and_then(|s| s.table(member.0)).filter(|t| to.contains(t));
-    let table = table.ok_or_else(|| format!("must not point at `{}`", member.0))?;
-    let id = member.1.as_str().and_then(RowId::parse).ok_or(wrong)?;
+    let Some([(name, id)]) = json.as_object() else { return Err(wrong.into()) };
+    let table = schema.and_then(|s| s.table(name)).filter(|t| to.contains(t));
+    let table = table.ok_or_else(|| format!("must not point at `{name}`"))?;
+    let id = id.as_str().and_then(RowId::parse).ok_or(wrong)?;
     Ok(Value::Ref(RowKey { table, id }))
 }
 
 /// JavaScript writes 5 and 5.0 alike, so a whole number is one however it is spelled.
 pub fn read_int(json: &Json) -> Option<i64> {
-    let int = match json.as_i64() {
-        Some(int) => int,
-        None => json.as_f64().filter(|r| r.fract() == 0.0 && r.abs() <= limits::INT_MAX as f64)? as i64,
+    let int = match json {
+        Json::Int(int) => *int,
+        Json::Uint(int) => i64::try_from(*int).ok()?,
+        Json::Real(real) if real.fract() == 0.0 && real.abs() <= limits::INT_MAX as f64 => *real as i64,
+        _ => return None,
     };
     (-limits::INT_MAX..=limits::INT_MAX).contains(&int).then_some(int)
-}
-
-fn depth(json: &Json) -> usize {
-    match json {
-        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 fn flag(table: &str, name: &str, json: &Json) -> Result<bool, SchemaError> {

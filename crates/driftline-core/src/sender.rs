@@ -5,14 +5,15 @@
 
 use crate::backoff::delay_ms;
 use crate::dedupe::Ranges;
+use crate::edit::Edit;
 use crate::engine::{Absorbed, Effect, Engine, write_key};
+use crate::json::Json;
 use crate::limits;
 use crate::outbox::{Entry, Key, Ready, State};
 use crate::problem::Problem;
-use crate::sorted::{SortedMap, SortedSet};
+use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
 use crate::wire::{Answer, Outcome, PushClient, PushText, UnitText, read_answer, read_changes, read_snapshot, write_snapshot_head};
-use serde_json::Value as Json;
 
 /// A request without an answer for so long counts as failed.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
@@ -53,7 +54,7 @@ pub(crate) struct Sender {
     /// Requests of a lone transaction that were refused as such, since the last pass.
     refusals: u32,
     /// What each client's closed ranges were when the server last took them.
-    told: SortedMap<u64, Ranges>,
+    told: Vec<(u64, Ranges)>,
     want_pull: bool,
     /// There is something in the queue, and none of it can go.
     pub starved: bool,
@@ -67,6 +68,7 @@ pub(crate) struct Sender {
     answered: SortedSet<Key>,
     /// Receipts that are not on disk yet: only those on disk are echoed.
     receipts: SortedMap<u64, u64>,
+    /// Changes for the disk, by the revision they lead to.
     tail: Vec<(u64, String)>,
     tail_bytes: usize,
     rewrite: bool,
@@ -86,7 +88,7 @@ pub(crate) struct Request {
 }
 
 enum Kind {
-    Push { clients: Vec<(u64, Ranges)>, keys: Vec<Key> },
+    Push { clients: Vec<PushClient>, keys: Vec<Key> },
     Snapshot,
 }
 
@@ -127,8 +129,8 @@ impl Engine {
     /// This tab sends from now on. `meta` is what the disk holds since the epoch was taken; `slots` are this
     /// tab's own and those of closed tabs.
     pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, meta: Option<&str>, slots: Vec<crate::engine::SlotDisk>) {
-        let meta: Json = meta.and_then(|meta| serde_json::from_str(meta).ok()).unwrap_or(Json::Null);
-        let disk_rev = meta.get("rev").and_then(Json::as_u64);
+        let meta = Json::parse_or_null(meta.unwrap_or(""));
+        let disk_rev = meta.uint("rev");
         self.sender = Some(Sender {
             epoch,
             request: None,
@@ -140,7 +142,7 @@ impl Engine {
             aside: SortedSet::new(),
             passes: 0,
             refusals: 0,
-            told: SortedMap::new(),
+            told: Vec::new(),
             want_pull: true,
             starved: false,
             live: Live::Off,
@@ -163,9 +165,9 @@ impl Engine {
         self.peer = None;
         self.adopt(slots, &meta);
         // The last sender may have told us of what it had no time to write.
-        let parked = self.outbox.iter().filter(|e| matches!(e.state, State::Parked { .. }));
-        let parked: Vec<Key> = parked.map(|e| e.made.key).collect();
-        parked.into_iter().for_each(|key| self.put(key));
+        for key in self.outbox.keys(&|e| matches!(e.state, State::Parked { .. })) {
+            self.put(key);
+        }
         if disk_rev.is_some_and(|rev| rev > self.replica.rev) {
             // The last sender's word has not reached us. An older base must not go over a newer one, whose records are gone.
             self.ask_reload();
@@ -221,8 +223,13 @@ impl Engine {
 
     /// Whether a key is in the base in memory, and perhaps not yet in that on disk.
     pub(crate) fn is_settled(&self, key: Key) -> bool {
-        let settled = self.sender.iter().flat_map(|s| s.uncommitted.iter().chain(s.commit.iter().flat_map(|c| &c.settled)));
-        settled.into_iter().any(|settled| settled.1 == key)
+        self.unsettled().iter().any(|list| list.iter().any(|settled| settled.1 == key))
+    }
+
+    /// What is in the base in memory, and not yet in that on disk: what waits for a commit, and what is in one.
+    fn unsettled(&self) -> [&[(u32, Key)]; 2] {
+        let Some(sender) = &self.sender else { return [&[], &[]] };
+        [&sender.uncommitted, sender.commit.as_ref().map_or(&[], |commit| &commit.settled)]
     }
 
     fn adopt(&mut self, slots: Vec<crate::engine::SlotDisk>, meta: &Json) {
@@ -232,9 +239,8 @@ impl Engine {
         for slot in &disk.slots {
             let own = slot.slot == self.slot;
             let records = slot.keys();
-            let stale = |e: &&Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
-            let stale: Vec<Key> = self.outbox.iter().filter(stale).map(|e| e.made.key).collect();
-            for key in stale {
+            let stale = |e: &Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
+            for key in self.outbox.keys(&stale) {
                 // What was saved while the disk was being read is not among its records, and was not deleted either.
                 if records.contains(&key) || slot.deleted(&records, key) {
                     self.outbox.remove(key);
@@ -287,15 +293,24 @@ impl Engine {
         if units.is_empty() && !sender.want_pull && !polls {
             return;
         }
-        let keys: Vec<Key> = units.iter().flat_map(|unit| unit.keys.iter().copied()).collect();
+        let mut keys = Vec::new();
+        for unit in &units {
+            keys.extend_from_slice(&unit.keys);
+        }
         let clients = self.push_clients(&keys);
-        let index = |client: u64| clients.iter().position(|c| c.id == client).unwrap_or(0);
-        let texts = units.iter().map(|unit| UnitText {
-            txns: unit.keys.iter().filter_map(|key| Some(((index(key.0), key.1), self.outbox.get(*key)?.body.as_str()))).collect(),
-            after: unit.after.iter().map(|key| (index(key.0), key.1)).collect(),
-        });
-        let text = PushText { epoch: sender.epoch, cursor: Some(self.replica.rev), clients: clients.clone(), units: texts.collect() };
-        let body = text.to_json();
+        let index = |key: &Key| (clients.iter().position(|c| c.id == key.0).unwrap_or(0), key.1);
+        let mut texts = Vec::with_capacity(units.len());
+        for unit in &units {
+            let mut text = UnitText { txns: Vec::with_capacity(unit.keys.len()), after: Vec::with_capacity(unit.after.len()) };
+            for key in &unit.keys {
+                text.txns.extend(self.outbox.get(*key).map(|entry| (index(key), entry.body.as_str())));
+            }
+            for key in &unit.after {
+                text.after.push(index(key));
+            }
+            texts.push(text);
+        }
+        let body = PushText { epoch: sender.epoch, cursor: Some(self.replica.rev), clients: &clients, units: texts }.to_json();
         for key in &keys {
             self.outbox.set_state(*key, State::InFlight);
             if let Some(entry) = self.outbox.get_mut(*key) {
@@ -306,7 +321,6 @@ impl Engine {
         let Some(sender) = &mut self.sender else { return };
         sender.want_pull = false;
         sender.last_pull = now_ms;
-        let clients = clients.into_iter().map(|c| (c.id, c.closed)).collect();
         sender.request = Some(Request { id, started: now_ms, kind: Kind::Push { clients, keys } });
         self.effects.push_back(Effect::Push { id, body });
     }
@@ -317,10 +331,14 @@ impl Engine {
             return Vec::new();
         }
         // The first half of the suspects: whichever half fails has the culprit.
-        let half = sender.suspects.as_ref().map(|s| s[..s.len().div_ceil(2)].iter().copied().collect::<SortedSet<Key>>());
+        let half = sender.suspects.as_ref().map(|s| {
+            let mut half = s[..s.len().div_ceil(2)].to_vec();
+            half.sort_unstable();
+            half
+        });
         let in_base = |row: RowKey| self.replica.in_base(row);
         let sending = self.sending(now_ms, &in_base);
-        let units = self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, half.as_ref());
+        let units = self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, half.as_deref());
         if units.is_empty() && half.is_some() {
             // They cannot go any more (discarded, or waiting): look no further for the culprit.
             return self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, None);
@@ -338,28 +356,46 @@ impl Engine {
         }
         let told = self.sender.as_ref().map(|s| &s.told);
         for client in self.high.keys() {
-            let news = || told.and_then(|t| t.get(client)) != Some(&self.closed(*client));
-            if ids.len() < limits::PUSH_CLIENTS && !ids.contains(client) && news() {
-                ids.push(*client);
+            if ids.len() < limits::PUSH_CLIENTS && !ids.contains(client) {
+                let told = told.and_then(|told| told.iter().find(|told| told.0 == *client));
+                if told.is_none_or(|told| told.1 != self.closed(*client)) {
+                    ids.push(*client);
+                }
             }
         }
-        let client = |id: u64| PushClient { id, receipt: self.receipts.get(&id).copied(), closed: self.closed(id) };
-        ids.into_iter().map(client).collect()
+        let mut clients = Vec::with_capacity(ids.len());
+        for id in ids {
+            clients.push(PushClient { id, receipt: self.receipts.get(&id).copied(), closed: self.closed(id) });
+        }
+        clients
     }
 
     /// The numbers of a client that are over: not in the outbox, or parked for good, and the disk knows it.
     fn closed(&self, client: u64) -> Ranges {
-        let waiting = self.outbox.seqs_of(client).filter(|seq| {
-            let entry = self.outbox.get((client, *seq));
-            !entry.is_some_and(|e| e.saved && matches!(e.state, State::Parked { spent: true, .. }))
-        });
-        let uncommitted = self.sender.iter().flat_map(|s| s.uncommitted.iter().chain(s.commit.iter().flat_map(|c| &c.settled)));
-        let uncommitted = uncommitted.filter(|(_, key)| key.0 == client).map(|(_, key)| key.1);
-        let leaving = self.leaving.range((client, 0)..=(client, u64::MAX)).map(|key| key.1);
-        let unheard = self.unheard.range((client, 0)..=(client, u64::MAX)).map(|(key, _)| key.1);
-        let open: SortedSet<u64> = waiting.chain(uncommitted).chain(leaving).chain(unheard).collect();
+        let numbers = (client, 0)..=(client, u64::MAX);
+        let mut open = Vec::new();
+        for seq in self.outbox.seqs_of(client) {
+            let entry = self.outbox.get((client, seq));
+            if !entry.is_some_and(|e| e.saved && matches!(e.state, State::Parked { spent: true, .. })) {
+                open.push(seq);
+            }
+        }
+        for list in self.unsettled() {
+            for (_, key) in list {
+                if key.0 == client {
+                    open.push(key.1);
+                }
+            }
+        }
+        for key in self.leaving.range(numbers.clone()) {
+            open.push(key.1);
+        }
+        for (key, _) in self.unheard.range(numbers) {
+            open.push(key.1);
+        }
+        sort_dedup(&mut open);
         let high = self.high.get(&client).copied().unwrap_or(0);
-        let mut closed = Ranges::all_but(high, open.into_iter());
+        let mut closed = Ranges::all_but(high, &open);
         closed.truncate(limits::CLOSED_RANGES);
         closed
     }
@@ -415,7 +451,7 @@ impl Engine {
         }
     }
 
-    fn take_answer(&mut self, now_ms: u64, clients: &[(u64, Ranges)], keys: &[Key], answer: Answer) {
+    fn take_answer(&mut self, now_ms: u64, clients: &[PushClient], keys: &[Key], answer: Answer) {
         if let Some(sender) = &mut self.sender {
             sender.failures = 0;
             sender.trouble = None;
@@ -424,7 +460,10 @@ impl Engine {
                 sender.refusals = 0;
             }
             sender.batch_txns = (sender.batch_txns * 2).min(limits::PUSH_TXNS);
-            sender.told.extend(clients.iter().cloned());
+            for client in clients {
+                sender.told.retain(|told| told.0 != client.id);
+                sender.told.push((client.id, client.closed.clone()));
+            }
             if let Some(suspects) = &mut sender.suspects {
                 suspects.retain(|key| !keys.contains(key));
             }
@@ -439,8 +478,7 @@ impl Engine {
                 self.take_new_client();
             }
         }
-        let ids: Vec<u64> = clients.iter().map(|c| c.0).collect();
-        let mut parked = self.settle_outcomes(now_ms, &ids, answer.outcomes);
+        let mut parked = self.settle_outcomes(now_ms, clients, answer.outcomes);
         if answer.reload {
             self.has_base = false;
         }
@@ -459,10 +497,10 @@ impl Engine {
     }
 
     /// Applies outcomes to the outbox; returns the keys whose records changed.
-    fn settle_outcomes(&mut self, now_ms: u64, clients: &[u64], outcomes: Vec<((usize, u64), Outcome)>) -> Vec<Key> {
+    fn settle_outcomes(&mut self, now_ms: u64, clients: &[PushClient], outcomes: Vec<((usize, u64), Outcome)>) -> Vec<Key> {
         let mut parked = Vec::new();
         for ((client, seq), outcome) in outcomes {
-            let Some(key) = clients.get(client).map(|client| (*client, seq)) else { continue };
+            let Some(key) = clients.get(client).map(|client| (client.id, seq)) else { continue };
             let random = self.random();
             let Some(entry) = self.outbox.get_mut(key) else { continue };
             match outcome {
@@ -492,25 +530,30 @@ impl Engine {
     /// Settles what the base holds by now, by its own word or because it was applied no later than the base's revision.
     fn settle_applied(&mut self, absorbed: &mut Absorbed) {
         let rev = self.replica.rev;
-        let done = self.outbox.iter().filter(|e| matches!(e.state, State::Applied { rev: at } if at <= rev));
-        let done: Vec<(u32, Key)> = done.map(|e| (e.slot, e.made.key)).collect();
-        for (_, key) in &done {
-            self.outbox.remove(*key);
+        let done = self.outbox.keys(&|e| matches!(e.state, State::Applied { rev: at } if at <= rev));
+        for key in &done {
+            absorbed.settled.extend(self.outbox.remove(*key).map(|entry| (entry.slot, *key)));
         }
         if !done.is_empty() {
             self.redraw();
-            absorbed.settled.extend(done);
         }
     }
 
     /// What refers to a row that someone else has deleted can never be sent as it is: the user decides.
     fn park_orphans(&mut self, deleted: &[RowKey]) -> Vec<Key> {
-        let mut orphans = SortedSet::new();
-        for row in deleted.iter().filter(|row| !self.replica.in_base(**row) && !self.outbox.creates(**row)) {
-            let referring = self.outbox.referring(*row).filter(|e| e.state == State::Queued);
-            let referring = referring.filter(|e| e.edits.iter().any(|edit| edit.references().any(|r| r.1 == *row)));
-            orphans.extend(referring.map(|e| (e.made.key, *row)));
+        let mut orphans = Vec::new();
+        for row in deleted {
+            if self.replica.in_base(*row) || self.outbox.creates(*row) {
+                continue;
+            }
+            for entry in self.outbox.referring(*row) {
+                let refers = |edit: &Edit| edit.references().any(|r| r.1 == *row);
+                if entry.state == State::Queued && entry.edits.iter().any(refers) {
+                    orphans.push((entry.made.key, *row));
+                }
+            }
         }
+        sort_dedup(&mut orphans);
         let mut parked = Vec::new();
         for (key, row) in orphans {
             if self.is_queued(key) {
@@ -560,15 +603,15 @@ impl Engine {
 
     fn take_refusal(&mut self, now_ms: u64, request: Request, status: u16, retry_after_ms: Option<u64>, body: &str) {
         self.requeue(&request);
-        let json: Json = serde_json::from_str(body).unwrap_or(Json::Null);
-        let code = json.get("code").and_then(Json::as_str).unwrap_or("no answer").to_string();
+        let json = Json::parse_or_null(body);
+        let code = json.text("code").unwrap_or("no answer").to_string();
         let keys = match request.kind {
             Kind::Push { keys, .. } => keys,
             Kind::Snapshot => Vec::new(),
         };
         match status {
             409 => {
-                let at_least = json.get("epoch").and_then(Json::as_u64).unwrap_or(0) + 1;
+                let at_least = json.uint("epoch").unwrap_or(0) + 1;
                 self.effects.push_back(Effect::RenewEpoch { at_least });
                 self.fail(now_ms, None, &code);
             }
@@ -677,10 +720,11 @@ impl Engine {
             return keys.len();
         }
         let in_base = |row: RowKey| self.replica.in_base(row);
-        let only: SortedSet<Key> = keys.iter().copied().collect();
+        let mut only = keys.to_vec();
+        only.sort_unstable();
         let mut units = 0;
         self.outbox.visit(&self.sending(u64::MAX, &in_base), |members, _, _| {
-            units += usize::from(members.iter().any(|m| only.contains(&m.made.key)));
+            units += usize::from(members.iter().any(|m| only.binary_search(&m.made.key).is_ok()));
             units < 2
         });
         units
@@ -690,15 +734,17 @@ impl Engine {
 
     /// Takes note of a base that has moved on, for the disk and for the other tabs.
     fn note_base(&mut self, absorbed: Absorbed, changed: &[Key]) {
-        let keys: Vec<Key> = absorbed.settled.iter().map(|s| s.1).collect();
+        let mut keys = Vec::with_capacity(absorbed.settled.len());
+        for (_, key) in &absorbed.settled {
+            keys.push(*key);
+        }
         self.event_keys("accepted", &keys);
         self.tell_peers_base(&absorbed, &keys, changed);
         let Some(sender) = &mut self.sender else { return };
         sender.uncommitted.extend(absorbed.settled);
         if !absorbed.text.is_empty() {
-            let tail = format!("{{\"changes\":[{}]}}", absorbed.text);
-            sender.tail_bytes += tail.len();
-            sender.tail.push((absorbed.to, tail));
+            sender.tail_bytes += absorbed.text.len();
+            sender.tail.push((absorbed.to, absorbed.text));
         }
     }
 
@@ -711,20 +757,23 @@ impl Engine {
         let tail = std::mem::take(&mut sender.tail);
         let rewrite = std::mem::take(&mut sender.rewrite) || sender.tail_bytes > TAIL_BYTES;
         let settled = std::mem::take(&mut sender.uncommitted);
-        sender.answered.extend(settled.iter().map(|s| s.1));
+        for (_, key) in &settled {
+            sender.answered.insert(*key);
+        }
         if rewrite {
             sender.tail_bytes = 0;
         }
         let epoch = sender.epoch;
-        let text = match (&tail[..], rewrite) {
-            (_, true) | ([], _) => None,
-            ([one], _) => Some(one.clone()),
-            (many, _) => {
-                let inner = many.iter().map(|(_, text)| &text["{\"changes\":[".len()..text.len() - 2]);
-                let joined = format!("{{\"changes\":[{}]}}", inner.collect::<Vec<_>>().join(","));
-                many.last().map(|last| (last.0, joined))
+        let mut text = None;
+        if let (Some(last), false) = (tail.last(), rewrite) {
+            let mut joined = String::from("{\"changes\":[");
+            for (i, (_, changes)) in tail.iter().enumerate() {
+                joined.push_str(if i > 0 { "," } else { "" });
+                joined.push_str(changes);
             }
-        };
+            joined.push_str("]}");
+            text = Some((last.0, joined));
+        }
         let receipts = std::mem::take(&mut sender.receipts);
         let base = rewrite.then(|| self.base_chunks());
         let meta = self.meta(&receipts);
@@ -763,8 +812,11 @@ impl Engine {
         }
         sender.commit_failures += 1;
         sender.commit_not_before = now_ms + delay_ms(sender.commit_failures, random);
-        sender.uncommitted.splice(0..0, failed.settled);
-        sender.tail.splice(0..0, failed.tail);
+        // What failed comes before what has come since.
+        let (mut settled, mut tail) = (failed.settled, failed.tail);
+        settled.append(&mut sender.uncommitted);
+        tail.append(&mut sender.tail);
+        (sender.uncommitted, sender.tail) = (settled, tail);
         sender.rewrite |= failed.rewrite;
         for (client, receipt) in failed.receipts {
             sender.receipts.get_or_insert_with(client, || receipt);
@@ -793,7 +845,9 @@ impl Engine {
         write_hex128(self.replica.digest.0, &mut out);
         out.push_str("\",\"receipts\":{");
         let mut all = self.receipts.clone();
-        all.extend(receipts.iter().map(|(client, receipt)| (*client, *receipt)));
+        for (client, receipt) in receipts.iter() {
+            all.insert(*client, *receipt);
+        }
         for (i, (client, receipt)) in all.iter().enumerate() {
             out.push_str(if i > 0 { ",\"" } else { "\"" });
             write_hex64(*client, &mut out);
@@ -802,16 +856,18 @@ impl Engine {
             out.push('"');
         }
         out.push_str("},\"answered\":[");
-        for (i, key) in self.sender.iter().flat_map(|s| s.answered.iter()).enumerate() {
-            out.push_str(if i > 0 { ",\"" } else { "\"" });
-            write_key(*key, &mut out);
-            out.push('"');
+        if let Some(sender) = &self.sender {
+            for (i, key) in sender.answered.iter().enumerate() {
+                out.push_str(if i > 0 { ",\"" } else { "\"" });
+                write_key(*key, &mut out);
+                out.push('"');
+            }
         }
         out.push_str("]}");
         out
     }
 
-    pub(crate) fn note_answered(&mut self, keys: SortedSet<Key>) {
+    pub(crate) fn note_answered(&mut self, keys: Vec<Key>) {
         if let Some(sender) = &mut self.sender {
             sender.answered.extend(keys);
         }
@@ -850,7 +906,7 @@ impl Engine {
         let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) else { return };
         sender.live = Live::On { heard: now_ms };
         sender.live_failures = 0;
-        let json: Json = serde_json::from_str(text).unwrap_or(Json::Null);
+        let json = Json::parse_or_null(text);
         if let Some(changes) = json.get("changes") {
             match read_changes(&self.schema, changes) {
                 Some(revisions) if self.has_base => {
@@ -866,7 +922,7 @@ impl Engine {
                 }
                 _ => sender.want_pull = true,
             }
-        } else if json.get("ping").and_then(Json::as_u64).is_some_and(|rev| rev > self.replica.rev) {
+        } else if json.uint("ping").is_some_and(|rev| rev > self.replica.rev) {
             sender.want_pull = true;
         }
         self.pump(now_ms);
@@ -931,17 +987,23 @@ impl Engine {
     pub(crate) fn sender_wake(&self, now_ms: u64) -> Option<u64> {
         let sender = self.sender.as_ref()?;
         let mut times = vec![sender.commit_not_before];
-        times.extend(sender.request.as_ref().map(Request::deadline));
-        times.extend(sender.request.as_ref().map(|r| r.started + SILENCE_MS));
+        if let Some(request) = &sender.request {
+            times.push(request.deadline());
+            times.push(request.started + SILENCE_MS);
+        }
         if self.online {
-            times.extend([sender.not_before, sender.live_not_before]);
+            times.push(sender.not_before);
+            times.push(sender.live_not_before);
             times.push(match sender.live {
                 Live::Off => sender.last_pull + POLL_MS,
                 Live::Connecting { since } => since + SILENCE_MS,
                 Live::On { heard } => heard + SILENCE_MS,
             });
-            times.extend(sender.aside.iter().filter_map(|key| self.outbox.get(*key)).map(|entry| entry.aside_until_ms));
+            for key in sender.aside.iter() {
+                times.extend(self.outbox.get(*key).map(|entry| entry.aside_until_ms));
+            }
         }
-        times.into_iter().filter(|at| *at > now_ms).min()
+        times.retain(|at| *at > now_ms);
+        times.into_iter().min()
     }
 }

@@ -220,6 +220,12 @@ impl<K, V> IntoIterator for SortedMap<K, V> {
     }
 }
 
+/// Sorts a list and leaves each value in it once.
+pub fn sort_dedup<T: Ord>(list: &mut Vec<T>) {
+    list.sort_unstable();
+    list.dedup();
+}
+
 /// A sorted set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SortedSet<K>(SortedMap<K, ()>);

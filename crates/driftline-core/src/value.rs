@@ -111,6 +111,10 @@ pub struct Row {
 }
 
 impl Row {
+    pub fn reference_list(&self) -> Vec<(u16, RowKey)> {
+        self.references().collect()
+    }
+
     /// The rows this row refers to, with the column that does.
     pub fn references(&self) -> impl Iterator<Item = (u16, RowKey)> + '_ {
         self.values.iter().enumerate().filter_map(|(column, value)| match value {
@@ -170,16 +174,14 @@ pub fn write_uint(mut value: u64, out: &mut String) {
     }
 }
 
-fn write_real(value: f64, out: &mut String) {
+pub fn write_real(value: f64, out: &mut String) {
     // Whole numbers are the common case on a canvas, and shorter without a fraction.
     if value.fract() == 0.0 && value.abs() < 1e15 {
         write_int(value as i64, out);
         return;
     }
-    match serde_json::Number::from_f64(value) {
-        Some(number) => out.push_str(&number.to_string()),
-        None => out.push_str("null"),
-    }
+    // The shortest text that reads back as the same number; `null` for what is none.
+    out.push_str(&serde_json::to_string(&value).unwrap_or_default());
 }
 
 pub fn write_hex64(value: u64, out: &mut String) {

@@ -3,6 +3,7 @@
 use crate::dedupe::{Ranges, read_id};
 use crate::digest::{Digest, body_hash};
 use crate::edit::{Edit, Txn, Values};
+use crate::json::Json;
 use crate::limits;
 use crate::load::PushKey;
 use crate::problem::Problem;
@@ -10,7 +11,6 @@ use crate::reconcile::Plan;
 use crate::schema::Schema;
 use crate::value::{Row, RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_string, write_uint};
 use serde::Deserialize;
-use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
@@ -145,7 +145,7 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
 pub struct PushText<'a> {
     pub epoch: u64,
     pub cursor: Option<u64>,
-    pub clients: Vec<PushClient>,
+    pub clients: &'a [PushClient],
     pub units: Vec<UnitText<'a>>,
 }
 
@@ -336,57 +336,69 @@ pub struct Part {
 
 /// Reads an answer; `None` where it is not one: then it counts as no answer at all.
 pub fn read_answer(schema: &Schema, text: &str) -> Option<Answer> {
-    let json: Json = serde_json::from_str(text).ok()?;
-    let clients = json.get("clients")?.as_array()?.iter().map(|client| {
-        let receipt = read_id(client.get("receipt"));
-        Some(AnswerClient { id: read_id(client.get("id"))?, receipt, fork: client.get("fork")?.as_bool()? })
-    });
-    let outcomes = json.get("outcomes")?.as_array()?.iter().map(|outcome| {
-        let key = outcome.get("key")?;
-        let key = (key.get(0)?.as_u64()? as usize, key.get(1)?.as_u64()?);
-        Some((key, read_outcome(outcome)?))
-    });
-    Some(Answer {
-        rev: json.get("rev")?.as_u64()?,
+    let json = Json::parse_or_null(text);
+    let mut answer = Answer {
+        rev: json.uint("rev")?,
         more: json.get("more")?.as_bool()?,
-        digest: json.get("digest").and_then(Json::as_str).and_then(parse_hex128).map(Digest),
+        digest: json.text("digest").and_then(parse_hex128).map(Digest),
         reload: json.get("reload")?.as_bool()?,
-        clients: clients.collect::<Option<_>>()?,
-        outcomes: outcomes.collect::<Option<_>>()?,
+        clients: Vec::new(),
+        outcomes: Vec::new(),
         changes: read_changes(schema, json.get("changes")?)?,
-    })
+    };
+    for client in json.get("clients")?.as_list()? {
+        let receipt = read_id(client.get("receipt"));
+        answer.clients.push(AnswerClient { id: read_id(client.get("id"))?, receipt, fork: client.get("fork")?.as_bool()? });
+    }
+    for outcome in json.get("outcomes")?.as_list()? {
+        let key = outcome.get("key")?;
+        answer.outcomes.push(((key.at(0)?.as_u64()? as usize, key.at(1)?.as_u64()?), read_outcome(outcome)?));
+    }
+    Some(answer)
 }
 
 fn read_outcome(json: &Json) -> Option<Outcome> {
-    let problem = || json.get("problem").map(Problem::from_json);
-    Some(match json.get("outcome")?.as_str()? {
+    let problem = json.get("problem").map(Problem::from_json);
+    Some(match json.text("outcome")? {
         "applied" => {
-            let notices = json.get("notices")?.as_array()?;
-            Outcome::Applied { rev: json.get("rev")?.as_u64()?, notices: notices.iter().map(Problem::from_json).collect() }
+            let mut notices = Vec::new();
+            for notice in json.get("notices")?.as_list()? {
+                notices.push(Problem::from_json(notice));
+            }
+            Outcome::Applied { rev: json.uint("rev")?, notices }
         }
-        "refused" => Outcome::Refused(problem()?),
+        "refused" => Outcome::Refused(problem?),
         "held" => Outcome::Held,
-        "unknown" => Outcome::Unknown(problem()?),
+        "unknown" => Outcome::Unknown(problem?),
         _ => return None,
     })
 }
 
 pub fn read_changes(schema: &Schema, json: &Json) -> Option<Vec<Revision>> {
-    let revisions = json.as_array()?.iter().map(|revision| {
-        let parts = revision.get("parts")?.as_array()?.iter().map(|part| {
-            let key = part.get("key").and_then(|key| Some((read_id(key.get(0))?, key.get(1)?.as_u64()?)));
+    let mut revisions = Vec::new();
+    for revision in json.as_list()? {
+        let mut parts = Vec::new();
+        for part in revision.get("parts")?.as_list()? {
             let changes = match part.get("changes") {
                 None => None,
-                Some(changes) => {
-                    let changes = changes.as_array()?.iter().map(|c| Edit::read(schema, c, Values::Final).ok());
-                    Some(changes.collect::<Option<Vec<_>>>()?)
+                Some(list) => {
+                    let mut changes = Vec::new();
+                    for change in list.as_list()? {
+                        changes.push(Edit::read(schema, change, Values::Final).ok()?);
+                    }
+                    Some(changes)
                 }
             };
-            Some(Part { actor: part.get("actor")?.as_u64()? as u32, key, changes })
-        });
-        Some(Revision { rev: revision.get("rev")?.as_u64()?, parts: parts.collect::<Option<_>>()? })
-    });
-    revisions.collect()
+            parts.push(Part { actor: part.uint("actor")? as u32, key: part.get("key").and_then(read_pair), changes });
+        }
+        revisions.push(Revision { rev: revision.uint("rev")?, parts });
+    }
+    Some(revisions)
+}
+
+/// Reads `[client, seq]`.
+pub(crate) fn read_pair(json: &Json) -> Option<(u64, u64)> {
+    Some((read_id(json.at(0))?, json.at(1)?.as_u64()?))
 }
 
 // ---- snapshots, also the form of the base on a client's disk ----
@@ -433,20 +445,27 @@ pub const SNAPSHOT_END: &str = "{\"end\":true}\n";
 
 /// Reads one line of rows. Columns that the schema lacks are passed over; missing ones take their defaults.
 pub fn read_rows(schema: &Schema, line: &str) -> Option<Vec<(RowKey, Row)>> {
-    let json: Json = serde_json::from_str(line).ok()?;
-    let table = schema.table(json.get("table")?.as_str()?)?;
+    let json = Json::parse(line).ok()?;
+    let table = schema.table(json.text("table")?)?;
     let columns = &schema.tables[table as usize].columns;
-    let names = json.get("columns")?.as_array()?;
-    let places = columns.iter().map(|c| names.iter().position(|n| n.as_str() == Some(&c.name))).collect::<Vec<_>>();
-    let rows = json.get("rows")?.as_array()?.iter().map(|cells| {
-        let id = RowId::parse(cells.get(0)?.as_str()?)?;
-        let values = columns.iter().zip(&places).map(|(column, place)| match place {
-            Some(place) => column.read(Some(schema), cells.get(place + 1)?).ok(),
-            None => column.default.clone(),
-        });
-        Some((RowKey { table, id }, Row { values: values.collect::<Option<_>>()?, clocks: Default::default() }))
-    });
-    rows.collect()
+    let names = json.get("columns")?.as_list()?;
+    let mut places = Vec::with_capacity(columns.len());
+    for column in columns {
+        places.push(names.iter().position(|name| name.as_str() == Some(&column.name)));
+    }
+    let mut rows = Vec::new();
+    for cells in json.get("rows")?.as_list()? {
+        let id = RowId::parse(cells.at(0)?.as_str()?)?;
+        let mut values = Vec::with_capacity(columns.len());
+        for (column, place) in columns.iter().zip(&places) {
+            values.push(match place {
+                Some(place) => column.read(Some(schema), cells.at(place + 1)?).ok()?,
+                None => column.default.clone()?,
+            });
+        }
+        rows.push((RowKey { table, id }, Row { values, clocks: Default::default() }));
+    }
+    Some(rows)
 }
 
 /// A whole snapshot.
@@ -461,14 +480,14 @@ pub struct Snapshot {
 pub fn read_snapshot(schema: &Schema, text: &str) -> Option<Snapshot> {
     let body = text.strip_suffix(SNAPSHOT_END)?;
     let mut lines = body.lines();
-    let head: Json = serde_json::from_str(lines.next()?).ok()?;
-    let digest = Digest(parse_hex128(head.get("digest")?.as_str()?)?);
+    let head = Json::parse(lines.next()?).ok()?;
+    let digest = Digest(parse_hex128(head.text("digest")?)?);
     let mut rows = Vec::new();
     for line in lines {
         rows.extend(read_rows(schema, line)?);
     }
-    if rows.len() as u64 != head.get("rows")?.as_u64()? {
+    if rows.len() as u64 != head.uint("rows")? {
         return None;
     }
-    Some(Snapshot { rev: head.get("rev")?.as_u64()?, digest, rows })
+    Some(Snapshot { rev: head.uint("rev")?, digest, rows })
 }

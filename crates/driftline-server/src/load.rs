@@ -4,6 +4,7 @@ use crate::store::{Known, Store, StoreError};
 use crate::tables::{TableLayout, read_u128};
 use driftline_core::dedupe::{ClientState, Ranges, Receipts, Settled};
 use driftline_core::digest::Digest;
+use driftline_core::json::Json;
 use driftline_core::load::{Load, PushKey, Query, SpaceState};
 use driftline_core::value::{Row, RowId, RowKey};
 use driftline_core::wire::Push;
@@ -70,7 +71,7 @@ fn read_clients(store: &Store, principal: &str, push: &Push, known: &mut Known) 
     while let Some(row) = rows.next()? {
         let id = row.get::<_, i64>(0)? as u64;
         let receipt = |at| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(|receipt| receipt as u64));
-        let closed = serde_json::from_str(row.get_ref(5)?.as_str()?).ok().and_then(|json| Ranges::from_json(&json));
+        let closed = Ranges::from_json(&Json::parse_or_null(row.get_ref(5)?.as_str()?));
         let closed = closed.ok_or(rusqlite::Error::InvalidColumnType(5, "closed".into(), rusqlite::types::Type::Text))?;
         let receipts = Receipts { current: receipt(3)?, previous: receipt(4)? };
         let state = ClientState { actor: row.get(1)?, epoch: row.get::<_, i64>(2)? as u64, receipts, closed };
