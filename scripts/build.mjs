@@ -9,6 +9,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { ROOT, run, runAsCommand, runNpmBinary, say, TARGET_DIR, timed } from './run.mjs';
 import { setup, wasmBindgenDir } from './setup.mjs';
+import { shortenImports } from './shorten.mjs';
 
 const STAMPS_DIR = join(TARGET_DIR, 'stamps');
 const PACKAGE_DIR = join(ROOT, 'crates', 'driftline-client');
@@ -57,8 +58,12 @@ async function buildPackage() {
 async function buildWasm(record) {
   const features = record.features.length > 0 ? ['--features', record.features.join(',')] : [];
   const target = ['--profile', record.profile, '--target', 'wasm32-unknown-unknown'];
+  const std = [`-Zbuild-std=${record.buildStd}`, `-Zbuild-std-features=${record.buildStdFeatures}`];
   await timed('compiling the engine to wasm', () =>
-    run('cargo', ['build', ...target, '-p', record.crate, '--lib', ...features]),
+    run('cargo', ['build', ...target, '-p', record.crate, '--lib', ...features, ...std], {
+      // The flags that make the standard library small are not stable yet, and stable compilers take them only so.
+      env: { RUSTC_BOOTSTRAP: '1', RUSTFLAGS: record.rustFlags.join(' ') },
+    }),
   );
 
   const fileName = `${record.crate.replaceAll('-', '_')}.wasm`;
@@ -73,9 +78,13 @@ async function buildWasm(record) {
     await timed('writing the JavaScript around the wasm', () =>
       run(join(binDir, 'wasm-bindgen'), [compiled, ...placement]),
     );
-    await timed('making the wasm small', () =>
-      runNpmBinary('wasm-opt', [...record.wasmOptFlags, shipped, '-o', shipped]),
-    );
+    await timed('making the wasm small', async () => {
+      await runNpmBinary('wasm-opt', [...record.wasmOptFlags, shipped, '-o', shipped]);
+      const around = join(record.outDir, `${record.outName}.js`);
+      const short = shortenImports(await readFile(shipped), await readFile(around, 'utf8'));
+      await writeFile(shipped, short.wasm);
+      await writeFile(around, short.javaScript);
+    });
   });
 }
 

@@ -15,9 +15,10 @@ const CARGO_DENY_VERSION = '0.20.2';
 const APT_PACKAGES = { chromium: 'chromium', 'chromium-driver': 'chromedriver', sqlite3: 'sqlite3', strace: 'strace' };
 
 const PARTS = {
-  /** The wasm target, the wasm-bindgen tools and the npm packages: what a build needs. */
+  /** The wasm target, the standard library's source, the wasm-bindgen tools and the npm packages: what a build needs. */
   async wasm() {
     await rustupHas('target', 'wasm32-unknown-unknown');
+    await rustupHas('component', 'rust-src');
     await wasmBindgenDir();
     await npmPackages();
   },

@@ -15,6 +15,9 @@ const MEMBERS = {
   'out-dir': isString,
   'out-name': isString,
   features: isStrings,
+  rustflags: isStrings,
+  'build-std': isString,
+  'build-std-features': isString,
   'wasm-opt': isStrings,
   budget_brotli_bytes: (value) => Number.isInteger(value) && value > 0,
 };
@@ -34,6 +37,9 @@ export async function readWasmRecord() {
     outDir: join(ROOT, record['out-dir']),
     outName: record['out-name'],
     features: record.features,
+    rustFlags: record.rustflags,
+    buildStd: record['build-std'],
+    buildStdFeatures: record['build-std-features'],
     wasmOptFlags: record['wasm-opt'],
     budgetBrotliBytes: record.budget_brotli_bytes,
   };
