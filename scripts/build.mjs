@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { ROOT, run, runAsCommand, runNpmBinary, say, TARGET_DIR, timed } from './run.mjs';
+import { capture, ROOT, run, runAsCommand, runNpmBinary, say, TARGET_DIR, timed } from './run.mjs';
 import { setup, wasmBindgenDir } from './setup.mjs';
 import { shortenImports } from './shorten.mjs';
 
@@ -58,6 +58,7 @@ async function buildPackage() {
 async function buildWasm(record) {
   const features = record.features.length > 0 ? ['--features', record.features.join(',')] : [];
   const target = ['--profile', record.profile, '--target', 'wasm32-unknown-unknown'];
+  await requireRust(record.rust);
   const std = [`-Zbuild-std=${record.buildStd}`, `-Zbuild-std-features=${record.buildStdFeatures}`];
   await timed('compiling the engine to wasm', () =>
     run('cargo', ['build', ...target, '-p', record.crate, '--lib', ...features, ...std], {
@@ -70,7 +71,8 @@ async function buildWasm(record) {
   const compiled = join(TARGET_DIR, 'wasm32-unknown-unknown', record.profile, fileName);
   const shipped = join(record.outDir, `${record.outName}_bg.wasm`);
   const binDir = await wasmBindgenDir();
-  const inputs = async () => [await hashFile(compiled), JSON.stringify(record), binDir, await hashLock()];
+  const shortening = await hashFile(join(ROOT, 'scripts', 'shorten.mjs'));
+  const inputs = async () => [await hashFile(compiled), JSON.stringify(record), binDir, await hashLock(), shortening];
   const outputs = async () =>
     [await hashFile(shipped), await hashFile(join(record.outDir, `${record.outName}.js`))].join();
   await unlessFresh('wasm', inputs, outputs, async () => {
@@ -86,6 +88,16 @@ async function buildWasm(record) {
       await writeFile(around, short.javaScript);
     });
   });
+}
+
+/** The flags that make the wasm small are known to work from this version on. */
+async function requireRust(oldest) {
+  const version = (await capture('rustc', ['--version'])).match(/\d+\.\d+/)?.[0] ?? '';
+  const [have, need] = [version, oldest].map((text) => text.split('.').map(Number));
+  if (have[0] === need[0] && have[1] >= need[1]) return;
+  throw new Error(
+    `the package is built with Rust ${oldest} or later, and rustc is ${version}; run: rustup update stable`,
+  );
 }
 
 /** The canvas app, as static files. */

@@ -180,7 +180,7 @@ impl Server {
             }
             match edit.op {
                 Op::Create => drop(self.replayed.insert(edit.row, edit.set.into_iter().map(|s| s.1).collect())),
-                Op::Delete => drop(self.replayed.remove(&edit.row)),
+                Op::Delete | Op::DeleteTree => drop(self.replayed.remove(&edit.row)),
                 Op::Update => {
                     for (column, value) in edit.set {
                         if let Some(values) = self.replayed.get_mut(&edit.row) {

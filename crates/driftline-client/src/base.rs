@@ -7,7 +7,7 @@
 use crate::js::storage_code;
 use driftline_core::engine::Disk;
 use js_sys::Array;
-use rexie::{KeyRange, ObjectStore, Rexie, Store, TransactionMode};
+use rexie::{KeyRange, ObjectStore, Rexie, Store, Transaction, TransactionMode};
 use std::cell::Cell;
 use wasm_bindgen::JsValue;
 
@@ -18,11 +18,18 @@ const BASE: &str = "base";
 const TAIL: &str = "tail";
 const STORES: [&str; 3] = [META, BASE, TAIL];
 
-/// A value to put, or a key or range to delete.
-struct Write {
+/// One request of a transaction.
+struct Write<'a> {
     store: &'static str,
     key: JsValue,
-    value: Option<JsValue>,
+    value: Written<'a>,
+}
+
+/// Texts become JavaScript's one by one: together they may be as large as the space.
+enum Written<'a> {
+    Number(f64),
+    Text(&'a str),
+    Deleted,
 }
 
 /// What the core wants written, together with the epoch under which it may be.
@@ -45,11 +52,12 @@ impl BaseDb {
     /// Notes that a slot is in use, so that others look into it.
     pub async fn note_slot(&self, slot: u32) -> Result<(), String> {
         let next = f64::from(slot + 1);
-        let raise = |known: f64, writes: &mut Vec<Write>| {
+        let raise = |known: f64| {
+            let mut writes = Vec::new();
             if known < next {
-                writes.push(Write { store: META, key: slots_key(), value: Some(next.into()) });
+                writes.push(Write { store: META, key: slots_key(), value: Written::Number(next) });
             }
-            true
+            Some(writes)
         };
         self.update(slots_key(), &raise).await.map(drop)
     }
@@ -75,10 +83,9 @@ impl BaseDb {
     /// Takes the next epoch, and with it the right to write.
     pub async fn take_epoch(&self, space: &str) -> Result<u64, String> {
         let taken = Cell::new(0.0);
-        let take = |known: f64, writes: &mut Vec<Write>| {
+        let take = |known: f64| {
             taken.set(known + 1.0);
-            writes.push(Write { store: META, key: epoch_key(space), value: Some(taken.get().into()) });
-            true
+            Some(vec![Write { store: META, key: epoch_key(space), value: Written::Number(known + 1.0) }])
         };
         self.update(epoch_key(space), &take).await?;
         Ok(taken.get() as u64)
@@ -87,47 +94,47 @@ impl BaseDb {
     /// Raises our epoch to at least this, unless another tab has taken a later one.
     pub async fn renew_epoch(&self, space: &str, ours: u64, at_least: u64) -> Result<Option<u64>, String> {
         let epoch = ours.max(at_least);
-        let renew = |known: f64, writes: &mut Vec<Write>| {
-            writes.push(Write { store: META, key: epoch_key(space), value: Some((epoch as f64).into()) });
-            known == ours as f64
+        let renew = |known: f64| {
+            let write = Write { store: META, key: epoch_key(space), value: Written::Number(epoch as f64) };
+            (known == ours as f64).then(|| vec![write])
         };
         Ok(self.update(epoch_key(space), &renew).await?.then_some(epoch))
     }
 
     /// Writes, unless another tab has taken a later epoch (`stale_epoch`).
     pub async fn commit(&self, space: &str, commit: Commit) -> Result<(), String> {
-        let write = |known: f64, writes: &mut Vec<Write>| {
-            writes.push(Write { store: META, key: meta_key(space), value: Some(commit.meta.as_str().into()) });
+        let write = |known: f64| {
+            if known != commit.epoch as f64 {
+                return None;
+            }
+            let mut writes = vec![Write { store: META, key: meta_key(space), value: Written::Text(&commit.meta) }];
             if let Some(chunks) = &commit.base {
                 for store in [BASE, TAIL] {
-                    writes.push(Write { store, key: range(space).map_or(JsValue::NULL, JsValue::from), value: None });
+                    writes.push(Write { store, key: range(space).ok()?.into(), value: Written::Deleted });
                 }
                 for (i, chunk) in chunks.iter().enumerate() {
-                    writes.push(Write { store: BASE, key: key(space, &(i as u32).into()), value: Some(chunk.as_str().into()) });
+                    writes.push(Write { store: BASE, key: key(space, &(i as u32).into()), value: Written::Text(chunk) });
                 }
             }
             if let Some((rev, tail)) = &commit.tail {
-                writes.push(Write { store: TAIL, key: key(space, &(*rev as f64).into()), value: Some(tail.as_str().into()) });
+                writes.push(Write { store: TAIL, key: key(space, &(*rev as f64).into()), value: Written::Text(tail) });
             }
-            known == commit.epoch as f64
+            Some(writes)
         };
         if self.update(epoch_key(space), &write).await? { Ok(()) } else { Err("stale_epoch".to_string()) }
     }
 
-    /// One transaction that reads a number (0 where there is none), lets `decide` say what to write and whether to, and
-    /// writes it. Returns what `decide` did.
-    async fn update(&self, guard: JsValue, decide: &dyn Fn(f64, &mut Vec<Write>) -> bool) -> Result<bool, String> {
+    /// One transaction that reads a number (0 where there is none) and writes what `decide` makes of it. Returns whether
+    /// there was anything to decide on: `None` leaves everything as it is.
+    async fn update<'a>(&self, guard: JsValue, decide: &dyn Fn(f64) -> Option<Vec<Write<'a>>>) -> Result<bool, String> {
         let update = async {
             let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
-            let mut writes = Vec::new();
-            if !decide(number(&transaction.store(META)?, guard).await?, &mut writes) {
-                return Ok(false);
-            }
+            let Some(writes) = decide(number(&transaction.store(META)?, guard).await?) else { return Ok(false) };
             for write in writes {
-                let store = transaction.store(write.store)?;
-                match write.value {
-                    Some(value) => drop(store.put(&value, Some(&write.key)).await?),
-                    None => store.delete(write.key).await?,
+                if let Err(error) = request(&transaction, write).await {
+                    // Half of it must not stay.
+                    let _ = transaction.abort().await;
+                    return Err(error);
                 }
             }
             // rexie reports an abort without an error event as success, so the result is looked at.
@@ -140,6 +147,16 @@ impl BaseDb {
     pub fn close(self) {
         self.0.close();
     }
+}
+
+async fn request(transaction: &Transaction, write: Write<'_>) -> rexie::Result<()> {
+    let store = transaction.store(write.store)?;
+    let value = match write.value {
+        Written::Number(number) => number.into(),
+        Written::Text(text) => text.into(),
+        Written::Deleted => return store.delete(write.key).await,
+    };
+    store.put(&value, Some(&write.key)).await.map(drop)
 }
 
 fn key(space: &str, part: &JsValue) -> JsValue {

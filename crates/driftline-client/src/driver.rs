@@ -4,7 +4,7 @@ use crate::base::{BaseDb, Commit};
 use crate::channel::Channel;
 use crate::js::{now_ms, spawn};
 use crate::locks::{Held, try_hold, wait_hold};
-use crate::net::{Answer, Heard, Live, Net};
+use crate::net::{Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
 use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
 use driftline_core::sender::SendFailure;
@@ -135,14 +135,8 @@ impl Driver {
                 }
             }),
             Effect::Commit { id, epoch, meta, tail, base } => spawn(driver.commit(id, Commit { epoch, meta, tail, base })),
-            Effect::Push { id, body } => spawn(async move {
-                let answer = driver.net.reconcile(body).await;
-                driver.answered(id, answer);
-            }),
-            Effect::Fetch { id } => spawn(async move {
-                let answer = driver.net.snapshot().await;
-                driver.answered(id, answer);
-            }),
+            Effect::Push { id, body } => spawn(driver.ask(id, Some(body))),
+            Effect::Fetch { id } => spawn(driver.ask(id, None)),
             // The engine listens to it no more; the browser ends it in its own time.
             Effect::Abort { .. } => {}
             Effect::Connect { cursor } => spawn(driver.connect(cursor)),
@@ -306,7 +300,7 @@ impl Driver {
     async fn take_over(self: Rc<Self>) -> Result<(), String> {
         let base = self.base()?;
         let epoch = base.take_epoch(&self.space).await?;
-        let (disk, slots) = base.read(&self.space).await?;
+        let (Disk { meta, .. }, slots) = base.read(&self.space).await?;
         let mut closed_tabs = vec![self.read_slot(self.slot).await?];
         // Held until the engine has taken over, so that nobody opens one in between.
         let mut held = Vec::new();
@@ -319,7 +313,7 @@ impl Driver {
                 _ => self.clone().watch(slot),
             }
         }
-        self.with(|engine, now| engine.handle_lead(now, epoch, disk.meta.as_deref(), closed_tabs));
+        self.with(|engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
         Ok(())
     }
 
@@ -363,10 +357,11 @@ impl Driver {
 
     // ---- the server ----
 
-    fn answered(self: &Rc<Self>, id: u64, answer: reqwest::Result<Answer>) {
+    async fn ask(self: Rc<Self>, id: u64, body: Option<String>) {
+        let answer = self.net.request(body).await;
         self.with(|engine, now| match answer {
-            Ok(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
-            Err(_) => engine.handle_send_failed(now, id, SendFailure::Network),
+            Some(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
+            None => engine.handle_send_failed(now, id, SendFailure::Network),
         });
     }
 

@@ -2,6 +2,8 @@
 
 use crate::js::listen;
 use js_sys::{Function, Promise};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Request, Url};
 use std::rc::Rc;
 use std::time::Duration;
 use wasm_bindgen::{JsCast, JsValue};
@@ -29,8 +31,11 @@ impl Net {
     pub fn new(url: &str, space: &str, token: Option<Function>) -> Net {
         let origin = match url {
             "" => crate::js::get(&crate::js::global("location"), "origin").as_string().unwrap_or_default(),
-            url => url.trim_end_matches('/').to_string(),
+            url => url.to_string(),
         };
+        // In its normal form: the live connection's address is made from it.
+        let origin = Url::parse(&origin).map_or(origin, String::from);
+        let origin = origin.trim_end_matches('/');
         Net { client: reqwest::Client::new(), space_url: format!("{origin}/v1/spaces/{space}/"), token }
     }
 
@@ -40,26 +45,27 @@ impl Net {
         JsFuture::from(Promise::resolve(&token)).await.ok()?.as_string()
     }
 
-    pub async fn reconcile(&self, body: String) -> reqwest::Result<Answer> {
-        let request = self.client.post(format!("{}reconcile", self.space_url)).body(body);
-        self.send(request.header("content-type", "application/json").timeout(REQUEST_TIMEOUT)).await
-    }
-
-    pub async fn snapshot(&self) -> reqwest::Result<Answer> {
-        self.send(self.client.get(format!("{}snapshot", self.space_url)).timeout(SNAPSHOT_TIMEOUT)).await
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
-        let request = match self.token().await {
-            Some(token) => request.header("authorization", format!("Bearer {token}")),
-            None => request,
+    /// Posts a body to `reconcile`, or gets the snapshot where there is none. `None`: there was no answer.
+    pub async fn request(&self, body: Option<String>) -> Option<Answer> {
+        let (method, name, timeout) = match &body {
+            Some(_) => (Method::POST, "reconcile", REQUEST_TIMEOUT),
+            None => (Method::GET, "snapshot", SNAPSHOT_TIMEOUT),
         };
-        let response = request.send().await?;
+        let mut request = Request::new(method, Url::parse(&format!("{}{name}", self.space_url)).ok()?);
+        *request.timeout_mut() = Some(timeout);
+        if let Some(body) = body {
+            *request.body_mut() = Some(body.into());
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(token) = self.token().await {
+            request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).ok()?);
+        }
+        let response = self.client.execute(request).await.ok()?;
         let status = response.status().as_u16();
-        let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         // A server that asks for a day is asked again within the hour.
         let retry_after_ms = seconds.map(|seconds| seconds.min(3_600) * 1_000);
-        Ok(Answer { status, retry_after_ms, body: response.text().await? })
+        Some(Answer { status, retry_after_ms, body: response.text().await.ok()? })
     }
 
     /// Opens the live connection.

@@ -25,13 +25,17 @@ export type ReferenceInput =
       readonly to: readonly [string, ...string[]];
       readonly nullable: true;
       readonly on_delete: 'cascade' | 'restrict' | 'set_null';
-    };
+    }
+  /** To a row that may be absent, or in another space: it is an id, orders nothing, and nothing happens to it. */
+  | { readonly weak: true; readonly nullable?: boolean; readonly to?: readonly string[]; readonly on_delete?: never };
 
 export interface TableInput {
   readonly fields?: { readonly [field: string]: FieldInput };
   readonly references?: { readonly [reference: string]: ReferenceInput };
   /** What becomes of an edit to a row that someone else deleted: dropped with a notice (the default), or parked. */
   readonly edits_to_deleted?: 'drop' | 'park';
+  /** Its rows stay on the server: this device neither holds nor edits them. */
+  readonly server_only?: boolean;
 }
 
 export interface SchemaInput {
@@ -40,14 +44,21 @@ export interface SchemaInput {
   readonly tables: { readonly [table: string]: TableInput };
 }
 
-export type TableName<S extends SchemaInput> = keyof S['tables'] & string;
+type AnyTable<S extends SchemaInput> = keyof S['tables'] & string;
+
+/** The tables that a client holds. */
+export type TableName<S extends SchemaInput> = {
+  [T in AnyTable<S>]: S['tables'][T] extends { readonly server_only: true } ? never : T;
+}[AnyTable<S>];
 
 /** Narrows `to` from any text to the tables of this very schema, so that a misspelled target does not compile. */
 type TargetsExist<S extends SchemaInput> = {
   readonly tables: {
     readonly [T in keyof S['tables']]: {
       readonly references?: {
-        readonly [R in keyof References<S['tables'][T]>]: ReferenceInput & { readonly to: readonly TableName<S>[] };
+        readonly [R in keyof References<S['tables'][T]>]:
+          | (ReferenceInput & { readonly to: readonly AnyTable<S>[] })
+          | (ReferenceInput & { readonly weak: true });
       };
     };
   };
@@ -82,7 +93,11 @@ type Target<To> = To extends readonly [infer _One]
     : never;
 type OneOf<T extends string> = T extends string ? { readonly [K in T]: string } : never;
 
-type ReferenceValue<R> = R extends { readonly to: infer To } ? OrNull<R, Target<To>> : never;
+type ReferenceValue<R> = R extends { readonly weak: true }
+  ? OrNull<R, string>
+  : R extends { readonly to: infer To }
+    ? OrNull<R, Target<To>>
+    : never;
 
 type Values<T> = { -readonly [K in keyof Fields<T>]: FieldValue<Fields<T>[K]> } & {
   -readonly [K in keyof References<T>]: ReferenceValue<References<T>[K]>;

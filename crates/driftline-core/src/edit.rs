@@ -12,6 +12,8 @@ pub enum Op {
     Create,
     Update,
     Delete,
+    /// A server's alone: the row goes, and all that hangs on it as the schema says. Who holds the rows works out which.
+    DeleteTree,
 }
 
 /// One change to one row. The same form carries what a person asked for and what a server did: then `add` is empty and
@@ -52,6 +54,7 @@ impl Edit {
             Op::Create => "{\"op\":\"create\",\"table\":\"",
             Op::Update => "{\"op\":\"update\",\"table\":\"",
             Op::Delete => "{\"op\":\"delete\",\"table\":\"",
+            Op::DeleteTree => "{\"op\":\"delete_tree\",\"table\":\"",
         });
         out.push_str(&table.name);
         out.push_str("\",\"id\":\"");
@@ -84,10 +87,14 @@ impl Edit {
             "create" => Op::Create,
             "update" => Op::Update,
             "delete" => Op::Delete,
+            "delete_tree" if values == Values::Final => Op::DeleteTree,
             _ => return Err(Problem::invalid("an edit's `op` is create, update or delete")),
         };
         let table = schema.table(text("table"));
         let table = table.ok_or_else(|| Problem::invalid(format!("there is no table `{}`", text("table"))))?;
+        if schema.tables[table as usize].server_only && values == Values::Asked {
+            return Err(Problem::invalid(format!("the table `{}` is kept on the server alone", text("table"))));
+        }
         let id = RowId::parse(text("id")).ok_or_else(|| Problem::invalid("an edit's `id` is a UUID in lower case, 36 characters"))?;
         let mut edit = Edit { op, row: RowKey { table, id }, set: Vec::new(), add: Vec::new() };
         edit.read_set(schema, members(json, "set")?, values)?;

@@ -579,6 +579,11 @@ impl Engine {
         let saver = self.saver(slot);
         saver.puts.remove(&key);
         saver.deletes.insert(key);
+        // A retry that will never be on disk takes the record that it stands for with it.
+        if let Some(at) = self.replaces.iter().position(|replaces| replaces.new == key) {
+            let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
+            self.saver(slot).deletes.insert(old);
+        }
     }
 
     /// From now on new transactions carry another client id.
@@ -641,7 +646,9 @@ impl Engine {
             base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
             for revision in tails {
                 if revision.rev == base.rev() + 1 {
-                    revision.parts.iter().filter_map(|part| part.changes.as_ref()).for_each(|changes| base.changes(changes));
+                    for part in &revision.parts {
+                        base.changes(part.changes.as_deref().unwrap_or(&[]), &mut Vec::new());
+                    }
                     base.set_rev(revision.rev);
                 }
             }
@@ -732,20 +739,20 @@ impl Engine {
             for (revision, sent) in &follow {
                 crate::peers::begin_revision(revision.rev, text);
                 for (i, part) in revision.parts.iter().enumerate() {
-                    let changes = match (&part.changes, &sent[i]) {
-                        (Some(changes), _) => {
-                            base.changes(changes);
-                            changes.clone()
-                        }
+                    let own = match (&part.changes, &sent[i]) {
                         (None, Some(entry)) => base.as_sent(&entry.edits),
-                        (None, None) => Vec::new(),
+                        _ => Vec::new(),
                     };
-                    for change in &changes {
+                    for change in &own {
                         if change.op == Op::Delete {
                             deleted.push(change.row);
                         }
                     }
-                    crate::peers::write_part(&schema, i, part.actor, &changes, text);
+                    let changes = part.changes.as_ref().unwrap_or(&own);
+                    if part.changes.is_some() {
+                        base.changes(changes, deleted);
+                    }
+                    crate::peers::write_part(&schema, i, part.actor, changes, text);
                 }
                 text.push_str("]}");
                 base.set_rev(revision.rev);

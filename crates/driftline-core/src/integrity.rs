@@ -72,7 +72,7 @@ impl Unit<'_> {
         match edit.op {
             Op::Create => self.create(edit, stamp),
             Op::Update => self.update(part, edit, stamp),
-            Op::Delete => self.delete(edit.row),
+            Op::Delete | Op::DeleteTree => self.delete(edit.row),
         }
     }
 

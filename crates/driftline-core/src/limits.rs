@@ -20,6 +20,9 @@ pub const TEXT_CHARS: usize = 65_536;
 pub const JSON_BYTES: usize = 262_144;
 /// Deeper values are refused before anything recurses over them.
 pub const JSON_DEPTH: usize = 64;
+/// Rows that one push may delete and null beside those it names. What hangs on a row beyond that goes in the background, so that
+/// deleting a parent of 100,000 is answered as soon as deleting one of 10.
+pub const DELETE_ROWS: usize = 2_000;
 /// Beyond 2^53 - 1 JavaScript rounds.
 pub const INT_MAX: i64 = 9_007_199_254_740_991;
 /// Tables of a schema: their index is kept in 16 bits, and nobody writes a thousand.

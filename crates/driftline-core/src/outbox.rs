@@ -491,7 +491,7 @@ fn roles(entry: &Entry) -> Vec<(bool, RowKey, u8)> {
         let role = match edit.op {
             Op::Create => CREATES,
             Op::Update => UPDATES,
-            Op::Delete => DELETES,
+            Op::Delete | Op::DeleteTree => DELETES,
         };
         roles.push((true, edit.row, role));
         for (_, target) in edit.references() {

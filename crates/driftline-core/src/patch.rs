@@ -28,7 +28,7 @@ impl<'a> Patch<'a> {
     }
 
     pub fn change(&mut self, edit: &Edit) {
-        if edit.op == Op::Delete {
+        if matches!(edit.op, Op::Delete | Op::DeleteTree) {
             return self.gone(edit.row);
         }
         let columns = &self.schema.tables[edit.row.table as usize].columns;

@@ -131,11 +131,22 @@ impl Base<'_> {
         *self.rev = rev;
     }
 
-    /// Applies what a server says holds now.
-    pub fn changes(&mut self, changes: &[Edit]) {
+    /// Applies what a server says holds now; appends the rows that it removes.
+    pub fn changes(&mut self, changes: &[Edit], removed: &mut Vec<RowKey>) {
         for change in changes {
             let row = match (change.op, self.rows.get(change.row)) {
-                (Op::Delete, _) => None,
+                (Op::DeleteTree, _) => {
+                    for gone in self.as_sent(&[Edit::delete(change.row)]) {
+                        if gone.op == Op::Delete {
+                            removed.push(gone.row);
+                        }
+                    }
+                    continue;
+                }
+                (Op::Delete, _) => {
+                    removed.push(change.row);
+                    None
+                }
                 (Op::Create, _) => {
                     Some(Row { values: change.set.iter().map(|(_, value)| value.clone()).collect(), clocks: Clocks::default() })
                 }

@@ -161,10 +161,10 @@ impl Engine {
             out.push_str(match (i, edit.op) {
                 (0, Op::Create) => "{\"op\":\"create\",",
                 (0, Op::Update) => "{\"op\":\"update\",",
-                (0, Op::Delete) => "{\"op\":\"delete\",",
+                (0, _) => "{\"op\":\"delete\",",
                 (_, Op::Create) => ",{\"op\":\"create\",",
                 (_, Op::Update) => ",{\"op\":\"update\",",
-                (_, Op::Delete) => ",{\"op\":\"delete\",",
+                (_, _) => ",{\"op\":\"delete\",",
             });
             self.write_row(edit.row, out);
             out.push('}');

@@ -20,6 +20,8 @@ pub struct Table {
     /// Fields, then references, each sorted by name.
     pub columns: Vec<Column>,
     pub edits_to_deleted: EditsToDeleted,
+    /// Its rows stay on the server: clients neither hold nor edit them, and digests leave them out.
+    pub server_only: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,13 +35,20 @@ pub struct Column {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    Text { max_chars: usize },
+    Text {
+        max_chars: usize,
+    },
     Real,
     Int,
     Bool,
     Json,
     Counter,
-    Ref { to: Vec<u16>, on_delete: OnDelete },
+    /// The id of a row that may be absent, or in another space. It orders nothing and nothing is checked.
+    Weak,
+    Ref {
+        to: Vec<u16>,
+        on_delete: OnDelete,
+    },
 }
 
 /// What deleting a row does to those that refer to it.
@@ -101,6 +110,7 @@ impl Schema {
         for (name, definition) in tables {
             schema.tables.push(Table::parse(name, definition, tables)?);
         }
+        schema.refuse_hidden_targets()?;
         schema.refuse_unbreakable_cycles()?;
         Ok(schema)
     }
@@ -135,6 +145,20 @@ impl Schema {
             .flatten()
             .map(|t| usize::from(*t))
             .collect()
+    }
+
+    /// A client could never know whether such a row is there.
+    fn refuse_hidden_targets(&self) -> Result<(), SchemaError> {
+        for table in self.tables.iter().filter(|table| !table.server_only) {
+            for column in &table.columns {
+                if let Kind::Ref { to, .. } = &column.kind
+                    && to.iter().any(|target| self.tables[usize::from(*target)].server_only)
+                {
+                    return Err(fail(&table.name, &column.name, "a table that clients hold cannot refer to one that is `server_only`"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Rows of such tables could never be created: each would need the other first. Only a table that may point at
@@ -197,7 +221,8 @@ impl Table {
             Some(Some("park")) => EditsToDeleted::Park,
             _ => return Err(fail(name, "edits_to_deleted", "must be \"drop\" or \"park\"")),
         };
-        Ok(Table { name: name.to_string(), columns, edits_to_deleted })
+        let server_only = flag(name, "", "server_only", json)?;
+        Ok(Table { name: name.to_string(), columns, edits_to_deleted, server_only })
     }
 
     pub fn column(&self, name: &str) -> Option<u16> {
@@ -219,7 +244,7 @@ fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
         Some("counter") => Kind::Counter,
         _ => return Err(fail(table, name, "`type` must be text, real, int, bool, json or counter")),
     };
-    let nullable = flag(table, name, json)?;
+    let nullable = flag(table, name, "nullable", json)?;
     if nullable && kind == Kind::Counter {
         return Err(fail(table, name, "a counter begins at 0 and cannot be nullable"));
     }
@@ -234,6 +259,14 @@ fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
 }
 
 fn reference(table: &str, name: &str, json: &Json, tables: &[(String, Json)]) -> Result<Column, SchemaError> {
+    let nullable = flag(table, name, "nullable", json)?;
+    let default = if nullable { Some(Value::Null) } else { None };
+    if flag(table, name, "weak", json)? {
+        if json.get("on_delete").is_some() {
+            return Err(fail(table, name, "a weak reference does nothing when its row is deleted: leave `on_delete` out"));
+        }
+        return Ok(Column { name: name.to_string(), nullable, default, kind: Kind::Weak });
+    }
     let targets = json.list("to");
     if targets.is_empty() {
         return Err(fail(table, name, "`to` must list the tables that it may point at"));
@@ -248,7 +281,6 @@ fn reference(table: &str, name: &str, json: &Json, tables: &[(String, Json)]) ->
         }
         to.push(index as u16);
     }
-    let nullable = flag(table, name, json)?;
     let on_delete = match json.text("on_delete") {
         Some("cascade") => OnDelete::Cascade,
         Some("set_null") if !nullable => return Err(fail(table, name, "set_null needs a nullable reference")),
@@ -256,7 +288,6 @@ fn reference(table: &str, name: &str, json: &Json, tables: &[(String, Json)]) ->
         Some("restrict") => OnDelete::Restrict,
         _ => return Err(fail(table, name, "`on_delete` must say cascade, set_null or restrict")),
     };
-    let default = if nullable { Some(Value::Null) } else { None };
     Ok(Column { name: name.to_string(), nullable, default, kind: Kind::Ref { to, on_delete } })
 }
 
@@ -286,14 +317,20 @@ impl Column {
                 }
                 Ok(Value::Json(text))
             }
+            Kind::Weak => {
+                let id = json.as_str().filter(|id| RowId::parse(id).is_some()).ok_or(ROW_ID)?;
+                Ok(Value::Text(id.to_string()))
+            }
             Kind::Ref { to, .. } => read_reference(schema, to, json),
         }
     }
 }
 
+const ROW_ID: &str = "must be a row id (a UUID in lower case)";
+
 fn read_reference(schema: Option<&Schema>, to: &[u16], json: &Json) -> Result<Value, String> {
     if let [table] = to {
-        let id = json.as_str().and_then(RowId::parse).ok_or("must be a row id (a UUID in lower case)")?;
+        let id = json.as_str().and_then(RowId::parse).ok_or(ROW_ID)?;
         return Ok(Value::Ref(RowKey { table: *table, id }));
     }
     let wrong = "must be an object with one member, table name to row id";
@@ -315,11 +352,11 @@ pub fn read_int(json: &Json) -> Option<i64> {
     (-limits::INT_MAX..=limits::INT_MAX).contains(&int).then_some(int)
 }
 
-fn flag(table: &str, name: &str, json: &Json) -> Result<bool, SchemaError> {
-    match json.get("nullable") {
+fn flag(table: &str, name: &str, member: &str, json: &Json) -> Result<bool, SchemaError> {
+    match json.get(member) {
         None => Ok(false),
         Some(Json::Bool(b)) => Ok(*b),
-        Some(_) => Err(fail(table, name, "`nullable` must be true or false")),
+        Some(_) => Err(fail(table, name, &format!("`{member}` must be true or false"))),
     }
 }
 
@@ -349,6 +386,25 @@ mod tests {
         assert!(text.contains("field `up`") && text.contains("unknown table `b`"), "{text}");
         let text = error(r#"{"a":{"references":{"up":{"to":["a"],"on_delete":"set_null"}}}}"#);
         assert!(text.contains("needs a nullable"), "{text}");
+    }
+
+    #[test]
+    fn o8_a_weak_reference_is_declared_so_and_does_nothing_on_a_delete() {
+        let text = error(r#"{"a":{"references":{"up":{"to":["a"],"weak":true,"on_delete":"cascade"}}}}"#);
+        assert!(text.contains("field `up`") && text.contains("weak"), "{text}");
+        let schema = r#"{"name":"s","version":1,"tables":{"a":{"references":{"b":{"weak":true}}},"b":{"references":{"a":{"weak":true}}}}}"#;
+        let schema = Schema::parse(schema).unwrap();
+        assert_eq!(schema.parents_first(), [0, 1], "not even a required one orders or closes a cycle");
+        assert!(schema.referrers(0).next().is_none());
+        let column = &schema.tables[0].columns[0];
+        assert!(column.read(None, &Json::Text("0199aaaa-bbbb-7ccc-8ddd-eeeeffff0123".into())).is_ok());
+        assert!(column.read(None, &Json::Text("card 7".into())).is_err());
+    }
+
+    #[test]
+    fn a_table_that_clients_hold_cannot_refer_to_one_that_they_do_not() {
+        let text = error(r#"{"a":{"references":{"b":{"to":["b"],"on_delete":"cascade"}}},"b":{"server_only":true}}"#);
+        assert!(text.contains("table `a`, field `b`") && text.contains("server_only"), "{text}");
     }
 
     #[test]

@@ -138,6 +138,8 @@ pub fn write_string(text: &str, out: &mut String) {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
             b'\n' => out.push_str("\\n"),
+            8 => out.push_str("\\b"),
+            12 => out.push_str("\\f"),
             b'\r' => out.push_str("\\r"),
             b'\t' => out.push_str("\\t"),
             _ => {

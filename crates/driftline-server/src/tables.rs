@@ -229,7 +229,7 @@ pub fn create_indexes(layout: &TableLayout) -> String {
 
 fn sql_type(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Text { .. } | Kind::Json => "TEXT",
+        Kind::Text { .. } | Kind::Json | Kind::Weak => "TEXT",
         Kind::Real => "REAL",
         Kind::Int | Kind::Counter | Kind::Bool => "INTEGER",
         Kind::Ref { .. } => "BLOB",

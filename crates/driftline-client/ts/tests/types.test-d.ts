@@ -113,3 +113,21 @@ export const wrongDefault = defineSchema({
   // @ts-expect-error a number is no text
   tables: { a: { fields: { n: { type: 'text', default: 1 } } } },
 });
+
+const site = defineSchema({
+  name: 'site',
+  version: 1,
+  tables: {
+    article: { references: { source: { weak: true, nullable: true } } },
+    page_view: { references: { article: { to: ['article'], on_delete: 'cascade' } }, server_only: true },
+  },
+});
+same<Equal<Row<typeof site, 'article'>['source'], string | null>>();
+// @ts-expect-error a table that stays on the server has no rows here
+export type View = Row<typeof site, 'page_view'>;
+defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error a weak reference does nothing when its row is deleted
+  tables: { a: { references: { b: { weak: true, on_delete: 'cascade' } } } },
+});
