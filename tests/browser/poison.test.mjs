@@ -130,6 +130,25 @@ async function deleteElsewhere(server, table, id) {
 
 const keysNow = async (server) => (await readLog(server, FIRST)).map((part) => part.key);
 
+/** How many transactions the outboxes hold on disk. */
+function recordsOnDisk(page) {
+  return page.evaluate(async () => {
+    const settled = (request) =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    let count = 0;
+    for (const { name } of await indexedDB.databases()) {
+      if (!name.includes('/outbox/')) continue;
+      const database = await settled(indexedDB.open(name));
+      count += await settled(database.transaction('txn').objectStore('txn').count());
+      database.close();
+    }
+    return count;
+  });
+}
+
 /** Gives a transaction up with the two that need it: the view loses just their rows, now and after a reload. */
 async function discardWithDependents(page, key, left) {
   const expected = (await sizesOf(page)).map((size) => size - 1);
@@ -137,6 +156,8 @@ async function discardWithDependents(page, key, left) {
   // Right after a reload it takes a moment until the tab may send, and so decide.
   await untilOnly(page, left);
   assert.deepEqual(await sizesOf(page), expected, 'the view is rolled back by what was discarded, and by no more');
+  // A decision is on its way to the disk when the call returns.
+  await until('the disk to hold what is left', async () => (await recordsOnDisk(page)) === left.length);
   await reload(page);
   assert.deepEqual(await sizesOf(page), expected, 'and it is so after a reload');
   assert.deepEqual(await statesOf(page), left);

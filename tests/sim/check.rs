@@ -180,7 +180,7 @@ impl World {
         let mut unknown = BTreeSet::new();
         outbox.visit(&sending, |members, wait, _| {
             let stuck = match &wait {
-                Some(Wait::Rows(rows)) => rows.iter().all(|row| self.server.rows.contains_key(row)),
+                Some(Wait::Rows(rows)) => rows.iter().all(|row| self.server.visible().contains_key(row)),
                 Some(Wait::Parked | Wait::Keys(_)) => false,
                 Some(Wait::Saving | Wait::Aside) | None => true,
             };
@@ -195,6 +195,7 @@ impl World {
 
     pub fn check_end(&mut self, rested: bool) {
         let mut wrong = Vec::new();
+        while self.server.reap_step() {}
         for tab in self.tabs.values() {
             if !rested {
                 let why = self.sendable(tab).unwrap_or_default();
@@ -218,8 +219,8 @@ impl World {
         let mut wrong = Vec::new();
         let replica = tab.engine.replica();
         let base = replica.base();
-        let same = base.len() == self.server.rows.len()
-            && base.iter().zip(&self.server.rows).all(|(a, b)| a.0 == *b.0 && a.1.values == b.1.values);
+        let visible = self.server.visible();
+        let same = base.len() == visible.len() && base.iter().zip(&visible).all(|(a, b)| a.0 == *b.0 && a.1.values == b.1.values);
         if !same {
             wrong.push(format!("its base at {} is not the server's at {}", replica.rev, self.server.space.rev));
         }

@@ -109,6 +109,9 @@ impl World {
         };
         self.server.commit(principal, &push, &plan, self.now);
         self.publish();
+        while self.rng.chance(500) && self.server.reap_step() {
+            self.fault("large delete goes on");
+        }
         if self.happens(self.rates.crash_server, "server crashed after the commit") {
             self.crash_server();
             return self.send_fails(tab, id);

@@ -4,11 +4,14 @@ use super::Finding;
 use driftline_core::dedupe::{ClientState, Settled};
 use driftline_core::digest::Digest;
 use driftline_core::edit::{Edit, Op, Values};
+use driftline_core::integrity::{Judge, apply, on_delete};
 use driftline_core::json::Json;
 use driftline_core::load::{Load, Query, SpaceState};
-use driftline_core::merge::Hlc;
+use driftline_core::merge::{Hlc, Stamp};
+use driftline_core::order::referrers_first;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
-use driftline_core::schema::{Kind, Schema};
+use driftline_core::rows::Rows;
+use driftline_core::schema::{Kind, OnDelete, Schema};
 use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{self, ChangeRow, Push};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +46,10 @@ pub struct Server {
     marks: BTreeMap<(Principal, Key), Settled>,
     clients: BTreeMap<(Principal, u64), ClientState>,
     pub deleted: BTreeSet<RowKey>,
+    /// Deleted rows that are still there with all that hangs on them, until the background has taken it.
+    dying: BTreeSet<RowKey>,
+    /// What more than so many rows hang on is deleted in the background.
+    pub delete_rows: usize,
     next_actor: u32,
     /// In the order of the log.
     pub applied: Vec<Applied>,
@@ -65,6 +72,8 @@ impl Server {
             marks: BTreeMap::new(),
             clients: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            dying: BTreeSet::new(),
+            delete_rows: driftline_core::limits::DELETE_ROWS,
             next_actor: 1,
             applied: Vec::new(),
             logged: BTreeMap::new(),
@@ -81,11 +90,14 @@ impl Server {
     // ---- load, decide, commit ----
 
     pub fn decide(&self, principal: Principal, push: &Push, now_ms: u64, random: u64) -> Result<Plan, StaleSender> {
-        let mut load = Load::new(&self.schema, push);
+        let mut load = Load::new(&self.schema, push, self.delete_rows);
         let key = |k: &(usize, u64)| (principal, (push.clients[k.0].id, k.1));
         while let Some(query) = load.next() {
             match query {
-                Query::Space => load.give_space(self.space),
+                Query::Space => {
+                    load.give_space(self.space);
+                    load.give_dying(!self.dying.is_empty());
+                }
                 Query::Clients => load.give_clients(push.clients.iter().map(|c| self.clients.get(&(principal, c.id)).cloned()).collect()),
                 Query::Settled(keys) => load.give_settled(keys.iter().filter_map(|k| Some((*k, self.marks.get(&key(k))?.clone())))),
                 Query::Logged(keys) => {
@@ -100,10 +112,28 @@ impl Server {
                     let keys = ids.into_iter().map(|id| RowKey { table, id });
                     load.give_rows(keys.filter_map(|key| Some((key, self.rows.get(&key)?.clone()))));
                 }
-                Query::Children { table, column, parents } => {
+                Query::Children { table, column, parents, limit } => {
                     let refers = |row: &Row| matches!(row.values[column as usize], Value::Ref(target) if parents.contains(&target));
                     let children = self.rows.iter().filter(|(key, row)| key.table == table && refers(row));
-                    load.give_rows(children.map(|(key, row)| (*key, row.clone())));
+                    load.give_rows(children.take(limit).map(|(key, row)| (*key, row.clone())));
+                }
+                Query::Blockers { root, limit } => {
+                    let going = self.going([root].into());
+                    let blocks = |(key, row): &(&RowKey, &Row)| {
+                        !going.contains(key)
+                            && row.references().any(|r| going.contains(&r.1) && on_delete(&self.schema, **key, r.0) == OnDelete::Restrict)
+                    };
+                    load.give_blockers(root, self.rows.iter().filter(blocks).take(limit).map(|(key, _)| *key).collect());
+                }
+                Query::Doomed(keys) => {
+                    let going = self.going(self.dying.clone());
+                    load.give_doomed(keys.into_iter().filter(|key| going.contains(key)));
+                }
+                Query::Below { roots, rows } => {
+                    for root in roots {
+                        let going = self.going([root].into());
+                        load.give_below(rows.iter().filter(|row| going.contains(row)).map(|row| (*row, root)));
+                    }
                 }
                 Query::Deleted(keys) => load.give_deleted(keys.into_iter().filter(|key| self.deleted.contains(key))),
             }
@@ -120,6 +150,7 @@ impl Server {
         self.space = plan.space;
         self.write_rows(plan);
         self.deleted.extend(plan.deleted.iter().map(|d| d.0));
+        self.dying.extend(plan.dying.iter().map(|d| d.0));
         for row in &plan.log {
             let key = (push.clients[row.key.0].id, row.key.1);
             let actor = plan.clients[row.key.0].actor;
@@ -142,6 +173,68 @@ impl Server {
             self.clients.insert((principal, client.id), state.clone());
         }
         self.check_rows();
+    }
+
+    // ---- large deletes ----
+
+    /// These rows and all that go with them.
+    fn going(&self, roots: BTreeSet<RowKey>) -> BTreeSet<RowKey> {
+        let mut going = roots;
+        loop {
+            let found = self.rows.iter().filter(|(key, row)| {
+                !going.contains(key)
+                    && row.references().any(|r| going.contains(&r.1) && on_delete(&self.schema, **key, r.0) == OnDelete::Cascade)
+            });
+            let found: Vec<RowKey> = found.map(|(key, _)| *key).collect();
+            if found.is_empty() {
+                return going;
+            }
+            going.extend(found);
+        }
+    }
+
+    /// The rows that may be seen, as they are to be seen.
+    pub fn visible(&self) -> BTreeMap<RowKey, Row> {
+        let hidden = self.going(self.dying.clone());
+        let mut rows = self.rows.clone();
+        rows.retain(|key, _| !hidden.contains(key));
+        for value in rows.values_mut().flat_map(|row| &mut row.values) {
+            if matches!(value, Value::Ref(target) if hidden.contains(target)) {
+                *value = Value::Null;
+            }
+        }
+        rows
+    }
+
+    /// One transaction of the background: the next rows that nothing refers to any more. `false` where there is nothing to do.
+    pub fn reap_step(&mut self) -> bool {
+        let Some(&root) = self.dying.first() else { return false };
+        let going: Vec<RowKey> = self.going([root].into()).into_iter().collect();
+        let refers = |i: usize, out: &mut Vec<usize>| {
+            let row = self.rows.get(&going[i]).into_iter();
+            out.extend(row.flat_map(|row| row.references()).filter_map(|(_, target)| going.binary_search(&target).ok()));
+        };
+        let groups = referrers_first(going.len(), refers);
+        let gone: BTreeSet<RowKey> = groups[0].iter().map(|i| going[*i]).collect();
+        for (key, row) in &mut self.rows {
+            let nulled = row.values.iter_mut().filter(|value| matches!(value, Value::Ref(target) if gone.contains(target)));
+            if gone.contains(key) {
+                self.space.digest.remove(&self.schema, *key, row);
+            } else if nulled.count() > 0 {
+                self.space.digest.remove(&self.schema, *key, row);
+                for value in row.values.iter_mut().filter(|value| matches!(value, Value::Ref(target) if gone.contains(target))) {
+                    *value = Value::Null;
+                }
+                self.space.digest.add(&self.schema, *key, row);
+            }
+        }
+        self.rows.retain(|key, _| !gone.contains(key));
+        if groups.len() == 1 {
+            self.dying.remove(&root);
+        }
+        self.deleted.extend(gone);
+        self.check_rows();
+        true
     }
 
     fn write_rows(&mut self, plan: &Plan) {
@@ -180,7 +273,8 @@ impl Server {
             }
             match edit.op {
                 Op::Create => drop(self.replayed.insert(edit.row, edit.set.into_iter().map(|s| s.1).collect())),
-                Op::Delete | Op::DeleteTree => drop(self.replayed.remove(&edit.row)),
+                Op::Delete => drop(self.replayed.remove(&edit.row)),
+                Op::DeleteTree => self.replay_tree(edit.row),
                 Op::Update => {
                     for (column, value) in edit.set {
                         if let Some(values) = self.replayed.get_mut(&edit.row) {
@@ -192,6 +286,16 @@ impl Server {
         }
     }
 
+    /// All that hangs on a row goes, as whoever reads the log works out for himself.
+    fn replay_tree(&mut self, root: RowKey) {
+        let mut rows = Rows::default();
+        for (key, values) in &self.replayed {
+            rows.put(*key, Some(Row { values: values.clone(), clocks: Default::default() }));
+        }
+        let _ = apply(&self.schema, &mut rows, Judge::View, &[Stamp::default()], &[(0, &Edit::delete(root))]);
+        self.replayed = rows.iter().map(|(key, row)| (*key, row.values.clone())).collect();
+    }
+
     /// What a database with real foreign keys would refuse, and whether the log tells the whole story.
     fn check_rows(&mut self) {
         let dangling = self.rows.iter().flat_map(|(key, row)| row.references().map(move |r| (*key, r.1)));
@@ -199,8 +303,9 @@ impl Server {
         for (key, target) in dangling {
             self.find("diverged", format!("{key:?} refers to {target:?}, which is not there"));
         }
+        let visible = self.visible();
         let same =
-            self.rows.len() == self.replayed.len() && self.rows.iter().zip(&self.replayed).all(|(a, b)| a.0 == b.0 && a.1.values == *b.1);
+            visible.len() == self.replayed.len() && visible.iter().zip(&self.replayed).all(|(a, b)| a.0 == b.0 && a.1.values == *b.1);
         if !same {
             self.find("diverged", format!("the log at {} does not lead to the rows", self.space.rev));
         }
@@ -242,8 +347,11 @@ impl Server {
     }
 
     pub fn snapshot(&self) -> String {
-        let mut out = wire::write_snapshot_head(self.space.rev, self.space.digest, self.rows.len());
-        let rows: Vec<_> = self.rows.iter().collect();
+        let visible = self.visible();
+        let mut digest = Digest::default();
+        visible.iter().for_each(|(key, row)| digest.add(&self.schema, *key, row));
+        let mut out = wire::write_snapshot_head(self.space.rev, digest, visible.len());
+        let rows: Vec<_> = visible.iter().collect();
         for table in rows.chunk_by(|a, b| a.0.table == b.0.table) {
             wire::write_rows(&self.schema, table[0].0.table, table.iter().map(|(key, row)| (key.id, *row)), &mut out);
         }

@@ -12,20 +12,34 @@ use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
 use crate::sorted::SortedMap;
 use crate::value::{Row, RowKey, Value};
-use std::collections::BTreeSet;
 
 /// Named blockers of a delete, at most this many: a problem is read by a person.
 const BLOCKERS_SHOWN: usize = 10;
 
+/// The code of a problem that goes away by itself: the unit is held, and not refused.
+pub const WAITS: &str = "waits";
+
 /// Who decides, and what it knows.
 #[derive(Clone, Copy)]
 pub enum Judge<'a> {
-    /// Parents must exist; fields go to the last writer. Holds the rows known to have been deleted.
-    Server { deleted: &'a BTreeSet<RowKey> },
+    /// Parents must exist; fields go to the last writer.
+    Server(&'a dyn Knowledge),
     /// A person's new transaction: an update of nothing is a mistake, a missing parent may still come.
     Maker,
     /// What waits, shown again on a changed base: what cannot be shown is passed over.
     View,
+}
+
+/// What a server knows beside the rows it has loaded. Its own half of the crate answers; a client has no such code.
+pub trait Knowledge {
+    /// Whether the row is known to have been deleted.
+    fn is_deleted(&self, row: RowKey) -> bool;
+    /// Whether deleting the row takes more with it than one push may: then the rows that forbid it.
+    fn large(&self, row: RowKey) -> Option<&[RowKey]>;
+    /// Whether all of these hang on rows that are dying: still there, and not to be seen any more.
+    fn are_doomed(&self, rows: &[RowKey]) -> bool;
+    /// Whether the row is one of `roots`, or hangs on one.
+    fn hangs_on(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool;
 }
 
 /// What a unit did.
@@ -50,7 +64,8 @@ pub fn apply(
     steps: &[(usize, &Edit)],
 ) -> Result<Effect, (usize, Problem)> {
     let depth = rows.depth();
-    let mut unit = Unit { schema, rows, judge, effect: Effect { as_sent: true, ..Effect::default() } };
+    let effect = Effect { as_sent: true, ..Effect::default() };
+    let mut unit = Unit { schema, rows, judge, effect, trees: Vec::new() };
     for (part, edit) in steps {
         if let Err(problem) = unit.step(*part, edit, stamps[*part]) {
             unit.rows.roll_back(depth);
@@ -65,6 +80,8 @@ struct Unit<'a> {
     rows: &'a mut Rows,
     judge: Judge<'a>,
     effect: Effect,
+    /// Rows that the unit has deleted in the background.
+    trees: Vec<RowKey>,
 }
 
 impl Unit<'_> {
@@ -83,7 +100,7 @@ impl Unit<'_> {
             _ if exists => {
                 return Err(Problem::new("row_exists", "a row with this id is there already; make a new id").row(self.schema, edit.row));
             }
-            Judge::Server { deleted } if deleted.contains(&edit.row) => {
+            Judge::Server(known) if known.is_deleted(edit.row) => {
                 return Err(Problem::new("row_deleted", "a row with this id was deleted; make a new id").row(self.schema, edit.row));
             }
             _ => {}
@@ -97,7 +114,7 @@ impl Unit<'_> {
     }
 
     fn update(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
-        let Some(row) = self.rows.get(edit.row) else { return self.update_of_nothing(part, edit.row) };
+        let Some(row) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)) else { return self.update_of_nothing(part, edit.row) };
         self.require_parents(edit)?;
         let columns = &self.schema.tables[edit.row.table as usize].columns;
         let mut row = row.clone();
@@ -129,7 +146,7 @@ impl Unit<'_> {
         let unknown = Problem::new("row_unknown", "there is no such row to update").row(self.schema, row);
         match self.judge {
             Judge::View => Ok(()),
-            Judge::Server { deleted } if deleted.contains(&row) => {
+            Judge::Server(known) if known.is_deleted(row) || self.rows.contains(row) => {
                 let problem = Problem::new("row_deleted", "the row was deleted by someone else").row(self.schema, row);
                 if table.edits_to_deleted == EditsToDeleted::Park {
                     return Err(problem);
@@ -138,14 +155,19 @@ impl Unit<'_> {
                 self.effect.as_sent = false;
                 Ok(())
             }
-            Judge::Server { .. } | Judge::Maker => Err(unknown),
+            Judge::Server(_) | Judge::Maker => Err(unknown),
         }
     }
 
     /// Deletes a row and what hangs on it: children before parents, nulls before either.
     fn delete(&mut self, root: RowKey) -> Result<(), Problem> {
-        if !self.rows.contains(root) {
+        if !self.holds(root) {
             return Ok(());
+        }
+        if let Judge::Server(known) = self.judge
+            && let Some(blockers) = known.large(root)
+        {
+            return self.delete_tree(root, blockers);
         }
         let doomed = self.doomed(root)?;
         for (child, column) in doomed.nulled {
@@ -161,6 +183,45 @@ impl Unit<'_> {
             self.effect.changes.push(Edit::delete(key));
         }
         Ok(())
+    }
+
+    /// Deletes a row with more below it than can be written now: the row is marked, and the rest follows in the background. Who
+    /// holds the rows sees all of it go at once.
+    fn delete_tree(&mut self, root: RowKey, blockers: &[RowKey]) -> Result<(), Problem> {
+        let is_gone = |row: &RowKey| {
+            let deletes = |change: &Edit| matches!(change.op, Op::Delete | Op::DeleteTree) && change.row == *row;
+            self.effect.changes.iter().any(deletes)
+        };
+        let mut blockers = blockers.to_vec();
+        blockers.retain(|row| !is_gone(row));
+        if !blockers.is_empty() {
+            return Err(self.restricted(&blockers));
+        }
+        self.effect.changes.push(Edit { op: Op::DeleteTree, ..Edit::delete(root) });
+        self.trees.push(root);
+        Ok(())
+    }
+
+    /// Whether a row is there, and does not hang on one that the unit has deleted in the background.
+    fn holds(&self, row: RowKey) -> bool {
+        match self.judge {
+            Judge::Server(known) if !self.trees.is_empty() && known.hangs_on(self.schema, self.rows, row, &self.trees) => false,
+            _ => self.rows.contains(row),
+        }
+    }
+
+    /// Names some of the rows that forbid a delete. Where they are to go anyway, it only has to wait.
+    fn restricted(&self, blockers: &[RowKey]) -> Problem {
+        if let Judge::Server(known) = self.judge
+            && known.are_doomed(blockers)
+        {
+            return Problem::new(WAITS, "other rows that are being deleted still refer to this row");
+        }
+        let mut problem = Problem::new("restricted", "other rows still refer to this row; delete or change them first");
+        for blocker in blockers.iter().take(BLOCKERS_SHOWN) {
+            problem = problem.row(self.schema, *blocker);
+        }
+        problem
     }
 
     fn doomed(&self, root: RowKey) -> Result<Doomed, Problem> {
@@ -189,11 +250,7 @@ impl Unit<'_> {
             if matches!(self.judge, Judge::View) {
                 return Ok(Doomed { nulled: Vec::new(), leaves_first: Vec::new() });
             }
-            let mut problem = Problem::new("restricted", "other rows still refer to this row; delete or change them first");
-            for blocker in blockers.into_iter().take(BLOCKERS_SHOWN) {
-                problem = problem.row(self.schema, blocker);
-            }
-            return Err(problem);
+            return Err(self.restricted(&blockers));
         }
         nulled.retain(|(child, _)| !known.contains_key(child));
         let order = components(dying.len(), |i, out| {
@@ -210,16 +267,16 @@ impl Unit<'_> {
 
     /// A server refuses a reference to nothing. A client lets it wait, for the parent may be made later.
     fn require_parents(&self, edit: &Edit) -> Result<(), Problem> {
-        let Judge::Server { deleted } = self.judge else { return Ok(()) };
+        let Judge::Server(known) = self.judge else { return Ok(()) };
         let mut missing = Vec::new();
         for (_, target) in edit.references() {
-            if target != edit.row && !self.rows.contains(target) {
+            if target != edit.row && !self.holds(target) {
                 missing.push(target);
             }
         }
         let Some(&first) = missing.first() else { return Ok(()) };
         let table = &self.schema.tables[first.table as usize].name;
-        let why = if deleted.contains(&first) { "was deleted" } else { "is not there" };
+        let why = if known.is_deleted(first) || self.rows.contains(first) { "was deleted" } else { "is not there" };
         let mut problem = Problem::new("missing_parent", format!("the {table} that this refers to {why}"));
         for target in missing {
             problem = problem.row(self.schema, target);
@@ -228,7 +285,7 @@ impl Unit<'_> {
     }
 
     fn is_server(&self) -> bool {
-        matches!(self.judge, Judge::Server { .. })
+        matches!(self.judge, Judge::Server(_))
     }
 }
 

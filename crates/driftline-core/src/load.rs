@@ -6,10 +6,11 @@
 use crate::dedupe::{ClientState, Settled};
 use crate::digest::Digest;
 use crate::edit::Op;
+use crate::integrity::{Knowledge, on_delete};
 use crate::rows::Rows;
 use crate::schema::{OnDelete, Schema};
 use crate::value::{Row, RowId, RowKey};
-use crate::wire::Push;
+use crate::wire::{Push, PushUnit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A transaction's key within a push: the client's index there, and the sequence number.
@@ -27,8 +28,14 @@ pub enum Query {
     Logged(Vec<PushKey>),
     /// These rows of a table, as far as they are there.
     Rows { table: u16, ids: Vec<RowId> },
-    /// The rows of `table` whose reference `column` points at one of these rows.
-    Children { table: u16, column: u16, parents: Vec<RowKey> },
+    /// The rows of `table` whose reference `column` points at one of these rows; `limit` of them are enough.
+    Children { table: u16, column: u16, parents: Vec<RowKey>, limit: usize },
+    /// Rows that forbid, by a `restrict` reference, deleting this row and all that goes with it; `limit` of them are enough.
+    Blockers { root: RowKey, limit: usize },
+    /// Which of these rows hang, by cascading references, on one that is dying.
+    Doomed(Vec<RowKey>),
+    /// Which of these rows hang, by cascading references, on which of `roots`.
+    Below { roots: Vec<RowKey>, rows: Vec<RowKey> },
     /// Which of these rows are known to have been deleted.
     Deleted(Vec<RowKey>),
 }
@@ -50,7 +57,54 @@ pub struct WorkingSet {
     pub settled: BTreeMap<PushKey, Settled>,
     pub logged: BTreeMap<PushKey, (u128, u64)>,
     pub rows: Rows,
+    pub known: Known,
+    /// Units from this one on have to come again: the deletes of those before take with them as much as one push may.
+    pub cut: Option<usize>,
+    /// Rows of the space are dying: they are still counted in its digest.
+    pub dying: bool,
+}
+
+/// What is known beside the rows that were loaded.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Rows known to have been deleted, or to hang on one that is dying.
     pub deleted: BTreeSet<RowKey>,
+    /// Rows whose delete takes more with it than one push may, with the rows that forbid it.
+    large: BTreeMap<RowKey, Vec<RowKey>>,
+    /// Rows of the push that hang on one of those, with that one.
+    below: BTreeSet<(RowKey, RowKey)>,
+    /// Rows that hang on one that is dying. They are still there, and are not to be seen any more.
+    doomed: BTreeSet<RowKey>,
+}
+
+impl Knowledge for Known {
+    fn is_deleted(&self, row: RowKey) -> bool {
+        self.deleted.contains(&row)
+    }
+
+    fn large(&self, row: RowKey) -> Option<&[RowKey]> {
+        self.large.get(&row).map(Vec::as_slice)
+    }
+
+    fn are_doomed(&self, rows: &[RowKey]) -> bool {
+        rows.iter().all(|row| self.doomed.contains(row))
+    }
+
+    /// Follows the rows up as far as they are loaded; of others the store has told.
+    fn hangs_on(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool {
+        let mut up = vec![row];
+        let mut seen = BTreeSet::new();
+        while let Some(row) = up.pop() {
+            if roots.iter().any(|root| *root == row || self.below.contains(&(row, *root))) {
+                return true;
+            }
+            if seen.insert(row) {
+                let targets = rows.get(row).into_iter().flat_map(|found| found.references());
+                up.extend(targets.filter(|(column, _)| on_delete(schema, row, *column) == OnDelete::Cascade).map(|target| target.1));
+            }
+        }
+        false
+    }
 }
 
 pub struct Load<'a> {
@@ -61,7 +115,11 @@ pub struct Load<'a> {
     /// Queries of the present stage still to be asked, last first.
     queue: Vec<Query>,
     /// Rows that the push deletes, and those that would go with them, as far as they are known.
-    dying: BTreeSet<RowKey>,
+    going: BTreeSet<RowKey>,
+    /// More than so many loaded for deletes, and these happen in the background.
+    delete_rows: usize,
+    /// Rows that came as answers to [`Query::Children`].
+    children: Vec<RowKey>,
     /// Those found in the last round; `None` before the first.
     frontier: Option<Vec<RowKey>>,
     /// What the push itself makes refer to a row.
@@ -74,13 +132,16 @@ enum Stage {
     Marks,
     Logged,
     Rows,
+    Doomed,
     Children,
+    Blockers,
     Deleted,
     Done,
 }
 
 impl<'a> Load<'a> {
-    pub fn new(schema: &'a Schema, push: &'a Push) -> Load<'a> {
+    /// `delete_rows` is [`crate::limits::DELETE_ROWS`], or fewer.
+    pub fn new(schema: &'a Schema, push: &'a Push, delete_rows: usize) -> Load<'a> {
         let queue = vec![Query::Clients, Query::Space];
         Load {
             schema,
@@ -88,7 +149,9 @@ impl<'a> Load<'a> {
             set: WorkingSet::default(),
             stage: Stage::Start,
             queue,
-            dying: BTreeSet::new(),
+            going: BTreeSet::new(),
+            delete_rows,
+            children: Vec::new(),
             frontier: None,
             hung: BTreeMap::new(),
         }
@@ -104,6 +167,11 @@ impl<'a> Load<'a> {
 
     pub fn give_space(&mut self, space: SpaceState) {
         self.set.space = space;
+    }
+
+    /// Tells that rows of the space are dying.
+    pub fn give_dying(&mut self, dying: bool) {
+        self.set.dying = dying;
     }
 
     pub fn give_clients(&mut self, clients: Vec<Option<ClientState>>) {
@@ -122,11 +190,34 @@ impl<'a> Load<'a> {
     pub fn give_rows(&mut self, rows: impl IntoIterator<Item = (RowKey, Row)>) {
         for (key, row) in rows {
             self.set.rows.put(key, Some(row));
+            if self.stage == Stage::Children {
+                self.children.push(key);
+            }
+        }
+    }
+
+    pub fn give_blockers(&mut self, root: RowKey, blockers: Vec<RowKey>) {
+        self.set.known.large.insert(root, blockers);
+    }
+
+    /// Each with the root that it hangs on.
+    pub fn give_below(&mut self, below: impl IntoIterator<Item = (RowKey, RowKey)>) {
+        self.set.known.below.extend(below);
+    }
+
+    pub fn give_doomed(&mut self, doomed: impl IntoIterator<Item = RowKey>) {
+        for key in doomed {
+            self.set.known.doomed.insert(key);
+            if self.stage == Stage::Doomed {
+                // For whoever edits it or refers to it, it is gone.
+                self.set.rows.put(key, None);
+                self.set.known.deleted.insert(key);
+            }
         }
     }
 
     pub fn give_deleted(&mut self, deleted: impl IntoIterator<Item = RowKey>) {
-        self.set.deleted.extend(deleted);
+        self.set.known.deleted.extend(deleted);
     }
 
     pub fn finish(self) -> WorkingSet {
@@ -148,14 +239,27 @@ impl<'a> Load<'a> {
                 self.stage = Stage::Rows;
                 self.ask_rows();
             }
-            // Each round asks for the children of the rows that the last one found dying.
-            Stage::Rows | Stage::Children => {
-                self.stage = Stage::Children;
-                self.ask_children();
-                if self.queue.is_empty() {
-                    self.stage = Stage::Deleted;
-                    self.ask_deleted();
+            Stage::Rows => {
+                self.stage = Stage::Doomed;
+                if self.set.dying {
+                    let rows = self.set.rows.iter().map(|(key, _)| *key).collect();
+                    self.ask(rows, Query::Doomed);
                 }
+            }
+            // Each round asks for the children of the rows that the last one found going.
+            Stage::Doomed | Stage::Children => {
+                self.stage = Stage::Children;
+                if self.children.len() <= self.delete_rows || self.try_fewer() {
+                    self.ask_children();
+                }
+                if self.queue.is_empty() {
+                    self.stage = Stage::Blockers;
+                    self.ask_blockers();
+                }
+            }
+            Stage::Blockers => {
+                self.stage = Stage::Deleted;
+                self.ask_deleted();
             }
             Stage::Deleted | Stage::Done => self.stage = Stage::Done,
         }
@@ -173,8 +277,12 @@ impl<'a> Load<'a> {
         own.chain(after).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn edits(&self) -> impl Iterator<Item = &crate::edit::Edit> {
-        self.push.units.iter().flat_map(|u| &u.txns).filter_map(|t| t.txn.as_ref().ok()).flat_map(|t| &t.edits)
+    fn units(&self) -> &'a [PushUnit] {
+        &self.push.units[..self.set.cut.unwrap_or(self.push.units.len())]
+    }
+
+    fn edits(&self) -> impl Iterator<Item = &'a crate::edit::Edit> {
+        self.units().iter().flat_map(|u| &u.txns).filter_map(|t| t.txn.as_ref().ok()).flat_map(|t| &t.edits)
     }
 
     fn ask_rows(&mut self) {
@@ -190,19 +298,56 @@ impl<'a> Load<'a> {
         self.queue.extend(tables.into_iter().map(|(table, ids)| Query::Rows { table, ids }));
     }
 
-    /// Asks for the children of the rows that were found dying since the last round; each row is looked at once.
+    /// More would go than one push may write: begins again with half of the units that delete. `false` where one is left.
+    fn try_fewer(&mut self) -> bool {
+        let deletes = |unit: &PushUnit| unit.txns.iter().flat_map(|txn| &txn.txn).flat_map(|txn| &txn.edits).any(|e| e.op == Op::Delete);
+        let units = self.units();
+        let deleting: Vec<usize> = units.iter().enumerate().filter(|(_, unit)| deletes(unit)).map(|(i, _)| i).collect();
+        if deleting.len() < 2 {
+            return false;
+        }
+        self.set.cut = Some(deleting[deleting.len() / 2]);
+        self.going.clear();
+        self.children.clear();
+        self.frontier = None;
+        true
+    }
+
+    /// Where more would go than one push may write, even for one unit, its deletes go in the background.
+    fn ask_blockers(&mut self) {
+        let children = std::mem::take(&mut self.children);
+        if children.len() > self.delete_rows {
+            let roots = self.roots();
+            let mut rows: Vec<RowKey> = self.edits().flat_map(|e| e.references().map(|r| r.1).chain([e.row])).collect();
+            rows.retain(|row| self.set.rows.contains(*row));
+            self.queue.push(Query::Below { roots: roots.clone(), rows });
+            for root in roots {
+                if self.schema.may_be_restricted(root.table) {
+                    self.queue.push(Query::Blockers { root, limit: crate::limits::TXN_EDITS + 10 });
+                } else {
+                    self.set.known.large.insert(root, Vec::new());
+                }
+            }
+        }
+        if self.set.dying {
+            self.ask(children, Query::Doomed);
+        }
+    }
+
+    /// Asks for the children of the rows that were found going since the last round; each row is looked at once.
     fn ask_children(&mut self) {
         while self.queue.is_empty() {
             let found = match self.frontier.take() {
                 None => self.roots(),
-                Some(frontier) => frontier.iter().flat_map(|parent| self.dying_children(*parent)).collect(),
+                Some(frontier) => frontier.iter().flat_map(|parent| self.going_children(*parent)).collect(),
             };
             let mut parents: BTreeMap<u16, Vec<RowKey>> = BTreeMap::new();
-            let fresh: Vec<RowKey> = found.into_iter().filter(|key| self.dying.insert(*key)).collect();
+            let fresh: Vec<RowKey> = found.into_iter().filter(|key| self.going.insert(*key)).collect();
             fresh.iter().for_each(|key| parents.entry(key.table).or_default().push(*key));
             for (table, parents) in parents {
                 for (from, column, _) in self.schema.referrers(table) {
-                    self.queue.push(Query::Children { table: from, column, parents: parents.clone() });
+                    let (parents, limit) = (parents.clone(), self.delete_rows + 1);
+                    self.queue.push(Query::Children { table: from, column, parents, limit });
                 }
             }
             let done = fresh.is_empty();
@@ -227,10 +372,10 @@ impl<'a> Load<'a> {
         roots.into_iter().collect()
     }
 
-    fn dying_children(&self, parent: RowKey) -> Vec<RowKey> {
+    fn going_children(&self, parent: RowKey) -> Vec<RowKey> {
         let hung = self.hung.get(&parent).into_iter().flatten().copied();
         let children = self.set.rows.children(parent).chain(hung);
-        let cascades = |child: &(RowKey, u16)| crate::integrity::on_delete(self.schema, child.0, child.1) == OnDelete::Cascade;
+        let cascades = |child: &(RowKey, u16)| on_delete(self.schema, child.0, child.1) == OnDelete::Cascade;
         children.filter(cascades).map(|child| child.0).collect()
     }
 

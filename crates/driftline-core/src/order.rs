@@ -109,6 +109,29 @@ fn all_components(nodes: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) -
     all
 }
 
+/// Groups of nodes so that each group comes after all that refer to it; nodes that refer to each other are one. `refers` appends
+/// what a node refers to. Groups that need nothing of each other stand together, in order of their first node.
+pub fn referrers_first(nodes: usize, refers: impl Fn(usize, &mut Vec<usize>)) -> Vec<Vec<usize>> {
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes];
+    let mut targets = Vec::new();
+    for node in 0..nodes {
+        refers(node, &mut targets);
+        for target in targets.drain(..).filter(|target| *target != node) {
+            users[target].push(node);
+        }
+    }
+    let mut wave = vec![0usize; nodes];
+    let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+    for group in components(nodes, |node, out| out.extend_from_slice(&users[node])) {
+        let outside = group.iter().flat_map(|node| &users[*node]).filter(|user| group.binary_search(user).is_err());
+        let own = outside.map(|user| wave[*user] + 1).max().unwrap_or(0);
+        group.iter().for_each(|node| wave[*node] = own);
+        groups.push((own, group));
+    }
+    groups.sort();
+    groups.into_iter().map(|group| group.1).collect()
+}
+
 /// An edit in the order in which it takes effect, and the transaction of the unit that it belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -282,6 +305,14 @@ mod tests {
     #[test]
     fn o4_a_cycle_is_one() {
         assert_eq!(all(5, &[(0, 2), (2, 4), (4, 0), (4, 1)]), vec![vec![1], vec![0, 2, 4], vec![3]]);
+    }
+
+    #[test]
+    fn i5_what_refers_to_a_row_goes_before_it() {
+        // 1 and 2 refer to 0; 3 refers to 2 and 1; 4 and 5 to each other, and 5 to 3.
+        let edges = [(1, 0), (2, 0), (3, 2), (3, 1), (4, 5), (5, 4), (5, 3), (0, 0)];
+        let groups = referrers_first(6, |n, out| out.extend(edges.iter().filter(|e| e.0 == n).map(|e| e.1)));
+        assert_eq!(groups, [vec![4, 5], vec![3], vec![1], vec![2], vec![0]]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::dedupe::{ClientState, Settled, Verdict, applied_outcome, judge};
 use crate::edit::{Edit, Op, write_edits};
-use crate::integrity::{Effect, Judge, apply};
+use crate::integrity::{Effect, Judge, Knowledge, WAITS, apply};
 use crate::load::{PushKey, SpaceState, WorkingSet};
 use crate::merge::Stamp;
 use crate::order::{Step, arrange};
@@ -27,6 +27,10 @@ pub struct Plan {
     pub deletes: Vec<(RowKey, Row)>,
     /// Deleted ids to remember, with the revision; rows that were created and deleted in one push are among them.
     pub deleted: Vec<(RowKey, u64)>,
+    /// Rows that are dying from now on, with the revision. They stay where they are; [`Plan::deleted`] has them too.
+    pub dying: Vec<(RowKey, u64)>,
+    /// Some rows of the space are dying, so its digest is not that of the rows to be seen.
+    pub unsettled: bool,
     pub log: Vec<LogRow>,
     /// New marks, closed keys left out.
     pub settled: Vec<(PushKey, Settled)>,
@@ -59,8 +63,8 @@ pub struct StaleSender {
 pub fn reconcile(schema: &Schema, push: &Push, set: WorkingSet, now_ms: u64, random: u64, next_actor: u32) -> Result<Plan, StaleSender> {
     let mut decision = Decision::new(schema, push, set, now_ms);
     decision.meet_clients(random, next_actor)?;
-    for unit in &push.units {
-        decision.unit(unit);
+    for (i, unit) in push.units.iter().enumerate() {
+        decision.unit(i, unit);
     }
     Ok(decision.into_plan())
 }
@@ -73,13 +77,14 @@ struct Decision<'a> {
     /// Keys answered in this push that are not applied: what comes `after` them is held.
     failed: BTreeSet<PushKey>,
     plan: Plan,
+    first_rev: u64,
 }
 
 impl<'a> Decision<'a> {
     fn new(schema: &'a Schema, push: &'a Push, mut set: WorkingSet, now_ms: u64) -> Decision<'a> {
         set.rows.mark();
-        let plan = Plan { space: set.space, ..Plan::default() };
-        Decision { schema, push, now_ms, set, failed: BTreeSet::new(), plan }
+        let plan = Plan { space: set.space, unsettled: set.dying, ..Plan::default() };
+        Decision { schema, push, now_ms, failed: BTreeSet::new(), first_rev: set.space.rev, plan, set }
     }
 
     /// Epochs, receipts and what the clients no longer need.
@@ -110,7 +115,7 @@ impl<'a> Decision<'a> {
         Ok(())
     }
 
-    fn unit(&mut self, unit: &PushUnit) {
+    fn unit(&mut self, index: usize, unit: &PushUnit) {
         let verdicts: Vec<_> = unit.txns.iter().map(|txn| self.judge(txn)).collect();
         let mut fresh = Vec::new();
         let mut refused_before = false;
@@ -137,15 +142,29 @@ impl<'a> Decision<'a> {
         if fresh.is_empty() {
             return;
         }
-        if refused_before || unit.after.iter().any(|key| !self.is_applied(*key)) {
-            for txn in fresh {
-                self.answer((txn.client, txn.seq), false, "\"outcome\":\"held\"".to_string());
-            }
-            return;
+        if refused_before || unit.after.iter().any(|key| !self.is_applied(*key)) || self.must_wait(index, &fresh) {
+            return self.hold(&fresh);
         }
         match self.take_effect(&fresh) {
             Ok(effect) => self.accept(&fresh, effect),
+            Err((_, problem)) if problem.code == WAITS => self.hold(&fresh),
             Err((culprit, problem)) => self.refuse(&fresh, culprit, &problem),
+        }
+    }
+
+    /// What a large delete takes with it is judged by the rows in the store: it comes first in a push, and alone.
+    fn must_wait(&self, index: usize, fresh: &[&PushTxn]) -> bool {
+        if self.set.cut.is_some_and(|cut| index >= cut) {
+            return true;
+        }
+        let large =
+            |txn: &&PushTxn| txn.txn.iter().flat_map(|txn| &txn.edits).any(|e| e.op == Op::Delete && self.set.known.large(e.row).is_some());
+        !self.plan.dying.is_empty() || (self.plan.space.rev > self.first_rev && fresh.iter().any(large))
+    }
+
+    fn hold(&mut self, txns: &[&PushTxn]) {
+        for txn in txns {
+            self.answer((txn.client, txn.seq), false, "\"outcome\":\"held\"".to_string());
         }
     }
 
@@ -181,7 +200,7 @@ impl<'a> Decision<'a> {
         let rows = &self.set.rows;
         let held = |key| rows.get(key).map(|row| row.references().collect()).unwrap_or_default();
         let steps = arrange(self.schema, steps, &held).map_err(|problem| (0, problem))?;
-        let judge = Judge::Server { deleted: &self.set.deleted };
+        let judge = Judge::Server(&self.set.known);
         let steps: Vec<_> = steps.iter().map(|step| (step.part, &step.edit)).collect();
         apply(self.schema, &mut self.set.rows, judge, &stamps, &steps)
     }
@@ -189,15 +208,27 @@ impl<'a> Decision<'a> {
     fn accept(&mut self, txns: &[&PushTxn], effect: Effect) {
         self.plan.space.rev += 1;
         let rev = self.plan.space.rev;
-        for edit in effect.changes.iter().filter(|edit| edit.op == Op::Delete) {
-            self.set.deleted.insert(edit.row);
-            self.plan.deleted.push((edit.row, rev));
+        for edit in &effect.changes {
+            if edit.op == Op::DeleteTree {
+                self.plan.dying.push((edit.row, rev));
+                self.plan.unsettled = true;
+            }
+            if matches!(edit.op, Op::Delete | Op::DeleteTree) {
+                self.set.known.deleted.insert(edit.row);
+                self.plan.deleted.push((edit.row, rev));
+            }
         }
+        // Whoever reads the log holds neither what stays here nor what is dying.
+        let is_shown = |edit: &&Edit| {
+            let stays_here = self.schema.tables[edit.row.table as usize].server_only;
+            !stays_here && !self.set.known.are_doomed(&[edit.row])
+        };
+        let shown: Vec<Edit> = effect.changes.iter().filter(is_shown).cloned().collect();
         for (part, txn) in txns.iter().enumerate() {
             let key = (txn.client, txn.seq);
             let is_last = part + 1 == txns.len();
             // A unit's changes interleave, so they stand together in its last part.
-            let changes = if is_last { edits_json(self.schema, &effect.changes) } else { "[]".to_string() };
+            let changes = if is_last { edits_json(self.schema, &shown) } else { "[]".to_string() };
             self.plan.log.push(LogRow { rev, part: part as u32, key, hash: txn.hash, changes });
             let notices = effect.notices.iter().filter(|notice| notice.0 == part).map(|notice| notice.1.to_json());
             let outcome = applied_outcome(rev, &format!("[{}]", notices.collect::<Vec<_>>().join(",")));

@@ -129,6 +129,23 @@ impl Schema {
         })
     }
 
+    /// Whether a `restrict` reference may forbid deleting a row of this table or one that goes with it.
+    pub fn may_be_restricted(&self, table: u16) -> bool {
+        let mut going = vec![table];
+        let mut next = 0;
+        while let Some(&table) = going.get(next) {
+            next += 1;
+            for (from, _, on_delete) in self.referrers(table) {
+                match on_delete {
+                    OnDelete::Restrict => return true,
+                    OnDelete::Cascade if !going.contains(&from) => going.push(from),
+                    _ => {}
+                }
+            }
+        }
+        false
+    }
+
     /// Tables ordered so that one comes after those its required references may point at.
     pub fn parents_first(&self) -> Vec<u16> {
         crate::order::components(self.tables.len(), |t, out| out.extend(self.required_targets(t)))

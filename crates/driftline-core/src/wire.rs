@@ -265,7 +265,7 @@ pub fn write_answer(push: &Push, plan: &Plan, changes: &[ChangeRow], more: bool,
     let mut out = String::from("{\"rev\":");
     write_uint(plan.space.rev, &mut out);
     out.push_str(if more { ",\"more\":true" } else { ",\"more\":false" });
-    if !more && !reload {
+    if !more && !reload && !plan.unsettled {
         out.push_str(",\"digest\":\"");
         write_hex128(plan.space.digest.0, &mut out);
         out.push('"');

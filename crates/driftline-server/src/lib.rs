@@ -5,7 +5,7 @@
 //! ([`writer`]); answers leave after the commit.
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
-//! [`load`], [`write`], [`tables`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
+//! [`load`], [`write`], [`tables`]), what it leaves for later ([`reap`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
 //! ([`migrate`]), and how to see it fail ([`fault`]).
 //!
 //! ```no_run
@@ -27,6 +27,7 @@ pub mod live;
 mod load;
 pub mod log;
 pub mod migrate;
+mod reap;
 pub mod router;
 pub mod server;
 pub mod snapshot;

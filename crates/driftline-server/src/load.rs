@@ -6,6 +6,7 @@ use driftline_core::dedupe::{ClientState, Ranges, Receipts, Settled};
 use driftline_core::digest::Digest;
 use driftline_core::json::Json;
 use driftline_core::load::{Load, PushKey, Query, SpaceState};
+use driftline_core::schema::OnDelete;
 use driftline_core::value::{Row, RowId, RowKey};
 use driftline_core::wire::Push;
 use rusqlite::types::Value as Sql;
@@ -22,6 +23,7 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
                 let found = read_space(store, space)?;
                 known.space = found.map(|found| found.0);
                 load.give_space(found.map(|found| found.1).unwrap_or_default());
+                load.give_dying(known.space.map_or(Ok(false), |space| any_dying(store, space))?);
             }
             Query::Clients => {
                 read_clients(store, principal, push, &mut known)?;
@@ -31,14 +33,18 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
             Query::Logged(keys) => load.give_logged(read_logged(store, &known, &keys)?),
             Query::Rows { table, ids } => {
                 let table = store.layout.table(table);
-                load.give_rows(read_rows(store, &known, table, "id", ids.into_iter())?);
+                let all = usize::MAX;
+                load.give_rows(read_rows(store, &known, table, "id", ids.into_iter(), all)?);
             }
-            Query::Children { table, column, parents } => {
+            Query::Children { table, column, parents, limit } => {
                 let Some(target) = parents.first().map(|key| key.table) else { continue };
                 let table = store.layout.table(table);
                 let Some(slot) = table.slot(column, target) else { continue };
-                load.give_rows(read_rows(store, &known, table, &slot.name, parents.iter().map(|key| key.id))?);
+                load.give_rows(read_rows(store, &known, table, &slot.name, parents.iter().map(|key| key.id), limit)?);
             }
+            Query::Blockers { root, limit } => load.give_blockers(root, read_blockers(store, &known, root, limit)?),
+            Query::Doomed(keys) => load.give_doomed(read_below(store, &known, None, &keys)?.into_iter().map(|found| found.0)),
+            Query::Below { roots, rows } => load.give_below(read_below(store, &known, Some(&roots), &rows)?),
             Query::Deleted(keys) => load.give_deleted(read_deleted(store, &known, &keys)?),
         }
     }
@@ -135,11 +141,75 @@ fn read_rows(
     table: &TableLayout,
     column: &str,
     ids: impl Iterator<Item = RowId>,
+    limit: usize,
 ) -> rusqlite::Result<Vec<(RowKey, Row)>> {
     let Some(space) = known.space else { return Ok(Vec::new()) };
-    let mut statement = store.conn.prepare_cached(&format!("{} AND \"{column}\" IN rarray(?2)", table.select))?;
-    let rows = statement.query_map(params![space, id_list(ids)], |row| table.read(&store.schema, row))?;
+    let mut statement = store.conn.prepare_cached(&format!("{} AND \"{column}\" IN rarray(?2) LIMIT ?3", table.select))?;
+    let limit = i64::try_from(limit).unwrap_or(-1);
+    let rows = statement.query_map(params![space, id_list(ids), limit], |row| table.read(&store.schema, row))?;
     rows.collect()
+}
+
+pub fn any_dying(store: &Store, space: i64) -> rusqlite::Result<bool> {
+    store.conn.prepare_cached("SELECT 1 FROM _dying WHERE space = ?1 LIMIT 1")?.exists([space])
+}
+
+/// Who refers, by a `restrict` reference, to the row or to one that goes with it, and stays.
+fn read_blockers(store: &Store, known: &Known, root: RowKey, limit: usize) -> rusqlite::Result<Vec<RowKey>> {
+    let Some(space) = known.space else { return Ok(Vec::new()) };
+    let going = store.layout.going(&store.schema, &format!("SELECT {}, ?2", root.table), &[root.table]);
+    let mut blockers = Vec::new();
+    for target in 0..store.schema.tables.len() as u16 {
+        for (table, slot, _) in store.layout.referring(&store.schema, target).filter(|from| from.2 == OnDelete::Restrict) {
+            let (name, slot, index) = (&table.name, &slot.name, table.index);
+            let mut statement = store.conn.prepare_cached(&format!(
+                "{going}SELECT DISTINCT c.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id \
+                 WHERE NOT EXISTS (SELECT 1 FROM going AS h WHERE h.tbl = {index} AND h.id = c.id) LIMIT ?3"
+            ))?;
+            let mut rows = statement.query(params![space, id_bytes(root.id), limit as i64])?;
+            while let Some(row) = rows.next()? {
+                blockers.push(RowKey { table: index, id: RowId(read_u128(row, 0)?) });
+            }
+        }
+    }
+    Ok(blockers)
+}
+
+/// Follows cascading references up from each row, to see whether one leads to one of `roots`, or (`None`) to a row
+/// that is dying. Returns which leads to which.
+fn read_below(store: &Store, known: &Known, roots: Option<&[RowKey]>, keys: &[RowKey]) -> rusqlite::Result<Vec<(RowKey, RowKey)>> {
+    let Some(space) = known.space else { return Ok(Vec::new()) };
+    let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
+    for key in keys {
+        tables.entry(key.table).or_default().push(key.id);
+    }
+    let goal = match roots {
+        // Ids are unique enough: a row of another table under the same id is looked at again below.
+        Some(_) => "u.id IN rarray(?3)".to_string(),
+        None => {
+            let cases = store.schema.tables.iter().enumerate().map(|(i, table)| format!(" WHEN {i} THEN '{}'", table.name));
+            let table = format!("CASE u.tbl{} END", cases.collect::<String>());
+            format!("EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = ?1 AND d.id = u.id AND d.tbl = {table})")
+        }
+    };
+    let goals = id_list(roots.unwrap_or(&[]).iter().map(|root| root.id));
+    let mut found = Vec::new();
+    for (table, ids) in tables {
+        let sql = format!("{}SELECT DISTINCT u.first, u.tbl, u.id FROM up AS u WHERE {goal}", store.layout.above(&store.schema, table));
+        let mut statement = store.conn.prepare_cached(&sql)?;
+        let ids = id_list(ids.into_iter());
+        let mut rows = match roots {
+            Some(_) => statement.query(params![space, ids, goals])?,
+            None => statement.query(params![space, ids])?,
+        };
+        while let Some(row) = rows.next()? {
+            let goal = RowKey { table: row.get(1)?, id: RowId(read_u128(row, 2)?) };
+            if roots.is_none_or(|roots| roots.contains(&goal)) {
+                found.push((RowKey { table, id: RowId(read_u128(row, 0)?) }, goal));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn read_deleted(store: &Store, known: &Known, keys: &[RowKey]) -> rusqlite::Result<BTreeSet<RowKey>> {
@@ -156,6 +226,10 @@ fn read_deleted(store: &Store, known: &Known, keys: &[RowKey]) -> rusqlite::Resu
     Ok(found)
 }
 
+pub fn id_bytes(id: RowId) -> Sql {
+    Sql::Blob(id.0.to_be_bytes().to_vec())
+}
+
 pub fn id_list(ids: impl Iterator<Item = RowId>) -> Rc<Vec<Sql>> {
-    Rc::new(ids.map(|id| Sql::Blob(id.0.to_be_bytes().to_vec())).collect())
+    Rc::new(ids.map(id_bytes).collect())
 }

@@ -5,6 +5,7 @@ use crate::fault::Faults;
 use crate::live::{Hub, stopped};
 use crate::log::Readers;
 use crate::migrate;
+use crate::reap::{self, Waker};
 use crate::router::{App, router};
 use crate::store::Store;
 use crate::tables::Layout;
@@ -74,6 +75,8 @@ pub struct Server {
     assets: Option<PathBuf>,
     stop: watch::Sender<bool>,
     writer: std::thread::JoinHandle<()>,
+    reaper: std::thread::JoinHandle<()>,
+    waker: Waker,
 }
 
 impl Server {
@@ -92,13 +95,15 @@ impl Server {
             tracing::warn!(faults = ?config.faults, "DRIFTLINE_FAULT is set: this server fails on purpose");
         }
         let hub = Arc::new(Hub::default());
-        let (handle, thread) =
-            writer::start(open()?, hub.clone(), config.faults.clone()).map_err(|e| StartError(format!("no thread for the writer: {e}")))?;
+        let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
+        let (waker, woken) = reap::waker();
+        let (handle, writer) = writer::start(open()?, hub.clone(), config.faults.clone(), waker.clone()).map_err(no_thread)?;
+        let reaper = reap::start(open()?, handle.background(), woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
         let (readers, snapshots) = (open_some(READERS)?, open_some(SNAPSHOTS)?);
         let lives = Arc::new(Semaphore::new(LIVE_CONNECTIONS));
         let app = App { schema, authorizer, writer: handle, readers, snapshots, hub, lives, stopping };
-        Ok(Server { app, assets: config.assets, stop, writer: thread })
+        Ok(Server { app, assets: config.assets, stop, writer, reaper, waker })
     }
 
     /// The API's routes, to nest in an app of one's own.
@@ -151,11 +156,12 @@ impl Server {
 
     /// Closes live connections and finishes what is queued. For apps that nest the router and serve by themselves.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Server { app, stop, writer, .. } = self;
+        let Server { app, stop, writer, reaper, waker, .. } = self;
         let _ = stop.send(true);
         let _ = timeout(STOP_TIMEOUT, app.lives.acquire_many(LIVE_CONNECTIONS as u32)).await;
+        waker.stop();
         app.writer.finish().await;
-        match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(move || writer.join())).await {
+        match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(move || writer.join().and_then(|()| reaper.join()))).await {
             Ok(Ok(Ok(()))) => Ok(()),
             _ => Err(StartError("the writer did not end in time".to_string())),
         }

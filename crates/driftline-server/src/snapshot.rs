@@ -2,14 +2,17 @@
 
 use crate::error::ApiError;
 use crate::load::read_space;
+use crate::reap;
 use crate::router::App;
 use crate::store::Store;
 use axum::body::Body;
 use bytes::Bytes;
+use driftline_core::digest::Digest;
 use driftline_core::load::SpaceState;
-use driftline_core::value::{Row, RowKey};
+use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{SNAPSHOT_END, write_rows, write_snapshot_head};
 use futures_util::stream::unfold;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -75,16 +78,48 @@ impl Sink {
     }
 }
 
+/// A row as it is to be seen while others are dying: not at all where it is one of them, and without references to them.
+fn without_hidden((key, mut row): (RowKey, Row), hidden: &BTreeSet<RowKey>) -> Option<(RowKey, Row)> {
+    if hidden.contains(&key) {
+        return None;
+    }
+    for value in &mut row.values {
+        if matches!(value, Value::Ref(target) if hidden.contains(target)) {
+            *value = Value::Null;
+        }
+    }
+    Some((key, row))
+}
+
 fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
     let transaction = store.conn.unchecked_transaction()?;
     let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
-    let mut count = 0;
-    for table in &store.layout.tables {
-        let sql = format!("SELECT count(*) FROM \"{}\" WHERE space = ?1", table.name);
+    let shown = |table: &u16| !store.schema.tables[*table as usize].server_only;
+    let hidden = reap::hidden(store, number)?;
+    let (mut count, mut digest) = (0, state.digest);
+    for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
+        let name = &store.layout.table(table).name;
+        let sql = format!("SELECT count(*) FROM \"{name}\" WHERE space = ?1");
         count += store.conn.prepare_cached(&sql)?.query_row([number], |row| row.get::<_, i64>(0))? as usize;
     }
-    sink.send(write_snapshot_head(state.rev, state.digest, count))?;
-    for &table in &store.layout.parents_first {
+    if !hidden.is_empty() {
+        // What is dying still counts in the digest of the space.
+        (count, digest) = (0, Digest::default());
+        for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
+            let layout = store.layout.table(table);
+            let mut statement = store.conn.prepare_cached(&layout.select)?;
+            let mut rows = statement.query([number])?;
+            while let Some(row) = rows.next()? {
+                let row = layout.read(&store.schema, row)?;
+                if let Some((key, row)) = without_hidden(row, &hidden) {
+                    digest.add(&store.schema, key, &row);
+                    count += 1;
+                }
+            }
+        }
+    }
+    sink.send(write_snapshot_head(state.rev, digest, count))?;
+    for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
         let layout = store.layout.table(table);
         let mut statement = store.conn.prepare_cached(&layout.select)?;
         let mut rows = statement.query([number])?;
@@ -92,7 +127,7 @@ fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
         loop {
             let row = rows.next()?.map(|row| layout.read(&store.schema, row)).transpose()?;
             let is_last = row.is_none();
-            chunk.extend(row);
+            chunk.extend(row.and_then(|row| without_hidden(row, &hidden)));
             if !chunk.is_empty() && (is_last || chunk.len() == LINE_ROWS) {
                 let mut line = String::new();
                 write_rows(&store.schema, table, chunk.iter().map(|(key, row)| (key.id, row)), &mut line);

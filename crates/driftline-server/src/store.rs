@@ -4,6 +4,7 @@ use crate::fault::Faults;
 use crate::tables::Layout;
 use crate::{load, write};
 use driftline_core::dedupe::ClientState;
+use driftline_core::limits;
 use driftline_core::load::Load;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
 use driftline_core::schema::Schema;
@@ -106,7 +107,7 @@ impl Store {
         moment: Moment,
         faults: &Faults,
     ) -> Result<Result<(Known, Plan), StaleSender>, StoreError> {
-        let mut load = Load::new(&self.schema, push);
+        let mut load = Load::new(&self.schema, push, limits::DELETE_ROWS);
         let known = load::answer_all(self, space, principal, push, &mut load)?;
         if Faults::names(faults.panic_row, push) {
             panic!("fault point panic_row");

@@ -5,7 +5,7 @@
 //! several tables is one column per target of which exactly one is set.
 
 use driftline_core::merge::Clocks;
-use driftline_core::schema::{Column, Kind, Schema, Table};
+use driftline_core::schema::{Column, Kind, OnDelete, Schema, Table};
 use driftline_core::value::{Row, RowId, RowKey, Value};
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 
@@ -51,6 +51,64 @@ impl Layout {
 
     pub fn table(&self, index: u16) -> &TableLayout {
         &self.tables[index as usize]
+    }
+
+    /// `WITH RECURSIVE going (tbl, id)`: the rows that go when those of `base` do, whose tables are `roots`. `?1` is the space.
+    /// Tables stand as their index.
+    pub fn going(&self, schema: &Schema, base: &str, roots: &[u16]) -> String {
+        let mut tables = roots.to_vec();
+        let mut terms = base.to_string();
+        let mut next = 0;
+        while let Some(&target) = tables.get(next) {
+            next += 1;
+            for (from, column, on_delete) in schema.referrers(target) {
+                let table = self.table(from);
+                if let (OnDelete::Cascade, Some(slot)) = (on_delete, table.slot(column, target)) {
+                    terms += &format!(
+                        " UNION SELECT {from}, c.id FROM going AS g CROSS JOIN \"{}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{}\" = g.id",
+                        table.name, slot.name
+                    );
+                    if !tables.contains(&from) {
+                        tables.push(from);
+                    }
+                }
+            }
+        }
+        format!("WITH RECURSIVE going (tbl, id) AS MATERIALIZED ({terms}) ")
+    }
+
+    /// `WITH RECURSIVE up (first, tbl, id)`: from each row of `table` whose id is in the array `?2`, itself and all that it hangs
+    /// on. `?1` is the space.
+    pub fn above(&self, schema: &Schema, table: u16) -> String {
+        let mut tables = vec![table];
+        let mut terms = format!("SELECT value, {table}, value FROM rarray(?2)");
+        let mut next = 0;
+        while let Some(&from) = tables.get(next) {
+            next += 1;
+            let layout = self.table(from);
+            for slot in &layout.slots {
+                let kind = &schema.tables[from as usize].columns[slot.column as usize].kind;
+                if let (Some(target), Kind::Ref { on_delete: OnDelete::Cascade, .. }) = (slot.target, kind) {
+                    terms += &format!(
+                        " UNION SELECT u.first, {target}, c.\"{0}\" FROM up AS u CROSS JOIN \"{1}\" AS c ON u.tbl = {from} \
+                         AND c.space = ?1 AND c.id = u.id WHERE c.\"{0}\" IS NOT NULL",
+                        slot.name, layout.name
+                    );
+                    if !tables.contains(&target) {
+                        tables.push(target);
+                    }
+                }
+            }
+        }
+        format!("WITH RECURSIVE up (first, tbl, id) AS MATERIALIZED ({terms}) ")
+    }
+
+    /// The SQL columns that may refer to rows of `target`: table, slot, and what a delete does.
+    pub fn referring<'a>(&'a self, schema: &'a Schema, target: u16) -> impl Iterator<Item = (&'a TableLayout, &'a Slot, OnDelete)> {
+        schema.referrers(target).filter_map(move |(from, column, on_delete)| {
+            let table = self.table(from);
+            Some((table, table.slot(column, target)?, on_delete))
+        })
     }
 }
 
@@ -192,6 +250,8 @@ CREATE TABLE _log (
   space INTEGER NOT NULL, rev INTEGER NOT NULL, part INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
   hash BLOB NOT NULL, changes TEXT NOT NULL, PRIMARY KEY (space, rev, part)) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX "_log.key" ON _log (space, actor, seq);
+CREATE TABLE _dying (
+  space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, tbl, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE _deleted (
   space INTEGER NOT NULL, id BLOB NOT NULL, tbl TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, id, tbl)) STRICT, WITHOUT ROWID;
 "#;

@@ -53,6 +53,13 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         deleted.extend([ToSqlOutput::from(space), blob(key.id.0), table.into(), (*rev as i64).into()]);
     }
     insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &deleted)?;
+    let width = 4;
+    let mut dying = Vec::with_capacity(plan.dying.len() * width);
+    for (key, rev) in &plan.dying {
+        let table = store.schema.tables[key.table as usize].name.as_str();
+        dying.extend([ToSqlOutput::from(space), table.into(), blob(key.id.0), (*rev as i64).into()]);
+    }
+    insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)?;
     write_clients(store, space, principal, push, known, plan)
 }
 
@@ -211,7 +218,7 @@ fn chunk_rows(width: usize) -> usize {
 }
 
 /// Inserts rows of `width` parameters each, a chunk at a time.
-fn insert(store: &Store, head: &str, tail: &str, width: usize, values: &[ToSqlOutput]) -> Result<(), StoreError> {
+pub fn insert(store: &Store, head: &str, tail: &str, width: usize, values: &[ToSqlOutput]) -> Result<(), StoreError> {
     values.chunks(chunk_rows(width) * width).try_for_each(|chunk| run(store, head, tail, width, chunk))
 }
 

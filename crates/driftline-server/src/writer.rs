@@ -6,6 +6,7 @@
 use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::live::Hub;
+use crate::reap::{self, Batch, Progress, Waker};
 use crate::store::{Moment, NotDecided, Store, StoreError};
 use driftline_core::reconcile::Plan;
 use driftline_core::wire::Push;
@@ -33,11 +34,17 @@ pub struct Job {
 
 type Reply = Result<(Push, Plan), ApiError>;
 
+enum Message {
+    Push(Job),
+    Reap(Batch, oneshot::Sender<Progress>),
+    /// Takes no more, and what was queued before is written.
+    End,
+}
+
 /// The way to the writer. The thread ends after [`WriterHandle::finish`], or when the last handle is gone.
 #[derive(Clone)]
 pub struct WriterHandle {
-    /// `None` is the end.
-    queue: mpsc::Sender<Option<Job>>,
+    queue: mpsc::Sender<Message>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -50,16 +57,37 @@ impl WriterHandle {
             return Err(ApiError::unavailable("too much waits to be written; try again"));
         }
         let job = Job { space, principal, push, bytes, reply: Some(reply) };
-        if self.queue.try_send(Some(job)).is_err() {
+        if self.queue.try_send(Message::Push(job)).is_err() {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             return Err(ApiError::unavailable("too much waits to be written; try again"));
         }
         answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is stopping")))
     }
 
+    /// For the thread that deletes in the background: it must not keep the writer from ending.
+    pub fn background(&self) -> Background {
+        Background(self.queue.downgrade())
+    }
+
     /// Takes no more, and has what was queued before written.
     pub async fn finish(&self) {
-        let _ = self.queue.send(None).await;
+        let _ = self.queue.send(Message::End).await;
+    }
+}
+
+/// The way to the writer for what nobody waits for.
+pub struct Background(mpsc::WeakSender<Message>);
+
+impl Background {
+    /// Has a batch of a large delete written, and returns after the commit. Blocks.
+    pub fn reap(&self, batch: Batch) -> Progress {
+        let Some(queue) = self.0.upgrade() else { return Progress::Stopping };
+        let (done, wait) = oneshot::channel();
+        if queue.blocking_send(Message::Reap(batch, done)).is_err() {
+            return Progress::Stopping;
+        }
+        drop(queue);
+        wait.blocking_recv().unwrap_or(Progress::Stopping)
     }
 }
 
@@ -68,30 +96,47 @@ struct Writer {
     hub: Arc<Hub>,
     faults: Faults,
     commits: u64,
+    waker: Waker,
 }
 
 /// Starts the thread.
-pub fn start(store: Store, hub: Arc<Hub>, faults: Faults) -> std::io::Result<(WriterHandle, std::thread::JoinHandle<()>)> {
-    let (queue, mut jobs) = mpsc::channel::<Option<Job>>(QUEUE_PUSHES);
+pub fn start(store: Store, hub: Arc<Hub>, faults: Faults, waker: Waker) -> std::io::Result<(WriterHandle, std::thread::JoinHandle<()>)> {
+    let (queue, mut jobs) = mpsc::channel::<Message>(QUEUE_PUSHES);
     let waiting = Arc::new(AtomicUsize::new(0));
     let handle = WriterHandle { queue, waiting: waiting.clone() };
-    let mut writer = Writer { store, hub, faults, commits: 0 };
+    let mut writer = Writer { store, hub, faults, commits: 0, waker };
     let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
-        let mut is_open = true;
-        while let Some(Some(first)) = if is_open { jobs.blocking_recv() } else { None } {
+        let mut next = jobs.blocking_recv();
+        while let Some(message) = next.take() {
+            let first = match message {
+                Message::Push(job) => job,
+                Message::Reap(batch, done) => {
+                    writer.reap(&batch, done);
+                    next = jobs.blocking_recv();
+                    continue;
+                }
+                Message::End => break,
+            };
             let mut bytes = first.bytes;
             let mut group = vec![first];
             while group.len() < GROUP_PUSHES && bytes < GROUP_BYTES {
-                let Ok(next) = jobs.try_recv() else { break };
-                let Some(job) = next else {
-                    is_open = false;
-                    break;
-                };
-                bytes += job.bytes;
-                group.push(job);
+                match jobs.try_recv() {
+                    Ok(Message::Push(job)) => {
+                        bytes += job.bytes;
+                        group.push(job);
+                    }
+                    Ok(other) => {
+                        next = Some(other);
+                        break;
+                    }
+                    Err(_) => break,
+                }
             }
             waiting.fetch_sub(bytes, Ordering::Relaxed);
             writer.serve(group);
+            if next.is_none() {
+                next = jobs.blocking_recv();
+            }
         }
     })?;
     Ok((handle, thread))
@@ -114,13 +159,41 @@ impl Writer {
         }
     }
 
-    /// One database transaction. Nothing outside it changes before it is committed.
-    fn attempt(&mut self, group: &[Job]) -> Result<Vec<Result<Plan, NotDecided>>, StoreError> {
+    fn reap(&mut self, batch: &Batch, done: oneshot::Sender<Progress>) {
+        let written = self.begin().and_then(|()| {
+            reap::write(&self.store, batch)?;
+            self.commit()
+        });
+        if let Err(error) = &written {
+            tracing::error!(space = batch.space, %error, "a batch of a large delete failed");
+            let _ = self.store.conn.execute_batch("ROLLBACK");
+        }
+        let _ = done.send(if written.is_ok() { Progress::Done } else { Progress::BatchFailed });
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
         if !self.store.conn.is_autocommit() {
             // A rollback that failed must not make every later push fail.
             self.store.conn.execute_batch("ROLLBACK")?;
         }
-        self.store.conn.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(self.store.conn.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        if self.faults.abort_before_commit == Some(self.commits + 1) {
+            std::process::abort();
+        }
+        self.store.conn.execute_batch("COMMIT")?;
+        self.commits += 1;
+        if self.faults.abort_after_commit == Some(self.commits) {
+            std::process::abort();
+        }
+        Ok(())
+    }
+
+    /// One database transaction. Nothing outside it changes before it is committed.
+    fn attempt(&mut self, group: &[Job]) -> Result<Vec<Result<Plan, NotDecided>>, StoreError> {
+        self.begin()?;
         let results = self.write(group);
         if results.is_err() && !self.store.conn.is_autocommit() {
             self.store.conn.execute_batch("ROLLBACK")?;
@@ -133,14 +206,7 @@ impl Writer {
         for job in group {
             results.push(self.store.push(&job.space, &job.principal, &job.push, moment()?, &self.faults)?);
         }
-        if self.faults.abort_before_commit == Some(self.commits + 1) {
-            std::process::abort();
-        }
-        self.store.conn.execute_batch("COMMIT")?;
-        self.commits += 1;
-        if self.faults.abort_after_commit == Some(self.commits) {
-            std::process::abort();
-        }
+        self.commit()?;
         Ok(results)
     }
 
@@ -149,6 +215,9 @@ impl Writer {
             Ok(plan) => {
                 if !plan.log.is_empty() {
                     self.hub.committed(&job.space, plan.space.rev);
+                }
+                if !plan.dying.is_empty() {
+                    self.waker.wake();
                 }
                 let push = std::mem::replace(&mut job.push, Push { epoch: 0, cursor: None, clients: Vec::new(), units: Vec::new() });
                 reply(&mut job, Ok((push, plan)));

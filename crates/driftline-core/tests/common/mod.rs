@@ -88,7 +88,7 @@ pub struct Store {
 impl Store {
     pub fn decide(&self, schema: &Schema, push: &Push) -> Result<Plan, StaleSender> {
         let key = |k: &(usize, u64)| (push.clients[k.0].id, k.1);
-        let mut load = Load::new(schema, push);
+        let mut load = Load::new(schema, push, driftline_core::limits::DELETE_ROWS);
         while let Some(query) = load.next() {
             match query {
                 Query::Space => load.give_space(self.space),
@@ -102,11 +102,13 @@ impl Store {
                     let keys = ids.into_iter().map(|id| RowKey { table, id });
                     load.give_rows(keys.filter_map(|key| Some((key, self.rows.get(&key)?.clone()))));
                 }
-                Query::Children { table, column, parents } => {
+                Query::Children { table, column, parents, limit } => {
                     let refers = |row: &Row| matches!(row.values[column as usize], Value::Ref(to) if parents.contains(&to));
                     let found = self.rows.iter().filter(|(key, row)| key.table == table && refers(row));
-                    load.give_rows(found.map(|(key, row)| (*key, row.clone())));
+                    load.give_rows(found.take(limit).map(|(key, row)| (*key, row.clone())));
                 }
+                // None of these histories has as many rows as a large delete.
+                Query::Blockers { .. } | Query::Doomed(_) | Query::Below { .. } => unreachable!("nothing is dying"),
                 Query::Deleted(keys) => load.give_deleted(keys.into_iter().filter(|key| self.deleted.contains(key))),
             }
         }

@@ -3,6 +3,7 @@
 mod access;
 mod commit;
 mod integrity;
+mod large;
 mod live;
 mod migrations;
 mod process;

@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-struct Process {
-    child: Child,
-    address: String,
+pub struct Process {
+    pub child: Child,
+    pub address: String,
 }
 
 impl Drop for Process {
@@ -23,6 +23,15 @@ fn start(world: &World, fault: &str) -> Process {
 }
 
 fn start_with(world: &World, fault: &str, more: &[&str]) -> Process {
+    spawn(world, fault, more).expect("the server starts")
+}
+
+/// `None` where the process dies before it listens.
+pub fn try_start(world: &World, fault: &str) -> Option<Process> {
+    spawn(world, fault, &[])
+}
+
+fn spawn(world: &World, fault: &str, more: &[&str]) -> Option<Process> {
     let config = &world.config;
     let mut child = Command::new(env!("CARGO_BIN_EXE_driftline"))
         .arg("serve")
@@ -40,12 +49,16 @@ fn start_with(world: &World, fault: &str, more: &[&str]) -> Process {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on http://").expect(&line).to_string();
-    Process { child, address }
+    let Some(address) = line.trim().strip_prefix("listening on http://").map(str::to_string) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return None;
+    };
+    Some(Process { child, address })
 }
 
 /// `None` where the connection ends without an answer.
-fn post(process: &Process, body: &str) -> Option<Json> {
+pub fn post(process: &Process, body: &str) -> Option<Json> {
     let mut stream = TcpStream::connect(&process.address).ok()?;
     let head = format!(
         "POST /v1/spaces/a/reconcile HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",

@@ -20,15 +20,20 @@ pub struct World {
     pub directory: TempDir,
     pub config: Config,
     pub router: Router,
+    pub schema: String,
 }
 
 /// A database with the test schema's tables and nothing in them.
 pub fn prepare() -> (TempDir, Config) {
+    prepare_for(SCHEMA)
+}
+
+pub fn prepare_for(text: &str) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
     let schema = directory.path().join("schema.json");
-    std::fs::write(&schema, SCHEMA).unwrap();
+    std::fs::write(&schema, text).unwrap();
     let config = Config::new(schema, directory.path().join("migrations"), directory.path().join("data"));
-    migrate::plan(SCHEMA, &config.migrations, "first").unwrap();
+    migrate::plan(text, &config.migrations, "first").unwrap();
     migrate::apply(&config.migrations, &config.data).unwrap();
     (directory, config)
 }
@@ -60,7 +65,14 @@ impl World {
         let (directory, mut config) = prepare();
         config.faults = faults;
         let router = open(&config).router();
-        World { directory, config, router }
+        World { directory, config, router, schema: SCHEMA.to_string() }
+    }
+
+    /// A world of another schema.
+    pub fn of(schema: &str) -> World {
+        let (directory, config) = prepare_for(schema);
+        let router = open(&config).router();
+        World { directory, config, router, schema: schema.to_string() }
     }
 
     /// The same data, and a server that remembers nothing else.
@@ -122,7 +134,7 @@ impl World {
     pub fn digest(&self, space: &str) -> String {
         let database = self.database();
         let number = database.query_row("SELECT id FROM _space WHERE name = ?1", [space], |row| row.get(0)).unwrap();
-        format!("{:032x}", migrate::digest_of(&database, &Schema::parse(SCHEMA).unwrap(), number).unwrap().0)
+        format!("{:032x}", migrate::digest_of(&database, &Schema::parse(&self.schema).unwrap(), number).unwrap().0)
     }
 }
 

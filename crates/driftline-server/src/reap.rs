@@ -1,0 +1,238 @@
+//! Large deletes: what hangs on a dying row goes in the background, leaves first, a batch per transaction.
+//!
+//! The push that deleted the row only marked it (`_dying`). A thread of its own works out from the database which rows go
+//! and in which order, and hands the writer batch after batch. It keeps nothing: after a crash it begins again with what is
+//! left, which still hangs together, because no row goes before those that refer to it.
+
+use crate::load::{id_bytes, id_list};
+use crate::store::{Store, StoreError};
+use crate::tables::{blob, read_u128};
+use crate::write::insert;
+use crate::writer::Background;
+use driftline_core::order::referrers_first;
+use driftline_core::value::{Row, RowId, RowKey};
+use rusqlite::params;
+use rusqlite::types::ToSqlOutput;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+/// Rows of one transaction: pushes wait for it no longer than for each other.
+const BATCH_ROWS: usize = 500;
+/// How long to wait after a failure, and how often to look without being told.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Rows to delete in one transaction, in order.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub space: i64,
+    pub rows: Vec<RowKey>,
+    /// The revision that deleted them.
+    pub rev: u64,
+    /// The dying row, with the last batch.
+    pub done: Option<RowKey>,
+}
+
+/// Wakes the thread: some row is dying.
+#[derive(Clone)]
+pub struct Waker(Sender<bool>);
+
+impl Waker {
+    pub fn wake(&self) {
+        let _ = self.0.send(true);
+    }
+
+    pub fn stop(&self) {
+        let _ = self.0.send(false);
+    }
+}
+
+pub fn waker() -> (Waker, Receiver<bool>) {
+    let (sender, receiver) = channel();
+    (Waker(sender), receiver)
+}
+
+/// Starts the thread. It looks at once, for an earlier process may have left something.
+pub fn start(store: Store, writer: Background, woken: Receiver<bool>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("reaper".into()).spawn(move || {
+        loop {
+            match dying(&store) {
+                Ok(dying) => {
+                    for (space, root, rev) in dying {
+                        // What fails for one does not keep the others.
+                        match reap(&store, &writer, space, root, rev) {
+                            Ok(Progress::Done) => {}
+                            Ok(Progress::BatchFailed) => tracing::warn!(space, "a large delete is tried again later"),
+                            Ok(Progress::Stopping) => return,
+                            Err(error) => tracing::error!(space, %error, "a large delete could not go on; it is tried again"),
+                        }
+                    }
+                }
+                Err(error) => tracing::error!(%error, "cannot read what is being deleted"),
+            }
+            match woken.recv_timeout(LOOK_EVERY) {
+                Ok(true) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(false) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    })
+}
+
+/// What came of handing something to the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    BatchFailed,
+    Stopping,
+}
+
+/// Space, row and revision of what is dying.
+fn dying(store: &Store) -> rusqlite::Result<Vec<(i64, RowKey, u64)>> {
+    let mut statement = store.conn.prepare_cached("SELECT space, tbl, id, rev FROM _dying ORDER BY rev")?;
+    let mut rows = statement.query([])?;
+    let mut dying = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Some(table) = store.schema.table(row.get_ref(1)?.as_str()?) {
+            let key = RowKey { table, id: RowId(read_u128(row, 2)?) };
+            dying.push((row.get(0)?, key, row.get::<_, i64>(3)? as u64));
+        }
+    }
+    Ok(dying)
+}
+
+fn reap(store: &Store, writer: &Background, space: i64, root: RowKey, rev: u64) -> rusqlite::Result<Progress> {
+    let mut batches: Vec<Vec<RowKey>> = vec![Vec::new()];
+    for group in going(store, space, root)? {
+        match batches.last_mut() {
+            Some(last) if last.is_empty() || last.len() + group.len() <= BATCH_ROWS => last.extend(group),
+            _ => batches.push(group),
+        }
+    }
+    let (count, rows) = (batches.len(), batches.iter().map(Vec::len).sum::<usize>());
+    tracing::info!(space, rows, "a large delete goes on in the background");
+    for (i, rows) in batches.into_iter().enumerate() {
+        let batch = Batch { space, rows, rev, done: (i + 1 == count).then_some(root) };
+        let progress = writer.reap(batch);
+        if progress != Progress::Done {
+            return Ok(progress);
+        }
+    }
+    Ok(Progress::Done)
+}
+
+/// All rows that go with a dying one, itself included; each group after those that refer to it.
+fn going(store: &Store, space: i64, root: RowKey) -> rusqlite::Result<Vec<Vec<RowKey>>> {
+    let going = store.layout.going(&store.schema, &format!("SELECT {}, ?2", root.table), &[root.table]);
+    store.conn.execute_batch(
+        "CREATE TEMP TABLE IF NOT EXISTS _going (tbl INTEGER, id BLOB, PRIMARY KEY (tbl, id)) WITHOUT ROWID; DELETE FROM temp._going",
+    )?;
+    let sql = format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going");
+    store.conn.prepare_cached(&sql)?.execute(params![space, id_bytes(root.id)])?;
+    let mut keys = Vec::new();
+    let mut places = BTreeMap::new();
+    let mut statement = store.conn.prepare_cached("SELECT tbl, id FROM temp._going ORDER BY tbl, id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let key = RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) };
+        places.insert(key, keys.len());
+        keys.push(key);
+    }
+    let mut refers: Vec<Vec<usize>> = vec![Vec::new(); keys.len()];
+    let tables: BTreeSet<u16> = keys.iter().map(|key| key.table).collect();
+    for &table in &tables {
+        let layout = store.layout.table(table);
+        for slot in &layout.slots {
+            let Some(target) = slot.target.filter(|target| tables.contains(target)) else { continue };
+            let (name, column) = (&layout.name, &slot.name);
+            let mut statement = store.conn.prepare_cached(&format!(
+                "SELECT c.id, c.\"{column}\" FROM temp._going AS g CROSS JOIN \"{name}\" AS c ON c.space = ?1 AND c.id = g.id \
+                 WHERE g.tbl = {table} AND c.\"{column}\" IS NOT NULL"
+            ))?;
+            let mut rows = statement.query([space])?;
+            while let Some(row) = rows.next()? {
+                let place = |table: u16, at: usize| {
+                    Ok::<_, rusqlite::Error>(places.get(&RowKey { table, id: RowId(read_u128(row, at)?) }).copied())
+                };
+                if let (Some(from), Some(to)) = (place(table, 0)?, place(target, 1)?) {
+                    refers[from].push(to);
+                }
+            }
+        }
+    }
+    let groups = referrers_first(keys.len(), |node, out| out.extend_from_slice(&refers[node]));
+    Ok(groups.into_iter().map(|group| group.into_iter().map(|i| keys[i]).collect()).collect())
+}
+
+/// Writes one batch, inside the caller's transaction. Rows that are gone already are passed over.
+pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
+    let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
+    for key in &batch.rows {
+        tables.entry(key.table).or_default().push(key.id);
+    }
+    let mut digest = read_digest(store, batch.space)?;
+    for (&target, ids) in &tables {
+        for (table, slot, _) in store.layout.referring(&store.schema, target) {
+            if !store.schema.tables[table.index as usize].columns[slot.column as usize].nullable {
+                continue;
+            }
+            for (key, mut row) in read(store, batch.space, table.index, &slot.name, ids)? {
+                digest.remove(&store.schema, key, &row);
+                row.values[slot.column as usize] = driftline_core::value::Value::Null;
+                digest.add(&store.schema, key, &row);
+            }
+            let sql = format!("UPDATE \"{0}\" SET \"{1}\" = NULL WHERE space = ?1 AND \"{1}\" IN rarray(?2)", table.name, slot.name);
+            store.conn.prepare_cached(&sql)?.execute(params![batch.space, id_list(ids.iter().copied())])?;
+        }
+    }
+    for (&table, ids) in &tables {
+        for (key, row) in read(store, batch.space, table, "id", ids)? {
+            digest.remove(&store.schema, key, &row);
+        }
+    }
+    for run in batch.rows.chunk_by(|a, b| a.table == b.table) {
+        let name = &store.layout.table(run[0].table).name;
+        let mut statement = store.conn.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE space = ?1 AND id IN rarray(?2)"))?;
+        statement.execute(params![batch.space, id_list(run.iter().map(|key| key.id))])?;
+    }
+    let mut deleted = Vec::with_capacity(batch.rows.len() * 4);
+    for key in &batch.rows {
+        let table = store.schema.tables[key.table as usize].name.as_str();
+        deleted.extend([ToSqlOutput::from(batch.space), blob(key.id.0), table.into(), (batch.rev as i64).into()]);
+    }
+    insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", 4, &deleted)?;
+    store.conn.prepare_cached("UPDATE _space SET digest = ?2 WHERE id = ?1")?.execute(params![batch.space, blob(digest.0)])?;
+    if let Some(root) = batch.done {
+        let table = &store.schema.tables[root.table as usize].name;
+        let mut statement = store.conn.prepare_cached("DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3")?;
+        statement.execute(params![batch.space, table, id_bytes(root.id)])?;
+    }
+    Ok(())
+}
+
+fn read(store: &Store, space: i64, table: u16, column: &str, ids: &[RowId]) -> rusqlite::Result<Vec<(RowKey, Row)>> {
+    let layout = store.layout.table(table);
+    let mut statement = store.conn.prepare_cached(&format!("{} AND \"{column}\" IN rarray(?2)", layout.select))?;
+    let rows = statement.query_map(params![space, id_list(ids.iter().copied())], |row| layout.read(&store.schema, row))?;
+    rows.collect()
+}
+
+fn read_digest(store: &Store, space: i64) -> rusqlite::Result<driftline_core::digest::Digest> {
+    let mut statement = store.conn.prepare_cached("SELECT digest FROM _space WHERE id = ?1")?;
+    statement.query_row([space], |row| Ok(driftline_core::digest::Digest(read_u128(row, 0)?)))
+}
+
+/// The rows of a space that are not to be seen any more.
+pub fn hidden(store: &Store, space: i64) -> rusqlite::Result<BTreeSet<RowKey>> {
+    let mut statement = store.conn.prepare_cached("SELECT DISTINCT tbl FROM _dying WHERE space = ?1")?;
+    let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let roots: Vec<u16> = names.iter().filter_map(|name| store.schema.table(name)).collect();
+    if roots.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", store.schema.tables[*root as usize].name)).collect();
+    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1");
+    let sql = format!("{}SELECT tbl, id FROM going", store.layout.going(&store.schema, &base, &roots));
+    let mut statement = store.conn.prepare_cached(&sql)?;
+    let rows = statement.query_map([space], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
+    rows.collect()
+}

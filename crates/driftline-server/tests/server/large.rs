@@ -1,0 +1,304 @@
+//! Large deletes: answered at once, carried out in the background, never seen half.
+
+use crate::process::{Process, post, try_start};
+use crate::world::{Client, World, id, verdict};
+use driftline_core::schema::Schema;
+use driftline_core::wire::{read_push, read_snapshot};
+use driftline_server::store::{Moment, Store};
+use driftline_server::tables::Layout;
+use driftline_server::{Faults, migrate};
+use rusqlite::params;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use serde_json::{Value as Json, json};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const PUBLISHING: &str = include_str!("../../../../tests/schemas/publishing/schema.json");
+const AUTHOR: u64 = 1;
+const ORGANIZATION: u64 = 2;
+
+fn create(table: &str, n: u64, set: Json) -> Json {
+    json!({"op": "create", "table": table, "id": id(n), "set": set})
+}
+
+fn delete(table: &str, n: u64) -> Json {
+    json!({"op": "delete", "table": table, "id": id(n)})
+}
+
+/// An author with an organization, and articles 10, 20, …
+async fn site(world: &World, articles: u64) -> Client {
+    let mut client = Client::new("alice", 1);
+    let mut edits = vec![create("user", AUTHOR, json!({})), create("organization", ORGANIZATION, json!({}))];
+    for article in 1..=articles {
+        edits.push(create("article", article * 10, json!({"user": id(AUTHOR), "organization": id(ORGANIZATION)})));
+    }
+    assert_eq!(verdict(&client.edit(world, "a", json!(edits)).await), "applied");
+    client
+}
+
+/// Page views of an article, as a counter of views would write them: past the clients, which do not hold them.
+fn view(world: &World, article: u64, from: u64, count: u64) {
+    let mut database = world.database();
+    let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
+    let transaction = database.transaction().unwrap();
+    let mut insert = transaction
+        .prepare("INSERT INTO page_view (space, id, seconds, article, \"user\", _clock) VALUES (?1, ?2, 1, ?3, ?4, '0.0000000000000000.0')")
+        .unwrap();
+    for n in from..from + count {
+        insert.execute(params![space, bytes(n), bytes(article), bytes(AUTHOR)]).unwrap();
+    }
+    drop(insert);
+    transaction.commit().unwrap();
+}
+
+fn bytes(n: u64) -> Vec<u8> {
+    driftline_core::value::RowId::parse(&id(n)).unwrap().0.to_be_bytes().to_vec()
+}
+
+/// Comments, a chain as long as it is wide, with a reaction on each.
+async fn discuss(world: &World, client: &mut Client, article: u64, from: u64, count: u64) {
+    let mut units = Vec::new();
+    for n in 0..count {
+        let parent = if n % 30 == 0 { Json::Null } else { json!(id(from + n - 1)) };
+        let comment = create("comment", from + n, json!({"subject": {"article": id(article)}, "parent": parent}));
+        let reaction = create("reaction", 1_000_000 + from + n, json!({"to": {"comment": id(from + n)}}));
+        units.push(client.unit(json!([comment, reaction])));
+    }
+    for units in units.chunks(1_000) {
+        let answer = client.send(world, "a", units.to_vec()).await;
+        assert!(answer["outcomes"].as_array().unwrap().iter().all(|outcome| outcome["outcome"] == "applied"));
+    }
+}
+
+fn until_done(world: &World) {
+    let began = Instant::now();
+    while world.count("SELECT count(*) FROM _dying") > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the background does not come to an end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Every reference leads to a row, and the digest is that of the rows.
+fn assert_sound(world: &World, digest: Option<&str>) {
+    let orphans = world.database().prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
+    assert!(!orphans, "a reference to nothing");
+    let stored: Vec<u8> = world.database().query_row("SELECT digest FROM _space", [], |row| row.get(0)).unwrap();
+    let stored: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(stored, world.digest("a"));
+    assert!(digest.is_none_or(|digest| digest == stored));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_row_with_very_much_below_it_goes_at_once_for_everybody() {
+    let world = World::of(PUBLISHING);
+    let mut alice = site(&world, 2).await;
+    view(&world, 10, 10_000, 5_000);
+    view(&world, 20, 20_000, 7);
+    discuss(&world, &mut alice, 10, 100, 50).await;
+    // Somebody keeps the writer, so that the background cannot begin.
+    let lock = world.database();
+    let answer = alice.edit(&world, "a", json!([delete("article", 10)])).await;
+    assert_eq!(verdict(&answer), "applied");
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let left = world.count("SELECT count(*) FROM page_view WHERE article = (SELECT id FROM _dying)");
+    let snapshot = world.snapshot("a").await;
+    let schema = Schema::parse(PUBLISHING).unwrap();
+    let seen = read_snapshot(&schema, &snapshot).unwrap();
+    assert!(!snapshot.contains(&id(10)), "neither the article nor a reference to it is to be seen");
+    assert!(!snapshot.contains("page_view"), "clients do not hold those");
+    let comments = seen.rows.iter().filter(|(key, _)| schema.tables[key.table as usize].name == "comment");
+    assert_eq!(comments.count(), 50, "comments stay, and lose their subject");
+    lock.execute_batch("ROLLBACK").unwrap();
+    assert!(left > 0, "the test was too late to see anything");
+    // The digest of what is seen is that of the rows once they are gone.
+    until_done(&world);
+    assert_sound(&world, Some(&format!("{:032x}", seen.digest.0)));
+    assert_eq!(world.count("SELECT count(*) FROM page_view"), 7);
+    assert_eq!(world.count("SELECT count(*) FROM article"), 1);
+    assert_eq!(world.count("SELECT count(*) FROM _deleted WHERE tbl = 'page_view'"), 5_000);
+    let changes: String = world.database().query_row("SELECT changes FROM _log ORDER BY rev DESC LIMIT 1", [], |row| row.get(0)).unwrap();
+    assert_eq!(changes, format!("[{{\"op\":\"delete_tree\",\"table\":\"article\",\"id\":\"{}\"}}]", id(10)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_nothing_can_be_hung_on_what_is_dying() {
+    let world = World::of(PUBLISHING);
+    let mut alice = site(&world, 1).await;
+    discuss(&world, &mut alice, 10, 100, 4).await;
+    let comment = alice.edit(&world, "a", json!([create("poll", 500, json!({"article": id(10)}))])).await;
+    assert_eq!(verdict(&comment), "applied");
+    view(&world, 10, 10_000, 3_000);
+    // The article is marked by hand, so that nothing takes it away while the test looks.
+    let database = world.database();
+    let space: i64 = database.query_row("SELECT id FROM _space", [], |row| row.get(0)).unwrap();
+    database.execute("INSERT INTO _dying VALUES (?1, 'article', ?2, 1)", params![space, bytes(10)]).unwrap();
+    let mut verdicts = Vec::new();
+    for edit in [
+        create("poll", 501, json!({"article": id(10)})),
+        create("poll_option", 502, json!({"poll": id(500)})),
+        json!({"op": "update", "table": "article", "id": id(10), "set": {"title": "late"}}),
+        json!({"op": "update", "table": "poll", "id": id(500), "set": {"question": "late"}}),
+        delete("poll", 500),
+        json!({"op": "update", "table": "comment", "id": id(100), "set": {"text": "still here"}}),
+    ] {
+        let outcome = alice.edit(&world, "a", json!([edit])).await;
+        verdicts.push(format!("{} {}", verdict(&outcome), outcome["notices"].as_array().map_or(0, Vec::len)));
+    }
+    let refused = "refused missing_parent 0";
+    assert_eq!(verdicts, [refused, refused, "applied 1", "applied 1", "applied 0", "applied 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_large_delete_is_judged_as_a_small_one_is() {
+    let world = World::of(PUBLISHING);
+    let mut alice = site(&world, 1).await;
+    view(&world, 10, 10_000, 3_000);
+    let credit = alice.edit(&world, "a", json!([create("credit", 600, json!({"organization": id(ORGANIZATION)}))])).await;
+    assert_eq!(verdict(&credit), "applied");
+    // 3,000 rows would lose their user, so that this is a large one; what forbids deleting the organization does not matter to it.
+    let outcome = alice.edit(&world, "a", json!([delete("organization", ORGANIZATION)])).await;
+    assert_eq!(verdict(&outcome), "refused restricted");
+    let all = json!([delete("organization", ORGANIZATION), delete("credit", 600), delete("user", AUTHOR)]);
+    let outcome = alice.edit(&world, "a", all).await;
+    assert_eq!(verdict(&outcome), "applied", "what forbids it goes with it: {outcome}");
+    until_done(&world);
+    assert_sound(&world, None);
+    let left =
+        ["user", "article", "page_view", "credit", "organization"].map(|table| world.count(&format!("SELECT count(*) FROM \"{table}\"")));
+    assert_eq!(left, [0; 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_many_deletes_in_one_push_go_by_as_many_as_fit() {
+    let world = World::of(PUBLISHING);
+    let mut alice = site(&world, 8).await;
+    for article in 1..=8 {
+        view(&world, article * 10, article * 10_000, 600);
+    }
+    let mut waiting: Vec<Json> = (1..=8).map(|article| alice.unit(json!([delete("article", article * 10)]))).collect();
+    let mut counts = Vec::new();
+    while !waiting.is_empty() {
+        let answer = alice.send(&world, "a", waiting.clone()).await;
+        let outcomes: Vec<&str> = answer["outcomes"].as_array().unwrap().iter().map(|o| o["outcome"].as_str().unwrap()).collect();
+        let applied = outcomes.iter().take_while(|outcome| **outcome == "applied").count();
+        assert!(applied > 0 && outcomes[applied..].iter().all(|outcome| *outcome == "held"), "{outcomes:?}");
+        waiting.drain(..applied);
+        counts.push(applied);
+    }
+    assert!(counts.len() < 8, "each by itself: {counts:?}");
+    assert_eq!(world.count("SELECT count(*) FROM _dying"), 0, "600 rows are not many");
+    assert_eq!(world.count("SELECT count(*) FROM page_view"), 0);
+    assert_sound(&world, None);
+}
+
+thread_local! {
+    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count_statement(event: TraceEvent<'_>) {
+    if matches!(event, TraceEvent::Stmt(..)) {
+        STATEMENTS.with(|count| count.set(count.get() + 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_the_answer_takes_as_many_statements_for_100000_children_as_for_10() {
+    let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
+    let mut taken = Vec::new();
+    for children in [10, 1_000, 100_000] {
+        let world = World::of(PUBLISHING);
+        let mut alice = site(&world, 1).await;
+        view(&world, 10, 10_000, children);
+        let layout = Arc::new(Layout::new(&schema).unwrap());
+        let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
+        store.connection().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
+        let unit = alice.unit(json!([delete("article", 10)]));
+        let push = read_push(&schema, &alice.push(vec![unit])).unwrap();
+        STATEMENTS.with(|count| count.set(0));
+        store.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+        let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
+        store.connection().execute_batch("COMMIT").unwrap();
+        assert!(plan.outcomes[0].1.contains("applied"), "{:?}", plan.outcomes);
+        taken.push(STATEMENTS.with(Cell::get));
+    }
+    // In the push, a statement for each 250 ids to remember; in the background, none of the rows is touched by it.
+    assert!(taken[1] <= taken[0] + 1_000 / 250 && taken[2] <= taken[0] + 3, "{taken:?}");
+}
+
+/// `None` where the process dies before it has answered in full.
+fn try_get(process: &Process, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(&process.address).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.contains("{\"end\":true}").then_some(answer)
+}
+
+#[test]
+fn i5_killed_at_each_commit_it_goes_on_and_nobody_sees_half() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let schema = Schema::parse(PUBLISHING).unwrap();
+    let world = runtime.block_on(async {
+        let world = World::of(PUBLISHING);
+        let mut alice = site(&world, 1).await;
+        view(&world, 10, 10_000, 2_500);
+        for poll in 0..40 {
+            let edits: Vec<Json> = std::iter::once(create("poll", 2_000 + poll, json!({"article": id(10)})))
+                .chain((0..5).map(|o| create("poll_option", 3_000 + poll * 10 + o, json!({"poll": id(2_000 + poll)}))))
+                .chain((0..5).map(|o| {
+                    let option = id(3_000 + poll * 10 + o);
+                    create("poll_vote", 5_000 + poll * 10 + o, json!({"poll": id(2_000 + poll), "option": option}))
+                }))
+                .collect();
+            assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
+        }
+        world
+    });
+    let mut alice = Client::new("bob", 2);
+    let unit = alice.unit(json!([delete("article", 10)]));
+    let push = alice.push(vec![unit]);
+    let (mut kills, mut read) = (0, 0);
+    let mut accepted = false;
+    loop {
+        // The first commit is the push, later ones are batches; each life ends with one more.
+        let fault = if kills % 2 == 0 { "abort_after_commit=1" } else { "abort_before_commit=2" };
+        let Some(mut process) = try_start(&world, fault) else {
+            kills += 1;
+            continue;
+        };
+        if !accepted {
+            accepted = post(&process, &push).is_some() || world.count("SELECT count(*) FROM _dying") > 0;
+        }
+        let before = world.count("SELECT count(*) FROM page_view");
+        let ended = (0..400).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            process.child.try_wait().unwrap().is_some()
+        });
+        let orphans = world.database().prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
+        assert!(!orphans, "after {kills} kills");
+        if !ended {
+            assert_eq!(world.count("SELECT count(*) FROM _dying"), 0, "it stopped before its end");
+            break;
+        }
+        kills += 1;
+        assert!(kills < 60, "{before} rows are left and it does not come to an end");
+        if accepted {
+            // This one dies before it changes anything; what it says until then is looked at.
+            let reader = try_start(&world, "abort_before_commit=1");
+            if let Some(seen) = reader.and_then(|reader| try_get(&reader, "/v1/spaces/a/snapshot")) {
+                assert!(seen.contains("\"user\"") && !seen.contains(&id(10)) && !seen.contains("poll"), "half of it is seen: {seen}");
+                read += 1;
+            }
+        }
+    }
+    assert!(kills >= 3 && read > 0, "{kills} kills and {read} readings are too few to tell");
+    let left =
+        ["article", "page_view", "poll", "poll_option", "poll_vote"].map(|table| world.count(&format!("SELECT count(*) FROM {table}")));
+    assert_eq!(left, [0; 5]);
+    let stored: Vec<u8> = world.database().query_row("SELECT digest FROM _space", [], |row| row.get(0)).unwrap();
+    let space = world.database().query_row("SELECT id FROM _space", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, migrate::digest_of(&world.database(), &schema, space).unwrap().0.to_be_bytes());
+}
