@@ -38,8 +38,8 @@ pub trait Knowledge {
     fn large(&self, row: RowKey) -> Option<&[RowKey]>;
     /// Whether all of these hang on rows that are dying: still there, and not to be seen any more.
     fn are_doomed(&self, rows: &[RowKey]) -> bool;
-    /// Whether the row is one of `roots`, or hangs on one.
-    fn hangs_on(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool;
+    /// Whether the row is dying, or one of `roots`, or hangs on one of these: it may be loaded, and is not there for anybody.
+    fn is_hidden(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool;
 }
 
 /// What a unit did.
@@ -202,10 +202,10 @@ impl Unit<'_> {
         Ok(())
     }
 
-    /// Whether a row is there, and does not hang on one that the unit has deleted in the background.
+    /// Whether a row is there for those who edit it or refer to it.
     fn holds(&self, row: RowKey) -> bool {
         match self.judge {
-            Judge::Server(known) if !self.trees.is_empty() && known.hangs_on(self.schema, self.rows, row, &self.trees) => false,
+            Judge::Server(known) if known.is_hidden(self.schema, self.rows, row, &self.trees) => false,
             _ => self.rows.contains(row),
         }
     }

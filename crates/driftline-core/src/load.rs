@@ -91,7 +91,13 @@ impl Knowledge for Known {
     }
 
     /// Follows the rows up as far as they are loaded; of others the store has told.
-    fn hangs_on(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool {
+    fn is_hidden(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool {
+        if self.doomed.contains(&row) {
+            return true;
+        }
+        if roots.is_empty() {
+            return false;
+        }
         let mut up = vec![row];
         let mut seen = BTreeSet::new();
         while let Some(row) = up.pop() {

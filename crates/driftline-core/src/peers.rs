@@ -217,8 +217,9 @@ impl Engine {
                 over.push(key);
                 continue;
             }
-            // An older version of what may have been sent already.
-            if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(|known| known.state != State::Queued) {
+            // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
+            let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen);
+            if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(older) {
                 continue;
             }
             let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body);
@@ -265,11 +266,18 @@ impl Engine {
 
     /// Another tab says that a key is over; returns whether it was in the outbox.
     fn hear_over(&mut self, key: Key) -> bool {
-        let held = self.outbox.remove(key).is_some();
-        if !held && !self.is_over(key) {
-            self.early.insert(key);
+        match self.outbox.remove(key) {
+            // The word came late, and this tab may have written it again meanwhile.
+            Some(entry) if self.sender.is_some() => self.delete(entry.slot, key),
+            Some(_) => {}
+            None => {
+                if !self.is_over(key) {
+                    self.early.insert(key);
+                }
+                return false;
+            }
         }
-        held
+        true
     }
 
     fn hear_base(&mut self, json: &Json) {

@@ -239,6 +239,13 @@ impl Engine {
         for slot in &disk.slots {
             let own = slot.slot == self.slot;
             let records = slot.keys();
+            // A decision of an earlier sender that has not been heard of: it took a parked one out for good.
+            let parked = |e: &Entry| e.slot == slot.slot && e.saved && matches!(e.state, State::Parked { .. });
+            for key in self.outbox.keys(&parked) {
+                if slot.deleted(&records, key) {
+                    self.outbox.remove(key);
+                }
+            }
             let stale = |e: &Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
             for key in self.outbox.keys(&stale) {
                 // What was saved while the disk was being read is not among its records, and was not deleted either.
