@@ -1,6 +1,6 @@
-//! The schema of the simulated space: every kind of reference there is.
+//! The schemas of simulated spaces: a small one with every kind of reference there is, and two real ones.
 
-use driftline_core::schema::Schema;
+use driftline_core::schema::{Kind, Schema};
 
 const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
   "box": {
@@ -31,6 +31,36 @@ const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
       "rival": {"to": ["team"], "nullable": true, "on_delete": "restrict"}}}
 }}"#;
 
-pub fn schema() -> Schema {
-    Schema::parse(SCHEMA).unwrap_or_else(|error| panic!("{error}"))
+const CANVAS: &str = include_str!("../schemas/canvas/schema.json");
+const PUBLISHING: &str = include_str!("../schemas/publishing/schema.json");
+
+/// Half of the seeds play in the small schema, in which more meets.
+pub fn schema(seed: u64) -> Schema {
+    let text = match seed % 4 {
+        2 => CANVAS,
+        3 => PUBLISHING,
+        _ => SCHEMA,
+    };
+    Schema::parse(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The tables that a history plays in: some that clients hold, with those that they cannot do without.
+pub fn active(schema: &Schema, mut pick: impl FnMut(u64) -> u64) -> Vec<u16> {
+    let held: Vec<u16> = (0..schema.tables.len() as u16).filter(|table| !schema.tables[*table as usize].server_only).collect();
+    let mut active = Vec::new();
+    while active.len() < held.len().min(6) {
+        let mut wanted = vec![held[pick(held.len() as u64) as usize]];
+        while let Some(table) = wanted.pop() {
+            if active.contains(&table) {
+                continue;
+            }
+            active.push(table);
+            for column in schema.tables[table as usize].columns.iter().filter(|column| !column.nullable) {
+                if let Kind::Ref { to, .. } = &column.kind {
+                    wanted.push(to[pick(to.len() as u64) as usize]);
+                }
+            }
+        }
+    }
+    active
 }

@@ -130,7 +130,8 @@ impl World {
         let target = match self.row(tab, to).filter(|_| !promise) {
             Some(row) => row,
             None => {
-                let table = *self.rng.pick(to)?;
+                let active: Vec<u16> = to.iter().copied().filter(|table| self.active.contains(table)).collect();
+                let table = *self.rng.pick(if active.is_empty() { to } else { &active })?;
                 let id = self.fresh_row();
                 let browser = self.tabs.get(&tab)?.browser;
                 let promised = &mut self.browsers[browser].promised;
@@ -152,7 +153,8 @@ impl World {
     }
 
     pub fn create(&mut self, tab: TabId, table: Option<u16>) -> Json {
-        let table = table.unwrap_or_else(|| self.rng.below(self.schema.tables.len() as u64) as u16);
+        let active = self.active.clone();
+        let table = table.or_else(|| self.rng.pick(&active).copied()).unwrap_or(0);
         let browser = self.tabs.get(&tab).map_or(0, |tab| tab.browser);
         let promised = self.browsers[browser].promised.iter().position(|p| p.0 == table);
         let id = match promised.filter(|_| self.rng.chance(700)) {
@@ -167,6 +169,8 @@ impl World {
                 Kind::Ref { .. } => self.reference(tab, column),
                 Kind::Text { .. } => Some(json!(self.fresh_text())),
                 Kind::Counter if self.rng.chance(300) => Some(json!(self.rng.below(10))),
+                Kind::Json if column.default.is_none() || self.rng.chance(300) => Some(json!({"b": [self.rng.below(9)], "a": null})),
+                Kind::Weak if self.rng.chance(500) => Some(json!(RowId(self.fresh_row()).to_string())),
                 _ => None,
             };
             set.extend(value.map(|value| (column.name.clone(), value)));
@@ -234,19 +238,22 @@ impl World {
     fn several(&mut self, tab: TabId) {
         let mut edits = Vec::new();
         let table = |name: &str, world: &World| world.schema.table(name);
-        if self.rng.chance(300) {
+        let is_small = self.schema.name == "sim";
+        if is_small && self.rng.chance(300) {
             let mut team = self.create(tab, table("team", self));
             let mut person = self.create(tab, table("person", self));
             person["set"]["team"] = team["id"].clone();
             team["set"]["lead"] = person["id"].clone();
             edits = vec![team, person];
-        } else if self.rng.chance(400) {
+        } else if is_small && self.rng.chance(400) {
             let kind = self.create(tab, table("kind", self));
             let card = self.create(tab, table("card", self));
             let mut conn = self.create(tab, table("conn", self));
             conn["set"]["kind"] = kind["id"].clone();
             conn["set"]["from"] = json!({"card": card["id"]});
             edits = vec![conn, card, kind];
+        } else if self.rng.chance(500) {
+            edits = self.family(tab);
         }
         let mut rows = BTreeSet::new();
         for _ in 0..self.rng.range(1, 3) {
@@ -262,6 +269,24 @@ impl World {
         if !edits.is_empty() {
             self.make(tab, edits, Vec::new());
         }
+    }
+
+    /// A new row, and new rows that refer to it.
+    fn family(&mut self, tab: TabId) -> Vec<Json> {
+        let parent = self.create(tab, None);
+        let Some(table) = parent["table"].as_str().and_then(|name| self.schema.table(name)) else { return Vec::new() };
+        let id = parent["id"].as_str().and_then(RowId::parse);
+        let schema = self.schema.clone();
+        let referrers: Vec<(u16, u16)> = schema.referrers(table).map(|r| (r.0, r.1)).filter(|r| self.active.contains(&r.0)).collect();
+        let mut edits = vec![parent];
+        for _ in 0..self.rng.range(1, 4) {
+            let (Some(&(from, column)), Some(id)) = (self.rng.pick(&referrers), id) else { continue };
+            let column = &schema.tables[from as usize].columns[column as usize];
+            let mut child = self.create(tab, Some(from));
+            child["set"][column.name.as_str()] = self.reference_to(column, RowKey { table, id });
+            edits.push(child);
+        }
+        edits
     }
 
     fn drag(&mut self, tab: TabId) {

@@ -103,6 +103,8 @@ pub struct World {
     pub now: u64,
     pub rng: Rng,
     pub schema: Rc<Schema>,
+    /// The tables in which rows are made.
+    pub active: Vec<u16>,
     pub server: Server,
     pub server_up_at: u64,
     pub browsers: Vec<Browser>,
@@ -129,8 +131,9 @@ const REST_MS: u64 = 3_600_000;
 
 impl World {
     pub fn new(seed: u64, trace: bool) -> World {
-        let schema = Rc::new(super::schema::schema());
+        let schema = Rc::new(super::schema::schema(seed));
         let mut rng = Rng::new(seed);
+        let active = super::schema::active(&schema, |n| rng.below(n));
         let rates = Rates::draw(&mut rng);
         let same = rng.chance(400);
         let skew = |rng: &mut Rng| if rng.chance(300) { rng.below(100_000) } else { 0 };
@@ -140,6 +143,7 @@ impl World {
             now: START_MS,
             rng,
             schema: schema.clone(),
+            active,
             server: Server::new(schema),
             server_up_at: 0,
             browsers,

@@ -146,3 +146,30 @@ fn v3_a_load_that_failed_uploads_nothing() {
     assert!(tab.pushes.is_empty() && tab.engine.outbox().len() == 1);
     assert_eq!(state(&tab), "not_saving no answer");
 }
+
+#[test]
+fn v4_a_base_that_differs_is_found_and_fetched_again_and_what_waits_stays() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    for n in [1, 2] {
+        tab.make(&create("kind", n, "\"name\":\"a\"")).unwrap();
+    }
+    tab.run();
+    tab.sync(&mut store);
+    // Somebody changes a row behind everybody's back, and the server takes note of it.
+    let (key, row) = store.rows.iter_mut().next().unwrap();
+    store.space.digest.remove(&common::schema(), *key, row);
+    row.values[0] = driftline_core::value::Value::Text("b".to_string());
+    store.space.digest.add(&common::schema(), *key, row);
+    // What waits here cannot be sent: it refers to rows that nobody has made.
+    let waiting = tab.make(&create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(8), id(1)))).unwrap();
+    tab.make(&create("kind", 4, "")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    assert!(tab.events.iter().any(|event| event.contains("digest_differs")), "{:?}", tab.events);
+    tab.give_snapshot(&store);
+    let replica = tab.engine.replica();
+    assert_eq!((replica.digest, replica.base().len()), (store.space.digest, store.rows.len()));
+    assert!(replica.base().iter().zip(&store.rows).all(|(a, b)| a.0 == *b.0 && a.1.values == b.1.values));
+    assert!(tab.engine.outbox().get(waiting).is_some() && tab.disk.contains_key(&waiting));
+}

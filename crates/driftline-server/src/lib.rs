@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
 //! [`load`], [`write`], [`tables`]), what it leaves for later ([`reap`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
-//! ([`migrate`]), and how to see it fail ([`fault`]).
+//! ([`migrate`]), whether all is well ([`check`]), and how to see it fail ([`fault`]).
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,6 +18,7 @@
 //! ```
 
 pub mod auth;
+pub mod check;
 mod diff;
 pub mod error;
 pub mod fault;

@@ -18,6 +18,8 @@ enum Command {
     Serve(cmd::serve::Serve),
     /// Write, apply and list the changes of tables.
     Migrate(cmd::migrate::Migrate),
+    /// Look whether a database keeps its promises; changes nothing.
+    Check(cmd::check::Check),
     /// Make a credential for development.
     Token(cmd::token::Token),
 }
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Migrate(migrate) => migrate.run(),
+        Command::Check(check) => check.run(),
         Command::Token(token) => token.run(),
     };
     result.unwrap_or_else(|message| {

@@ -193,15 +193,20 @@ impl Tab {
         tab.open(Disk::default());
         tab.engine.handle_lead(tab.now, 1, None, Vec::new());
         tab.run();
-        let fetch = tab.fetches.pop().unwrap();
+        tab.give_snapshot(store);
+        tab
+    }
+
+    /// Answers the fetch that waits.
+    pub fn give_snapshot(&mut self, store: &Store) {
+        let fetch = self.fetches.pop().unwrap();
         let mut text = driftline_core::wire::write_snapshot_head(store.space.rev, store.space.digest, store.rows.len());
         for (key, row) in &store.rows {
             driftline_core::wire::write_rows(&schema(), key.table, std::iter::once((key.id, row)), &mut text);
         }
         text.push_str(driftline_core::wire::SNAPSHOT_END);
-        tab.engine.handle_answer(tab.now, fetch, 200, None, &text);
-        tab.run();
-        tab
+        self.engine.handle_answer(self.now, fetch, 200, None, &text);
+        self.run();
     }
 
     pub fn open(&mut self, disk: Disk) {

@@ -1,0 +1,200 @@
+//! `driftline check`: whether a database keeps its promises. It reads, changes nothing, and may run beside a server.
+
+use crate::migrate::digest_of;
+use crate::store::{DATABASE_FILE, connect};
+use crate::tables::{Layout, Slot, TableLayout, read_u128};
+use driftline_core::schema::Schema;
+use driftline_core::value::RowId;
+use rusqlite::{Connection, OpenFlags, params};
+use std::path::Path;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub space: String,
+    /// `orphans`, `arc`, `revived`, `log`, `marks` or `digest`.
+    pub kind: &'static str,
+    pub text: String,
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub spaces: usize,
+    pub rows: u64,
+    pub findings: Vec<Finding>,
+}
+
+struct Space {
+    number: i64,
+    name: String,
+    rev: i64,
+    horizon: i64,
+    digest: u128,
+    /// Something is being deleted in the background.
+    dying: bool,
+}
+
+/// Checks every space, or the one that is named; `began` hears of each before it is checked. The tables must be those of the schema.
+pub fn check(schema: &Schema, data: &Path, only: Option<&str>, mut began: impl FnMut(&str)) -> Result<Report, String> {
+    let layout = Layout::new(schema)?;
+    let path = data.join(DATABASE_FILE);
+    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    let mut report = Report::default();
+    let spaces = spaces(&conn).map_err(|e| e.to_string())?;
+    for space in spaces.iter().filter(|space| only.is_none_or(|only| only == space.name)) {
+        began(&space.name);
+        // One moment of the database, whatever a server does meanwhile.
+        let transaction = conn.unchecked_transaction().map_err(|e| e.to_string())?;
+        let space = self::spaces(&conn).map_err(|e| e.to_string())?.into_iter().find(|now| now.number == space.number);
+        let Some(space) = space else { continue };
+        let mut checker = Checker { conn: &conn, schema, layout: &layout, space: &space, report: &mut report };
+        checker.run().map_err(|e| format!("space {}: {e}", space.name))?;
+        report.spaces += 1;
+        transaction.commit().map_err(|e| e.to_string())?;
+    }
+    if let Some(only) = only.filter(|_| report.spaces == 0) {
+        return Err(format!("there is no space `{only}` in {}", path.display()));
+    }
+    Ok(report)
+}
+
+fn spaces(conn: &Connection) -> rusqlite::Result<Vec<Space>> {
+    let sql = "SELECT s.id, s.name, s.rev, s.horizon, s.digest, EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = s.id) \
+               FROM _space AS s ORDER BY s.name";
+    let mut statement = conn.prepare(sql)?;
+    let read = |row: &rusqlite::Row| {
+        let digest = read_u128(row, 4)?;
+        Ok(Space { number: row.get(0)?, name: row.get(1)?, rev: row.get(2)?, horizon: row.get(3)?, digest, dying: row.get(5)? })
+    };
+    statement.query_map([], read)?.collect()
+}
+
+struct Checker<'a> {
+    conn: &'a Connection,
+    schema: &'a Schema,
+    layout: &'a Layout,
+    space: &'a Space,
+    report: &'a mut Report,
+}
+
+impl Checker<'_> {
+    fn run(&mut self) -> Result<(), String> {
+        let fail = |e: rusqlite::Error| e.to_string();
+        for table in &self.layout.tables {
+            let sql = format!("SELECT count(*) FROM \"{}\" WHERE space = ?1", table.name);
+            self.report.rows += self.count(&sql).map_err(fail)? as u64;
+            for slot in &table.slots {
+                self.orphans(table, slot).map_err(fail)?;
+            }
+            self.arcs(table).map_err(fail)?;
+            self.revived(table).map_err(fail)?;
+        }
+        self.log().map_err(fail)?;
+        self.marks().map_err(fail)?;
+        let digest = digest_of(self.conn, self.schema, self.space.number)?.0;
+        if digest != self.space.digest {
+            self.find("digest", format!("its rows have the digest {digest:032x}, and {:032x} is noted", self.space.digest));
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, kind: &'static str, text: String) {
+        self.report.findings.push(Finding { space: self.space.name.clone(), kind, text });
+    }
+
+    fn count(&self, sql: &str) -> rusqlite::Result<i64> {
+        self.conn.query_row(sql, [self.space.number], |row| row.get(0))
+    }
+
+    /// The database refuses these by itself; somebody may have told it not to.
+    fn orphans(&mut self, table: &TableLayout, slot: &Slot) -> rusqlite::Result<()> {
+        let Some(target) = slot.target else { return Ok(()) };
+        let (name, column, target) = (&table.name, &slot.name, &self.layout.table(target).name);
+        let sql = format!(
+            "SELECT count(*), min(c.id) FROM \"{name}\" AS c WHERE c.space = ?1 AND c.\"{column}\" IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM \"{target}\" AS t WHERE t.space = ?1 AND t.id = c.\"{column}\")"
+        );
+        let found = self.conn.query_row(&sql, [self.space.number], |row| {
+            let count: i64 = row.get(0)?;
+            Ok((count, if count > 0 { Some(RowId(read_u128(row, 1)?)) } else { None }))
+        })?;
+        if let (count, Some(example)) = found {
+            self.find(
+                "orphans",
+                format!("{count} rows of `{name}` refer by `{column}` to rows of `{target}` that are not there, such as {example}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// A reference to one of several tables names exactly one, or none where it may be null.
+    fn arcs(&mut self, table: &TableLayout) -> rusqlite::Result<()> {
+        let columns = &self.schema.tables[table.index as usize].columns;
+        for (i, column) in columns.iter().enumerate() {
+            let slots: Vec<String> = table
+                .slots
+                .iter()
+                .filter(|slot| slot.column as usize == i)
+                .map(|slot| format!("(\"{}\" IS NOT NULL)", slot.name))
+                .collect();
+            if slots.len() < 2 {
+                continue;
+            }
+            let sound = if column.nullable { "<= 1" } else { "= 1" };
+            let sql = format!("SELECT count(*) FROM \"{}\" WHERE space = ?1 AND NOT ({} {sound})", table.name, slots.join(" + "));
+            let count = self.count(&sql)?;
+            if count > 0 {
+                self.find("arc", format!("{count} rows of `{}` name none or more than one row in `{}`", table.name, column.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was deleted stays deleted; only what is being deleted may still be there.
+    fn revived(&mut self, table: &TableLayout) -> rusqlite::Result<()> {
+        if self.space.dying {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT count(*) FROM _deleted AS d CROSS JOIN \"{0}\" AS t ON t.space = d.space AND t.id = d.id WHERE d.space = ?1 AND d.tbl = '{0}'",
+            table.name
+        );
+        let count = self.count(&sql)?;
+        if count > 0 {
+            self.find("revived", format!("{count} rows of `{}` are there although they were deleted", table.name));
+        }
+        Ok(())
+    }
+
+    /// The log has every revision after the horizon, so that a cursor finds what follows it.
+    fn log(&mut self) -> rusqlite::Result<()> {
+        let sql = "SELECT count(DISTINCT rev), coalesce(min(rev), 0), coalesce(max(rev), 0) FROM _log WHERE space = ?1 AND rev > ?2";
+        let read = |row: &rusqlite::Row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (count, first, last) = self.conn.query_row(sql, params![self.space.number, self.space.horizon], read)?;
+        let expected = self.space.rev - self.space.horizon;
+        if count != expected || (expected > 0 && (first != self.space.horizon + 1 || last != self.space.rev)) {
+            let (from, to) = (self.space.horizon + 1, self.space.rev);
+            self.find(
+                "log",
+                format!("the log should hold the revisions {from} to {to}, and holds {count} of them, from {first} to {last}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whoever wrote is known, and what is noted of a transaction belongs to somebody.
+    fn marks(&mut self) -> rusqlite::Result<()> {
+        for (table, what) in [("_log", "parts of the log"), ("_mark", "marks")] {
+            let sql = format!(
+                "SELECT count(*) FROM {table} AS m WHERE m.space = ?1 \
+                 AND NOT EXISTS (SELECT 1 FROM _client AS c WHERE c.space = ?1 AND c.actor = m.actor)"
+            );
+            let count = self.count(&sql)?;
+            if count > 0 {
+                self.find("marks", format!("{count} {what} belong to clients that are not known"));
+            }
+        }
+        Ok(())
+    }
+}
