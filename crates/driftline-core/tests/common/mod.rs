@@ -154,6 +154,7 @@ impl Store {
 
 /// A tab that sends, with a disk that keeps everything.
 pub struct Tab {
+    pub schema: Schema,
     pub engine: Engine,
     pub now: u64,
     pub disk: BTreeMap<Key, String>,
@@ -167,15 +168,24 @@ pub struct Tab {
 }
 
 pub fn config() -> Config {
-    Config { schema: schema(), slot: 0, client: 0xaa, high: Vec::new(), seed: 5, outbox_txns: 100_000, outbox_bytes: 100_000_000 }
+    config_for(schema())
+}
+
+pub fn config_for(schema: Schema) -> Config {
+    Config { schema, slot: 0, client: 0xaa, high: Vec::new(), seed: 5, outbox_txns: 100_000, outbox_bytes: 100_000_000 }
 }
 
 impl Tab {
     /// A tab before the disk was read.
     pub fn new() -> Tab {
+        Tab::of(schema())
+    }
+
+    pub fn of(schema: Schema) -> Tab {
         let (pushes, fetches, events, effects) = Default::default();
         Tab {
-            engine: Engine::new(config()),
+            engine: Engine::new(config_for(schema.clone())),
+            schema,
             now: 1_000,
             disk: BTreeMap::new(),
             hold_saves: false,
@@ -189,12 +199,15 @@ impl Tab {
 
     /// A tab that leads and has an empty base, or what a store holds.
     pub fn leading(store: &Store) -> Tab {
-        let mut tab = Tab::new();
-        tab.open(Disk::default());
-        tab.engine.handle_lead(tab.now, 1, None, Vec::new());
-        tab.run();
-        tab.give_snapshot(store);
-        tab
+        Tab::new().lead(store)
+    }
+
+    pub fn lead(mut self, store: &Store) -> Tab {
+        self.open(Disk::default());
+        self.engine.handle_lead(self.now, 1, None, Vec::new());
+        self.run();
+        self.give_snapshot(store);
+        self
     }
 
     /// Answers the fetch that waits.
@@ -202,7 +215,7 @@ impl Tab {
         let fetch = self.fetches.pop().unwrap();
         let mut text = driftline_core::wire::write_snapshot_head(store.space.rev, store.space.digest, store.rows.len());
         for (key, row) in &store.rows {
-            driftline_core::wire::write_rows(&schema(), key.table, std::iter::once((key.id, row)), &mut text);
+            driftline_core::wire::write_rows(&self.schema, key.table, std::iter::once((key.id, row)), &mut text);
         }
         text.push_str(driftline_core::wire::SNAPSHOT_END);
         self.engine.handle_answer(self.now, fetch, 200, None, &text);
@@ -256,7 +269,7 @@ impl Tab {
                 }
                 continue;
             };
-            match store.push(&schema(), &body) {
+            match store.push(&self.schema, &body) {
                 Ok(answer) => self.engine.handle_answer(self.now, id, 200, None, &answer),
                 Err(status) => self.engine.handle_answer(self.now, id, status, None, "{}"),
             }
