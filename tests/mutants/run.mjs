@@ -9,12 +9,12 @@ const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, '..', '..')
 const work = join(root, 'target', 'mutants')
 const option = process.argv.indexOf('--seeds')
-const seeds = option > 0 ? Number(process.argv[option + 1]) : 300
+const seeds = option > 0 ? Number(process.argv[option + 1]) : 600
 
 function copyWorkspace(to) {
   rmSync(to, { recursive: true, force: true })
   mkdirSync(to, { recursive: true })
-  for (const path of ['Cargo.lock', 'rust-toolchain.toml', 'crates/driftline-core', 'tests/sim', 'tests/src']) {
+  for (const path of ['Cargo.lock', 'rust-toolchain.toml', 'crates/driftline-core', 'tests/sim', 'tests/src', 'tests/schemas']) {
     cpSync(join(root, path), join(to, path), { recursive: true })
   }
   // Only the core and the simulator: what else the tests depend on need not be built.
