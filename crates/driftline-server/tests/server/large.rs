@@ -171,6 +171,37 @@ async fn i5_a_large_delete_is_judged_as_a_small_one_is() {
     assert_eq!(left, [0; 5]);
 }
 
+const PINNED: &str = r#"{"name": "pinned", "version": 1, "tables": {
+  "board": {},
+  "note": {"references": {"board": {"to": ["board"], "on_delete": "cascade"}}},
+  "pin": {"references": {"note": {"to": ["note"], "on_delete": "restrict"}}}
+}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_what_forbids_a_large_delete_is_found_wherever_it_hangs() {
+    let world = World::of(PINNED);
+    let mut alice = Client::new("alice", 1);
+    let mut units = vec![alice.unit(json!([create("board", 1, json!({}))]))];
+    units.extend((0..900).map(|n| {
+        let notes = (0..3).map(|i| create("note", 1_000 + 3 * n + i, json!({"board": id(1)})));
+        alice.unit(notes.collect())
+    }));
+    alice.send(&world, "a", units).await;
+    assert_eq!(world.count("SELECT count(*) FROM note"), 2_700);
+    // Far below, on a row that the push would never load.
+    let pin = alice.edit(&world, "a", json!([create("pin", 5, json!({"note": id(3_699)}))])).await;
+    assert_eq!(verdict(&pin), "applied");
+    let outcome = alice.edit(&world, "a", json!([delete("board", 1)])).await;
+    assert_eq!(verdict(&outcome), "refused restricted");
+    assert_eq!(outcome["problem"]["rows"], json!([{"table": "pin", "id": id(5)}]));
+    assert_eq!(world.count("SELECT count(*) FROM _dying"), 0);
+    let outcome = alice.edit(&world, "a", json!([delete("pin", 5), delete("board", 1)])).await;
+    assert_eq!(verdict(&outcome), "applied", "what forbids it goes first: {outcome}");
+    until_done(&world);
+    assert_sound(&world, None);
+    assert_eq!(["board", "note", "pin"].map(|table| world.count(&format!("SELECT count(*) FROM {table}"))), [0; 3]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_many_deletes_in_one_push_go_by_as_many_as_fit() {
     let world = World::of(PUBLISHING);
