@@ -208,14 +208,17 @@ impl Server {
 
     /// One transaction of the background: the next rows that nothing refers to any more. `false` where there is nothing to do.
     pub fn reap_step(&mut self) -> bool {
-        let Some(&root) = self.dying.first() else { return false };
-        let going: Vec<RowKey> = self.going([root].into()).into_iter().collect();
+        if self.dying.is_empty() {
+            return false;
+        }
+        // A root may be gone while others of its space still have rows below them.
+        let going: Vec<RowKey> = self.going(self.dying.clone()).into_iter().filter(|key| self.rows.contains_key(key)).collect();
         let refers = |i: usize, out: &mut Vec<usize>| {
             let row = self.rows.get(&going[i]).into_iter();
             out.extend(row.flat_map(|row| row.references()).filter_map(|(_, target)| going.binary_search(&target).ok()));
         };
         let groups = referrers_first(going.len(), refers);
-        let gone: BTreeSet<RowKey> = groups[0].iter().map(|i| going[*i]).collect();
+        let gone: BTreeSet<RowKey> = groups.first().into_iter().flatten().map(|i| going[*i]).collect();
         for (key, row) in &mut self.rows {
             let nulled = row.values.iter_mut().filter(|value| matches!(value, Value::Ref(target) if gone.contains(target)));
             if gone.contains(key) {
@@ -229,8 +232,8 @@ impl Server {
             }
         }
         self.rows.retain(|key, _| !gone.contains(key));
-        if groups.len() == 1 {
-            self.dying.remove(&root);
+        if groups.len() <= 1 {
+            self.dying.clear();
         }
         self.deleted.extend(gone);
         self.check_rows();

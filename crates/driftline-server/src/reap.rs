@@ -29,8 +29,8 @@ pub struct Batch {
     pub rows: Vec<RowKey>,
     /// The revision that deleted them.
     pub rev: u64,
-    /// The dying row, with the last batch.
-    pub done: Option<RowKey>,
+    /// With the last batch, the rows that were dying.
+    pub done: Vec<RowKey>,
 }
 
 /// Wakes the thread: some row is dying.
@@ -57,10 +57,10 @@ pub fn start(store: Store, writer: Background, woken: Receiver<bool>) -> std::io
     std::thread::Builder::new().name("reaper".into()).spawn(move || {
         loop {
             match dying(&store) {
-                Ok(dying) => {
-                    for (space, root, rev) in dying {
+                Ok(spaces) => {
+                    for (space, dying) in spaces {
                         // What fails for one does not keep the others.
-                        match reap(&store, &writer, space, root, rev) {
+                        match reap(&store, &writer, space, dying) {
                             Ok(Progress::Done) => {}
                             Ok(Progress::BatchFailed) => tracing::warn!(space, "a large delete is tried again later"),
                             Ok(Progress::Stopping) => return,
@@ -86,23 +86,31 @@ pub enum Progress {
     Stopping,
 }
 
-/// Space, row and revision of what is dying.
-fn dying(store: &Store) -> rusqlite::Result<Vec<(i64, RowKey, u64)>> {
-    let mut statement = store.conn.prepare_cached("SELECT space, tbl, id, rev FROM _dying ORDER BY rev")?;
-    let mut rows = statement.query([])?;
-    let mut dying = Vec::new();
-    while let Some(row) = rows.next()? {
-        if let Some(table) = store.schema.table(row.get_ref(1)?.as_str()?) {
-            let key = RowKey { table, id: RowId(read_u128(row, 2)?) };
-            dying.push((row.get(0)?, key, row.get::<_, i64>(3)? as u64));
-        }
-    }
-    Ok(dying)
+/// What is dying in one space, and the latest revision that deleted any of it.
+#[derive(Default)]
+struct Dying {
+    roots: Vec<RowKey>,
+    rev: u64,
 }
 
-fn reap(store: &Store, writer: &Background, space: i64, root: RowKey, rev: u64) -> rusqlite::Result<Progress> {
+fn dying(store: &Store) -> rusqlite::Result<BTreeMap<i64, Dying>> {
+    let mut statement = store.conn.prepare_cached("SELECT space, tbl, id, rev FROM _dying")?;
+    let mut rows = statement.query([])?;
+    let mut spaces: BTreeMap<i64, Dying> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if let Some(table) = store.schema.table(row.get_ref(1)?.as_str()?) {
+            let dying = spaces.entry(row.get(0)?).or_default();
+            dying.roots.push(RowKey { table, id: RowId(read_u128(row, 2)?) });
+            dying.rev = dying.rev.max(row.get::<_, i64>(3)? as u64);
+        }
+    }
+    Ok(spaces)
+}
+
+/// All that is dying in a space goes together: one may refer to what hangs on another.
+fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> rusqlite::Result<Progress> {
     let mut batches: Vec<Vec<RowKey>> = vec![Vec::new()];
-    for group in going(store, space, root)? {
+    for group in going(store, space)? {
         match batches.last_mut() {
             Some(last) if last.is_empty() || last.len() + group.len() <= BATCH_ROWS => last.extend(group),
             _ => batches.push(group),
@@ -111,8 +119,8 @@ fn reap(store: &Store, writer: &Background, space: i64, root: RowKey, rev: u64) 
     let (count, rows) = (batches.len(), batches.iter().map(Vec::len).sum::<usize>());
     tracing::info!(space, rows, "a large delete goes on in the background");
     for (i, rows) in batches.into_iter().enumerate() {
-        let batch = Batch { space, rows, rev, done: (i + 1 == count).then_some(root) };
-        let progress = writer.reap(batch);
+        let done = if i + 1 == count { dying.roots.clone() } else { Vec::new() };
+        let progress = writer.reap(Batch { space, rows, rev: dying.rev, done });
         if progress != Progress::Done {
             return Ok(progress);
         }
@@ -120,14 +128,26 @@ fn reap(store: &Store, writer: &Background, space: i64, root: RowKey, rev: u64) 
     Ok(Progress::Done)
 }
 
-/// All rows that go with a dying one, itself included; each group after those that refer to it.
-fn going(store: &Store, space: i64, root: RowKey) -> rusqlite::Result<Vec<Vec<RowKey>>> {
-    let going = store.layout.going(&store.schema, &format!("SELECT {}, ?2", root.table), &[root.table]);
+/// `WITH RECURSIVE going (tbl, id)` of all that is dying in space `?1`; `None` where nothing is.
+fn all_going(store: &Store, space: i64) -> rusqlite::Result<Option<String>> {
+    let mut statement = store.conn.prepare_cached("SELECT DISTINCT tbl FROM _dying WHERE space = ?1")?;
+    let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let roots: Vec<u16> = names.iter().filter_map(|name| store.schema.table(name)).collect();
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", store.schema.tables[*root as usize].name)).collect();
+    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1");
+    Ok(Some(store.layout.going(&store.schema, &base, &roots)))
+}
+
+/// All rows that go with what is dying, itself included; each group after those that refer to it.
+fn going(store: &Store, space: i64) -> rusqlite::Result<Vec<Vec<RowKey>>> {
+    let Some(going) = all_going(store, space)? else { return Ok(Vec::new()) };
     store.conn.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS _going (tbl INTEGER, id BLOB, PRIMARY KEY (tbl, id)) WITHOUT ROWID; DELETE FROM temp._going",
     )?;
-    let sql = format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going");
-    store.conn.prepare_cached(&sql)?.execute(params![space, id_bytes(root.id)])?;
+    store.conn.prepare_cached(&format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going"))?.execute([space])?;
     let mut keys = Vec::new();
     let mut places = BTreeMap::new();
     let mut statement = store.conn.prepare_cached("SELECT tbl, id FROM temp._going ORDER BY tbl, id")?;
@@ -201,7 +221,7 @@ pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
     }
     insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", 4, &deleted)?;
     store.conn.prepare_cached("UPDATE _space SET digest = ?2 WHERE id = ?1")?.execute(params![batch.space, blob(digest.0)])?;
-    if let Some(root) = batch.done {
+    for root in &batch.done {
         let table = &store.schema.tables[root.table as usize].name;
         let mut statement = store.conn.prepare_cached("DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3")?;
         statement.execute(params![batch.space, table, id_bytes(root.id)])?;
@@ -223,16 +243,8 @@ fn read_digest(store: &Store, space: i64) -> rusqlite::Result<driftline_core::di
 
 /// The rows of a space that are not to be seen any more.
 pub fn hidden(store: &Store, space: i64) -> rusqlite::Result<BTreeSet<RowKey>> {
-    let mut statement = store.conn.prepare_cached("SELECT DISTINCT tbl FROM _dying WHERE space = ?1")?;
-    let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let roots: Vec<u16> = names.iter().filter_map(|name| store.schema.table(name)).collect();
-    if roots.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", store.schema.tables[*root as usize].name)).collect();
-    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1");
-    let sql = format!("{}SELECT tbl, id FROM going", store.layout.going(&store.schema, &base, &roots));
-    let mut statement = store.conn.prepare_cached(&sql)?;
+    let Some(going) = all_going(store, space)? else { return Ok(BTreeSet::new()) };
+    let mut statement = store.conn.prepare_cached(&format!("{going}SELECT tbl, id FROM going"))?;
     let rows = statement.query_map([space], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
     rows.collect()
 }

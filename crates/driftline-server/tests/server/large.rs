@@ -76,7 +76,7 @@ async fn discuss(world: &World, client: &mut Client, article: u64, from: u64, co
 fn until_done(world: &World) {
     let began = Instant::now();
     while world.count("SELECT count(*) FROM _dying") > 0 {
-        assert!(began.elapsed() < Duration::from_secs(60), "the background does not come to an end");
+        assert!(began.elapsed() < Duration::from_secs(20), "the background does not come to an end");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
