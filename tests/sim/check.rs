@@ -6,7 +6,7 @@ use super::server::Key;
 use super::shell::Tab;
 use super::world::World;
 use driftline_core::digest::{Digest, body_hash};
-use driftline_core::edit::{Edit, Op, Txn};
+use driftline_core::edit::{Edit, Txn};
 use driftline_core::engine::parse_key;
 use driftline_core::integrity::{Judge, apply};
 use driftline_core::merge::Stamp;
@@ -95,12 +95,13 @@ impl World {
         let mut wrong = Vec::new();
         for unit in &push.units {
             let edits: Vec<&Edit> = unit.txns.iter().filter_map(|t| t.txn.as_ref().ok()).flat_map(|t| &t.edits).collect();
-            created.extend(edits.iter().filter(|edit| edit.op == Op::Create).map(|edit| edit.row));
+            created.extend(edits.iter().filter(|edit| edit.makes()).map(|edit| edit.row));
             let held = |row: &RowKey| created.contains(row) || self.server.rows.contains_key(row) || self.server.deleted.contains(row);
             for edit in edits {
                 // An edit of a row whose creation another tab took back is for the server to refuse.
-                let own = (edit.op != Op::Create && !self.journal.taken_back(edit.row)).then_some(edit.row);
-                let names = own.into_iter().chain(edit.references().map(|r| r.1));
+                let own = (!edit.makes() && !self.journal.taken_back(edit.row)).then_some(edit.row);
+                let names =
+                    own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.schema.is_loose(edit, r.0)).map(|r| r.1));
                 wrong.extend(names.filter(|row| !held(row)).map(|row| format!("{row:?} before it was created, in {edit:?}")));
             }
         }
@@ -172,11 +173,11 @@ impl World {
         if self.browsers[tab.browser].lead != Some(tab.id) {
             return None;
         }
-        let in_base = |row: RowKey| tab.engine.replica().in_base(row);
+        let lacks = |edit: &Edit, column: u16, row: RowKey| tab.engine.replica().lacks(tab.engine.schema(), edit, column, row);
         let moving = outbox.iter().find(|e| matches!(e.state, State::InFlight | State::Applied { .. }));
         let mut found = moving.map(|entry| format!("{:x?} is {:?}", entry.made.key, entry.state));
         let now_ms = u64::MAX;
-        let sending = Sending { now_ms, in_base: &in_base, own_slot: tab.slot };
+        let sending = Sending { now_ms, lacks: &lacks, own_slot: tab.slot };
         let mut unknown = BTreeSet::new();
         outbox.visit(&sending, |members, wait, _| {
             let stuck = match &wait {

@@ -41,6 +41,7 @@ pub struct Journal {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sum {
     pub created: bool,
+    pub restored: bool,
     pub deleted: bool,
     pub set: BTreeMap<u16, Value>,
     pub add: BTreeMap<u16, i64>,
@@ -51,6 +52,7 @@ pub fn sum<'a>(edits: impl Iterator<Item = &'a Edit>) -> BTreeMap<RowKey, Sum> {
     for edit in edits {
         let sum = sums.entry(edit.row).or_default();
         sum.created |= edit.op == Op::Create;
+        sum.restored |= edit.op == Op::Restore;
         sum.deleted |= edit.op == Op::Delete;
         sum.set.extend(edit.set.iter().cloned());
         for (column, by) in &edit.add {

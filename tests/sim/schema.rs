@@ -4,9 +4,11 @@ use driftline_core::schema::{Kind, Schema};
 
 const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
   "box": {
+    "edits_to_deleted": "restore",
     "fields": {"name": {"type": "text", "default": ""}, "count": {"type": "counter"}},
     "references": {"parent": {"to": ["box"], "nullable": true, "on_delete": "cascade"}}},
   "card": {
+    "edits_to_deleted": "null",
     "fields": {"title": {"type": "text", "default": ""}, "x": {"type": "real", "default": 0},
       "note": {"type": "text", "nullable": true}, "n": {"type": "counter"}},
     "references": {"box": {"to": ["box"], "nullable": true, "on_delete": "set_null"}}},
@@ -25,6 +27,7 @@ const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
     "fields": {"name": {"type": "text", "default": ""}},
     "references": {"team": {"to": ["team"], "on_delete": "cascade"}}},
   "team": {
+    "edits_to_deleted": "restore",
     "fields": {"name": {"type": "text", "default": ""}, "points": {"type": "counter"}},
     "references": {
       "lead": {"to": ["person"], "nullable": true, "on_delete": "set_null"},

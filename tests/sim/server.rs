@@ -149,6 +149,7 @@ impl Server {
     pub fn commit(&mut self, principal: Principal, push: &Push, plan: &Plan, now_ms: u64) {
         self.space = plan.space;
         self.write_rows(plan);
+        self.deleted.retain(|row| !plan.revived.contains(row));
         self.deleted.extend(plan.deleted.iter().map(|d| d.0));
         self.dying.extend(plan.dying.iter().map(|d| d.0));
         for row in &plan.log {
@@ -275,7 +276,7 @@ impl Server {
                 self.find("misordered", format!("the log at {rev}: a row that is {}there: {change:?}", if there { "" } else { "not " }));
             }
             match edit.op {
-                Op::Create => drop(self.replayed.insert(edit.row, edit.set.into_iter().map(|s| s.1).collect())),
+                Op::Create | Op::Restore => drop(self.replayed.insert(edit.row, edit.set.into_iter().map(|s| s.1).collect())),
                 Op::Delete => drop(self.replayed.remove(&edit.row)),
                 Op::DeleteTree => self.replay_tree(edit.row),
                 Op::Update => {
@@ -310,7 +311,10 @@ impl Server {
         let same =
             visible.len() == self.replayed.len() && visible.iter().zip(&self.replayed).all(|(a, b)| a.0 == b.0 && a.1.values == *b.1);
         if !same {
-            self.find("diverged", format!("the log at {} does not lead to the rows", self.space.rev));
+            let keys: BTreeSet<RowKey> = visible.keys().chain(self.replayed.keys()).copied().collect();
+            let key = keys.into_iter().find(|key| visible.get(key).map(|row| &row.values) != self.replayed.get(key));
+            let two = key.map(|key| (key, visible.get(&key).map(|row| &row.values), self.replayed.get(&key)));
+            self.find("diverged", format!("the log at {} does not lead to the rows: row, as it is, by the log: {two:?}", self.space.rev));
         }
     }
 
@@ -372,13 +376,15 @@ impl Server {
             self.find("diverged", "the server's digest is not that of its rows".to_string());
         }
         let mut wrong = Vec::new();
+        let lives = self.lives();
         for (key, row) in &self.rows {
             for (column, value) in row.values.iter().enumerate() {
                 let kind = &self.schema.tables[key.table as usize].columns[column].kind;
+                let life = lives.get(key);
                 let expected = match kind {
                     Kind::Ref { .. } => continue,
-                    Kind::Counter => self.sum(*key, column as u16),
-                    _ => self.last_written(*key, column as u16),
+                    Kind::Counter => life.and_then(|life| self.sum(*key, column as u16, life)),
+                    _ => life.and_then(|life| self.last_written(*key, column as u16, life)),
                 };
                 if expected.as_ref() != Some(value) {
                     wrong.push((*kind == Kind::Counter, format!("{key:?} column {column} is {value:?} and should be {expected:?}")));
@@ -390,20 +396,48 @@ impl Server {
         }
     }
 
-    fn sum(&self, row: RowKey, column: u16) -> Option<Value> {
-        let edits = self.applied.iter().flat_map(|a| &a.edits).filter(|edit| edit.row == row);
-        let parts = edits.flat_map(|edit| {
-            let first = edit.set.iter().filter_map(|(c, v)| if let (true, Value::Int(n)) = (*c == column, v) { Some(*n) } else { None });
-            first.chain(edit.add.iter().filter(|a| a.0 == column).map(|a| a.1))
-        });
-        Some(Value::Int(parts.sum()))
+    /// Each row's present life: the revision that made it, and its values as of that.
+    fn lives(&self) -> BTreeMap<RowKey, (u64, Vec<Value>)> {
+        let mut lives: BTreeMap<RowKey, (u64, Vec<Value>)> = BTreeMap::new();
+        for row in &self.log {
+            for change in self.read_log(&row.changes) {
+                match (change.op, lives.get_mut(&change.row)) {
+                    (Op::Create, _) => drop(lives.insert(change.row, (row.rev, change.set.into_iter().map(|s| s.1).collect()))),
+                    (Op::Update, Some((rev, values))) if *rev == row.rev => {
+                        change.set.into_iter().for_each(|(column, value)| values[column as usize] = value);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        lives
     }
 
-    fn last_written(&self, row: RowKey, column: u16) -> Option<Value> {
-        let writes = self.applied.iter().flat_map(|a| {
+    fn read_log(&self, changes: &str) -> Vec<Edit> {
+        let json = Json::parse_or_null(changes);
+        let items = json.as_list().unwrap_or(&[]).iter();
+        items.filter_map(|change| Edit::read(&self.schema, change, Values::Final).ok()).collect()
+    }
+
+    fn sum(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
+        let Value::Int(first) = first[column as usize] else { return None };
+        let later = self.applied.iter().filter(|a| a.rev > *rev).flat_map(|a| &a.edits).filter(|edit| edit.row == row);
+        let added: i64 = later.flat_map(|edit| edit.add.iter().filter(|a| a.0 == column).map(|a| a.1)).sum();
+        Some(Value::Int(first + added))
+    }
+
+    fn last_written(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
+        let of_unit = self.applied.iter().filter(|a| a.rev == *rev).flat_map(|a| &a.edits);
+        let made_as_such = of_unit.into_iter().any(|edit| edit.row == row && edit.makes());
+        let writes = self.applied.iter().filter(|a| a.rev >= *rev).flat_map(|a| {
             let edits = a.edits.iter().filter(|edit| edit.row == row);
-            let sets = edits.flat_map(|edit| edit.set.iter().filter(|s| s.0 == column).map(move |s| (edit.op != Op::Create, &s.1)));
-            sets.map(|(later, value)| ((a.at, a.key.0, a.key.1, later), value))
+            edits.filter_map(move |edit| {
+                let makes = a.rev == *rev && (edit.makes() || !made_as_such && !edit.was.is_empty());
+                let set = edit.set.iter().find(|s| s.0 == column).map(|s| &s.1);
+                // As of the revision that made it, the log tells.
+                let value = if a.rev == *rev { Some(&first[column as usize]).filter(|_| makes || set.is_some()) } else { set };
+                Some(((a.at, a.key.0, a.key.1, !makes), value.filter(|_| a.rev == *rev || !edit.makes())?))
+            })
         });
         writes.max_by_key(|write| write.0).map(|write| write.1.clone())
     }

@@ -4,7 +4,7 @@ use super::browser::TabId;
 use super::journal::Fate;
 use super::server::Key;
 use super::world::{Event, World};
-use driftline_core::edit::read_edits;
+use driftline_core::edit::{Edit, read_edits};
 use driftline_core::engine::write_key;
 use driftline_core::outbox::State;
 use driftline_core::schema::{Column, Kind};
@@ -28,7 +28,8 @@ impl World {
                 let edit = self.create(tab, None);
                 self.make(tab, vec![edit], Vec::new());
             }
-            25..43 => self.update(tab),
+            25..41 => self.update(tab),
+            41..43 => self.undo(tab),
             43..55 => self.move_row(tab),
             55..64 => self.delete(tab),
             64..76 => self.several(tab),
@@ -41,6 +42,7 @@ impl World {
                 self.crash(tab);
             }
             97 => self.poison(tab),
+            98 if self.rng.chance(500) => self.undo(tab),
             98 if self.rng.chance(self.rates.crash_tab * 20) => {
                 self.fault("browser crashed");
                 let browser = self.tabs[&tab].browser;
@@ -82,20 +84,44 @@ impl World {
             }
         };
         let vanished: Vec<Key> = if deletes { before.difference(&held(tab)).copied().collect() } else { Vec::new() };
-        let is_held = tab.engine.outbox().get(key).is_some();
         self.say(|| format!("tab {id} makes {key:x?} {text}"));
         self.patch_app(id, &patch);
+        let edits = read_edits(&self.schema, &driftline_core::json::Json::parse_or_null(&text)).unwrap_or_default();
+        self.note_made(id, key, edits, after, vanished);
+        Some(key)
+    }
+
+    fn note_made(&mut self, id: TabId, key: Key, edits: Vec<Edit>, after: Vec<Key>, vanished: Vec<Key>) {
         for key in vanished {
             if let Some(story) = self.journal.stories.get_mut(&key) {
                 story.fate = Fate::Vanished { told: false };
             }
         }
-        if is_held {
-            let edits = read_edits(&self.schema, &driftline_core::json::Json::parse_or_null(&text)).unwrap_or_default();
-            self.stats.folded += u64::from(self.journal.stories.contains_key(&key));
-            self.journal.made(key, id, browser, edits, after);
+        let Some(tab) = self.tabs.get(&id).filter(|tab| tab.engine.outbox().get(key).is_some()) else { return };
+        let browser = tab.browser;
+        self.stats.folded += u64::from(self.journal.stories.contains_key(&key));
+        self.journal.made(key, id, browser, edits, after);
+    }
+
+    /// Undoes or redoes some steps, as somebody does who holds the keys down.
+    fn undo(&mut self, id: TabId) {
+        for _ in 0..self.rng.range(1, 5) {
+            let redo = self.rng.chance(300);
+            let Some(tab) = self.tabs.get_mut(&id) else { return };
+            let now = self.now + self.browsers[tab.browser].skew;
+            let held = |tab: &super::shell::Tab| tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<BTreeSet<Key>>();
+            let before = held(tab);
+            let edits = tab.engine.next_undo(redo).unwrap_or_default();
+            let made = if redo { tab.engine.redo(now) } else { tab.engine.undo(now) };
+            let vanished: Vec<Key> = before.difference(&held(tab)).copied().collect();
+            self.say(|| format!("tab {id} {} {made:x?}", if redo { "redoes" } else { "undoes" }));
+            for (key, patch) in made.unwrap_or_default() {
+                *self.stats.faults.entry(if redo { "redone" } else { "undone" }).or_insert(0) += 1;
+                self.stats.edits += 1;
+                self.patch_app(id, &patch);
+                self.note_made(id, key, edits.clone(), Vec::new(), vanished.clone());
+            }
         }
-        Some(key)
     }
 
     // ---- edits ----

@@ -12,6 +12,8 @@ pub enum Op {
     Create,
     Update,
     Delete,
+    /// Makes the row again, or leaves it as it is where it is there: undoing a delete keeps the id.
+    Restore,
     /// A server's alone: the row goes, and all that hangs on it as the schema says. Who holds the rows works out which.
     DeleteTree,
 }
@@ -26,11 +28,22 @@ pub struct Edit {
     pub set: Vec<(u16, Value)>,
     /// Counters only, by column, ascending.
     pub add: Vec<(u16, i64)>,
+    /// What the row was when a person updated it: where its table says so, all that making it again takes. By column, ascending.
+    pub was: Vec<(u16, Value)>,
 }
 
 impl Edit {
     pub fn delete(row: RowKey) -> Edit {
-        Edit { op: Op::Delete, row, set: Vec::new(), add: Vec::new() }
+        Edit::new(Op::Delete, row)
+    }
+
+    pub fn new(op: Op, row: RowKey) -> Edit {
+        Edit { op, row, set: Vec::new(), add: Vec::new(), was: Vec::new() }
+    }
+
+    /// Whether the row is there afterwards, whatever was before.
+    pub fn makes(&self) -> bool {
+        matches!(self.op, Op::Create | Op::Restore)
     }
 
     /// The rows that this edit makes its row refer to.
@@ -39,6 +52,27 @@ impl Edit {
             Value::Ref(target) => Some((*column, *target)),
             _ => None,
         })
+    }
+
+    /// Its row, and the rows to which it may make that refer.
+    pub fn named(&self) -> impl Iterator<Item = RowKey> + '_ {
+        let values = self.set.iter().chain(&self.was);
+        let targets = values.filter_map(|(_, value)| if let Value::Ref(target) = value { Some(*target) } else { None });
+        std::iter::once(self.row).chain(targets)
+    }
+
+    /// Makes the row as an update left it.
+    pub fn revived(&self) -> Edit {
+        let mut edit = Edit { set: self.was.clone(), ..Edit::new(Op::Restore, self.row) };
+        for (column, value) in &self.set {
+            edit.set_column(*column, value.clone());
+        }
+        for (column, by) in &self.add {
+            if let Some((_, Value::Int(count))) = edit.set.iter_mut().find(|(c, _)| c == column) {
+                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
+            }
+        }
+        edit
     }
 
     pub fn set_column(&mut self, column: u16, value: Value) {
@@ -54,15 +88,21 @@ impl Edit {
             Op::Create => "{\"op\":\"create\",\"table\":\"",
             Op::Update => "{\"op\":\"update\",\"table\":\"",
             Op::Delete => "{\"op\":\"delete\",\"table\":\"",
+            Op::Restore => "{\"op\":\"restore\",\"table\":\"",
             Op::DeleteTree => "{\"op\":\"delete_tree\",\"table\":\"",
         });
         out.push_str(&table.name);
         out.push_str("\",\"id\":\"");
         self.row.id.write(out);
         out.push('"');
-        if !self.set.is_empty() {
-            out.push_str(",\"set\":{");
-            for (i, (column, value)) in self.set.iter().enumerate() {
+        for (name, values) in [("set", &self.set), ("was", &self.was)] {
+            if values.is_empty() {
+                continue;
+            }
+            out.push_str(",\"");
+            out.push_str(name);
+            out.push_str("\":{");
+            for (i, (column, value)) in values.iter().enumerate() {
                 let column = &table.columns[*column as usize];
                 member(i, &column.name, out);
                 value.write_json(schema, column, out);
@@ -87,8 +127,9 @@ impl Edit {
             "create" => Op::Create,
             "update" => Op::Update,
             "delete" => Op::Delete,
+            "restore" if values == Values::Asked => Op::Restore,
             "delete_tree" if values == Values::Final => Op::DeleteTree,
-            _ => return Err(Problem::invalid("an edit's `op` is create, update or delete")),
+            _ => return Err(Problem::invalid("an edit's `op` is create, update, delete or restore")),
         };
         let table = schema.table(text("table"));
         let table = table.ok_or_else(|| Problem::invalid(format!("there is no table `{}`", text("table"))))?;
@@ -96,14 +137,23 @@ impl Edit {
             return Err(Problem::invalid(format!("the table `{}` is kept on the server alone", text("table"))));
         }
         let id = RowId::parse(text("id")).ok_or_else(|| Problem::invalid("an edit's `id` is a UUID in lower case, 36 characters"))?;
-        let mut edit = Edit { op, row: RowKey { table, id }, set: Vec::new(), add: Vec::new() };
+        let mut edit = Edit::new(op, RowKey { table, id });
+        // The values of `was` are a row's, as a server's are.
+        edit.read_set(schema, members(json, "was")?, Values::Final)?;
+        edit.was = std::mem::take(&mut edit.set);
         edit.read_set(schema, members(json, "set")?, values)?;
         edit.read_add(schema, members(json, "add")?)?;
         if op == Op::Delete && !(edit.set.is_empty() && edit.add.is_empty()) {
             return Err(Problem::invalid("a delete sets and adds nothing").row(schema, edit.row));
         }
-        if op == Op::Create {
-            edit.fill_defaults(schema)?;
+        if edit.makes() {
+            fill_defaults(schema, edit.row, &mut edit.set)?;
+        }
+        if !edit.was.is_empty() {
+            if op != Op::Update {
+                return Err(Problem::invalid("only an update says what the row `was`").row(schema, edit.row));
+            }
+            fill_defaults(schema, edit.row, &mut edit.was)?;
         }
         Ok(edit)
     }
@@ -135,23 +185,20 @@ impl Edit {
         }
         Ok(())
     }
+}
 
-    /// After this a create names every column, so that a server's defaults can never differ from a client's.
-    fn fill_defaults(&mut self, schema: &Schema) -> Result<(), Problem> {
-        let table = &schema.tables[self.row.table as usize];
-        for (i, column) in table.columns.iter().enumerate() {
-            let i = i as u16;
-            if self.set.binary_search_by_key(&i, |s| s.0).is_ok() {
-                continue;
-            }
-            let Some(default) = &column.default else {
-                let detail = format!("{}.{} has no default: give it when creating", table.name, column.name);
-                return Err(Problem::invalid(detail).row(schema, self.row));
-            };
-            self.set_column(i, default.clone());
-        }
-        Ok(())
+/// After this a create names every column, so that a server's defaults can never differ from a client's.
+fn fill_defaults(schema: &Schema, row: RowKey, values: &mut Vec<(u16, Value)>) -> Result<(), Problem> {
+    let table = &schema.tables[row.table as usize];
+    for (i, column) in table.columns.iter().enumerate() {
+        let Err(at) = values.binary_search_by_key(&(i as u16), |s| s.0) else { continue };
+        let Some(default) = &column.default else {
+            let detail = format!("{}.{} has no default: give it when creating", table.name, column.name);
+            return Err(Problem::invalid(detail).row(schema, row));
+        };
+        values.insert(at, (i as u16, default.clone()));
     }
+    Ok(())
 }
 
 /// Whose values an edit carries.

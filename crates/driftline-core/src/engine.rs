@@ -18,9 +18,10 @@ use crate::patch::Patch;
 use crate::problem::Problem;
 use crate::reconcile::mix;
 use crate::replica::Replica;
-use crate::schema::Schema;
+use crate::schema::{EditsToDeleted, Schema};
 use crate::sender::Sender;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
+use crate::undo::{History, Undoable};
 use crate::value::{Row, RowKey, parse_hex64};
 use crate::wire::{Revision, read_changes, read_snapshot};
 use std::collections::VecDeque;
@@ -209,6 +210,7 @@ pub struct Engine {
     wake_at: u64,
     pump_at: Option<u64>,
     ids: u64,
+    pub(crate) history: History,
 }
 
 impl Engine {
@@ -248,6 +250,7 @@ impl Engine {
             wake_at: u64::MAX,
             pump_at: None,
             ids: 0,
+            history: History::default(),
         };
         for (client, seq) in config.high {
             let high = engine.high.get_or_insert_with(client, || 0);
@@ -292,18 +295,82 @@ impl Engine {
         if after.len() != json.list("after").len() || after.len() > limits::AFTER_KEYS {
             return Err(Problem::invalid("`after` lists at most 1,000 keys"));
         }
-        let edits = self.arranged(edits)?;
+        let (key, patch, step) = self.make(now_ms, edits, after)?;
+        self.history.push(step);
+        Ok((key, patch))
+    }
+
+    /// Takes back what this tab did last, as far as nobody has gone on from it. Returns the keys and patches of what that took;
+    /// none where there is nothing left to undo.
+    pub fn undo(&mut self, now_ms: u64) -> Result<Vec<(Key, String)>, Problem> {
+        self.take_back(now_ms, false)
+    }
+
+    /// Takes back the last undo.
+    pub fn redo(&mut self, now_ms: u64) -> Result<Vec<(Key, String)>, Problem> {
+        self.take_back(now_ms, true)
+    }
+
+    /// How many steps there are to undo, and to redo.
+    pub fn undo_depths(&self) -> (usize, usize) {
+        (self.history.done.len(), self.history.undone.len())
+    }
+
+    fn take_back(&mut self, now_ms: u64, redo: bool) -> Result<Vec<(Key, String)>, Problem> {
+        let mut edits = self.next_undo(redo)?;
+        let (mut made, mut taken, mut refused) = (Vec::new(), Vec::new(), None);
+        // What one step did may be more than one transaction holds: a delete takes all with it that hangs on the row.
+        while !edits.is_empty() && refused.is_none() {
+            let rest = edits.split_off(edits.len().min(limits::TXN_EDITS));
+            match self.make(now_ms, edits, Vec::new()) {
+                Ok((key, patch, step)) => {
+                    made.push((key, patch));
+                    taken.push(step);
+                }
+                Err(problem) => refused = Some(problem),
+            }
+            edits = rest;
+        }
+        let history = &mut self.history;
+        let (from, to) = if redo { (&mut history.undone, &mut history.done) } else { (&mut history.done, &mut history.undone) };
+        if refused.is_none() {
+            from.pop();
+        }
+        to.extend(Undoable::joined(taken));
+        match refused {
+            // What has been taken back already must be seen.
+            Some(problem) if made.is_empty() => Err(problem),
+            _ => Ok(made),
+        }
+    }
+
+    /// The edits that the next undo or redo will make. Steps on which everybody has gone on are passed over.
+    pub fn next_undo(&mut self, redo: bool) -> Result<Vec<Edit>, Problem> {
+        loop {
+            let steps = if redo { &mut self.history.undone } else { &mut self.history.done };
+            let Some(step) = steps.last() else { return Ok(Vec::new()) };
+            let edits = step.inverse(&self.schema, self.replica.view());
+            if !edits.is_empty() {
+                return self.arranged(edits);
+            }
+            steps.pop();
+        }
+    }
+
+    fn make(&mut self, now_ms: u64, edits: Vec<Edit>, after: Vec<Key>) -> Result<(Key, String, Undoable), Problem> {
+        let mut edits = self.arranged(edits)?;
         if edits.len() > limits::TXN_EDITS {
             return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
         }
         self.refuse_impossible(&edits)?;
+        self.note_what_was(&mut edits);
         let at = self.clock.next(now_ms);
         let txn = Txn { at, edits };
         if txn.to_body(&self.schema).len() > limits::TXN_BYTES {
             return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
         }
         let releases = self.releases(&txn.edits);
-        let effect = self.replica.make(&self.schema, &txn.edits)?;
+        let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
         let gone = effect.changes.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
         let mut patch = Patch::new(&self.schema);
         effect.changes.iter().for_each(|change| patch.change(change));
@@ -316,9 +383,27 @@ impl Engine {
                 if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
             }
             Fold::Vanish(keys) => self.vanish(keys),
+            Fold::Cancel(keys) => {
+                let key = self.append(txn, releases, after);
+                self.vanish(keys);
+                key
+            }
         };
         self.pump(now_ms);
-        Ok((key, patch))
+        let step = Undoable::new(key, now_ms, originals, self.replica.view());
+        Ok((key, patch, step))
+    }
+
+    /// Where edits to deleted rows make them again, an update carries the row.
+    fn note_what_was(&self, edits: &mut [Edit]) {
+        for edit in edits {
+            if edit.op == Op::Update
+                && self.schema.tables[edit.row.table as usize].edits_to_deleted == EditsToDeleted::Restore
+                && let Some(row) = self.replica.view().get(edit.row)
+            {
+                edit.was = row.values.iter().cloned().enumerate().map(|(i, value)| (i as u16, value)).collect();
+            }
+        }
     }
 
     pub fn set_online(&mut self, now_ms: u64, online: bool) {
@@ -460,7 +545,7 @@ impl Engine {
         }
         let mut created = Vec::new();
         for edit in edits {
-            if edit.op == Op::Create {
+            if edit.makes() {
                 created.push(edit.row);
             }
         }
@@ -484,6 +569,11 @@ impl Engine {
         }
         let (mut path, mut known) = (Vec::new(), SortedSet::new());
         self.require(edits, &mut known, &mut path);
+        // What it makes itself it need not wait for.
+        for row in created {
+            known.remove(row);
+        }
+        path.retain(|row| created.binary_search(row).is_err());
         while let Some(row) = path.pop() {
             if created.binary_search(&row).is_ok() {
                 let detail = "this row and others that wait need each other through required references";
@@ -512,7 +602,7 @@ impl Engine {
     fn releases(&self, edits: &[Edit]) -> Vec<RowKey> {
         let mut released = Vec::new();
         for edit in edits {
-            let Some(row) = self.replica.view().get(edit.row).filter(|_| edit.op != Op::Create) else { continue };
+            let Some(row) = self.replica.view().get(edit.row).filter(|_| !edit.makes()) else { continue };
             for (column, target) in row.references() {
                 if edit.op == Op::Delete || edit.set.iter().any(|(c, _)| *c == column) {
                     released.push(target);
@@ -807,8 +897,8 @@ impl Engine {
         self.clock = self.clock.max(Hlc(at));
     }
 
-    pub(crate) fn sending<'a>(&'a self, now_ms: u64, in_base: &'a dyn Fn(RowKey) -> bool) -> Sending<'a> {
-        Sending { now_ms, in_base, own_slot: self.slot }
+    pub(crate) fn sending<'a>(&'a self, now_ms: u64, lacks: &'a dyn Fn(&Edit, u16, RowKey) -> bool) -> Sending<'a> {
+        Sending { now_ms, lacks, own_slot: self.slot }
     }
 
     /// Whether a key was known and is no more.

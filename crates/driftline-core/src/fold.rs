@@ -18,6 +18,8 @@ pub enum Fold {
     Into(Key, Vec<Edit>),
     /// It undoes earlier ones that nobody has seen: all of them vanish with it.
     Vanish(Vec<Key>),
+    /// It makes earlier ones pointless that nobody has seen: these vanish.
+    Cancel(Vec<Key>),
 }
 
 /// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view.
@@ -29,7 +31,7 @@ pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &So
         return fold_update(outbox, slot, edits).unwrap_or(Fold::None);
     }
     if edits.iter().all(|edit| edit.op == Op::Delete) {
-        return vanish(outbox, slot, edits, gone).unwrap_or(Fold::None);
+        return cancel(outbox, slot, edits, gone);
     }
     Fold::None
 }
@@ -40,7 +42,9 @@ fn foldable(entry: &Entry, slot: u32) -> bool {
 
 fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit]) -> Option<Fold> {
     let earlier = outbox.touching(edits.first()?.row).last()?;
-    if !foldable(earlier, slot) || earlier.edits.iter().any(|edit| edit.op == Op::Delete) {
+    // A row that is made again may be there after all, and then what was folded in would go with it.
+    let alone = |edit: &Edit| matches!(edit.op, Op::Delete | Op::Restore);
+    if !foldable(earlier, slot) || earlier.edits.iter().any(alone) {
         return None;
     }
     // Somebody may count on this one having come before itself.
@@ -100,28 +104,64 @@ fn size_of(value: &Value) -> usize {
     }
 }
 
-/// A create and its delete vanish with what hung on the row, if none of it may have been seen by others.
-fn vanish(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) -> Option<Fold> {
-    if edits.iter().any(|edit| !outbox.creates(edit.row)) {
-        return None;
-    }
+/// What a delete makes pointless: unsent edits of the rows that go, if nothing else hangs on them. Where the rows themselves
+/// were made unsent, the delete vanishes with them.
+fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) -> Fold {
     let mut keys = SortedSet::new();
     for row in gone.iter() {
-        let mut created = false;
-        for entry in outbox.touching(*row).chain(outbox.referring(*row)) {
-            // What else it does to other rows would be lost.
-            if !foldable(entry, slot) || !entry.edits.iter().all(|edit| gone.contains(&edit.row)) {
-                return None;
+        for entry in outbox.touching(*row) {
+            let key = entry.made.key;
+            // What else it does to other rows would be lost; and what comes after it counts on it.
+            if foldable(entry, slot) && entry.edits.iter().all(|edit| gone.contains(&edit.row)) && !outbox.is_followed(key) {
+                keys.insert(key);
             }
-            created |= entry.edits.iter().any(|edit| edit.op == Op::Create && edit.row == *row);
-            keys.insert(entry.made.key);
-        }
-        if !created {
-            return None;
         }
     }
-    if keys.iter().any(|key| outbox.is_followed(*key)) {
-        return None;
+    // Each that stays may need another to stay.
+    loop {
+        let mut needed = Vec::new();
+        needed.extend(keys.iter().copied().filter(|key| is_needed(outbox, *key, &keys)));
+        if needed.is_empty() {
+            break;
+        }
+        for key in &needed {
+            keys.remove(key);
+        }
     }
-    Some(Fold::Vanish(keys.into_iter().collect()))
+    let made_here =
+        |row: &RowKey| outbox.touching(*row).any(|e| keys.contains(&e.made.key) && e.edits.iter().any(|edit| creates(edit, *row)));
+    if !edits.is_empty() && gone.iter().all(made_here) && edits.iter().all(|edit| gone.contains(&edit.row)) {
+        return Fold::Vanish(keys.into_iter().collect());
+    }
+    // The delete goes out, and takes with it on the server what hangs on the rows there: that must be the same.
+    let mut pointless: Vec<Key> = keys.into_iter().collect();
+    pointless.retain(|key| outbox.get(*key).is_some_and(|entry| entry.edits.iter().all(is_plain_update)));
+    if pointless.is_empty() { Fold::None } else { Fold::Cancel(pointless) }
+}
+
+fn creates(edit: &Edit, row: RowKey) -> bool {
+    edit.op == Op::Create && edit.row == row
+}
+
+/// It changes neither what exists nor what refers to what.
+fn is_plain_update(edit: &Edit) -> bool {
+    edit.op == Op::Update && edit.references().next().is_none() && !edit.set.iter().any(|(_, value)| value.is_null())
+}
+
+/// Whether without this one, others that stay would lack something.
+fn is_needed(outbox: &Outbox, key: Key, vanishing: &SortedSet<Key>) -> bool {
+    let Some(entry) = outbox.get(key) else { return true };
+    entry.edits.iter().any(|edit| match edit.op {
+        Op::Create => {
+            let users = outbox.touching(edit.row).chain(outbox.referring(edit.row));
+            users.into_iter().any(|user| !vanishing.contains(&user.made.key))
+        }
+        Op::Update if is_plain_update(edit) => false,
+        // It moves its row under another: the server must know of that, unless the row is never there.
+        Op::Update => {
+            let made_here = |e: &Entry| vanishing.contains(&e.made.key) && e.edits.iter().any(|other| creates(other, edit.row));
+            !outbox.touching(edit.row).any(made_here)
+        }
+        _ => true,
+    })
 }

@@ -10,7 +10,7 @@ use crate::order::components;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, sort_dedup};
 use crate::value::{Row, RowKey, Value};
 
 /// Named blockers of a delete, at most this many: a problem is read by a person.
@@ -87,13 +87,14 @@ struct Unit<'a> {
 impl Unit<'_> {
     fn step(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
         match edit.op {
-            Op::Create => self.create(edit, stamp),
+            Op::Create => self.create(part, edit, stamp),
+            Op::Restore => self.restore(part, edit, stamp),
             Op::Update => self.update(part, edit, stamp),
             Op::Delete | Op::DeleteTree => self.delete(edit.row),
         }
     }
 
-    fn create(&mut self, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
+    fn create(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
         let exists = self.rows.contains(edit.row);
         match self.judge {
             Judge::View if exists => return Ok(()),
@@ -105,20 +106,46 @@ impl Unit<'_> {
             }
             _ => {}
         }
-        self.require_parents(edit)?;
+        let made = self.with_parents(part, edit)?;
+        self.make(made.as_ref().unwrap_or(edit), stamp);
+        Ok(())
+    }
+
+    fn make(&mut self, edit: &Edit, stamp: Stamp) {
         let values = edit.set.iter().map(|(_, value)| value.clone()).collect();
         let clocks = if self.is_server() { Clocks::created(stamp) } else { Clocks::default() };
         self.rows.change(edit.row, Some(Row { values, clocks }));
-        self.effect.changes.push(Edit { add: Vec::new(), ..edit.clone() });
+        let set = edit.set.clone();
+        self.effect.changes.push(Edit { set, ..Edit::new(Op::Create, edit.row) });
+    }
+
+    /// Makes a row again, whether it was deleted or never there.
+    fn restore(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
+        if self.holds(edit.row) {
+            return Ok(());
+        }
+        if let Judge::Server(known) = self.judge
+            && known.are_doomed(&[edit.row])
+        {
+            return Err(Problem::new(WAITS, "the row is still being deleted"));
+        }
+        if self.goes_with_unit(edit.row) {
+            return Err(Problem::new("row_deleted", "this unit deletes the row itself").row(self.schema, edit.row));
+        }
+        let made = self.with_parents(part, edit)?;
+        self.make(made.as_ref().unwrap_or(edit), stamp);
         Ok(())
     }
 
     fn update(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
-        let Some(row) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)) else { return self.update_of_nothing(part, edit.row) };
-        self.require_parents(edit)?;
+        let Some(row) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)).cloned() else {
+            return self.update_of_nothing(part, edit, stamp);
+        };
+        let with_parents = self.with_parents(part, edit)?;
+        let edit = with_parents.as_ref().unwrap_or(edit);
         let columns = &self.schema.tables[edit.row.table as usize].columns;
-        let mut row = row.clone();
-        let mut done = Edit { op: Op::Update, row: edit.row, set: Vec::new(), add: Vec::new() };
+        let mut row = row;
+        let mut done = Edit::new(Op::Update, edit.row);
         for (column, value) in &edit.set {
             let is_reference = matches!(columns[*column as usize].kind, Kind::Ref { .. });
             if self.is_server() && !is_reference && !row.clocks.write(*column, stamp) {
@@ -141,8 +168,13 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn update_of_nothing(&mut self, part: usize, row: RowKey) -> Result<(), Problem> {
+    fn update_of_nothing(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
+        let row = edit.row;
         let table = &self.schema.tables[row.table as usize];
+        if table.edits_to_deleted == EditsToDeleted::Restore && !edit.was.is_empty() && !self.goes_with_unit(row) {
+            self.effect.as_sent = false;
+            return self.restore(part, &edit.revived(), stamp);
+        }
         let unknown = Problem::new("row_unknown", "there is no such row to update").row(self.schema, row);
         match self.judge {
             Judge::View => Ok(()),
@@ -167,7 +199,7 @@ impl Unit<'_> {
         if let Judge::Server(known) = self.judge
             && let Some(blockers) = known.large(root)
         {
-            return self.delete_tree(root, blockers);
+            return self.delete_tree(known, root, blockers);
         }
         let doomed = self.doomed(root)?;
         for (child, column) in doomed.nulled {
@@ -176,7 +208,7 @@ impl Unit<'_> {
             row.values[column as usize] = Value::Null;
             self.rows.change(child, Some(row));
             let set = vec![(column, Value::Null)];
-            self.effect.changes.push(Edit { op: Op::Update, row: child, set, add: Vec::new() });
+            self.effect.changes.push(Edit { set, ..Edit::new(Op::Update, child) });
         }
         for key in doomed.leaves_first {
             self.rows.change(key, None);
@@ -187,13 +219,22 @@ impl Unit<'_> {
 
     /// Deletes a row with more below it than can be written now: the row is marked, and the rest follows in the background. Who
     /// holds the rows sees all of it go at once.
-    fn delete_tree(&mut self, root: RowKey, blockers: &[RowKey]) -> Result<(), Problem> {
-        let is_gone = |row: &RowKey| {
-            let deletes = |change: &Edit| matches!(change.op, Op::Delete | Op::DeleteTree) && change.row == *row;
-            self.effect.changes.iter().any(deletes)
-        };
+    fn delete_tree(&mut self, known: &dyn Knowledge, root: RowKey, blockers: &[RowKey]) -> Result<(), Problem> {
+        let mut roots = self.trees.clone();
+        roots.push(root);
+        let goes = |row: RowKey| known.is_hidden(self.schema, self.rows, row, &roots);
+        let mut touched: Vec<RowKey> = self.effect.changes.iter().map(|change| change.row).collect();
+        sort_dedup(&mut touched);
+        // Of what the unit has changed so far the rows tell, and not the store.
         let mut blockers = blockers.to_vec();
-        blockers.retain(|row| !is_gone(row));
+        blockers.retain(|row| touched.binary_search(row).is_err());
+        for row in touched {
+            let Some(found) = self.rows.get(row).filter(|_| !goes(row)) else { continue };
+            let forbids = |(column, target)| on_delete(self.schema, row, column) == OnDelete::Restrict && goes(target);
+            if found.references().any(forbids) {
+                blockers.push(row);
+            }
+        }
         if !blockers.is_empty() {
             return Err(self.restricted(&blockers));
         }
@@ -208,6 +249,11 @@ impl Unit<'_> {
             Judge::Server(known) if known.is_hidden(self.schema, self.rows, row, &self.trees) => false,
             _ => self.rows.contains(row),
         }
+    }
+
+    /// Whether the unit itself deletes the row in the background: it is loaded, and not there any more.
+    fn goes_with_unit(&self, row: RowKey) -> bool {
+        !self.trees.is_empty() && self.rows.contains(row) && !self.holds(row)
     }
 
     /// Names some of the rows that forbid a delete. Where they are to go anyway, it only has to wait.
@@ -265,16 +311,21 @@ impl Unit<'_> {
         Ok(Doomed { nulled, leaves_first })
     }
 
-    /// A server refuses a reference to nothing. A client lets it wait, for the parent may be made later.
-    fn require_parents(&self, edit: &Edit) -> Result<(), Problem> {
-        let Judge::Server(known) = self.judge else { return Ok(()) };
-        let mut missing = Vec::new();
-        for (_, target) in edit.references() {
+    /// A server refuses a reference to nothing, or makes it null where the edit can do without: then it returns the edit as it
+    /// goes on. A client lets it wait, for the parent may be made later.
+    fn with_parents(&mut self, part: usize, edit: &Edit) -> Result<Option<Edit>, Problem> {
+        let Judge::Server(known) = self.judge else { return Ok(None) };
+        let (mut missing, mut loose) = (Vec::new(), Vec::new());
+        for (column, target) in edit.references() {
             if target != edit.row && !self.holds(target) {
-                missing.push(target);
+                if self.schema.is_loose(edit, column) {
+                    loose.push((column, target));
+                } else {
+                    missing.push(target);
+                }
             }
         }
-        let Some(&first) = missing.first() else { return Ok(()) };
+        let Some(&first) = missing.first() else { return Ok(self.without(part, edit, loose)) };
         let table = &self.schema.tables[first.table as usize].name;
         let why = if known.is_deleted(first) || self.rows.contains(first) { "was deleted" } else { "is not there" };
         let mut problem = Problem::new("missing_parent", format!("the {table} that this refers to {why}"));
@@ -282,6 +333,18 @@ impl Unit<'_> {
             problem = problem.row(self.schema, target);
         }
         Err(problem)
+    }
+
+    /// The edit with these references null, and a notice of each.
+    fn without(&mut self, part: usize, edit: &Edit, references: Vec<(u16, RowKey)>) -> Option<Edit> {
+        let mut edit = if references.is_empty() { return None } else { edit.clone() };
+        self.effect.as_sent = false;
+        for (column, target) in references {
+            edit.set_column(column, Value::Null);
+            let detail = "a row that this one referred to was deleted by someone else; the reference is null now";
+            self.effect.notices.push((part, Problem::new("reference_dropped", detail).row(self.schema, edit.row).row(self.schema, target)));
+        }
+        Some(edit)
     }
 
     fn is_server(&self) -> bool {

@@ -32,5 +32,6 @@ pub mod rows;
 pub mod schema;
 pub mod sender;
 pub mod sorted;
+pub mod undo;
 pub mod value;
 pub mod wire;

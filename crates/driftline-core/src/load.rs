@@ -5,7 +5,7 @@
 
 use crate::dedupe::{ClientState, Settled};
 use crate::digest::Digest;
-use crate::edit::Op;
+use crate::edit::{Edit, Op};
 use crate::integrity::{Knowledge, on_delete};
 use crate::rows::Rows;
 use crate::schema::{OnDelete, Schema};
@@ -248,8 +248,10 @@ impl<'a> Load<'a> {
             Stage::Rows => {
                 self.stage = Stage::Doomed;
                 if self.set.dying {
-                    let rows = self.set.rows.iter().map(|(key, _)| *key).collect();
-                    self.ask(rows, Query::Doomed);
+                    // The root of a large delete may be gone already, and must not come back before all that is below it is.
+                    let back = self.edits().filter(|edit| edit.makes() || !edit.was.is_empty()).map(|edit| edit.row);
+                    let rows: BTreeSet<RowKey> = self.set.rows.iter().map(|(key, _)| *key).chain(back).collect();
+                    self.ask(rows.into_iter().collect(), Query::Doomed);
                 }
             }
             // Each round asks for the children of the rows that the last one found going.
@@ -287,15 +289,14 @@ impl<'a> Load<'a> {
         &self.push.units[..self.set.cut.unwrap_or(self.push.units.len())]
     }
 
-    fn edits(&self) -> impl Iterator<Item = &'a crate::edit::Edit> {
+    fn edits(&self) -> impl Iterator<Item = &'a Edit> {
         self.units().iter().flat_map(|u| &u.txns).filter_map(|t| t.txn.as_ref().ok()).flat_map(|t| &t.edits)
     }
 
     fn ask_rows(&mut self) {
         let mut wanted = BTreeSet::new();
         for edit in self.edits() {
-            wanted.insert(edit.row);
-            wanted.extend(edit.references().map(|(_, target)| target));
+            wanted.extend(edit.named());
         }
         let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
         for key in wanted {
@@ -324,7 +325,7 @@ impl<'a> Load<'a> {
         let children = std::mem::take(&mut self.children);
         if children.len() > self.delete_rows {
             let roots = self.roots();
-            let mut rows: Vec<RowKey> = self.edits().flat_map(|e| e.references().map(|r| r.1).chain([e.row])).collect();
+            let mut rows: Vec<RowKey> = self.edits().flat_map(Edit::named).collect();
             rows.retain(|row| self.set.rows.contains(*row));
             self.queue.push(Query::Below { roots: roots.clone(), rows });
             for root in roots {
@@ -388,7 +389,7 @@ impl<'a> Load<'a> {
     fn ask_deleted(&mut self) {
         let mut missing = BTreeSet::new();
         for edit in self.edits() {
-            missing.extend(Some(edit.row).into_iter().chain(edit.references().map(|r| r.1)).filter(|key| !self.set.rows.contains(*key)));
+            missing.extend(edit.named().filter(|key| !self.set.rows.contains(*key)));
         }
         self.ask(missing.into_iter().collect(), Query::Deleted);
     }

@@ -213,7 +213,7 @@ impl Graph {
         // Steps that refer to a row, or whose row does already, with whether they must: by row, then step.
         let mut users: Vec<(RowKey, usize, bool)> = Vec::new();
         for (i, Step { edit, .. }) in steps.iter().enumerate() {
-            if edit.op == Op::Create {
+            if edit.makes() {
                 created.get_or_insert_with(edit.row, || i);
             } else {
                 for (column, target) in held(edit.row) {
@@ -248,7 +248,7 @@ impl Graph {
                         break;
                     }
                     // What refers to the row must have let go of it; what comes after the delete cannot.
-                    if on != i && (on < i || steps[on].edit.op != Op::Create) {
+                    if on != i && (on < i || !steps[on].edit.makes()) {
                         list.push(Need { on, hard });
                     }
                 }
@@ -262,7 +262,7 @@ impl Graph {
     fn defer(&self, schema: &Schema, step: &mut Step, done: &[bool]) -> Option<Step> {
         let row = step.edit.row;
         let created = self.created.get(&row).copied();
-        let mut late = Edit { op: Op::Update, row, set: Vec::new(), add: Vec::new() };
+        let mut late = Edit::new(Op::Update, row);
         for (column, value) in &mut step.edit.set {
             let Value::Ref(target) = value else { continue };
             let waits = self.created.get(target).is_some_and(|on| !done[*on] && Some(*on) != created);

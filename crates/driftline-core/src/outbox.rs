@@ -139,7 +139,8 @@ pub struct Ready {
 /// What the outbox must ask others about.
 pub struct Sending<'a> {
     pub now_ms: u64,
-    pub in_base: &'a dyn Fn(RowKey) -> bool,
+    /// Whether the base lacks the row at which an edit makes a column point, and cannot do without it.
+    pub lacks: &'a dyn Fn(&Edit, u16, RowKey) -> bool,
     /// The tab's own slot: its entries need not be frozen to be sent.
     pub own_slot: u32,
 }
@@ -267,22 +268,30 @@ impl Outbox {
         named(&self.refs, row).filter_map(|(_, place)| self.slab[place as usize].as_ref())
     }
 
-    fn creator(&self, row: RowKey) -> Option<usize> {
-        for (role, place) in named(&self.own, row) {
+    /// The transaction to which one made at this time owes a row: the last before it that makes the row, or else the next
+    /// one. Not the next where the row is deleted in between, for then it had been there.
+    fn creator(&self, row: RowKey, at: Made) -> Option<usize> {
+        let mut found = None;
+        for (key, (role, place)) in self.own.range((row, LOWEST)..=(row, HIGHEST)) {
+            if key.1 > at && (found.is_some() || role & DELETES != 0) {
+                break;
+            }
             if role & CREATES != 0 {
-                return Some(place as usize);
+                found = Some(*place as usize);
+            } else if key.1 == at && role & DELETES != 0 {
+                break;
             }
         }
-        None
+        found
     }
 
-    /// The transaction that creates a row.
+    /// The transaction that makes a row.
     pub fn creator_of(&self, row: RowKey) -> Option<&Entry> {
-        self.slab[self.creator(row)?].as_ref()
+        self.slab[self.creator(row, HIGHEST)?].as_ref()
     }
 
     pub fn creates(&self, row: RowKey) -> bool {
-        self.creator(row).is_some()
+        named(&self.own, row).any(|(role, _)| role & CREATES != 0)
     }
 
     pub fn deletes(&self, row: RowKey) -> bool {
@@ -294,26 +303,28 @@ impl Outbox {
         let Some(entry) = &self.slab[place] else { return };
         let mut found = Vec::new();
         for edit in &entry.edits {
-            if edit.op != Op::Create {
-                found.extend(self.creator(edit.row));
+            if !edit.makes() {
+                found.extend(self.creator(edit.row, entry.made));
             }
             for (_, (role, place)) in self.own.range((edit.row, LOWEST)..(edit.row, entry.made)).rev() {
                 // Those before it have gone before this one by then; for a create it is a delete of the same id that counts.
-                if edit.op != Op::Create || role & DELETES != 0 {
+                if !edit.makes() || role & DELETES != 0 {
                     found.push(*place as usize);
                     break;
                 }
             }
             if edit.op == Op::Delete {
-                // What refers to the row must have come and gone.
-                for (key, (role, place)) in self.refs.range((edit.row, LOWEST)..=(edit.row, HIGHEST)) {
+                // What refers to the row must have come and gone, until it is made again.
+                let mut later = self.own.range((edit.row, entry.made)..=(edit.row, HIGHEST));
+                let again = later.find(|(key, (role, _))| key.1 > entry.made && role & CREATES != 0).map_or(HIGHEST, |(key, _)| key.1);
+                for (key, (role, place)) in self.refs.range((edit.row, LOWEST)..=(edit.row, again)) {
                     if key.1 < entry.made || role & RELEASES != 0 {
                         found.push(*place as usize);
                     }
                 }
             }
             for (_, target) in edit.references() {
-                found.extend(self.creator(target));
+                found.extend(self.creator(target, entry.made));
             }
         }
         for key in &entry.after {
@@ -326,11 +337,11 @@ impl Outbox {
     }
 
     /// The rows an entry refers to that neither the base nor any transaction has; a few are enough.
-    fn missing(&self, entry: &Entry, in_base: &dyn Fn(RowKey) -> bool) -> Vec<RowKey> {
+    fn missing(&self, entry: &Entry, lacks: &dyn Fn(&Edit, u16, RowKey) -> bool) -> Vec<RowKey> {
         let mut missing = Vec::new();
         for edit in &entry.edits {
-            for (_, target) in edit.references() {
-                if missing.len() < ROWS_SHOWN && !in_base(target) && self.creator(target).is_none() {
+            for (column, target) in edit.references() {
+                if missing.len() < ROWS_SHOWN && !self.creates(target) && lacks(edit, column, target) {
                     missing.push(target);
                 }
             }
@@ -339,8 +350,8 @@ impl Outbox {
     }
 
     /// Whether a transaction refers to a row that is nowhere, so that sending it would be in vain.
-    pub fn lacks_rows(&self, key: Key, in_base: &dyn Fn(RowKey) -> bool) -> bool {
-        self.get(key).is_some_and(|entry| !self.missing(entry, in_base).is_empty())
+    pub fn lacks_rows(&self, key: Key, lacks: &dyn Fn(&Edit, u16, RowKey) -> bool) -> bool {
+        self.get(key).is_some_and(|entry| !self.missing(entry, lacks).is_empty())
     }
 
     /// Why an entry cannot go by itself; its dependencies aside.
@@ -354,7 +365,7 @@ impl Outbox {
         if entry.aside_until_ms > sending.now_ms {
             return Some(Wait::Aside);
         }
-        let missing = self.missing(entry, sending.in_base);
+        let missing = self.missing(entry, sending.lacks);
         (!missing.is_empty()).then_some(Wait::Rows(missing))
     }
 
@@ -489,7 +500,7 @@ fn roles(entry: &Entry) -> Vec<(bool, RowKey, u8)> {
     let mut roles = Vec::with_capacity(entry.edits.len() + entry.releases.len());
     for edit in &entry.edits {
         let role = match edit.op {
-            Op::Create => CREATES,
+            Op::Create | Op::Restore => CREATES,
             Op::Update => UPDATES,
             Op::Delete | Op::DeleteTree => DELETES,
         };

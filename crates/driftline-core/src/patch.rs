@@ -38,7 +38,7 @@ impl<'a> Patch<'a> {
             self.name(i == 0, &column.name);
             value.write_json(self.schema, column, &mut self.out);
         }
-        self.out.push_str(if edit.op == Op::Create { "},1]" } else { "},0]" });
+        self.out.push_str(if edit.makes() { "},1]" } else { "},0]" });
     }
 
     /// What leads from one state of a row to another; nothing where they are the same.

@@ -301,7 +301,9 @@ impl Engine {
             self.outbox.insert(entry);
         }
         let revisions = json.get("changes").and_then(|changes| read_changes(&self.schema, changes)).unwrap_or_default();
-        if self.absorb(revisions).gap {
+        let absorbed = self.absorb(revisions);
+        self.park_orphans(&absorbed.deleted);
+        if absorbed.gap {
             self.ask_reload();
         }
         self.event_keys("accepted", &accepted);
@@ -326,7 +328,7 @@ impl Engine {
     // ---- the user's decisions ----
 
     /// An entry is altered by the sending tab once it is frozen, and by its own tab before.
-    fn may_alter(&self, key: Key) -> bool {
+    pub(crate) fn may_alter(&self, key: Key) -> bool {
         match self.outbox.get(key) {
             Some(entry) if entry.frozen => self.sender.is_some(),
             Some(entry) => entry.slot == self.slot,
@@ -362,7 +364,8 @@ impl Engine {
         match entry.state.clone() {
             // It would wait for that row for ever, and be shown as on its way.
             State::Parked { problem, .. }
-                if problem.code == "missing_parent" && self.outbox.lacks_rows(key, &|row| self.replica.in_base(row)) =>
+                if problem.code == "missing_parent"
+                    && self.outbox.lacks_rows(key, &|edit, column, row| self.replica.lacks(&self.schema, edit, column, row)) =>
             {
                 return Err(problem);
             }
@@ -403,6 +406,7 @@ impl Engine {
             }
             if let Some(entry) = self.outbox.remove(key) {
                 self.delete(entry.slot, key);
+                self.history.forget(key);
                 let mut event = String::from("{\"event\":\"discarded\",\"key\":\"");
                 write_key(key, &mut event);
                 event.push_str("\"}");
@@ -434,6 +438,7 @@ impl Engine {
         (entry.version, entry.saved, entry.frozen) = (entry.version + 1, false, false);
         (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
         self.outbox.insert(entry);
+        self.history.rekey(key, new);
         self.put(new);
         // The old record goes when the new one is on disk, so that a crash in between leaves both and not neither.
         self.leaving.insert(key);

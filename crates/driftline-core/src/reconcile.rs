@@ -27,6 +27,8 @@ pub struct Plan {
     pub deletes: Vec<(RowKey, Row)>,
     /// Deleted ids to remember, with the revision; rows that were created and deleted in one push are among them.
     pub deleted: Vec<(RowKey, u64)>,
+    /// Ids that are deleted no more.
+    pub revived: Vec<RowKey>,
     /// Rows that are dying from now on, with the revision. They stay where they are; [`Plan::deleted`] has them too.
     pub dying: Vec<(RowKey, u64)>,
     /// Some rows of the space are dying, so its digest is not that of the rows to be seen.
@@ -216,6 +218,10 @@ impl<'a> Decision<'a> {
             if matches!(edit.op, Op::Delete | Op::DeleteTree) {
                 self.set.known.deleted.insert(edit.row);
                 self.plan.deleted.push((edit.row, rev));
+                self.plan.revived.retain(|row| *row != edit.row);
+            } else if edit.op == Op::Create && self.set.known.deleted.remove(&edit.row) {
+                self.plan.deleted.retain(|deleted| deleted.0 != edit.row);
+                self.plan.revived.push(edit.row);
             }
         }
         // Whoever reads the log holds neither what stays here nor what is dying.

@@ -43,6 +43,11 @@ impl Replica {
         self.base_row(key).is_some()
     }
 
+    /// Whether the base lacks the row at which an edit makes a column point, and the server would refuse it for that.
+    pub fn lacks(&self, schema: &Schema, edit: &Edit, column: u16, row: RowKey) -> bool {
+        !self.in_base(row) && !schema.is_loose(edit, column)
+    }
+
     /// The rows of the base, in order.
     pub fn base(&self) -> Vec<(RowKey, &Row)> {
         let mut base = Vec::with_capacity(self.rows.len());
@@ -63,12 +68,15 @@ impl Replica {
         base
     }
 
-    /// Takes a person's new transaction into the view, or says why not and changes nothing.
-    pub fn make(&mut self, schema: &Schema, edits: &[Edit]) -> Result<Effect, Problem> {
+    /// Takes a person's new transaction into the view, or says why not and changes nothing. Returns what the rows were, too.
+    pub fn make(&mut self, schema: &Schema, edits: &[Edit]) -> Result<(Effect, Originals), Problem> {
         let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
         let effect = apply(schema, &mut self.rows, Judge::Maker, &[Stamp::default()], &steps).map_err(|refused| refused.1)?;
-        self.keep_aside();
-        Ok(effect)
+        let originals = self.rows.since(0);
+        for (key, old) in self.rows.take_undo() {
+            self.aside.get_or_insert_with(key, || old);
+        }
+        Ok((effect, originals))
     }
 
     /// Changes the base and shows again what waits on top of it; returns the patch of the view.
@@ -106,13 +114,10 @@ impl Replica {
         }
         (!patch.is_empty()).then(|| patch.finish())
     }
-
-    fn keep_aside(&mut self) {
-        for (key, old) in self.rows.take_undo() {
-            self.aside.get_or_insert_with(key, || old);
-        }
-    }
 }
+
+/// What rows were before something changed them.
+pub type Originals = SortedMap<RowKey, Option<Row>>;
 
 /// The base while it is being changed.
 pub struct Base<'a> {
@@ -147,7 +152,7 @@ impl Base<'_> {
                     removed.push(change.row);
                     None
                 }
-                (Op::Create, _) => {
+                (Op::Create | Op::Restore, _) => {
                     Some(Row { values: change.set.iter().map(|(_, value)| value.clone()).collect(), clocks: Clocks::default() })
                 }
                 // A server says nothing of rows that are not there; what it might say of one is not enough to make it.

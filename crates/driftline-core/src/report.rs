@@ -1,6 +1,6 @@
 //! What the app is told: events, the true status, the outbox as it is sorted and sent.
 
-use crate::edit::Op;
+use crate::edit::{Edit, Op};
 use crate::engine::{Effect, Engine, write_key};
 use crate::outbox::{Entry, Key, State, Wait};
 use crate::problem::Problem;
@@ -129,8 +129,8 @@ impl Engine {
             self.write_entry(entry, "applied", None, count == 0, &mut out);
             count += 1;
         }
-        let in_base = |row: RowKey| self.replica.in_base(row);
-        self.outbox.visit(&self.sending(now_ms, &in_base), |members, wait, _| {
+        let lacks = |edit: &Edit, column: u16, row: RowKey| self.replica.lacks(&self.schema, edit, column, row);
+        self.outbox.visit(&self.sending(now_ms, &lacks), |members, wait, _| {
             for entry in members {
                 let state = match (&entry.state, &wait) {
                     (State::Parked { .. }, _) => "parked",
@@ -160,9 +160,11 @@ impl Engine {
         for (i, edit) in entry.edits.iter().take(10).enumerate() {
             out.push_str(match (i, edit.op) {
                 (0, Op::Create) => "{\"op\":\"create\",",
+                (0, Op::Restore) => "{\"op\":\"restore\",",
                 (0, Op::Update) => "{\"op\":\"update\",",
                 (0, _) => "{\"op\":\"delete\",",
                 (_, Op::Create) => ",{\"op\":\"create\",",
+                (_, Op::Restore) => ",{\"op\":\"restore\",",
                 (_, Op::Update) => ",{\"op\":\"update\",",
                 (_, _) => ",{\"op\":\"delete\",",
             });

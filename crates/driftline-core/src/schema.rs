@@ -2,6 +2,7 @@
 //!
 //! The order of sending, the checks of integrity and the SQL tables are all derived from it.
 
+use crate::edit::{Edit, Op};
 use crate::json::Json;
 use crate::limits;
 use crate::value::{RowId, RowKey, Value};
@@ -66,6 +67,10 @@ pub enum EditsToDeleted {
     Drop,
     /// The transaction is refused, and the client parks it.
     Park,
+    /// As `Drop`; and where an edit refers to a deleted row and need not, the reference becomes null, with a notice.
+    Null,
+    /// The row is made again as its editor saw it, with the edit.
+    Restore,
 }
 
 /// Why a schema does not load: the table, the field where it is one, and what to do.
@@ -144,6 +149,13 @@ impl Schema {
             }
         }
         false
+    }
+
+    /// Whether a server makes an edit's reference null where it points at nothing, instead of refusing the edit.
+    pub fn is_loose(&self, edit: &Edit, column: u16) -> bool {
+        let table = &self.tables[edit.row.table as usize];
+        let lets_go = edit.op == Op::Restore || table.edits_to_deleted == EditsToDeleted::Null;
+        lets_go && table.columns[column as usize].nullable
     }
 
     /// Tables ordered so that one comes after those its required references may point at.
@@ -236,7 +248,9 @@ impl Table {
         let edits_to_deleted = match json.get("edits_to_deleted").map(|v| v.as_str()) {
             None | Some(Some("drop")) => EditsToDeleted::Drop,
             Some(Some("park")) => EditsToDeleted::Park,
-            _ => return Err(fail(name, "edits_to_deleted", "must be \"drop\" or \"park\"")),
+            Some(Some("null")) => EditsToDeleted::Null,
+            Some(Some("restore")) => EditsToDeleted::Restore,
+            _ => return Err(fail(name, "edits_to_deleted", "must be \"drop\", \"null\", \"park\" or \"restore\"")),
         };
         let server_only = flag(name, "", "server_only", json)?;
         Ok(Table { name: name.to_string(), columns, edits_to_deleted, server_only })

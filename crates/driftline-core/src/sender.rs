@@ -343,8 +343,8 @@ impl Engine {
             half.sort_unstable();
             half
         });
-        let in_base = |row: RowKey| self.replica.in_base(row);
-        let sending = self.sending(now_ms, &in_base);
+        let lacks = |edit: &Edit, column: u16, row: RowKey| self.replica.lacks(&self.schema, edit, column, row);
+        let sending = self.sending(now_ms, &lacks);
         let units = self.outbox.ready(&sending, sender.batch_txns, BATCH_BYTES, half.as_deref());
         if units.is_empty() && half.is_some() {
             // They cannot go any more (discarded, or waiting): look no further for the culprit.
@@ -547,14 +547,14 @@ impl Engine {
     }
 
     /// What refers to a row that someone else has deleted can never be sent as it is: the user decides.
-    fn park_orphans(&mut self, deleted: &[RowKey]) -> Vec<Key> {
+    pub(crate) fn park_orphans(&mut self, deleted: &[RowKey]) -> Vec<Key> {
         let mut orphans = Vec::new();
         for row in deleted {
             if self.replica.in_base(*row) || self.outbox.creates(*row) {
                 continue;
             }
             for entry in self.outbox.referring(*row) {
-                let refers = |edit: &Edit| edit.references().any(|r| r.1 == *row);
+                let refers = |edit: &Edit| edit.references().any(|r| r.1 == *row && !self.schema.is_loose(edit, r.0));
                 if entry.state == State::Queued && entry.edits.iter().any(refers) {
                     orphans.push((entry.made.key, *row));
                 }
@@ -563,7 +563,8 @@ impl Engine {
         sort_dedup(&mut orphans);
         let mut parked = Vec::new();
         for (key, row) in orphans {
-            if self.is_queued(key) {
+            // What another tab has not offered yet it may be folding, and parks itself.
+            if self.is_queued(key) && self.may_alter(key) {
                 let table = &self.schema.tables[row.table as usize].name;
                 let problem = Problem::new("missing_parent", format!("the {table} that this refers to was deleted by someone else"));
                 let problem = problem.row(&self.schema, row);
@@ -726,11 +727,11 @@ impl Engine {
         if keys.len() <= 1 {
             return keys.len();
         }
-        let in_base = |row: RowKey| self.replica.in_base(row);
+        let lacks = |edit: &Edit, column: u16, row: RowKey| self.replica.lacks(&self.schema, edit, column, row);
         let mut only = keys.to_vec();
         only.sort_unstable();
         let mut units = 0;
-        self.outbox.visit(&self.sending(u64::MAX, &in_base), |members, _, _| {
+        self.outbox.visit(&self.sending(u64::MAX, &lacks), |members, _, _| {
             units += usize::from(members.iter().any(|m| only.binary_search(&m.made.key).is_ok()));
             units < 2
         });

@@ -46,6 +46,11 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         marks.extend([blob(settled.hash), settled.applied.into(), settled.outcome.as_str().into()]);
     }
     insert(store, "INSERT INTO _mark (space, actor, seq, hash, applied, outcome) VALUES ", "", width, &marks)?;
+    for (table, rows) in by_table(plan.revived.iter().map(|key| (*key, ())).collect()) {
+        let sql = "DELETE FROM _deleted WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
+        let name = &store.schema.tables[table as usize].name;
+        store.conn.prepare_cached(sql)?.execute(params![space, name, id_list(rows.iter().map(|row| row.0.id))])?;
+    }
     let width = 4;
     let mut deleted = Vec::with_capacity(plan.deleted.len() * width);
     for (key, rev) in &plan.deleted {

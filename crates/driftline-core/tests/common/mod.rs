@@ -126,6 +126,7 @@ impl Store {
         for (key, _) in &plan.deletes {
             self.rows.remove(key);
         }
+        self.deleted.retain(|row| !plan.revived.contains(row));
         self.deleted.extend(plan.deleted.iter().map(|d| d.0));
         let key = |k: (usize, u64)| (push.clients[k.0].id, k.1);
         self.log.extend(plan.log.iter().map(|row| (row.rev, key(row.key), row.hash, row.changes.clone())));

@@ -1,0 +1,202 @@
+//! Undo and redo: what a person's transactions did to the view, and the edits that take it back.
+//!
+//! A step is undone by a new transaction, through the same outbox as any other. It takes back what is still as the step
+//! left it, and nothing that somebody has written since; a deleted row comes back under its id by a restore. Undoing is
+//! a step itself, which is how it is redone.
+
+use crate::edit::{Edit, Op};
+use crate::outbox::Key;
+use crate::rows::Rows;
+use crate::schema::{Kind, Schema};
+use crate::sorted::{SortedMap, SortedSet};
+use crate::value::{Row, RowKey, Value};
+
+/// So many steps can be taken back.
+const STEPS: usize = 200;
+/// Rows that all steps may tell of: they are kept in memory.
+const ROWS: usize = 20_000;
+/// Updates of the same fields that follow one another this closely are one step: a drag is taken back as a whole.
+const GESTURE_MS: u64 = 500;
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq)]
+enum Change {
+    Made,
+    /// With what it was.
+    Gone(Vec<Value>),
+    /// Its columns that changed: before, after.
+    Set(Vec<(u16, Value, Value)>),
+}
+
+#[derive(Debug, Clone)]
+pub struct Undoable {
+    pub key: Key,
+    at_ms: u64,
+    changes: Vec<(RowKey, Change)>,
+}
+
+impl Undoable {
+    /// Compares the rows that a transaction changed with what they were.
+    pub fn new(key: Key, at_ms: u64, before: SortedMap<RowKey, Option<Row>>, view: &Rows) -> Undoable {
+        let mut changes = Vec::with_capacity(before.len());
+        for (row, old) in before {
+            let change = match (old, view.get(row)) {
+                (None, None) => continue,
+                (None, Some(_)) => Change::Made,
+                (Some(old), None) => Change::Gone(old.values),
+                (Some(old), Some(new)) => {
+                    let mut set = Vec::new();
+                    for (i, old) in old.values.into_iter().enumerate() {
+                        if old != new.values[i] {
+                            set.push((i as u16, old, new.values[i].clone()));
+                        }
+                    }
+                    if set.is_empty() {
+                        continue;
+                    }
+                    Change::Set(set)
+                }
+            };
+            changes.push((row, change));
+        }
+        Undoable { key, at_ms, changes }
+    }
+
+    /// Several transactions that are one step.
+    pub fn joined(steps: Vec<Undoable>) -> Option<Undoable> {
+        let mut steps = steps.into_iter();
+        let mut joined = steps.next()?;
+        for step in steps {
+            joined.changes.extend(step.changes);
+        }
+        Some(joined)
+    }
+
+    /// Takes in a step that goes on with this one's gesture.
+    fn take_in(&mut self, later: &Undoable) -> bool {
+        if later.at_ms > self.at_ms + GESTURE_MS || later.changes.len() != self.changes.len() {
+            return false;
+        }
+        for ((row, change), (later_row, later)) in self.changes.iter().zip(&later.changes) {
+            let (Change::Set(set), Change::Set(later)) = (change, later) else { return false };
+            if row != later_row || set.len() != later.len() || !set.iter().zip(later).all(|(a, b)| a.0 == b.0 && a.2 == b.1) {
+                return false;
+            }
+        }
+        for ((_, change), (_, later)) in self.changes.iter_mut().zip(&later.changes) {
+            if let (Change::Set(set), Change::Set(later)) = (change, later) {
+                for (mine, later) in set.iter_mut().zip(later) {
+                    mine.2 = later.2.clone();
+                }
+            }
+        }
+        (self.at_ms, self.key) = (later.at_ms, later.key);
+        true
+    }
+
+    /// The edits that take the step back, as far as nobody has gone on from it.
+    pub fn inverse(&self, schema: &Schema, view: &Rows) -> Vec<Edit> {
+        let back = self.restorable(schema, view);
+        let there = |row: RowKey| view.contains(row) || back.contains(&row);
+        let mut edits = Vec::new();
+        for (row, change) in &self.changes {
+            let columns = &schema.tables[row.table as usize].columns;
+            match (change, view.get(*row)) {
+                (Change::Made, Some(_)) => edits.push(Edit::delete(*row)),
+                (Change::Gone(values), None) if back.contains(row) => {
+                    let mut edit = Edit::new(Op::Restore, *row);
+                    for (i, value) in values.iter().enumerate() {
+                        // Whatever it referred to may have gone since.
+                        let lost = matches!(value, Value::Ref(target) if !there(*target));
+                        edit.set.push((i as u16, if lost { Value::Null } else { value.clone() }));
+                    }
+                    edits.push(edit);
+                }
+                (Change::Set(set), Some(now)) => {
+                    let mut edit = Edit::new(Op::Update, *row);
+                    for (column, before, after) in set {
+                        if let (Kind::Counter, Value::Int(before), Value::Int(after)) = (&columns[*column as usize].kind, before, after) {
+                            edit.add.push((*column, before - after));
+                            continue;
+                        }
+                        let lost = matches!(before, Value::Ref(target) if !there(*target));
+                        if now.values[*column as usize] == *after && !lost {
+                            edit.set.push((*column, before.clone()));
+                        }
+                    }
+                    if !edit.set.is_empty() || !edit.add.is_empty() {
+                        edits.push(edit);
+                    }
+                }
+                _ => {}
+            }
+        }
+        edits
+    }
+
+    /// The rows that can come back: all that they cannot do without is there, or comes back too.
+    fn restorable(&self, schema: &Schema, view: &Rows) -> SortedSet<RowKey> {
+        let mut back = SortedSet::new();
+        for (row, change) in &self.changes {
+            if matches!(change, Change::Gone(_)) && !view.contains(*row) {
+                back.insert(*row);
+            }
+        }
+        loop {
+            let mut lost = None;
+            for (row, change) in &self.changes {
+                let Change::Gone(values) = change else { continue };
+                let columns = &schema.tables[row.table as usize].columns;
+                let lacks = values.iter().enumerate().any(|(i, value)| match value {
+                    Value::Ref(target) => !columns[i].nullable && !view.contains(*target) && !back.contains(target),
+                    _ => false,
+                });
+                if lacks && back.contains(row) {
+                    lost = Some(*row);
+                }
+            }
+            match lost {
+                Some(row) => back.remove(&row),
+                None => return back,
+            };
+        }
+    }
+}
+
+/// What can be undone, and what can be redone; the last is the next.
+#[derive(Debug, Default)]
+pub struct History {
+    pub done: Vec<Undoable>,
+    pub undone: Vec<Undoable>,
+}
+
+impl History {
+    /// A person did something: what was undone before cannot be redone any more.
+    pub fn push(&mut self, step: Undoable) {
+        self.undone.clear();
+        if step.changes.is_empty() || self.done.last_mut().is_some_and(|last| last.take_in(&step)) {
+            return;
+        }
+        self.done.push(step);
+        let mut rows = 0;
+        let kept = self.done.iter().rev().take_while(|step| {
+            rows += step.changes.len();
+            rows <= ROWS
+        });
+        let drop = self.done.len() - kept.count().min(STEPS);
+        self.done.drain(..drop);
+    }
+
+    /// A transaction was given up: there is nothing of it to take back.
+    pub fn forget(&mut self, key: Key) {
+        for steps in [&mut self.done, &mut self.undone] {
+            steps.retain(|step| step.key != key);
+        }
+    }
+
+    pub fn rekey(&mut self, old: Key, new: Key) {
+        for steps in [&mut self.done, &mut self.undone] {
+            steps.iter_mut().filter(|step| step.key == old).for_each(|step| step.key = new);
+        }
+    }
+}
