@@ -57,6 +57,11 @@ impl World {
             "rekeyed" => {
                 if let (Some(from), Some(to)) = (key("from"), key("to")) {
                     self.journal.rekeyed(id, from, to);
+                    let entry = self.tabs.get(&id).and_then(|tab| tab.engine.outbox().get(to));
+                    if let (true, Some(entry), Some(story)) = (self.rewritten.contains(&from), entry, self.journal.stories.get_mut(&to)) {
+                        story.calls = vec![entry.edits.clone()];
+                        self.rewritten.insert(to);
+                    }
                 }
             }
             "parked" => {

@@ -346,12 +346,48 @@ impl World {
         let parked: Vec<Key> = engine.outbox().iter().filter(decide).map(|entry| entry.made.key).collect();
         let Some(&key) = self.rng.pick(&parked) else { return };
         let dependents = self.rng.chance(600);
-        if self.rng.chance(500) {
+        if self.rng.chance(300) {
+            self.rewrite(tab, key, dependents);
+        } else if self.rng.chance(500) {
             self.say(|| format!("tab {tab} retries {key:x?}"));
             self.with_engine(tab, |engine, now| Some(engine.retry(now, key)));
         } else {
             self.say(|| format!("tab {tab} discards {key:x?}"));
             self.with_engine(tab, |engine, now| Some(engine.discard(now, key, dependents)));
+        }
+    }
+
+    /// Amends a parked transaction, makes it refer to something else, or frees others from it.
+    fn rewrite(&mut self, tab: TabId, key: Key, dependents: bool) {
+        let Some(entry) = self.tabs.get(&tab).and_then(|tab| tab.engine.outbox().get(key)).cloned() else { return };
+        let mut text = String::new();
+        write_key(key, &mut text);
+        let mut decision = json!({"key": text, "dependents": dependents});
+        let named = |schema: &driftline_core::schema::Schema, row: RowKey| json!({"table": schema.tables[row.table as usize].name, "id": row.id.to_string()});
+        let references: Vec<RowKey> = entry.edits.iter().flat_map(|edit| edit.references().map(|r| r.1)).collect();
+        match (self.rng.below(3), self.rng.pick(&references).copied()) {
+            (0, _) => {
+                let mut edits = String::new();
+                let kept = entry.edits.len().max(2) / 2;
+                driftline_core::edit::write_edits(&self.schema, &entry.edits[..kept.min(entry.edits.len())], &mut edits);
+                decision["what"] = json!("amend");
+                decision["edits"] = serde_json::from_str(&format!("[{edits}]")).unwrap_or_default();
+            }
+            (1, Some(from)) => {
+                let to = self.row(tab, &[from.table]).filter(|_| self.rng.chance(700));
+                decision["what"] = json!("reparent");
+                decision["from"] = named(&self.schema, from);
+                decision["to"] = to.map_or(Json::Null, |to| named(&self.schema, to));
+            }
+            _ => decision["what"] = json!("detach"),
+        }
+        let group = self.tabs.get(&tab).map(|tab| tab.engine.outbox().with_dependents(key)).unwrap_or_default();
+        self.rewritten.extend(group);
+        let text = decision.to_string();
+        let done = self.with_engine(tab, |engine, now| Some(engine.decide(now, &text)));
+        self.say(|| format!("tab {tab} decides {text}: {done:?}"));
+        if let Some(Ok(())) = done {
+            *self.stats.faults.entry("rewritten").or_insert(0) += 1;
         }
     }
 

@@ -4,13 +4,13 @@ use super::browser::{Browser, Done, TabId, Work, Write};
 use super::journal::Journal;
 use super::network::Conn;
 use super::rng::Rng;
-use super::server::{Principal, Server};
+use super::server::{Key, Principal, Server};
 use super::shell::{Read, Tab};
 use super::{Finding, Stats};
 use driftline_core::engine::{Disk, SlotDisk};
 use driftline_core::schema::Schema;
 use driftline_core::sender::SendFailure;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What a tab is told.
@@ -116,6 +116,8 @@ pub struct World {
     pub rates: Rates,
     pub healed: bool,
     pub work_left: u64,
+    /// Transactions of which somebody decided that they say something else.
+    pub rewritten: BTreeSet<Key>,
     pub stats: Stats,
     pub findings: Vec<Finding>,
     pub trace: bool,
@@ -154,6 +156,7 @@ impl World {
             rates,
             healed: false,
             work_left,
+            rewritten: BTreeSet::new(),
             stats: Stats::default(),
             findings: Vec::new(),
             trace,

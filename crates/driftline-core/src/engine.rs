@@ -524,7 +524,7 @@ impl Engine {
 
     // ---- making ----
 
-    fn arranged(&self, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
+    pub(crate) fn arranged(&self, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
         let mut steps = Vec::with_capacity(edits.len());
         for edit in edits {
             steps.push(Step { part: 0, edit });
@@ -599,7 +599,7 @@ impl Engine {
     }
 
     /// What the rows that a transaction deletes, or whose references it changes, refer to now.
-    fn releases(&self, edits: &[Edit]) -> Vec<RowKey> {
+    pub(crate) fn releases(&self, edits: &[Edit]) -> Vec<RowKey> {
         let mut released = Vec::new();
         for edit in edits {
             let Some(row) = self.replica.view().get(edit.row).filter(|_| !edit.makes()) else { continue };
@@ -891,6 +891,10 @@ impl Engine {
     pub(crate) fn new_id(&mut self) -> u64 {
         self.ids += 1;
         self.ids
+    }
+
+    pub(crate) fn clock_next(&mut self, now_ms: u64) -> Hlc {
+        self.clock.next(now_ms)
     }
 
     pub(crate) fn see_clock(&mut self, at: u64) {

@@ -22,6 +22,7 @@ pub mod load;
 pub mod merge;
 pub mod order;
 pub mod outbox;
+pub mod parked;
 pub mod patch;
 pub mod peers;
 pub mod problem;

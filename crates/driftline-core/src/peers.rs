@@ -5,10 +5,9 @@
 //! only the sending tab does.
 
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, Replaces, parse_key, read_keys, write_key};
+use crate::engine::{Absorbed, Effect, Engine, read_keys, write_key};
 use crate::json::Json;
-use crate::outbox::{Entry, Key, Made, State};
-use crate::problem::Problem;
+use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
 use crate::value::{write_string, write_uint};
 use crate::wire::read_changes;
@@ -45,7 +44,7 @@ impl Engine {
                 self.ask_reload();
             }
             Some("disk") => self.hear_disk(&json),
-            Some("do") => self.hear_command(now_ms, &json),
+            Some("do") => self.hear_decision(now_ms, text),
             _ => {}
         }
         self.pump(now_ms);
@@ -150,7 +149,7 @@ impl Engine {
         self.broadcast(out);
     }
 
-    fn broadcast(&mut self, message: String) {
+    pub(crate) fn broadcast(&mut self, message: String) {
         self.effects.push_back(Effect::Broadcast(message));
     }
 
@@ -245,6 +244,14 @@ impl Engine {
                 self.unheard.insert(key, slot);
             }
         }
+        if let Some(missed) = self.sender.as_ref().filter(|_| frozen).map(|sender| sender.missed.clone()) {
+            let parked = self.park_orphans(&missed);
+            self.tell_changed(&parked);
+            let outbox = &self.outbox;
+            if let Some(sender) = &mut self.sender {
+                sender.missed.retain(|row| outbox.referring(*row).next().is_some());
+            }
+        }
         // It found their records on disk: they go, once the base is there.
         for key in over {
             self.settle_again(slot, key);
@@ -301,169 +308,16 @@ impl Engine {
             self.outbox.insert(entry);
         }
         let revisions = json.get("changes").and_then(|changes| read_changes(&self.schema, changes)).unwrap_or_default();
-        let absorbed = self.absorb(revisions);
-        self.park_orphans(&absorbed.deleted);
-        if absorbed.gap {
+        if self.absorb(revisions).gap {
             self.ask_reload();
         }
         self.event_keys("accepted", &accepted);
     }
 
-    fn hear_command(&mut self, now_ms: u64, json: &Json) {
-        let Some(key) = json.text("key").and_then(parse_key) else { return };
-        let dependents = json.get("dependents").and_then(Json::as_bool).unwrap_or(true);
-        let what = json.text("what").unwrap_or("");
-        if self.may_alter(key) {
-            match what {
-                "retry" => drop(self.retry(now_ms, key)),
-                "discard" => drop(self.discard(now_ms, key, dependents)),
-                _ => {}
-            }
-        } else if self.outbox.get(key).is_some_and(|entry| entry.slot == self.slot) {
-            // It has been offered meanwhile: now it is the sending tab's, which has heard of the offer before this.
-            self.pass_on(what, key, dependents);
-        }
-    }
-
-    // ---- the user's decisions ----
-
-    /// An entry is altered by the sending tab once it is frozen, and by its own tab before.
-    pub(crate) fn may_alter(&self, key: Key) -> bool {
-        match self.outbox.get(key) {
-            Some(entry) if entry.frozen => self.sender.is_some(),
-            Some(entry) => entry.slot == self.slot,
-            None => false,
-        }
-    }
-
-    fn pass_on(&mut self, what: &str, key: Key, dependents: bool) {
-        let mut out = format!("{{\"t\":\"do\",\"what\":\"{what}\",\"dependents\":{dependents},\"key\":\"");
-        write_key(key, &mut out);
-        out.push_str("\"}");
-        if self.peer.is_some() || self.sender.is_some() {
-            self.broadcast(out);
-        } else {
-            self.unsaid.push(out);
-        }
-    }
-
-    /// Carries out what was decided while no tab sent, as one does after a reload.
-    pub(crate) fn carry_out_unsaid(&mut self, now_ms: u64) {
-        for text in std::mem::take(&mut self.unsaid) {
-            self.hear_command(now_ms, &Json::parse_or_null(&text));
-        }
-    }
-
-    /// Sends a parked or suspended transaction again. If the server has answered it, it takes a new key.
-    pub fn retry(&mut self, now_ms: u64, key: Key) -> Result<(), Problem> {
-        let Some(entry) = self.outbox.get(key) else { return Err(unknown_key()) };
-        if !self.may_alter(key) {
-            self.pass_on("retry", key, false);
-            return Ok(());
-        }
-        match entry.state.clone() {
-            // It would wait for that row for ever, and be shown as on its way.
-            State::Parked { problem, .. }
-                if problem.code == "missing_parent"
-                    && self.outbox.lacks_rows(key, &|edit, column, row| self.replica.lacks(&self.schema, edit, column, row)) =>
-            {
-                return Err(problem);
-            }
-            State::Parked { spent: true, .. } => self.rekey(key),
-            State::Parked { spent: false, .. } => {
-                self.outbox.set_state(key, State::Queued);
-                self.put(key);
-                self.tell_changed(&[key]);
-            }
-            _ => {}
-        }
-        if let Some(entry) = self.outbox.get_mut(key) {
-            (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
-        }
-        self.pump(now_ms);
-        Ok(())
-    }
-
-    /// Takes a transaction out of the outbox for good, and with `dependents` all that cannot do without it; the view rolls
-    /// back these and nothing else.
-    pub fn discard(&mut self, now_ms: u64, key: Key, dependents: bool) -> Result<(), Problem> {
-        if self.outbox.get(key).is_none() {
-            return Err(unknown_key());
-        }
-        if !self.may_alter(key) {
-            self.pass_on("discard", key, dependents);
-            return Ok(());
-        }
-        let group = if dependents { self.outbox.with_dependents(key) } else { vec![key] };
-        if group.iter().any(|key| self.outbox.get(*key).is_some_and(|e| matches!(e.state, State::InFlight | State::Applied { .. }))) {
-            return Err(Problem::new("in_flight", "it is on its way to the server just now; try again in a moment"));
-        }
-        for key in group {
-            if !self.may_alter(key) {
-                // What another tab has not offered yet it may be folding this very moment.
-                self.pass_on("discard", key, false);
-                continue;
-            }
-            if let Some(entry) = self.outbox.remove(key) {
-                self.delete(entry.slot, key);
-                self.history.forget(key);
-                let mut event = String::from("{\"event\":\"discarded\",\"key\":\"");
-                write_key(key, &mut event);
-                event.push_str("\"}");
-                self.effects.push_back(Effect::Event(event));
-            }
-        }
-        self.redraw();
-        self.pump(now_ms);
-        Ok(())
-    }
-
-    /// The server holds another transaction under this key: this profile is a copy. It goes on under an id of its own.
-    pub(crate) fn reissue(&mut self, key: Key) {
-        if key.0 == self.client {
-            self.take_new_client();
-        }
-        self.rekey(key);
-    }
-
-    /// Gives a transaction whose key is spent a new one.
-    fn rekey(&mut self, key: Key) {
-        let new = self.new_key();
-        let Some(mut entry) = self.outbox.remove(key) else { return };
-        let old_slot = entry.slot;
-        entry.made = Made { at: entry.made.at, key: new };
-        entry.slot = self.slot;
-        entry.state = State::Queued;
-        entry.was = Some(key);
-        (entry.version, entry.saved, entry.frozen) = (entry.version + 1, false, false);
-        (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
-        self.outbox.insert(entry);
-        self.history.rekey(key, new);
-        self.put(new);
-        // The old record goes when the new one is on disk, so that a crash in between leaves both and not neither.
-        self.leaving.insert(key);
-        self.replaces.push(Replaces { new, slot: old_slot, old: key });
-        let followers = self.outbox.keys(&|e| e.after.contains(&key));
-        for follower in followers {
-            self.outbox.follow(follower, key, new);
-            self.put(follower);
-        }
-        let mut event = String::from("{\"event\":\"rekeyed\",\"from\":\"");
-        write_key(key, &mut event);
-        event.push_str("\",\"to\":\"");
-        write_key(new, &mut event);
-        event.push_str("\"}");
-        self.effects.push_back(Effect::Event(event));
-    }
-
-    fn tell_changed(&mut self, keys: &[Key]) {
+    pub(crate) fn tell_changed(&mut self, keys: &[Key]) {
         let nothing = Absorbed::default();
         self.tell_peers_base(&nothing, &[], keys);
     }
-}
-
-fn unknown_key() -> Problem {
-    Problem::new("unknown_key", "there is no such transaction in the outbox; it may have been settled")
 }
 
 /// Begins a revision of changes as they are kept on disk and told to other tabs: like the server's, with all content.

@@ -7,6 +7,9 @@ use crate::problem::Problem;
 use crate::sender::{Live, SILENCE_MS};
 use crate::value::{RowKey, write_string, write_uint};
 
+/// Of what waits on a parked transaction, so many are named.
+const DEPENDENTS_SHOWN: usize = 1_000;
+
 impl Engine {
     // ---- events ----
 
@@ -121,7 +124,8 @@ impl Engine {
     // ---- the outbox ----
 
     /// The outbox in the order in which it would be sent, as a JSON array of
-    /// `{"key", "state", "edits": [{"op", "table", "id"}], "waits_on": […], "problem"}`, at most `limit` of them.
+    /// `{"key", "state", "edits": [{"op", "table", "id"}], "waits_on": […], "problem"}`, at most `limit` of them. What is parked
+    /// or suspended also has `before`, what the base holds of its rows as edits, and `dependents`, the keys of what waits on it.
     pub fn outbox_json(&self, now_ms: u64, limit: usize) -> String {
         let mut out = String::from("[");
         let mut count = 0;
@@ -191,7 +195,20 @@ impl Engine {
             }
             _ => {}
         }
-        out.push_str("],\"problem\":");
+        out.push(']');
+        if matches!(entry.state, State::Parked { .. }) || entry.suspended {
+            out.push_str(",\"before\":");
+            self.write_before(entry, out);
+            out.push_str(",\"dependents\":[");
+            let dependents = self.outbox.with_dependents(entry.made.key);
+            for (i, key) in dependents.iter().skip(1).take(DEPENDENTS_SHOWN).enumerate() {
+                out.push_str(if i > 0 { ",\"" } else { "\"" });
+                write_key(*key, out);
+                out.push('"');
+            }
+            out.push(']');
+        }
+        out.push_str(",\"problem\":");
         match &entry.state {
             State::Parked { problem, .. } => problem.write_json(out),
             _ if entry.suspended => {

@@ -58,6 +58,8 @@ pub(crate) struct Sender {
     want_pull: bool,
     /// There is something in the queue, and none of it can go.
     pub starved: bool,
+    /// Deleted rows to which something referred that was not ours to park.
+    pub missed: Vec<RowKey>,
     pub live: Live,
     live_failures: u32,
     live_not_before: u64,
@@ -145,6 +147,7 @@ impl Engine {
             told: Vec::new(),
             want_pull: true,
             starved: false,
+            missed: Vec::new(),
             live: Live::Off,
             live_failures: 0,
             live_not_before: 0,
@@ -563,8 +566,12 @@ impl Engine {
         sort_dedup(&mut orphans);
         let mut parked = Vec::new();
         for (key, row) in orphans {
-            // What another tab has not offered yet it may be folding, and parks itself.
-            if self.is_queued(key) && self.may_alter(key) {
+            if !self.may_alter(key) {
+                // Another tab has not offered it yet, and may be folding it: it is parked when it comes.
+                if let Some(sender) = self.sender.as_mut().filter(|sender| !sender.missed.contains(&row)) {
+                    sender.missed.push(row);
+                }
+            } else if self.is_queued(key) {
                 let table = &self.schema.tables[row.table as usize].name;
                 let problem = Problem::new("missing_parent", format!("the {table} that this refers to was deleted by someone else"));
                 let problem = problem.row(&self.schema, row);
