@@ -4,7 +4,7 @@
 //! created yet is seen all the same, and what no longer applies is passed over, because the server will have the word.
 
 use crate::edit::{Edit, Op};
-use crate::limits;
+use crate::field::work_in;
 use crate::merge::{Clocks, Stamp};
 use crate::order::components;
 use crate::problem::Problem;
@@ -114,10 +114,11 @@ impl Unit<'_> {
     }
 
     fn update(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
-        let Some(row) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)) else { return self.update_of_nothing(part, edit.row) };
+        let Some(before) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)) else { return self.update_of_nothing(part, edit.row) };
         self.require_parents(edit)?;
-        let columns = &self.schema.tables[edit.row.table as usize].columns;
-        let mut row = row.clone();
+        let table = &self.schema.tables[edit.row.table as usize];
+        let columns = &table.columns;
+        let mut row = before.clone();
         let mut done = Edit { op: Op::Update, row: edit.row, set: Vec::new(), add: Vec::new() };
         for (column, value) in &edit.set {
             let is_reference = matches!(columns[*column as usize].kind, Kind::Ref { .. });
@@ -128,14 +129,28 @@ impl Unit<'_> {
             row.values[*column as usize] = value.clone();
             done.set_column(*column, value.clone());
         }
-        for (column, by) in &edit.add {
-            if let Value::Int(count) = &mut row.values[*column as usize] {
-                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
-                done.set_column(*column, Value::Int(*count));
+        let mut written = Vec::new();
+        for (column, merge) in &edit.add {
+            let stamp = self.is_server().then_some(stamp);
+            match work_in(table, &mut row, *column, merge, stamp, &mut written) {
+                Ok(lost) => self.effect.as_sent &= !lost,
+                // The server will have the word.
+                Err(_) if matches!(self.judge, Judge::View) => {}
+                Err(problem) => return Err(problem.row(self.schema, edit.row)),
             }
         }
-        if !done.set.is_empty() {
+        for column in written {
+            let value = &row.values[column as usize];
+            let set = done.set.iter().any(|(c, _)| *c == column);
+            if set || *value != before.values[column as usize] {
+                done.set_column(column, value.clone());
+            }
+        }
+        // Stamps may have changed where no value has: they decide about what is still on its way.
+        if row != *before {
             self.rows.change(edit.row, Some(row));
+        }
+        if !done.set.is_empty() {
             self.effect.changes.push(done);
         }
         Ok(())
