@@ -295,6 +295,9 @@ fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
         None => limits::TEXT_CHARS,
         Some(n) => n.as_u64().filter(|n| *n > 0).ok_or_else(|| fail(table, name, "max_chars must be a positive number"))? as usize,
     };
+    if json.get("merge").is_some() && json.text("type") != Some("text") {
+        return Err(fail(table, name, "only a text has `merge`"));
+    }
     let kind = match json.text("type") {
         Some("text") => match json.get("merge").map(Json::as_str) {
             None => Kind::Text { max_chars, conflicts: None },

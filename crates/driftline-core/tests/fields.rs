@@ -144,6 +144,7 @@ fn i7_a_merged_text_brings_a_field_for_what_lost() {
     assert!(taken.contains("field `a_conflict`") && taken.contains("comes with a text"), "{taken}");
     assert!(error(&format!("\"{}\":{merged}", "a".repeat(55))).unwrap_err().to_string().contains("54 characters"));
     assert!(error("\"a\":{\"type\":\"text\",\"merge\":\"four_way\"}").unwrap_err().to_string().contains("three_way"));
+    assert!(error("\"a\":{\"type\":\"int\",\"merge\":\"three_way\"}").unwrap_err().to_string().contains("only a text"));
     assert!(error("\"a\":{\"type\":\"set\",\"nullable\":true}").unwrap_err().to_string().contains("begins empty"));
     // What lost stands beside its own text, wherever the names sort.
     let schema = Schema::parse(&SCHEMA.replace("\"x\"", "\"body_a\"")).unwrap();
@@ -270,6 +271,8 @@ fn i7_a_text_that_is_null_counts_as_empty() {
     // Someone types into what was taken away: one of them is there, and nothing empty is kept.
     send(&mut store, 9, 1, 2_001, &about("\"a\\nb\\nc\"", "\"a\\nb\\nC\""));
     assert_eq!((held(&store, "about"), texts(&held(&store, "about_conflict"))), (Value::Null, vec!["a\nb\nC".to_string()]));
+    // What changes nothing is nobody's last word.
+    send(&mut store, 7, 1, 9_000, &about("\"a\"", "\"a\""));
     send(&mut store, 9, 2, 3_000, &about("\"a\\nb\\nc\"", "\"x\""));
     assert_eq!((held(&store, "about"), texts(&held(&store, "about_conflict")).len()), (Value::Text("x".into()), 1));
 }
@@ -346,6 +349,18 @@ fn q5_what_is_typed_into_a_new_row_folds_into_its_creation() {
     settle(&mut tab, &mut store);
     assert_eq!((held(&store, "body"), held(&store, "labels")), (Value::Text("x".into()), Value::Json("[\"b\",\"c\"]".into())));
     assert_eq!(held(&store, "body_conflict"), Value::Null);
+}
+
+#[test]
+fn q6_a_text_that_does_not_go_on_from_a_creation_does_not_fold_into_it() {
+    let mut store = Store::default();
+    let mut tab = tab(&store);
+    tab.engine.set_online(tab.now, false);
+    make(&mut tab, &create("note", 1, "\"body\":\"a\\nb\\nc\\nd\""));
+    make(&mut tab, &text("body", "a\nb\nc", "A\nb\nc"));
+    tab.engine.set_online(tab.now, true);
+    settle(&mut tab, &mut store);
+    assert_eq!(held(&store, "body"), Value::Text("A\nb\nc\nd".into()));
 }
 
 #[test]
@@ -509,7 +524,8 @@ fn i7_edits_of_sets_commute() {
             for i in order(edits.len(), pick) {
                 send(&mut store, 10 + i as u64, 1, 2_000 + u64::from(edits[i].2 % 4), &edit(&edits[i]));
             }
-            make(&mut reader, &labels(&["own"], &[]));
+            // Made before the others' and heard after them, so that most of it does not count.
+            make(&mut reader, &labels(&["c", "own"], &["a"]));
             settle(&mut reader, &mut store);
             held(&store, "labels")
         };
