@@ -107,11 +107,11 @@ fn matched(base: &[u32], side: &[u32]) -> Vec<u32> {
 fn anchors(base: &[u32], side: &[u32], gap: Gap) -> Vec<(usize, usize)> {
     // The line in the upper bits, then the side, then the place: sorted, those of one line stand together.
     let mut seen: Vec<u64> = Vec::with_capacity(gap.b_end - gap.b + gap.s_end - gap.s);
-    for i in gap.b..gap.b_end {
-        seen.push(u64::from(base[i]) << 33 | i as u64);
+    for (i, line) in (gap.b as u64..).zip(&base[gap.b..gap.b_end]) {
+        seen.push(u64::from(*line) << 33 | i);
     }
-    for i in gap.s..gap.s_end {
-        seen.push(u64::from(side[i]) << 33 | 1 << 32 | i as u64);
+    for (i, line) in (gap.s as u64..).zip(&side[gap.s..gap.s_end]) {
+        seen.push(u64::from(*line) << 33 | 1 << 32 | i);
     }
     seen.sort_unstable();
     let mut pairs: Vec<u64> = Vec::new();
