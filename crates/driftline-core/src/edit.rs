@@ -163,7 +163,7 @@ impl Edit {
     fn read_set(&mut self, schema: &Schema, members: &Members, values: Values) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
-            let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
+            let wrong = |why: &str| wrong_field(schema, self.row, name, why);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
             if self.op == Op::Update && values == Values::Asked {
@@ -185,7 +185,7 @@ impl Edit {
     fn read_merges(&mut self, schema: &Schema, way: &str, members: &Members) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
-            let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
+            let wrong = |why: &str| wrong_field(schema, self.row, name, why);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
             let merge = read_merge(column, way, json).map_err(|why| wrong(&why))?;
@@ -226,6 +226,10 @@ impl Edit {
         }
         Ok(())
     }
+}
+
+fn wrong_field(schema: &Schema, row: RowKey, name: &str, why: &str) -> Problem {
+    Problem::invalid(format!("{}.{name} {why}", schema.tables[row.table as usize].name)).row(schema, row)
 }
 
 fn read_merge(column: &Column, way: &str, json: &Json) -> Result<Merge, String> {

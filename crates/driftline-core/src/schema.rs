@@ -228,7 +228,6 @@ impl Table {
         for part in ["fields", "references"] {
             let Some(members) = json.get(part).filter(|m| !m.is_null()) else { continue };
             let members = members.as_object().ok_or_else(|| fail(name, part, "must be an object"))?;
-            let from = columns.len();
             for (column, definition) in members {
                 if !is_name(column) || column == "id" || column == "space" {
                     return Err(fail(name, column, "a field's name is a-z, 0-9 and _, begins with a letter and is not `id` or `space`"));
@@ -245,7 +244,6 @@ impl Table {
             if part == "fields" {
                 keep_conflicts(name, &mut columns)?;
             }
-            columns[from..].sort_by(|a, b| a.name.cmp(&b.name));
         }
         for i in 0..columns.len() {
             let kept = columns[i].name.clone() + CONFLICT;
@@ -276,16 +274,19 @@ const CONFLICT: &str = "_conflict";
 
 /// A text that is merged three-way brings a column of its own for what could not be.
 fn keep_conflicts(table: &str, columns: &mut Vec<Column>) -> Result<(), SchemaError> {
-    for i in 0..columns.len() {
-        let Kind::Text { max_chars, conflicts: Some(_) } = columns[i].kind else { continue };
-        let name = columns[i].name.clone() + CONFLICT;
-        if columns.iter().any(|c| c.name == name) {
-            return Err(fail(table, &name, "is the name of a field that comes with a text that is merged: choose another"));
-        }
+    let mut i = 0;
+    while let Some(column) = columns.get(i) {
+        i += 1;
+        let Kind::Text { max_chars, conflicts: Some(_) } = column.kind else { continue };
+        let name = column.name.clone() + CONFLICT;
         if !is_name(&name) {
-            return Err(fail(table, &columns[i].name, "a text that is merged has a name of at most 54 characters"));
+            return Err(fail(table, &column.name, "a text that is merged has a name of at most 54 characters"));
         }
-        columns.push(Column { name, kind: Kind::Conflicts { max_chars }, nullable: true, default: Some(Value::Null) });
+        // Sorted by name, as the others are; that is behind its text.
+        let Err(at) = columns.binary_search_by(|c| c.name.cmp(&name)) else {
+            return Err(fail(table, &name, "is the name of a field that comes with a text that is merged: choose another"));
+        };
+        columns.insert(at, Column { name, kind: Kind::Conflicts { max_chars }, nullable: true, default: Some(Value::Null) });
     }
     Ok(())
 }
