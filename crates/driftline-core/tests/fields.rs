@@ -278,6 +278,29 @@ fn i7_a_text_that_is_null_counts_as_empty() {
 }
 
 #[test]
+fn i7_whether_a_text_is_null_or_empty_does_not_depend_on_the_order_of_arrival() {
+    let about = |from: &str, to: &str| update("note", 1, &format!("\"text\":{{\"about\":[{from},{to}]}}"));
+    for order in [[2_000, 3_000], [3_000, 2_000]] {
+        let mut store = store("\"about\":\"x\"");
+        for at in order {
+            send(&mut store, at, 1, at, &about("\"x\"", if at == 2_000 { "null" } else { "\"\"" }));
+        }
+        assert_eq!(held(&store, "about"), Value::Text(String::new()));
+    }
+}
+
+#[test]
+fn i7_what_is_kept_has_a_limit_in_bytes_but_one_text_always_fits() {
+    let about = |letter: &str| text("about", "", &letter.repeat(65_536));
+    let mut store = store("\"about\":\"\"");
+    for (n, letter) in ["\u{1F600}", "\u{1F601}"].into_iter().enumerate() {
+        assert_eq!(send(&mut store, 9, n as u64 + 1, 2_000 + n as u64, &about(letter)), "applied ");
+    }
+    assert_eq!(texts(&held(&store, "about_conflict")).len(), 1);
+    assert_eq!(send(&mut store, 9, 3, 1_999, &about("\u{20AC}")), "refused conflicts_full");
+}
+
+#[test]
 fn i7_more_texts_than_can_be_kept_are_refused_and_stay_where_they_were_made() {
     let mut store = store("\"body\":\"a\"");
     for n in 0..21 {
