@@ -2,9 +2,10 @@
 
 use super::browser::TabId;
 use super::server::Key;
-use driftline_core::edit::{Edit, Op};
+use driftline_core::edit::{Edit, Merge, Op};
+use driftline_core::field::{list_of, texts};
 use driftline_core::value::{RowKey, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
@@ -45,6 +46,10 @@ pub struct Sum {
     pub deleted: bool,
     pub set: BTreeMap<u16, Value>,
     pub add: BTreeMap<u16, i64>,
+    /// What a text was at first, and what it is to be.
+    pub text: BTreeMap<u16, (Value, Value)>,
+    /// Whether an element goes in or out.
+    pub elements: BTreeMap<(u16, String), bool>,
 }
 
 pub fn sum<'a>(edits: impl Iterator<Item = &'a Edit>) -> BTreeMap<RowKey, Sum> {
@@ -55,10 +60,23 @@ pub fn sum<'a>(edits: impl Iterator<Item = &'a Edit>) -> BTreeMap<RowKey, Sum> {
         sum.restored |= edit.op == Op::Restore;
         sum.deleted |= edit.op == Op::Delete;
         sum.set.extend(edit.set.iter().cloned());
-        for (column, by) in &edit.add {
-            match sum.set.get_mut(column) {
-                Some(Value::Int(count)) => *count += by,
-                _ => *sum.add.entry(*column).or_insert(0) += by,
+        for (column, merge) in &edit.add {
+            match (sum.set.get_mut(column), merge) {
+                (Some(Value::Int(count)), Merge::Add(by)) => *count += by,
+                (_, Merge::Add(by)) => *sum.add.entry(*column).or_insert(0) += by,
+                (Some(value), Merge::Text { to, .. }) if sum.created || sum.restored => *value = to.clone(),
+                (_, Merge::Text { from, to }) => sum.text.entry(*column).or_insert_with(|| (from.clone(), to.clone())).1 = to.clone(),
+                (Some(value), Merge::Set { insert, remove }) if sum.created || sum.restored => {
+                    let mut all: BTreeSet<String> = texts(value).into_iter().chain(insert.iter().cloned()).collect();
+                    all.retain(|text| !remove.contains(text));
+                    if !(value.is_null() && all.is_empty()) {
+                        *value = list_of(&all.into_iter().collect::<Vec<_>>());
+                    }
+                }
+                (_, Merge::Set { insert, remove }) => {
+                    sum.elements.extend(insert.iter().map(|text| ((*column, text.clone()), true)));
+                    sum.elements.extend(remove.iter().map(|text| ((*column, text.clone()), false)));
+                }
             }
         }
     }

@@ -10,7 +10,8 @@ const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
   "card": {
     "edits_to_deleted": "null",
     "fields": {"title": {"type": "text", "default": ""}, "x": {"type": "real", "default": 0},
-      "note": {"type": "text", "nullable": true}, "n": {"type": "counter"}},
+      "note": {"type": "text", "nullable": true, "merge": "three_way"}, "n": {"type": "counter"},
+      "labels": {"type": "set"}, "place": {"type": "position", "nullable": true}},
     "references": {"box": {"to": ["box"], "nullable": true, "on_delete": "set_null"}}},
   "conn": {
     "edits_to_deleted": "park",

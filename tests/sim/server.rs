@@ -3,7 +3,8 @@
 use super::Finding;
 use driftline_core::dedupe::{ClientState, Settled};
 use driftline_core::digest::Digest;
-use driftline_core::edit::{Edit, Op, Values};
+use driftline_core::edit::{Edit, Merge, Op, Values};
+use driftline_core::field::{list_of, text_of, texts};
 use driftline_core::integrity::{Judge, apply, on_delete};
 use driftline_core::json::Json;
 use driftline_core::load::{Load, Query, SpaceState};
@@ -384,6 +385,13 @@ impl Server {
                 let expected = match kind {
                     Kind::Ref { .. } => continue,
                     Kind::Counter => life.and_then(|life| self.sum(*key, column as u16, life)),
+                    Kind::Conflicts { .. } => continue,
+                    Kind::Text { conflicts: Some(kept), .. } => {
+                        let gone = life.map(|life| self.gone_lines(*key, column as u16, *kept, row, life)).unwrap_or_default();
+                        wrong.extend(gone.into_iter().map(|line| (false, format!("{key:?} column {column}: {line:?} is gone: {row:?}"))));
+                        continue;
+                    }
+                    Kind::Set => life.and_then(|life| self.last_elements(*key, column as u16, life)),
                     _ => life.and_then(|life| self.last_written(*key, column as u16, life)),
                 };
                 if expected.as_ref() != Some(value) {
@@ -422,8 +430,56 @@ impl Server {
     fn sum(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
         let Value::Int(first) = first[column as usize] else { return None };
         let later = self.applied.iter().filter(|a| a.rev > *rev).flat_map(|a| &a.edits).filter(|edit| edit.row == row);
-        let added: i64 = later.flat_map(|edit| edit.add.iter().filter(|a| a.0 == column).map(|a| a.1)).sum();
+        let merges = later.flat_map(|edit| edit.add.iter().filter(|a| a.0 == column));
+        let added: i64 = merges.map(|a| if let Merge::Add(by) = a.1 { by } else { 0 }).sum();
         Some(Value::Int(first + added))
+    }
+
+    /// What goes into a set last, by its own account.
+    fn last_elements(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
+        let mut last: BTreeMap<&str, (_, bool)> = BTreeMap::new();
+        let mut all = texts(&first[column as usize]);
+        for a in self.applied.iter().filter(|a| a.rev >= *rev) {
+            for edit in a.edits.iter().filter(|edit| edit.row == row) {
+                for (_, merge) in edit.add.iter().filter(|a| a.0 == column) {
+                    let Merge::Set { insert, remove } = merge else { continue };
+                    for (text, is_in) in insert.iter().map(|text| (text, true)).chain(remove.iter().map(|text| (text, false))) {
+                        let stamp = (a.at, a.key);
+                        let known = last.entry(text).or_insert((stamp, is_in));
+                        if known.0 <= stamp {
+                            *known = (stamp, is_in);
+                        }
+                    }
+                }
+            }
+        }
+        all.retain(|text| !last.contains_key(text.as_str()));
+        all.extend(last.iter().filter(|(_, last)| last.1).map(|(text, _)| text.to_string()));
+        all.sort();
+        Some(list_of(&all))
+    }
+
+    /// Lines that somebody has typed and nobody has taken out, and that are neither in the text nor beside it.
+    fn gone_lines(&self, row: RowKey, column: u16, kept: u16, held: &Row, (rev, first): &(u64, Vec<Value>)) -> Vec<String> {
+        let lines = |text: &Value| text_of(text).split('\n').map(str::to_string).collect::<BTreeSet<String>>();
+        let (mut typed, mut taken) = (lines(&first[column as usize]), BTreeSet::new());
+        for edit in self.applied.iter().filter(|a| a.rev > *rev).flat_map(|a| &a.edits).filter(|edit| edit.row == row) {
+            for (at, merge) in &edit.add {
+                match merge {
+                    Merge::Text { from, to } if *at == column => {
+                        typed.extend(lines(to).difference(&lines(from)).cloned());
+                        taken.extend(lines(from).difference(&lines(to)).cloned());
+                    }
+                    Merge::Set { remove, .. } if *at == kept => {
+                        taken.extend(remove.iter().flat_map(|text| lines(&Value::Text(text.clone()))));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let beside = texts(&held.values[kept as usize]).into_iter().flat_map(|text| lines(&Value::Text(text)));
+        let there: BTreeSet<String> = lines(&held.values[column as usize]).into_iter().chain(beside).collect();
+        typed.into_iter().filter(|line| !line.is_empty() && !taken.contains(line) && !there.contains(line)).collect()
     }
 
     fn last_written(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {

@@ -6,9 +6,10 @@ use super::server::Key;
 use super::world::{Event, World};
 use driftline_core::edit::{Edit, read_edits};
 use driftline_core::engine::write_key;
+use driftline_core::field::{text_of, texts};
 use driftline_core::outbox::State;
 use driftline_core::schema::{Column, Kind};
-use driftline_core::value::{RowId, RowKey};
+use driftline_core::value::{RowId, RowKey, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeSet;
 
@@ -193,7 +194,10 @@ impl World {
             let value = match &column.kind {
                 Kind::Ref { .. } if column.nullable && self.rng.chance(500) => None,
                 Kind::Ref { .. } => self.reference(tab, column),
+                Kind::Text { conflicts: Some(_), .. } => Some(json!(self.fresh_lines())),
                 Kind::Text { .. } => Some(json!(self.fresh_text())),
+                Kind::Set if self.rng.chance(500) => Some(json!([self.label(), self.label()])),
+                Kind::Position if self.rng.chance(500) => Some(json!(self.fresh_position())),
                 Kind::Counter if self.rng.chance(300) => Some(json!(self.rng.below(10))),
                 Kind::Json if column.default.is_none() || self.rng.chance(300) => Some(json!({"b": [self.rng.below(9)], "a": null})),
                 Kind::Weak if self.rng.chance(500) => Some(json!(RowId(self.fresh_row()).to_string())),
@@ -206,12 +210,57 @@ impl World {
         edit
     }
 
-    /// Sets some fields of a row, adds to its counters, or both.
-    fn update_of(&mut self, row: RowKey) -> Json {
-        let (mut set, mut add) = (Map::new(), Map::new());
+    /// Few, so that they meet.
+    fn label(&mut self) -> String {
+        format!("label {}", self.rng.below(6))
+    }
+
+    fn fresh_position(&mut self) -> String {
+        format!("{}V", self.rng.below(1_000))
+    }
+
+    fn fresh_lines(&mut self) -> String {
+        (0..self.rng.range(1, 5)).map(|_| self.fresh_text()).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// A text in which somebody has typed: a line changed, put in, or taken out. Some lines are blank.
+    fn retyped(&mut self, text: &str) -> String {
+        let mut lines: Vec<String> = text.split('\n').map(str::to_string).collect();
+        let at = self.rng.below(lines.len() as u64) as usize;
+        match self.rng.below(5) {
+            0 if lines.len() > 2 => drop(lines.remove(at)),
+            1 => lines.insert(at, self.fresh_text()),
+            2 => lines.extend([String::new(), self.fresh_text()]),
+            _ => lines[at] = self.fresh_text(),
+        }
+        lines.join("\n")
+    }
+
+    /// Sets some fields of a row, adds to its counters, types into its texts, or all of it.
+    fn update_of(&mut self, tab: TabId, row: RowKey) -> Json {
+        let [mut set, mut add, mut text, mut insert, mut remove] = [(); 5].map(|()| Map::new());
         let schema = self.schema.clone();
-        for column in &schema.tables[row.table as usize].columns {
+        for (i, column) in schema.tables[row.table as usize].columns.iter().enumerate() {
+            let seen = self.tabs.get(&tab).and_then(|tab| tab.app.get(&row)).map_or(Value::Null, |values| values[i].clone());
             match &column.kind {
+                Kind::Text { conflicts: Some(_), .. } if self.rng.chance(700) => {
+                    let from = text_of(&seen).to_string();
+                    let to = if column.nullable && self.rng.chance(50) { Json::Null } else { json!(self.retyped(&from)) };
+                    let from = if seen.is_null() { Json::Null } else { json!(from) };
+                    text.insert(column.name.clone(), json!([from, to]));
+                }
+                Kind::Text { conflicts: Some(_), .. } => {}
+                Kind::Conflicts { .. } if !seen.is_null() && self.rng.chance(150) => {
+                    remove.insert(column.name.clone(), json!(texts(&seen)));
+                }
+                Kind::Set if self.rng.chance(500) => {
+                    let (one, other) = (self.label(), self.label());
+                    if one != other {
+                        remove.insert(column.name.clone(), json!([other]));
+                    }
+                    insert.insert(column.name.clone(), json!([one]));
+                }
+                Kind::Position if self.rng.chance(500) => drop(set.insert(column.name.clone(), json!(self.fresh_position()))),
                 Kind::Counter if self.rng.chance(700) => drop(add.insert(column.name.clone(), json!(self.rng.below(9) as i64 - 3))),
                 Kind::Text { .. } if column.nullable && self.rng.chance(200) => drop(set.insert(column.name.clone(), Json::Null)),
                 Kind::Text { .. } if self.rng.chance(500) => drop(set.insert(column.name.clone(), json!(self.fresh_text()))),
@@ -221,13 +270,15 @@ impl World {
         }
         let mut edit = self.edit("update", row);
         edit["set"] = Json::Object(set);
-        edit["add"] = Json::Object(add);
+        for (way, members) in [("add", add), ("text", text), ("insert", insert), ("remove", remove)] {
+            edit[way] = Json::Object(members);
+        }
         edit
     }
 
     fn update(&mut self, tab: TabId) {
         let Some(row) = self.any_row(tab) else { return };
-        let edit = self.update_of(row);
+        let edit = self.update_of(tab, row);
         self.make(tab, vec![edit], Vec::new());
     }
 
@@ -287,7 +338,7 @@ impl World {
             let edit = match self.rng.below(8) {
                 0 => Some(self.edit("delete", row)),
                 1..4 => self.moved(tab, row),
-                _ => Some(self.update_of(row)),
+                _ => Some(self.update_of(tab, row)),
             };
             edits.extend(edit);
         }
@@ -318,7 +369,7 @@ impl World {
     fn drag(&mut self, tab: TabId) {
         let Some(row) = self.any_row(tab) else { return };
         for _ in 0..self.rng.range(3, 12) {
-            let edit = self.update_of(row);
+            let edit = self.update_of(tab, row);
             if self.make(tab, vec![edit], Vec::new()).is_none() {
                 return;
             }

@@ -73,7 +73,7 @@ export class Db<S extends SchemaInput> {
 
   /** Makes the edits take effect together or not at all. Throws a {@link DriftlineError}, and changes nothing, if refused. */
   transaction(build: (tx: Transaction<S>) => void, options: TransactionOptions = {}): Change {
-    const edits = new Edits();
+    const edits = this.#edits();
     build(edits.tables(this.#schema));
     return this.#commit(edits, options);
   }
@@ -137,7 +137,7 @@ export class Db<S extends SchemaInput> {
 
   #table(name: string): Table<S, never> {
     const one = (build: (edits: Edits) => void) => {
-      const edits = new Edits();
+      const edits = this.#edits();
       build(edits);
       return this.#commit(edits, {});
     };
@@ -160,6 +160,10 @@ export class Db<S extends SchemaInput> {
       subscribe: (listener) => this.#rows.subscribe(name, listener),
     };
     return table as never;
+  }
+
+  #edits(): Edits {
+    return new Edits(this.#schema, (table, id) => this.#rows.rows(table).get(id));
   }
 
   #commit({ edits, ids }: Edits, options: TransactionOptions): Change {

@@ -9,6 +9,7 @@ export type { Db, Table, TransactionOptions } from './db.js';
 export type { Transaction, TransactionTable } from './edits.js';
 export { DriftlineError, type Problem, type RowRef } from './errors.js';
 export { newId } from './ids.js';
+export { byPosition, positionBetween } from './positions.js';
 export type { ChangedIds, ChangedRows, Unsubscribe } from './rows.js';
 export {
   defineSchema,
@@ -19,6 +20,7 @@ export {
   type Patch,
   type Row,
   type SchemaInput,
+  type SetChange,
   type TableName,
 } from './schema.js';
 export type { Digest, OutboxEntry, Status } from './status.js';

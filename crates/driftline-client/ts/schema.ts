@@ -8,11 +8,22 @@ export type FieldInput =
       readonly nullable?: boolean;
       readonly default?: string | null;
       readonly max_chars?: number;
+      /** What several people type is merged by lines; where they overlap, what lost stands in `<field>_conflict`. */
+      readonly merge?: 'three_way';
     }
-  | { readonly type: 'real' | 'int'; readonly nullable?: boolean; readonly default?: number | null }
-  | { readonly type: 'bool'; readonly nullable?: boolean; readonly default?: boolean | null }
-  | { readonly type: 'json'; readonly nullable?: boolean; readonly default?: Json }
-  | { readonly type: 'counter'; readonly nullable?: false; readonly default?: number };
+  /** A place among others: see `positionBetween` and `byPosition`. */
+  | { readonly type: 'position'; readonly nullable?: boolean; readonly default?: string | null; readonly merge?: never }
+  /** Names, each once. What several people put in or take out adds up. */
+  | { readonly type: 'set'; readonly nullable?: false; readonly default?: readonly string[]; readonly merge?: never }
+  | {
+      readonly type: 'real' | 'int';
+      readonly nullable?: boolean;
+      readonly default?: number | null;
+      readonly merge?: never;
+    }
+  | { readonly type: 'bool'; readonly nullable?: boolean; readonly default?: boolean | null; readonly merge?: never }
+  | { readonly type: 'json'; readonly nullable?: boolean; readonly default?: Json; readonly merge?: never }
+  | { readonly type: 'counter'; readonly nullable?: false; readonly default?: number; readonly merge?: never };
 
 /** Every reference says what deleting its target does; only a nullable one can be set to null. */
 export type ReferenceInput =
@@ -75,7 +86,7 @@ type References<T> = T extends { readonly references: infer R } ? R : unknown;
 
 type OrNull<Definition, Value> = Definition extends { readonly nullable: true } ? Value | null : Value;
 
-type FieldValue<F> = F extends { readonly type: 'text' }
+type FieldValue<F> = F extends { readonly type: 'text' | 'position' }
   ? OrNull<F, string>
   : F extends { readonly type: 'real' | 'int' | 'counter' }
     ? OrNull<F, number>
@@ -83,7 +94,9 @@ type FieldValue<F> = F extends { readonly type: 'text' }
       ? OrNull<F, boolean>
       : F extends { readonly type: 'json' }
         ? OrNull<F, Exclude<Json, null>>
-        : never;
+        : F extends { readonly type: 'set' }
+          ? readonly string[]
+          : never;
 
 /** A row id where there is one target, and `{table: id}` where there are several. */
 type Target<To> = To extends readonly [infer _One]
@@ -101,14 +114,20 @@ type ReferenceValue<R> = R extends { readonly weak: true }
 
 type Values<T> = { -readonly [K in keyof Fields<T>]: FieldValue<Fields<T>[K]> } & {
   -readonly [K in keyof References<T>]: ReferenceValue<References<T>[K]>;
-};
+} & { -readonly [K in ConflictKeys<Fields<T>>]: readonly string[] | null };
 
 type Definitions<T> = Fields<T> & References<T>;
-type MayBeLeftOut = { readonly nullable: true } | { readonly type: 'counter' };
-type OptionalKeys<D> = {
-  [K in keyof D]: D[K] extends MayBeLeftOut ? K : 'default' extends keyof D[K] ? K : never;
+type MayBeLeftOut = { readonly nullable: true } | { readonly type: 'counter' | 'set' };
+type OptionalKeys<D> =
+  | { [K in keyof D]: D[K] extends MayBeLeftOut ? K : 'default' extends keyof D[K] ? K : never }[keyof D]
+  | ConflictKeys<D>;
+type KeysOf<D, Type> = { [K in keyof D]: D[K] extends { readonly type: Type } ? K : never }[keyof D];
+type CounterKeys<D> = KeysOf<D, 'counter'>;
+type SetKeys<D> = KeysOf<D, 'set'>;
+/** The fields that come with texts which are merged. */
+type ConflictKeys<D> = {
+  [K in keyof D]: D[K] extends { readonly merge: 'three_way' } ? `${K & string}_conflict` : never;
 }[keyof D];
-type CounterKeys<D> = { [K in keyof D]: D[K] extends { readonly type: 'counter' } ? K : never }[keyof D];
 
 type Flat<T> = { [K in keyof T]: T[K] };
 
@@ -123,12 +142,24 @@ export type NewRow<S extends SchemaInput, T extends TableName<S>> = Flat<
     Partial<Pick<Values<S['tables'][T]>, OptionalKeys<Definitions<S['tables'][T]>> & keyof Values<S['tables'][T]>>>
 >;
 
-/** What an update takes: the fields to set, and for a counter an {@link Increment}. */
+/**
+ * What an update takes: the fields to set, for a counter an {@link Increment}, and for a set a {@link SetChange}. Texts that
+ * could not be merged are settled by setting their field to null.
+ */
 export type Patch<S extends SchemaInput, T extends TableName<S>> = Flat<
-  Partial<Omit<Values<S['tables'][T]>, CounterKeys<Definitions<S['tables'][T]>>>> & {
+  Partial<Omit<Values<S['tables'][T]>, MergedKeys<Definitions<S['tables'][T]>>>> & {
     [K in CounterKeys<Definitions<S['tables'][T]>>]?: Increment;
+  } & { [K in SetKeys<Definitions<S['tables'][T]>>]?: SetChange } & {
+    [K in ConflictKeys<Definitions<S['tables'][T]>>]?: null;
   }
 >;
+type MergedKeys<D> = CounterKeys<D> | SetKeys<D> | ConflictKeys<D>;
+
+/** Elements to put into a set, and to take out of it. */
+export interface SetChange {
+  readonly insert?: readonly string[];
+  readonly remove?: readonly string[];
+}
 
 /** An amount to add to a counter. Increments of several people add up, where set values would overwrite each other. */
 export class Increment {

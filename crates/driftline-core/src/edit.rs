@@ -1,10 +1,11 @@
 //! Edits and transactions: reading a body, checking it against the schema, writing it.
 
+use crate::field::list_of;
 use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
 use crate::problem::Problem;
-use crate::schema::{Kind, Schema, read_int};
+use crate::schema::{Column, Kind, Schema, Table, read_int};
 use crate::value::{RowId, RowKey, Value, write_int, write_string, write_uint};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,17 @@ pub enum Op {
     DeleteTree,
 }
 
+/// What is to be worked into a field, where setting it would undo what others do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Merge {
+    /// To a counter.
+    Add(i64),
+    /// A text, and what it was when it was changed.
+    Text { from: Value, to: Value },
+    /// Elements of a set; each list is sorted. Of texts that could not be merged, those that are settled.
+    Set { insert: Vec<String>, remove: Vec<String> },
+}
+
 /// One change to one row. The same form carries what a person asked for and what a server did: then `add` is empty and
 /// `set` holds final values.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +38,8 @@ pub struct Edit {
     pub row: RowKey,
     /// By column, ascending.
     pub set: Vec<(u16, Value)>,
-    /// Counters only, by column, ascending.
-    pub add: Vec<(u16, i64)>,
+    /// What is added to what the row holds, whoever changed that meanwhile. Updates only, by column, ascending.
+    pub add: Vec<(u16, Merge)>,
     /// What the row was when a person updated it: where its table says so, all that making it again takes. By column, ascending.
     pub was: Vec<(u16, Value)>,
 }
@@ -59,20 +71,6 @@ impl Edit {
         let values = self.set.iter().chain(&self.was);
         let targets = values.filter_map(|(_, value)| if let Value::Ref(target) = value { Some(*target) } else { None });
         std::iter::once(self.row).chain(targets)
-    }
-
-    /// Makes the row as an update left it.
-    pub fn revived(&self) -> Edit {
-        let mut edit = Edit { set: self.was.clone(), ..Edit::new(Op::Restore, self.row) };
-        for (column, value) in &self.set {
-            edit.set_column(*column, value.clone());
-        }
-        for (column, by) in &self.add {
-            if let Some((_, Value::Int(count))) = edit.set.iter_mut().find(|(c, _)| c == column) {
-                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
-            }
-        }
-        edit
     }
 
     pub fn set_column(&mut self, column: u16, value: Value) {
@@ -109,15 +107,49 @@ impl Edit {
             }
             out.push('}');
         }
-        if !self.add.is_empty() {
-            out.push_str(",\"add\":{");
-            for (i, (column, by)) in self.add.iter().enumerate() {
-                member(i, &table.columns[*column as usize].name, out);
-                write_int(*by, out);
-            }
-            out.push('}');
-        }
+        self.write_merges(schema, table, out);
         out.push('}');
+    }
+
+    /// One member for each way of merging: `add`, `text`, `insert` and `remove`.
+    fn write_merges(&self, schema: &Schema, table: &Table, out: &mut String) {
+        for way in ["add", "text", "insert", "remove"] {
+            let mut count = 0;
+            for (column, merge) in &self.add {
+                let column = &table.columns[*column as usize];
+                let mut begin = |out: &mut String| {
+                    if count == 0 {
+                        out.push_str(",\"");
+                        out.push_str(way);
+                        out.push_str("\":{");
+                    }
+                    member(count, &column.name, out);
+                    count += 1;
+                };
+                match (merge, way) {
+                    (Merge::Add(by), "add") => {
+                        begin(out);
+                        write_int(*by, out);
+                    }
+                    (Merge::Text { from, to }, "text") => {
+                        begin(out);
+                        out.push('[');
+                        from.write_json(schema, column, out);
+                        out.push(',');
+                        to.write_json(schema, column, out);
+                        out.push(']');
+                    }
+                    (Merge::Set { insert: list, .. }, "insert") | (Merge::Set { remove: list, .. }, "remove") if !list.is_empty() => {
+                        begin(out);
+                        list_of(list).write_json(schema, column, out);
+                    }
+                    _ => {}
+                }
+            }
+            if count > 0 {
+                out.push('}');
+            }
+        }
     }
 
     /// Reads one edit and checks it by itself: names, types and limits, not whether its rows exist.
@@ -142,9 +174,15 @@ impl Edit {
         edit.read_set(schema, members(json, "was")?, Values::Final)?;
         edit.was = std::mem::take(&mut edit.set);
         edit.read_set(schema, members(json, "set")?, values)?;
-        edit.read_add(schema, members(json, "add")?)?;
-        if op == Op::Delete && !(edit.set.is_empty() && edit.add.is_empty()) {
+        for way in ["add", "text", "insert", "remove"] {
+            edit.read_merges(schema, way, members(json, way)?)?;
+        }
+        if op == Op::Delete && !edit.set.is_empty() {
             return Err(Problem::invalid("a delete sets and adds nothing").row(schema, edit.row));
+        }
+        if op != Op::Update && !edit.add.is_empty() {
+            let detail = "only an update has `add`, `text`, `insert` and `remove`: a create gives whole values";
+            return Err(Problem::invalid(detail).row(schema, edit.row));
         }
         if edit.makes() {
             fill_defaults(schema, edit.row, &mut edit.set)?;
@@ -161,11 +199,18 @@ impl Edit {
     fn read_set(&mut self, schema: &Schema, members: &Members, values: Values) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
-            let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
+            let wrong = |why: &str| wrong_field(schema, self.row, name, why);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
-            if column.kind == Kind::Counter && self.op == Op::Update && values == Values::Asked {
-                return Err(wrong("is a counter: it takes `add`, not `set`"));
+            if self.op == Op::Update && values == Values::Asked {
+                match column.kind {
+                    Kind::Counter => return Err(wrong("is a counter: it takes `add`, not `set`")),
+                    Kind::Text { conflicts: Some(_), .. } => {
+                        return Err(wrong("is merged: it takes `text` with what it was and what it is to be, not `set`"));
+                    }
+                    Kind::Set => return Err(wrong("is a set: it takes `insert` and `remove`, not `set`")),
+                    _ => {}
+                }
             }
             let value = column.read(Some(schema), json).map_err(|why| wrong(&why))?;
             self.set_column(index, value);
@@ -173,15 +218,30 @@ impl Edit {
         Ok(())
     }
 
-    fn read_add(&mut self, schema: &Schema, members: &Members) -> Result<(), Problem> {
+    fn read_merges(&mut self, schema: &Schema, way: &str, members: &Members) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
-            let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
-            let index = table.column(name).filter(|i| table.columns[*i as usize].kind == Kind::Counter);
-            let index = index.ok_or_else(|| wrong("is not a counter"))?;
-            let by = read_int(json).ok_or_else(|| wrong("takes a whole number within ±(2^53 - 1)"))?;
-            let at = self.add.partition_point(|add| add.0 < index);
-            self.add.insert(at, (index, by));
+            let wrong = |why: &str| wrong_field(schema, self.row, name, why);
+            let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
+            let column = &table.columns[index as usize];
+            let merge = read_merge(column, way, json).map_err(|why| wrong(&why))?;
+            if matches!(&merge, Merge::Set { insert, remove } if insert.is_empty() && remove.is_empty()) {
+                continue;
+            }
+            match self.add.binary_search_by_key(&index, |add| add.0) {
+                Err(at) => self.add.insert(at, (index, merge)),
+                // The other half of a set's.
+                Ok(at) => {
+                    if let (Merge::Set { insert, remove }, Merge::Set { remove: more, .. }) = (&self.add[at].1, merge) {
+                        if more.iter().any(|element| insert.binary_search(element).is_ok()) {
+                            return Err(wrong("cannot have an element in both `insert` and `remove`"));
+                        }
+                        let (insert, mut all) = (insert.clone(), remove.clone());
+                        all.extend(more);
+                        self.add[at].1 = Merge::Set { insert, remove: all };
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -201,12 +261,31 @@ fn fill_defaults(schema: &Schema, row: RowKey, values: &mut Vec<(u16, Value)>) -
     Ok(())
 }
 
+fn wrong_field(schema: &Schema, row: RowKey, name: &str, why: &str) -> Problem {
+    Problem::invalid(format!("{}.{name} {why}", schema.tables[row.table as usize].name)).row(schema, row)
+}
+
+fn read_merge(column: &Column, way: &str, json: &Json) -> Result<Merge, String> {
+    match (way, &column.kind) {
+        ("add", Kind::Counter) => Ok(Merge::Add(read_int(json).ok_or("takes a whole number within ±(2^53 - 1)")?)),
+        ("add", _) => Err("is not a counter".into()),
+        ("text", Kind::Text { conflicts: Some(_), .. }) => {
+            let Some([from, to]) = json.as_list() else { return Err("takes a list of two: what it was, and what it is to be".into()) };
+            Ok(Merge::Text { from: column.read(None, from)?, to: column.read(None, to)? })
+        }
+        ("text", _) => Err("is not a text that is merged three-way".into()),
+        ("insert", Kind::Set) => Ok(Merge::Set { insert: column.read_texts(json)?, remove: Vec::new() }),
+        ("remove", Kind::Set | Kind::Conflicts { .. }) => Ok(Merge::Set { insert: Vec::new(), remove: column.read_texts(json)? }),
+        _ => Err("is not a set".into()),
+    }
+}
+
 /// Whose values an edit carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
-    /// A person's: counters are added to.
+    /// A person's: what is merged is not set.
     Asked,
-    /// A server's: final, counters included.
+    /// A server's: final, whatever the field.
     Final,
 }
 

@@ -3,7 +3,8 @@
 //! Nothing moves across a dependency, and what may have reached a server is never altered. A drag at 60 frames a second
 //! leaves one update; a card made and deleted offline leaves nothing.
 
-use crate::edit::{Edit, Op};
+use crate::edit::{Edit, Merge, Op};
+use crate::field::{change_list, text_of, with_elements};
 use crate::limits;
 use crate::outbox::{Entry, Key, Outbox, State};
 use crate::sorted::SortedSet;
@@ -67,9 +68,13 @@ fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit]) -> Option<Fold> {
             return None;
         }
         let into = folded.iter_mut().rev().find(|into| into.row == edit.row)?;
-        take_in(into, edit);
+        take_in(into, edit)?;
     }
-    let size: usize = folded.iter().flat_map(|edit| &edit.set).map(|(_, value)| size_of(value)).sum();
+    let mut size = 0;
+    for edit in &folded {
+        size += edit.set.iter().map(|(_, value)| size_of(value)).sum::<usize>();
+        size += edit.add.iter().map(|(_, merge)| size_of_merge(merge)).sum::<usize>();
+    }
     (size < limits::TXN_BYTES / 2).then_some(Fold::Into(earlier.made.key, folded))
 }
 
@@ -78,29 +83,72 @@ fn released(edits: &[Edit], row: RowKey, column: u16) -> Option<RowKey> {
     set.filter(|(c, _)| *c == column).find_map(|(_, value)| if let Value::Ref(target) = value { Some(*target) } else { None })
 }
 
-fn take_in(into: &mut Edit, edit: &Edit) {
+/// `None` where the later edit does not go on from what the earlier one left.
+fn take_in(into: &mut Edit, edit: &Edit) -> Option<()> {
     for (column, value) in &edit.set {
         into.set_column(*column, value.clone());
     }
-    for (column, by) in &edit.add {
+    for (column, merge) in &edit.add {
         if into.op == Op::Create {
-            // A create names every column, its counters' first values among them.
-            if let Some((_, Value::Int(count))) = into.set.iter_mut().find(|(c, _)| c == column) {
-                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
-            }
+            // A create names every column, with what its counters, texts and sets begin with.
+            let at = into.set.binary_search_by_key(column, |s| s.0).ok()?;
+            take_into_value(&mut into.set[at].1, merge)?;
             continue;
         }
         match into.add.binary_search_by_key(column, |a| a.0) {
-            Ok(i) => into.add[i].1 = (into.add[i].1 + by).clamp(-limits::INT_MAX, limits::INT_MAX),
-            Err(i) => into.add.insert(i, (*column, *by)),
+            Ok(i) => take_into_merge(&mut into.add[i].1, merge)?,
+            Err(i) => into.add.insert(i, (*column, merge.clone())),
         }
     }
+    Some(())
+}
+
+fn take_into_value(value: &mut Value, merge: &Merge) -> Option<()> {
+    match merge {
+        Merge::Add(by) => {
+            if let Value::Int(count) = value {
+                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
+            }
+        }
+        Merge::Text { from, to } if text_of(from) == text_of(value) => *value = to.clone(),
+        Merge::Text { .. } => return None,
+        Merge::Set { insert, remove } => *value = with_elements(value, insert, remove),
+    }
+    Some(())
+}
+
+fn take_into_merge(into: &mut Merge, merge: &Merge) -> Option<()> {
+    match (into, merge) {
+        (Merge::Add(count), Merge::Add(by)) => *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX),
+        // Where somebody else's change came in between, the two could not be told apart any more in one.
+        (Merge::Text { to: last, .. }, Merge::Text { from, to }) if last == from => *last = to.clone(),
+        (Merge::Set { insert, remove }, Merge::Set { insert: later_in, remove: later_out }) => {
+            for element in later_in {
+                change_list(insert, element, true);
+                change_list(remove, element, false);
+            }
+            for element in later_out {
+                change_list(insert, element, false);
+                change_list(remove, element, true);
+            }
+        }
+        _ => return None,
+    }
+    Some(())
 }
 
 fn size_of(value: &Value) -> usize {
     match value {
         Value::Text(text) | Value::Json(text) => text.len() + 32,
         _ => 64,
+    }
+}
+
+fn size_of_merge(merge: &Merge) -> usize {
+    match merge {
+        Merge::Add(_) => 64,
+        Merge::Text { from, to } => size_of(from) + size_of(to),
+        Merge::Set { insert, remove } => insert.iter().chain(remove).map(|element| element.len() + 8).sum(),
     }
 }
 

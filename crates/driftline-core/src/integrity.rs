@@ -4,7 +4,7 @@
 //! created yet is seen all the same, and what no longer applies is passed over, because the server will have the word.
 
 use crate::edit::{Edit, Op};
-use crate::limits;
+use crate::field::work_in;
 use crate::merge::{Clocks, Stamp};
 use crate::order::components;
 use crate::problem::Problem;
@@ -138,13 +138,14 @@ impl Unit<'_> {
     }
 
     fn update(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
-        let Some(row) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)).cloned() else {
+        let Some(before) = self.rows.get(edit.row).filter(|_| self.holds(edit.row)).cloned() else {
             return self.update_of_nothing(part, edit, stamp);
         };
         let with_parents = self.with_parents(part, edit)?;
         let edit = with_parents.as_ref().unwrap_or(edit);
-        let columns = &self.schema.tables[edit.row.table as usize].columns;
-        let mut row = row;
+        let table = &self.schema.tables[edit.row.table as usize];
+        let columns = &table.columns;
+        let mut row = before.clone();
         let mut done = Edit::new(Op::Update, edit.row);
         for (column, value) in &edit.set {
             let is_reference = matches!(columns[*column as usize].kind, Kind::Ref { .. });
@@ -155,14 +156,28 @@ impl Unit<'_> {
             row.values[*column as usize] = value.clone();
             done.set_column(*column, value.clone());
         }
-        for (column, by) in &edit.add {
-            if let Value::Int(count) = &mut row.values[*column as usize] {
-                *count = (*count + by).clamp(-limits::INT_MAX, limits::INT_MAX);
-                done.set_column(*column, Value::Int(*count));
+        let mut written = Vec::new();
+        for (column, merge) in &edit.add {
+            let stamp = self.is_server().then_some(stamp);
+            match work_in(table, &mut row, *column, merge, stamp, &mut written) {
+                Ok(lost) => self.effect.as_sent &= !lost,
+                // The server will have the word.
+                Err(_) if matches!(self.judge, Judge::View) => {}
+                Err(problem) => return Err(problem.row(self.schema, edit.row)),
             }
         }
-        if !done.set.is_empty() {
+        for column in written {
+            let value = &row.values[column as usize];
+            let set = done.set.iter().any(|(c, _)| *c == column);
+            if set || *value != before.values[column as usize] {
+                done.set_column(column, value.clone());
+            }
+        }
+        // Stamps may have changed where no value has: they decide about what is still on its way.
+        if row != before {
             self.rows.change(edit.row, Some(row));
+        }
+        if !done.set.is_empty() {
             self.effect.changes.push(done);
         }
         Ok(())
@@ -173,7 +188,7 @@ impl Unit<'_> {
         let table = &self.schema.tables[row.table as usize];
         if table.edits_to_deleted == EditsToDeleted::Restore && !edit.was.is_empty() && !self.goes_with_unit(row) {
             self.effect.as_sent = false;
-            return self.restore(part, &edit.revived(), stamp);
+            return self.restore(part, &self.revived(edit), stamp);
         }
         let unknown = Problem::new("row_unknown", "there is no such row to update").row(self.schema, row);
         match self.judge {
@@ -249,6 +264,24 @@ impl Unit<'_> {
             Judge::Server(known) if known.is_hidden(self.schema, self.rows, row, &self.trees) => false,
             _ => self.rows.contains(row),
         }
+    }
+
+    /// Makes the row as an update left it.
+    fn revived(&self, edit: &Edit) -> Edit {
+        let table = &self.schema.tables[edit.row.table as usize];
+        let mut revived = Edit { set: edit.was.clone(), ..Edit::new(Op::Restore, edit.row) };
+        for (column, value) in &edit.set {
+            revived.set_column(*column, value.clone());
+        }
+        let mut row = Row { values: revived.set.iter().map(|(_, value)| value.clone()).collect(), clocks: Clocks::default() };
+        for (column, merge) in &edit.add {
+            // What has no room is left as it was.
+            let _ = work_in(table, &mut row, *column, merge, None, &mut Vec::new());
+        }
+        for (at, value) in row.values.into_iter().enumerate() {
+            revived.set[at].1 = value;
+        }
+        revived
     }
 
     /// Whether the unit itself deletes the row in the background: it is loaded, and not there any more.

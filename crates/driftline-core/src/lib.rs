@@ -4,7 +4,7 @@
 //! return values. The same input gives the same output, byte for byte, natively and in a browser.
 //!
 //! Modules in reading order: what a row is ([`schema`], [`value`]), what a change is ([`edit`], [`problem`]), how it
-//! takes effect ([`merge`], [`rows`], [`order`], [`integrity`]), how it is told apart from its repeats
+//! takes effect ([`merge`], [`text`], [`field`], [`rows`], [`order`], [`integrity`]), how it is told apart from its repeats
 //! ([`dedupe`]), and the two control flows: the server's ([`load`], [`reconcile`]) and the client's ([`outbox`],
 //! [`replica`], [`backoff`], [`engine`]). [`wire`] is the only module that knows the bytes of messages.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ pub mod dedupe;
 pub mod digest;
 pub mod edit;
 pub mod engine;
+pub mod field;
 pub mod fold;
 pub mod integrity;
 pub mod json;
@@ -33,6 +34,7 @@ pub mod rows;
 pub mod schema;
 pub mod sender;
 pub mod sorted;
+pub mod text;
 pub mod undo;
 pub mod value;
 pub mod wire;

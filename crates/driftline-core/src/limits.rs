@@ -25,6 +25,16 @@ pub const JSON_DEPTH: usize = 64;
 pub const DELETE_ROWS: usize = 2_000;
 /// Beyond 2^53 - 1 JavaScript rounds.
 pub const INT_MAX: i64 = 9_007_199_254_740_991;
+/// Elements of a set: it is read and written whole.
+pub const SET_ELEMENTS: usize = 1_000;
+/// An element is a name, not a text.
+pub const SET_ELEMENT_CHARS: usize = 200;
+/// Removed elements whose stamps a row keeps, so that an insert that was long on its way does not bring them back.
+pub const SET_REMOVED: usize = 1_000;
+/// Twenty digits are plenty until thousands insert at one place.
+pub const POSITION_CHARS: usize = 200;
+/// Texts kept because they could not be merged. More than that nobody sorts out.
+pub const CONFLICTS: usize = 20;
 /// Tables of a schema: their index is kept in 16 bits, and nobody writes a thousand.
 pub const SCHEMA_TABLES: usize = 1_000;
 /// Columns of a table: SQLite allows 2,000 and every row is written whole.

@@ -1,7 +1,8 @@
 //! Field merges: the hybrid logical clock, stamps, and who wins.
 //!
-//! A field of a live row goes to the last writer by `(time, client, seq)`; a counter adds. Both commute, so the rows do
-//! not depend on the order in which transactions arrive. Existence and references follow the server's revisions instead.
+//! A field of a live row goes to the last writer by `(time, client, seq)`, and so does each element of a set; a counter
+//! adds. All commute, so the rows do not depend on the order in which transactions arrive. Existence and references
+//! follow the server's revisions instead.
 //! The clock is that of Kulkarni et al., "Logical Physical Clocks" (2014).
 
 use crate::limits;
@@ -52,11 +53,20 @@ pub struct Clocks {
     pub created: Stamp,
     /// By column, ascending.
     pub fields: Vec<(u16, Stamp)>,
+    /// Elements that were put into a set since, or taken out: by column and element, ascending.
+    pub elements: Vec<Element>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    pub column: u16,
+    pub text: String,
+    pub stamp: Stamp,
 }
 
 impl Clocks {
     pub fn created(stamp: Stamp) -> Clocks {
-        Clocks { created: stamp, fields: Vec::new() }
+        Clocks { created: stamp, ..Clocks::default() }
     }
 
     /// Whether `stamp` may write `column`; notes it when it may. A stamp wins against itself, so that the second of two
@@ -76,7 +86,37 @@ impl Clocks {
         }
     }
 
-    /// A text for one database column: the creation's stamp, then `column=stamp` by name, separated by spaces.
+    /// Like [`Clocks::write`], for an element of a set. Whatever is done to one for the first time may be done: nobody could
+    /// have meant the opposite before the row was there.
+    pub fn write_element(&mut self, column: u16, text: &str, stamp: Stamp) -> bool {
+        let found = self.elements.binary_search_by(|e| (e.column, e.text.as_str()).cmp(&(column, text)));
+        match found {
+            Ok(i) if self.elements[i].stamp > stamp => false,
+            Ok(i) => {
+                self.elements[i].stamp = stamp;
+                true
+            }
+            Err(i) => {
+                self.elements.insert(i, Element { column, text: text.to_string(), stamp });
+                true
+            }
+        }
+    }
+
+    /// Forgets the oldest of too many elements that are in the set no more. `present` is sorted.
+    pub fn forget_elements(&mut self, column: u16, present: &[String]) {
+        let is_gone = |e: &Element| e.column == column && present.binary_search(&e.text).is_err();
+        let mut gone = self.elements.iter().filter(|e| is_gone(e)).count();
+        while gone > limits::SET_REMOVED {
+            let oldest = (0..self.elements.len()).filter(|i| is_gone(&self.elements[*i])).min_by_key(|i| self.elements[*i].stamp);
+            let Some(oldest) = oldest else { return };
+            self.elements.remove(oldest);
+            gone -= 1;
+        }
+    }
+
+    /// A text for one database column: the creation's stamp, then by name `column=stamp` and, for elements of sets,
+    /// `column:element=stamp`, separated by spaces.
     pub fn to_text(&self, name_of: impl Fn(u16) -> String) -> String {
         let mut out = String::new();
         write_stamp(self.created, &mut out);
@@ -85,6 +125,14 @@ impl Clocks {
             out.push_str(&name_of(*column));
             out.push('=');
             write_stamp(*stamp, &mut out);
+        }
+        for element in &self.elements {
+            out.push(' ');
+            out.push_str(&name_of(element.column));
+            out.push(':');
+            write_element(&element.text, &mut out);
+            out.push('=');
+            write_stamp(element.stamp, &mut out);
         }
         out
     }
@@ -95,13 +143,42 @@ impl Clocks {
         let mut clocks = Clocks::created(parse_stamp(words.next()?)?);
         for word in words {
             let (name, stamp) = word.split_once('=')?;
-            if let Some(column) = column_of(name) {
-                clocks.fields.push((column, parse_stamp(stamp)?));
+            let stamp = parse_stamp(stamp)?;
+            match name.split_once(':') {
+                Some((name, text)) => {
+                    let text = parse_element(text)?;
+                    clocks.elements.extend(column_of(name).map(|column| Element { column, text, stamp }));
+                }
+                None => clocks.fields.extend(column_of(name).map(|column| (column, stamp))),
             }
         }
         clocks.fields.sort_by_key(|f| f.0);
+        clocks.elements.sort_by(|a, b| (a.column, &a.text).cmp(&(b.column, &b.text)));
         Some(clocks)
     }
+}
+
+/// Letters and digits as they are, every other byte as `%` and two hex digits.
+fn write_element(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02x}"));
+        }
+    }
+}
+
+fn parse_element(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, coded)) = rest.split_once('%') {
+        bytes.extend_from_slice(plain.as_bytes());
+        bytes.push(u8::from_str_radix(coded.get(..2)?, 16).ok()?);
+        rest = &coded[2..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8(bytes).ok()
 }
 
 fn write_stamp(stamp: Stamp, out: &mut String) {
@@ -134,6 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn i7_an_element_goes_to_the_last_who_put_it_in_or_took_it_out() {
+        let mut clocks = Clocks::created(stamp(10, 1, 1));
+        assert!(clocks.write_element(2, "a", stamp(9, 1, 1)), "nobody could have meant the opposite");
+        assert!(clocks.write_element(2, "a", stamp(9, 1, 1)), "a stamp wins against itself");
+        assert!(!clocks.write_element(2, "a", stamp(8, 1, 1)));
+        assert!(clocks.write_element(2, "b", stamp(8, 1, 1)) && clocks.write_element(1, "a", stamp(8, 1, 1)));
+        let places: Vec<_> = clocks.elements.iter().map(|e| (e.column, e.text.as_str())).collect();
+        assert_eq!(places, [(1, "a"), (2, "a"), (2, "b")]);
+    }
+
+    #[test]
+    fn i7_of_too_many_removed_elements_the_oldest_are_forgotten() {
+        let mut clocks = Clocks::default();
+        for n in 0..limits::SET_REMOVED as u64 + 3 {
+            clocks.write_element(1, &format!("e{n}"), stamp(n, 1, 1));
+        }
+        clocks.write_element(2, "other", stamp(0, 0, 0));
+        clocks.forget_elements(1, &["e0".to_string()]);
+        let held = |text: &str| clocks.elements.iter().any(|e| e.text == text);
+        assert_eq!(clocks.elements.len(), limits::SET_REMOVED + 2);
+        assert_eq!(["e0", "e1", "e2", "e3", "other"].map(held), [true, false, false, true, true]);
+    }
+
+    #[test]
     fn i7_a_clock_far_ahead_is_clamped() {
         assert_eq!(Hlc::new(100_000, 3).clamped(50_000), Hlc::new(100_000, 3));
         assert_eq!(Hlc::new(200_000, 3).clamped(50_000), Hlc::new(110_000, 0));
@@ -149,7 +250,11 @@ mod tests {
 
     #[test]
     fn clocks_read_back_as_written() {
-        let clocks = Clocks { created: stamp(1 << 60, u64::MAX, 7), fields: vec![(0, stamp(5, 6, 7)), (2, stamp(0, 0, 0))] };
+        let fields = vec![(0, stamp(5, 6, 7)), (2, stamp(0, 0, 0))];
+        let mut clocks = Clocks { created: stamp(1 << 60, u64::MAX, 7), fields, elements: Vec::new() };
+        for (i, text) in ["", "to do", "a=b:c%20 d", "ü\n\u{1F600}", "%", "%zz"].into_iter().enumerate() {
+            assert!(clocks.write_element(i as u16 % 3, text, stamp(i as u64, 1, 2)));
+        }
         let text = clocks.to_text(|c| format!("c{c}"));
         let back = Clocks::from_text(&text, |name| name.strip_prefix('c')?.parse().ok());
         assert_eq!(back, Some(clocks));

@@ -79,6 +79,8 @@ fn title(code: &str) -> &'static str {
         "missing_parent" => "A row that is referred to does not exist",
         "restricted" => "Other rows still need this row",
         "cycle" => "Rows need each other through required references",
+        "conflicts_full" => "Too many texts wait to be settled",
+        "set_full" => "The set is full",
         "key_reused" => "The key was used for another transaction",
         "unit_refused" => "Another transaction of the unit was refused",
         "outcome_unknown" => "What became of the transaction is no longer known",

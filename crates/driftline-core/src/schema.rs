@@ -3,8 +3,10 @@
 //! The order of sending, the checks of integrity and the SQL tables are all derived from it.
 
 use crate::edit::{Edit, Op};
+use crate::field::list_of;
 use crate::json::Json;
 use crate::limits;
+use crate::sorted::sort_dedup;
 use crate::value::{RowId, RowKey, Value};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +40,17 @@ pub struct Column {
 pub enum Kind {
     Text {
         max_chars: usize,
+        /// Where it is merged three-way: the column of the texts that could not be.
+        conflicts: Option<u16>,
     },
+    /// The texts that lost where edits of a text overlapped, for the user to settle: a sorted list, or null.
+    Conflicts {
+        max_chars: usize,
+    },
+    /// Texts, each once: a sorted list.
+    Set,
+    /// A place among others: digits of base 62, sorted as bytes.
+    Position,
     Real,
     Int,
     Bool,
@@ -241,6 +253,16 @@ impl Table {
                     reference(name, column, definition, tables)?
                 });
             }
+            if part == "fields" {
+                keep_conflicts(name, &mut columns)?;
+            }
+        }
+        for i in 0..columns.len() {
+            let kept = columns[i].name.clone() + CONFLICT;
+            let index = columns.iter().position(|c| c.name == kept).map(|at| at as u16);
+            if let Kind::Text { conflicts: at @ Some(_), .. } = &mut columns[i].kind {
+                *at = index;
+            }
         }
         if columns.len() > limits::TABLE_COLUMNS {
             return Err(fail(name, "", "a table has at most 500 columns"));
@@ -261,29 +283,65 @@ impl Table {
     }
 }
 
+/// What the name of a merged text has after it in that of the column beside it.
+const CONFLICT: &str = "_conflict";
+
+/// A text that is merged three-way brings a column of its own for what could not be.
+fn keep_conflicts(table: &str, columns: &mut Vec<Column>) -> Result<(), SchemaError> {
+    let mut i = 0;
+    while let Some(column) = columns.get(i) {
+        i += 1;
+        let Kind::Text { max_chars, conflicts: Some(_) } = column.kind else { continue };
+        let name = column.name.clone() + CONFLICT;
+        if !is_name(&name) {
+            return Err(fail(table, &column.name, "a text that is merged has a name of at most 54 characters"));
+        }
+        // Sorted by name, as the others are; that is behind its text.
+        let Err(at) = columns.binary_search_by(|c| c.name.cmp(&name)) else {
+            return Err(fail(table, &name, "is the name of a field that comes with a text that is merged: choose another"));
+        };
+        columns.insert(at, Column { name, kind: Kind::Conflicts { max_chars }, nullable: true, default: Some(Value::Null) });
+    }
+    Ok(())
+}
+
 fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
     let max_chars = match json.get("max_chars") {
         None => limits::TEXT_CHARS,
         Some(n) => n.as_u64().filter(|n| *n > 0).ok_or_else(|| fail(table, name, "max_chars must be a positive number"))? as usize,
     };
+    if json.get("merge").is_some() && json.text("type") != Some("text") {
+        return Err(fail(table, name, "only a text has `merge`"));
+    }
     let kind = match json.text("type") {
-        Some("text") => Kind::Text { max_chars },
+        Some("text") => match json.get("merge").map(Json::as_str) {
+            None => Kind::Text { max_chars, conflicts: None },
+            // Which column that is follows when all have their places.
+            Some(Some("three_way")) => Kind::Text { max_chars, conflicts: Some(0) },
+            _ => return Err(fail(table, name, "`merge` must be \"three_way\", or be left out")),
+        },
+        Some("set") => Kind::Set,
+        Some("position") => Kind::Position,
         Some("real") => Kind::Real,
         Some("int") => Kind::Int,
         Some("bool") => Kind::Bool,
         Some("json") => Kind::Json,
         Some("counter") => Kind::Counter,
-        _ => return Err(fail(table, name, "`type` must be text, real, int, bool, json or counter")),
+        _ => return Err(fail(table, name, "`type` must be text, real, int, bool, json, counter, set or position")),
     };
     let nullable = flag(table, name, "nullable", json)?;
     if nullable && kind == Kind::Counter {
         return Err(fail(table, name, "a counter begins at 0 and cannot be nullable"));
+    }
+    if nullable && kind == Kind::Set {
+        return Err(fail(table, name, "a set begins empty and cannot be nullable"));
     }
     let mut column = Column { name: name.to_string(), nullable, default: None, kind };
     column.default = match json.get("default") {
         Some(value) => Some(column.read(None, value).map_err(|why| fail(table, name, &format!("the default {why}")))?),
         None if nullable => Some(Value::Null),
         None if column.kind == Kind::Counter => Some(Value::Int(0)),
+        None if column.kind == Kind::Set => Some(list_of(&[])),
         None => None,
     };
     Ok(column)
@@ -329,13 +387,25 @@ impl Column {
             return if self.nullable { Ok(Value::Null) } else { Err("must not be null".into()) };
         }
         match &self.kind {
-            Kind::Text { max_chars } => {
-                let text = json.as_str().ok_or("must be a text")?;
-                // Bytes first: counting characters costs, and most texts are far below the limit.
-                if text.len() > *max_chars && text.chars().count() > *max_chars {
-                    return Err(format!("must have at most {max_chars} characters"));
+            Kind::Text { max_chars, .. } => Ok(Value::Text(read_text(json, *max_chars)?)),
+            Kind::Conflicts { .. } => {
+                let texts = self.read_texts(json)?;
+                if texts.len() > limits::CONFLICTS {
+                    return Err("must have at most 20 texts".into());
                 }
-                Ok(Value::Text(text.to_string()))
+                Ok(list_of(&texts))
+            }
+            Kind::Set => {
+                let texts = self.read_texts(json)?;
+                if texts.len() > limits::SET_ELEMENTS {
+                    return Err("must have at most 1,000 elements".into());
+                }
+                Ok(list_of(&texts))
+            }
+            Kind::Position => {
+                let digits = json.as_str().filter(|digits| is_position(digits));
+                let wrong = "must be a position: 1 to 200 of 0-9, A-Z and a-z, the last not 0";
+                Ok(Value::Text(digits.ok_or(wrong)?.to_string()))
             }
             Kind::Real => json.as_f64().filter(|r| r.is_finite()).map(|r| Value::Real(r + 0.0)).ok_or("must be a number".into()),
             Kind::Int | Kind::Counter => read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into()),
@@ -355,6 +425,32 @@ impl Column {
             Kind::Ref { to, .. } => read_reference(schema, to, json),
         }
     }
+
+    /// Reads texts for a set, or for what is kept of texts that were not merged: sorted, each once.
+    pub fn read_texts(&self, json: &Json) -> Result<Vec<String>, String> {
+        let max_chars = if let Kind::Conflicts { max_chars } = self.kind { max_chars } else { limits::SET_ELEMENT_CHARS };
+        let mut texts = Vec::new();
+        for item in json.as_list().ok_or("must be a list of texts")? {
+            texts.push(read_text(item, max_chars)?);
+        }
+        sort_dedup(&mut texts);
+        Ok(texts)
+    }
+}
+
+fn read_text(json: &Json, max_chars: usize) -> Result<String, String> {
+    let text = json.as_str().ok_or("must be a text")?;
+    // Bytes first: counting characters costs, and most texts are far below the limit.
+    if text.len() > max_chars && text.chars().count() > max_chars {
+        return Err(format!("must have at most {max_chars} characters"));
+    }
+    Ok(text.to_string())
+}
+
+/// A last 0 would leave no room before it.
+fn is_position(digits: &str) -> bool {
+    let is_digit = |b: u8| b.is_ascii_alphanumeric();
+    digits.len() <= limits::POSITION_CHARS && digits.bytes().last().is_some_and(|b| b != b'0') && digits.bytes().all(is_digit)
 }
 
 const ROW_ID: &str = "must be a row id (a UUID in lower case)";

@@ -4,11 +4,13 @@
 //! left it, and nothing that somebody has written since; a deleted row comes back under its id by a restore. Undoing is
 //! a step itself, which is how it is redone.
 
-use crate::edit::{Edit, Op};
+use crate::edit::{Edit, Merge, Op};
+use crate::field::{text_of, texts};
 use crate::outbox::Key;
 use crate::rows::Rows;
 use crate::schema::{Kind, Schema};
 use crate::sorted::{SortedMap, SortedSet};
+use crate::text::merge3;
 use crate::value::{Row, RowKey, Value};
 
 /// So many steps can be taken back.
@@ -115,13 +117,12 @@ impl Undoable {
                 (Change::Set(set), Some(now)) => {
                     let mut edit = Edit::new(Op::Update, *row);
                     for (column, before, after) in set {
-                        if let (Kind::Counter, Value::Int(before), Value::Int(after)) = (&columns[*column as usize].kind, before, after) {
-                            edit.add.push((*column, before - after));
-                            continue;
-                        }
                         let lost = matches!(before, Value::Ref(target) if !there(*target));
-                        if now.values[*column as usize] == *after && !lost {
-                            edit.set.push((*column, before.clone()));
+                        let now = &now.values[*column as usize];
+                        match back_to(&columns[*column as usize].kind, before, after, now) {
+                            Some(Back::Merge(merge)) => edit.add.push((*column, merge)),
+                            Some(Back::Set) if !lost => edit.set.push((*column, before.clone())),
+                            _ => {}
                         }
                     }
                     if !edit.set.is_empty() || !edit.add.is_empty() {
@@ -161,6 +162,44 @@ impl Undoable {
             };
         }
     }
+}
+
+/// How a field goes back.
+enum Back {
+    Set,
+    Merge(Merge),
+}
+
+/// How a field that went from `before` to `after` goes back, as far as what it holds now allows.
+fn back_to(kind: &Kind, before: &Value, after: &Value, now: &Value) -> Option<Back> {
+    let merge = match (kind, before, after) {
+        (Kind::Counter, Value::Int(before), Value::Int(after)) => Merge::Add(before - after),
+        (Kind::Set, _, _) => {
+            let (before, after, now) = (texts(before), texts(after), texts(now));
+            let but = |list: &[String], without: &[String], there: bool| {
+                let mut list = list.to_vec();
+                list.retain(|text| without.binary_search(text).is_err() && now.binary_search(text).is_ok() == there);
+                list
+            };
+            let (insert, remove) = (but(&before, &after, false), but(&after, &before, true));
+            if insert.is_empty() && remove.is_empty() {
+                return None;
+            }
+            Merge::Set { insert, remove }
+        }
+        // What somebody has written in the same place since stays.
+        (Kind::Text { conflicts: Some(_), .. }, _, _) => {
+            let clean = now == after || merge3(text_of(after), text_of(now), text_of(before)).is_some_and(|text| text != text_of(now));
+            if !clean {
+                return None;
+            }
+            Merge::Text { from: after.clone(), to: before.clone() }
+        }
+        // The texts that lost go when their reader says so.
+        (Kind::Conflicts { .. }, _, _) => return None,
+        _ => return (now == after).then_some(Back::Set),
+    };
+    Some(Back::Merge(merge))
 }
 
 /// What can be undone, and what can be redone; the last is the next.

@@ -89,7 +89,7 @@ fn q6_a_card_that_moves_into_a_list_made_after_its_last_change() {
     make(&mut tab, &[create("card", 1, "")]);
     settle(&mut tab, &mut store);
     // Merging the two updates would name the list before it is there.
-    make(&mut tab, &[update("card", 1, "\"set\":{\"name\":\"a\"}")]);
+    make(&mut tab, &[update("card", 1, "\"text\":{\"name\":[\"\",\"a\"]}")]);
     make(&mut tab, &[create("list", 2, "")]);
     make(&mut tab, &[update("card", 1, &format!("\"set\":{{\"list\":\"{}\"}}", id(2)))]);
     settle(&mut tab, &mut store);

@@ -77,8 +77,9 @@ fn added_columns<'a>(old: &Schema, before: &Table, new: &Schema, table: &'a Tabl
 fn still_fits(old: &Schema, before: &Kind, new: &Schema, now: &Kind) -> bool {
     let names = |schema: &Schema, to: &[u16]| to.iter().map(|t| schema.tables[*t as usize].name.clone()).collect::<Vec<_>>();
     match (before, now) {
-        (Kind::Text { max_chars: before }, Kind::Text { max_chars: now }) => now >= before,
+        (Kind::Text { max_chars: before, .. }, Kind::Text { max_chars: now, .. }) => now >= before,
         (Kind::Ref { to: before, .. }, Kind::Ref { to: now, .. }) => names(old, before) == names(new, now),
+        (Kind::Conflicts { .. }, Kind::Conflicts { .. }) => true,
         (Kind::Ref { .. }, _) | (_, Kind::Ref { .. }) => false,
         (before, now) => before == now,
     }

@@ -217,7 +217,7 @@ fn read_cell(sql: &rusqlite::Row, at: usize, cell: ValueRef, column: &Column, ta
         (Kind::Bool, _) => Value::Bool(cell.as_i64()? != 0),
         (Kind::Real, _) => Value::Real(cell.as_f64()?),
         (Kind::Int | Kind::Counter, _) => Value::Int(cell.as_i64()?),
-        (Kind::Json, _) => Value::Json(cell.as_str()?.to_string()),
+        (Kind::Json | Kind::Set | Kind::Conflicts { .. }, _) => Value::Json(cell.as_str()?.to_string()),
         _ => Value::Text(cell.as_str()?.to_string()),
     })
 }
@@ -289,7 +289,7 @@ pub fn create_indexes(layout: &TableLayout) -> String {
 
 fn sql_type(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Text { .. } | Kind::Json | Kind::Weak => "TEXT",
+        Kind::Text { .. } | Kind::Json | Kind::Weak | Kind::Set | Kind::Conflicts { .. } | Kind::Position => "TEXT",
         Kind::Real => "REAL",
         Kind::Int | Kind::Counter | Kind::Bool => "INTEGER",
         Kind::Ref { .. } => "BLOB",

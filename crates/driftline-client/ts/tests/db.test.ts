@@ -11,7 +11,13 @@ const schema = defineSchema({
   version: 1,
   tables: {
     card: {
-      fields: { name: { type: 'text', default: '' }, votes: { type: 'counter' } },
+      fields: {
+        name: { type: 'text', default: '' },
+        votes: { type: 'counter' },
+        body: { type: 'text', default: 'new', merge: 'three_way' },
+        about: { type: 'text', nullable: true, merge: 'three_way' },
+        labels: { type: 'set' },
+      },
       references: { up: { to: ['card'], nullable: true, on_delete: 'set_null' } },
     },
   },
@@ -56,6 +62,46 @@ test('increments cross apart from values, undefined is left out and null is kept
   db.transaction((tx) => tx.card.update('a', patch as never), { after: ['c:0'] });
   const edit = { op: 'update', table: 'card', id: 'a', set: { up: null }, add: { votes: 2 } };
   assert.deepEqual(sent, [{ edits: [edit], after: ['c:0'] }]);
+});
+
+test('i7_a_text_crosses_with_what_it_was_in_the_view_or_earlier_in_the_transaction', async () => {
+  const { sent, answers, open } = scripted();
+  const db = await open;
+  const row = { name: 'x', votes: 0, body: 'was', body_conflict: ['lost', 'too'], about: null, labels: [], up: null };
+  answers.push({ key: 'c:1', patch: [['card', 'a', row, 1]] }, { key: 'c:2', patch: [] }, { key: 'c:3', patch: [] });
+  db.tables.card.create({ id: 'a' });
+  db.tables.card.update('a', { name: 'y', body: 'is', body_conflict: null, about_conflict: null });
+  const texts = { op: 'update', table: 'card', id: 'a', set: { name: 'y' }, add: {} };
+  const merges = { text: { body: ['was', 'is'] }, remove: { body_conflict: ['lost', 'too'] } };
+  assert.deepEqual(sent[1], { edits: [{ ...texts, ...merges }] });
+  db.transaction((tx) => {
+    tx.card.update('a', { body: 'one', about: 'x' });
+    tx.card.update('a', { body: 'two', about: null });
+    const id = tx.card.create({ id: 'b', about: 'given' });
+    tx.card.update(id, { body: 'three', about: 'y' });
+    tx.card.update('nobody', { body: 'four', about: 'z' });
+  });
+  const edits = (sent[2] as { edits: { text?: object }[] }).edits.map((edit) => edit.text);
+  assert.deepEqual(edits, [
+    { body: ['was', 'one'], about: [null, 'x'] },
+    { body: ['one', 'two'], about: ['x', null] },
+    undefined,
+    { body: ['new', 'three'], about: ['given', 'y'] },
+    { body: ['', 'four'], about: [null, 'z'] },
+  ]);
+});
+
+test('i7_elements_of_a_set_cross_one_by_one', async () => {
+  const { sent, answers, open } = scripted();
+  const db = await open;
+  answers.push({ key: 'c:1', patch: [] }, { key: 'c:2', patch: [] });
+  db.tables.card.update('a', { labels: { insert: ['x'], remove: ['y'] } });
+  db.tables.card.update('a', { labels: { insert: ['z'] } });
+  const edit = { op: 'update', table: 'card', id: 'a', set: {}, add: {} };
+  assert.deepEqual(sent, [
+    { edits: [{ ...edit, insert: { labels: ['x'] }, remove: { labels: ['y'] } }] },
+    { edits: [{ ...edit, insert: { labels: ['z'] } }] },
+  ]);
 });
 
 test('a refused edit throws with its code and changes nothing', async () => {

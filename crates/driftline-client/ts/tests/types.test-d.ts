@@ -1,6 +1,15 @@
 /** Checked by `tsc` alone: what must compile does, and each `@ts-expect-error` marks what must not. */
 
-import { type Db, defineSchema, increment, type NewRow, type Patch, type Row } from '../index.js';
+import {
+  byPosition,
+  type Db,
+  defineSchema,
+  increment,
+  type NewRow,
+  type Patch,
+  positionBetween,
+  type Row,
+} from '../index.js';
 
 const schema = defineSchema({
   name: 'canvas',
@@ -16,6 +25,9 @@ const schema = defineSchema({
         locked: { type: 'bool' },
         frame: { type: 'json', nullable: true },
         votes: { type: 'counter' },
+        body: { type: 'text', default: '', merge: 'three_way' },
+        labels: { type: 'set' },
+        place: { type: 'position', nullable: true },
       },
       references: {
         list: { to: ['list'], nullable: true, on_delete: 'set_null' },
@@ -36,6 +48,10 @@ same<Equal<Card['name'], string>>();
 same<Equal<Card['n'], number>>();
 same<Equal<Card['votes'], number>>();
 same<Equal<Card['locked'], boolean>>();
+same<Equal<Card['body'], string>>();
+same<Equal<Card['body_conflict'], readonly string[] | null>>();
+same<Equal<Card['labels'], readonly string[]>>();
+same<Equal<Card['place'], string | null>>();
 same<Equal<Card['list'], string | null>>();
 same<Equal<Card['item'], { readonly card: string } | { readonly box: string }>>();
 same<Equal<Row<S, 'box'>, { readonly id: string }>>();
@@ -44,6 +60,20 @@ const row: NewRow<S, 'card'> = { n: 1, locked: false, item: { box: 'b' } };
 export const all: NewRow<S, 'card'> = { ...row, id: 'i', name: 'a', frame: { a: [1] }, votes: 3, list: null };
 export const patch: Patch<S, 'card'> = { name: 'b', votes: increment(2), list: null, frame: null };
 
+export const merges: Patch<S, 'card'> = {
+  body: 'typed',
+  body_conflict: null,
+  labels: { insert: ['a'], remove: ['b'] },
+  place: positionBetween(null, null),
+};
+export const labelled: NewRow<S, 'card'> = { ...row, body: 'a', labels: ['a', 'b'], place: 'V' };
+
+// @ts-expect-error a set is changed, never replaced
+export const setLabels: Patch<S, 'card'> = { labels: ['a'] };
+// @ts-expect-error what could not be merged is settled, never set
+export const setConflict: Patch<S, 'card'> = { body_conflict: ['a'] };
+// @ts-expect-error only a text that is merged has conflicts
+export const noConflict: Patch<S, 'card'> = { name_conflict: null };
 // @ts-expect-error `n` has neither a default nor null
 export const noN: NewRow<S, 'card'> = { locked: false, item: { box: 'b' } };
 // @ts-expect-error a required reference cannot be left out
@@ -72,6 +102,9 @@ export function useDb(db: Db<S>): void {
     // @ts-expect-error the schema has no such table
     tx.lists.create({ name: 'x' });
   });
+  db.tables.card.query().sort(byPosition('place'));
+  // @ts-expect-error `n` is no position
+  db.tables.card.query().sort(byPosition('n'));
   const [first] = db.tables.card.query();
   // @ts-expect-error rows are read-only
   if (first) first.name = 'x';
@@ -106,6 +139,18 @@ export const nullableCounter = defineSchema({
   version: 1,
   // @ts-expect-error a counter begins at 0 and cannot be null
   tables: { a: { fields: { n: { type: 'counter', nullable: true } } } },
+});
+export const nullableSet = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error a set begins empty and cannot be null
+  tables: { a: { fields: { n: { type: 'set', nullable: true } } } },
+});
+export const wrongMerge = defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error only texts are merged
+  tables: { a: { fields: { n: { type: 'int', merge: 'three_way' } } } },
 });
 export const wrongDefault = defineSchema({
   name: 's',
