@@ -8,6 +8,7 @@ use crate::net::Net;
 use crate::outbox::OutboxDb;
 use driftline_core::engine::{Config, Engine, parse_key, write_key};
 use driftline_core::limits::is_space_name;
+use driftline_core::outbox::Key;
 use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
 use gloo_timers::future::TimeoutFuture;
@@ -81,21 +82,35 @@ impl Session {
         // Older patches first, or they would undo this one in the application's rows.
         self.driver.drain();
         self.driver.flush();
+        let made = self.driver.with(|engine, now| engine.transact(now, json));
+        self.ask_to_persist();
         let mut out = String::new();
-        match self.driver.with(|engine, now| engine.transact(now, json)) {
-            Ok((key, patch)) => {
-                self.ask_to_persist();
-                out.push_str("{\"key\":\"");
-                write_key(key, &mut out);
-                out.push_str("\",\"patch\":");
-                out.push_str(&patch);
-            }
-            Err(problem) => {
-                out.push_str("{\"problem\":");
-                problem.write_json(&mut out);
-            }
+        match made {
+            Ok(made) => write_made(&made, &mut out),
+            Err(problem) => out = refused(problem),
         }
-        out.push('}');
+        out
+    }
+
+    /// Undoes the last step of this tab, or redoes the last undone. Like [`Session::edit`]: one object for each transaction that
+    /// it took, in a list; an empty list where there is nothing to undo.
+    pub fn undo(&self, redo: bool) -> String {
+        self.driver.drain();
+        self.driver.flush();
+        let made = self.driver.with(|engine, now| if redo { engine.redo(now) } else { engine.undo(now) });
+        let mut out = String::from("[");
+        match made {
+            Ok(made) => {
+                for (i, made) in made.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    write_made(made, &mut out);
+                }
+            }
+            Err(problem) => return refused(problem),
+        }
+        out.push(']');
         out
     }
 
@@ -118,12 +133,19 @@ impl Session {
         serde_wasm_bindgen::to_value(&(rev, digest, rows)).unwrap_or(JsValue::NULL)
     }
 
-    pub fn retry(&self, key: &str) -> Result<(), JsValue> {
-        self.decide(key, |engine, now, key| engine.retry(now, key))
+    /// Carries out a decision about what waits. Returns `{}`, or `{"problem"}`.
+    pub fn decide(&self, decision: &str) -> String {
+        let result = self.driver.with(|engine, now| engine.decide(now, decision));
+        // Whoever decides finds the view changed when the call returns.
+        self.driver.drain();
+        self.driver.flush();
+        result.map_or_else(refused, |()| "{}".to_string())
     }
 
-    pub fn discard(&self, key: &str, dependents: bool) -> Result<(), JsValue> {
-        self.decide(key, |engine, now, key| engine.discard(now, key, dependents))
+    /// What waits, as a file may hold it; or `{"problem"}`.
+    pub fn export_waiting(&self, key: &str, dependents: bool) -> String {
+        let key = parse_key(key).unwrap_or_default();
+        self.driver.with(|engine, _| engine.export(key, dependents)).unwrap_or_else(refused)
     }
 
     pub fn set_online(&self, on: bool) {
@@ -140,15 +162,6 @@ impl Session {
             waited += 5;
         }
         self.driver.close();
-    }
-
-    fn decide(&self, key: &str, call: impl FnOnce(&mut Engine, u64, (u64, u64)) -> Result<(), Problem>) -> Result<(), JsValue> {
-        let key = parse_key(key).ok_or_else(|| problem("unknown_key", "a key reads client:number"))?;
-        let result = self.driver.with(|engine, now| call(engine, now, key));
-        // Whoever decides finds the view changed when the call returns.
-        self.driver.drain();
-        self.driver.flush();
-        result.map_err(|refused| problem(&refused.code, &refused.detail))
     }
 
     fn watch_network(&self) {
@@ -172,6 +185,21 @@ impl Session {
             let _ = call(&get(&global("navigator"), "storage"), "persist", &[]);
         }
     }
+}
+
+fn write_made((key, patch): &(Key, String), out: &mut String) {
+    out.push_str("{\"key\":\"");
+    write_key(*key, out);
+    out.push_str("\",\"patch\":");
+    out.push_str(patch);
+    out.push('}');
+}
+
+fn refused(problem: Problem) -> String {
+    let mut out = String::from("{\"problem\":");
+    problem.write_json(&mut out);
+    out.push('}');
+    out
 }
 
 /// A browser that knows that it is offline says so; one that says otherwise may be wrong.

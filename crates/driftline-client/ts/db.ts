@@ -24,6 +24,18 @@ export interface TransactionOptions {
   readonly after?: readonly (Change | string)[];
 }
 
+/** With `dependents`, a decision also concerns those that cannot take effect without the transaction. */
+export interface Group {
+  readonly dependents?: boolean;
+}
+
+export type RowName<S extends SchemaInput> = { readonly table: TableName<S>; readonly id: string };
+
+export interface Notice {
+  readonly key: string;
+  readonly problem: Problem;
+}
+
 const DISCARDED = {
   code: 'discarded',
   detail: 'The transaction was discarded, and the view shows the rows without it.',
@@ -40,6 +52,7 @@ export class Db<S extends SchemaInput> {
   readonly #rows: RowStore;
   readonly #changes = new Changes();
   readonly #statusListeners = new Set<(status: Status) => void>();
+  readonly #noticeListeners = new Set<(notice: Notice) => void>();
   readonly #errorListeners = new Set<(error: DriftlineError) => void>();
   #engine: Engine | undefined;
   #status = OPENING;
@@ -90,6 +103,14 @@ export class Db<S extends SchemaInput> {
     return add(this.#statusListeners, listener);
   }
 
+  /**
+   * What the server did otherwise than a transaction said, by the rules of its tables: an edit of a row that somebody had
+   * deleted was dropped, or a reference to one was made null.
+   */
+  onNotice(listener: (notice: Notice) => void): Unsubscribe {
+    return add(this.#noticeListeners, listener);
+  }
+
   /** Problems that belong to no single transaction, such as a store that cannot be written. */
   onError(listener: (error: DriftlineError) => void): Unsubscribe {
     return add(this.#errorListeners, listener);
@@ -111,12 +132,50 @@ export class Db<S extends SchemaInput> {
   }
 
   retry(key: string): void {
-    this.#open().retry(key);
+    this.#decide('retry', key);
   }
 
   /** Gives a transaction up; with `dependents`, also those that cannot take effect without it. */
-  discard(key: string, options: { readonly dependents?: boolean } = {}): void {
-    this.#open().discard(key, options.dependents ?? false);
+  discard(key: string, options: Group = {}): void {
+    this.#decide('discard', key, { dependents: options.dependents ?? false });
+  }
+
+  /** Makes a waiting transaction say something else. */
+  amend(key: string, build: (tx: Transaction<S>) => void): void {
+    const edits = this.#edits();
+    build(edits.tables(this.#schema));
+    this.#decide('amend', key, { edits: edits.edits });
+  }
+
+  /** Makes a waiting transaction refer to another row, or to none, wherever it refers to `from`. */
+  reparent(key: string, from: RowName<S>, to: RowName<S> | null, options: Group = {}): void {
+    this.#decide('reparent', key, { from, to, dependents: options.dependents ?? false });
+  }
+
+  /** Frees what waits for a transaction: references to the rows that it makes become null. */
+  detach(key: string): void {
+    this.#decide('detach', key);
+  }
+
+  /** A waiting transaction as a file may hold it, with what the server holds of its rows. */
+  export(key: string, options: Group = {}): string {
+    const text = this.#open().export_waiting(key, options.dependents ?? false);
+    const { problem } = JSON.parse(text);
+    if (problem) throw new DriftlineError(problem);
+    return text;
+  }
+
+  /**
+   * Takes back what this tab did last, as far as nobody has gone on from it, by transactions like any other. Returns these;
+   * none where there is nothing to undo. `status.undo` and `status.redo` tell how many steps there are.
+   */
+  undo(): Change[] {
+    return this.#takeBack(false);
+  }
+
+  /** Takes back the last undo. */
+  redo(): Change[] {
+    return this.#takeBack(true);
   }
 
   /** The app's own switch: while it is off nothing is sent, and everything is kept. */
@@ -162,6 +221,20 @@ export class Db<S extends SchemaInput> {
     return table as never;
   }
 
+  #decide(what: string, key: string, more: object = {}): void {
+    const { problem } = JSON.parse(this.#open().decide(JSON.stringify({ what, key, ...more })));
+    if (problem) throw new DriftlineError(problem);
+  }
+
+  #takeBack(redo: boolean): Change[] {
+    const made: { key: string; patch: RowPatch[] }[] | { problem: Problem } = JSON.parse(this.#open().undo(redo));
+    if ('problem' in made) throw new DriftlineError(made.problem);
+    return made.map(({ key, patch }) => {
+      this.#rows.apply(patch);
+      return this.#changes.add(key, []);
+    });
+  }
+
   #edits(): Edits {
     return new Edits(this.#schema, (table, id) => this.#rows.rows(table).get(id));
   }
@@ -192,6 +265,9 @@ export class Db<S extends SchemaInput> {
         break;
       case 'parked':
         this.#changes.parked(event.key, new DriftlineError(event.problem));
+        break;
+      case 'notice':
+        notify(this.#noticeListeners, { key: event.key, problem: event.problem });
         break;
       case 'discarded':
         this.#changes.ended(event.key, new DriftlineError(DISCARDED));

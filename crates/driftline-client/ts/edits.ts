@@ -13,7 +13,7 @@ import {
 } from './schema.js';
 
 export interface Edit {
-  readonly op: 'create' | 'update' | 'delete';
+  readonly op: 'create' | 'update' | 'delete' | 'restore';
   readonly table: string;
   readonly id: string;
   readonly set?: Record<string, unknown>;
@@ -34,6 +34,8 @@ export interface TransactionTable<S extends SchemaInput, T extends TableName<S>>
   create(row: NewRow<S, T>): string;
   update(id: string, patch: Patch<S, T>): void;
   delete(id: string): void;
+  /** Makes a deleted row again under its id; where the row is there, nothing changes. */
+  restore(row: NewRow<S, T> & { readonly id: string }): void;
 }
 
 export type Transaction<S extends SchemaInput> = { readonly [T in TableName<S>]: TransactionTable<S, T> };
@@ -99,11 +101,17 @@ export class Edits {
     this.edits.push({ op: 'delete', table, id });
   }
 
+  restore(table: string, row: object): void {
+    const { id, ...set } = defined(row) as { id: string; [column: string]: unknown };
+    this.edits.push({ op: 'restore', table, id, set });
+  }
+
   tables<S extends SchemaInput>(schema: S): Transaction<S> {
     const table = (name: string) => ({
       create: (row: object) => this.create(name, row),
       update: (id: string, patch: object) => this.update(name, id, patch),
       delete: (id: string) => this.delete(name, id),
+      restore: (row: object) => this.restore(name, row),
     });
     return Object.fromEntries(Object.keys(schema.tables).map((name) => [name, table(name)])) as never;
   }

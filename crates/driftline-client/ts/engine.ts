@@ -7,8 +7,12 @@ export interface Engine {
   status(): unknown;
   /** What `Digest` says, as an object. */
   digest(): unknown;
-  retry(key: string): void;
-  discard(key: string, dependents: boolean): void;
+  /** Takes `{what, key, …}`; returns `{}`, or `{problem}` and then nothing has changed. */
+  decide(json: string): string;
+  /** Returns a list of `{key, patch}`, or `{problem}`. */
+  undo(redo: boolean): string;
+  /** Returns a file's text, or `{problem}`. */
+  export_waiting(key: string, dependents: boolean): string;
   set_online(on: boolean): void;
   close(): Promise<void>;
   free(): void;

@@ -12,6 +12,9 @@ export interface Status {
   readonly in_flight: number;
   readonly parked: number;
   readonly rev: number;
+  /** How many steps of this tab can be undone, and redone. */
+  readonly undo: number;
+  readonly redo: number;
 }
 
 /** What this device holds as confirmed by the server; the same digest at the same revision means the same rows. */
@@ -27,19 +30,29 @@ export interface OutboxEntry {
   readonly key: string;
   readonly state: 'saving' | 'queued' | 'waiting' | 'in_flight' | 'applied' | 'parked' | 'suspended';
   readonly edits: readonly {
-    readonly op: 'create' | 'update' | 'delete';
+    readonly op: 'create' | 'update' | 'delete' | 'restore';
     readonly table: string;
     readonly id: string;
   }[];
   /** What must be there first: keys of transactions, or rows as `table id` that no device has shown yet. */
   readonly waits_on: readonly string[];
   readonly problem: Problem | null;
+  /** Of what is parked or suspended: the edits that lead back to what the server holds of its rows. */
+  readonly before?: readonly {
+    readonly op: 'create' | 'delete';
+    readonly table: string;
+    readonly id: string;
+    readonly set?: object;
+  }[];
+  /** Of what is parked or suspended: the keys of what waits on it. */
+  readonly dependents?: readonly string[];
 }
 
 export type EngineEvent =
   | { readonly event: 'loaded' }
   | { readonly event: 'saved' | 'accepted'; readonly keys: readonly string[] }
   | { readonly event: 'parked'; readonly key: string; readonly problem: Problem }
+  | { readonly event: 'notice'; readonly key: string; readonly problem: Problem }
   | { readonly event: 'discarded'; readonly key: string }
   | { readonly event: 'rekeyed'; readonly from: string; readonly to: string }
   | { readonly event: 'status'; readonly status: Status }
@@ -53,4 +66,6 @@ export const OPENING: Status = {
   in_flight: 0,
   parked: 0,
   rev: 0,
+  undo: 0,
+  redo: 0,
 };

@@ -341,7 +341,7 @@ impl Outbox {
         let mut missing = Vec::new();
         for edit in &entry.edits {
             for (column, target) in edit.references() {
-                if missing.len() < ROWS_SHOWN && !self.creates(target) && lacks(edit, column, target) {
+                if missing.len() < ROWS_SHOWN && self.creator(target, entry.made).is_none() && lacks(edit, column, target) {
                     missing.push(target);
                 }
             }

@@ -5,7 +5,7 @@
 //! only the sending tab does.
 
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, read_keys, write_key};
+use crate::engine::{Absorbed, Effect, Engine, read_keys, record_key, write_key};
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
@@ -77,7 +77,7 @@ impl Engine {
     pub(crate) fn tell_peers_saved(&mut self, slot: u32, saved: &[Key], deleted: &[Key]) {
         if slot == self.slot && self.loaded {
             let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(PeerState::takes);
-            self.tell_txns(saved, offered);
+            self.tell_txns(saved, offered, false);
         }
         let mut void = deleted.to_vec();
         void.retain(|key| self.outbox.get(*key).is_none());
@@ -94,13 +94,14 @@ impl Engine {
     }
 
     /// Shows the others what an earlier tab left in this slot, before anything that is made now: who hears of a number takes
-    /// those below it for known.
+    /// those below it for known. What the earlier tab had shown and is not among them went with it.
     pub(crate) fn tell_peers_opened(&mut self) {
         let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved);
-        self.tell_txns(&own, false);
+        self.tell_txns(&own, false, true);
     }
 
-    fn tell_txns(&mut self, keys: &[Key], offered: bool) {
+    /// `all`: there is nothing else in this slot.
+    fn tell_txns(&mut self, keys: &[Key], offered: bool, all: bool) {
         let mut out = String::from("{\"t\":\"txns\",\"slot\":");
         write_uint(u64::from(self.slot), &mut out);
         out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
@@ -120,8 +121,8 @@ impl Engine {
         out.push_str("],\"unsaved\":");
         let unsaved = self.outbox.keys(&|e| e.slot == self.slot && !e.saved);
         write_keys(&unsaved, &mut out);
-        out.push('}');
-        if count > 0 {
+        out.push_str(if all { ",\"all\":true}" } else { "}" });
+        if count > 0 || all {
             self.broadcast(out);
         }
     }
@@ -180,7 +181,7 @@ impl Engine {
         if takes {
             // Another sender may not know what an earlier one was offered, nor what an earlier tab left in this slot.
             let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved && e.state == State::Queued && !(same && e.frozen));
-            self.tell_txns(&own, true);
+            self.tell_txns(&own, true, false);
         }
         for text in std::mem::take(&mut self.unsaid) {
             self.broadcast(text);
@@ -206,7 +207,7 @@ impl Engine {
         let unknown = |key: &Key| self.unheard.contains_key(key) || self.high.get(&key.0).is_none_or(|high| key.1 > *high);
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
-        let mut news = false;
+        let mut news = json.flag("all") && self.forget_unshown(slot, json.list("records"));
         let mut over = Vec::new();
         for record in json.list("records") {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
@@ -259,6 +260,21 @@ impl Engine {
         if news {
             self.redraw();
         }
+    }
+
+    /// A tab has opened in a slot and shown all that an earlier one left there. What that one had told of and nobody has been
+    /// offered is gone. Returns whether there was any.
+    fn forget_unshown(&mut self, slot: u32, records: &[Json]) -> bool {
+        let mut shown = Vec::new();
+        for record in records {
+            shown.extend(record.as_str().and_then(record_key));
+        }
+        let gone = self.outbox.keys(&|e| e.slot == slot && !e.frozen && e.state == State::Queued && !shown.contains(&e.made.key));
+        self.unheard.retain(|_, owner| *owner != slot);
+        for key in &gone {
+            self.outbox.remove(*key);
+        }
+        !gone.is_empty()
     }
 
     fn hear_void(&mut self, json: &Json) {

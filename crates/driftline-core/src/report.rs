@@ -43,7 +43,7 @@ impl Engine {
 
     // ---- status ----
 
-    /// `{"state", "reason", "line", "queued", "in_flight", "parked", "rev"}`. The line is for people and tests: `q3 f2 p1 r40` is
+    /// `{"state", "reason", "line", "queued", "in_flight", "parked", "rev", "undo", "redo"}`. The line is for people and tests: `q3 f2 p1 r40` is
     /// queued, in flight, parked, revision.
     pub fn status(&self, now_ms: u64) -> String {
         let counts = self.outbox.counts();
@@ -62,6 +62,11 @@ impl Engine {
         write_uint(counts.parked as u64, &mut out);
         out.push_str(",\"rev\":");
         write_uint(self.replica.rev, &mut out);
+        let (undo, redo) = self.undo_depths();
+        out.push_str(",\"undo\":");
+        write_uint(undo as u64, &mut out);
+        out.push_str(",\"redo\":");
+        write_uint(redo as u64, &mut out);
         out.push_str(if self.sender.is_some() { ",\"sender\":true}" } else { ",\"sender\":false}" });
         out
     }
