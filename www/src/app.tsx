@@ -5,6 +5,7 @@ import { Canvas } from './canvas/canvas.js';
 import { SyncPanel } from './panel/panel.js';
 import { useDatabase } from './space.js';
 import { TopBar } from './topbar.js';
+import { listenForUndo } from './undo.js';
 
 const NOTICE_MS = 8_000;
 
@@ -15,6 +16,8 @@ export function App({ space }: { space: string }) {
   const notify = useCallback((text: string) => setNotice({ text }), []);
 
   useEffect(() => db.onError((error) => notify(error.detail)), [db, notify]);
+  useEffect(() => db.onNotice((notice) => notify(notice.problem.detail)), [db, notify]);
+  useEffect(() => listenForUndo(db, notify), [db, notify]);
   useEffect(() => {
     if (!notice) return;
     const timer = setTimeout(() => setNotice(null), NOTICE_MS);
@@ -23,7 +26,12 @@ export function App({ space }: { space: string }) {
 
   return (
     <div className="app">
-      <TopBar space={space} isPanelOpen={isPanelOpen} togglePanel={() => setIsPanelOpen(!isPanelOpen)} />
+      <TopBar
+        space={space}
+        notify={notify}
+        isPanelOpen={isPanelOpen}
+        togglePanel={() => setIsPanelOpen(!isPanelOpen)}
+      />
       <div className="stage">
         <ReactFlowProvider>
           <Canvas space={space} notify={notify} />

@@ -1,16 +1,18 @@
-import { PanelRight } from 'lucide-react';
+import { PanelRight, Redo2, Undo2 } from 'lucide-react';
 import { useState } from 'react';
 import { useStatus } from './panel/use-sync.js';
 import { statusWords } from './panel/words.js';
 import { addressOf, isSpaceName, recentSpaces, useDatabase } from './space.js';
+import { takeBack } from './undo.js';
 
 export interface TopBarProps {
   readonly space: string;
+  readonly notify: (text: string) => void;
   readonly isPanelOpen: boolean;
   readonly togglePanel: () => void;
 }
 
-export function TopBar({ space, isPanelOpen, togglePanel }: TopBarProps) {
+export function TopBar({ space, notify, isPanelOpen, togglePanel }: TopBarProps) {
   const db = useDatabase();
   const status = useStatus(db);
   const [isOnline, setIsOnline] = useState(true);
@@ -25,6 +27,28 @@ export function TopBar({ space, isPanelOpen, togglePanel }: TopBarProps) {
         Driftline
       </h1>
       <SpaceChooser space={space} />
+      <button
+        type="button"
+        className="icon-button"
+        aria-label="Undo"
+        title="Undo (Ctrl+Z)"
+        data-testid="undo"
+        disabled={status.undo === 0}
+        onClick={() => takeBack(db, false, notify)}
+      >
+        <Undo2 size={18} aria-hidden />
+      </button>
+      <button
+        type="button"
+        className="icon-button"
+        aria-label="Redo"
+        title="Redo (Ctrl+Shift+Z)"
+        data-testid="redo"
+        disabled={status.redo === 0}
+        onClick={() => takeBack(db, true, notify)}
+      >
+        <Redo2 size={18} aria-hidden />
+      </button>
       <span className="spacer" />
       <output
         className={`status status-${status.state}`}

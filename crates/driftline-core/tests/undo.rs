@@ -263,6 +263,14 @@ fn i8_what_cannot_come_back_whole_comes_back_without_what_is_gone() {
     assert_eq!(w.row("board", 12).unwrap()[column("board", "folder")], Value::Null, "it can do without its folder");
     assert_eq!(notices(&w.ann), ["reference_dropped"], "and that is said");
     w.assert_same();
+
+    make(&mut w.ann, &[create("folder", 21, ""), create("board", 22, &reference("folder", 21))]);
+    w.sync();
+    make(&mut w.ann, &[delete("board", 22)]);
+    make(&mut w.ben, &[delete("folder", 21)]);
+    w.sync();
+    assert_eq!(undo(&mut w.ann), 1);
+    assert_eq!(seen(&w.ann, "board", 22, "folder"), Some(Value::Null), "she has heard that it is gone");
 }
 
 #[test]

@@ -1,11 +1,22 @@
 import type { OutboxEntry } from 'driftline';
-import { useDatabase } from '../space.js';
+import { type Database, useDatabase } from '../space.js';
 import { describe, rowName } from './words.js';
+
+const exported = (db: Database, entry: OutboxEntry) => db.export(entry.key, { dependents: true });
+
+function saveFile(name: string, text: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
 
 /** A transaction that cannot go on by itself: why, and what the person can do about it. */
 export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: string) => void }) {
   const db = useDatabase();
   const { problem } = entry;
+  const waiting = entry.dependents?.length ?? 0;
   const attempt = (act: () => void) => {
     try {
       act();
@@ -42,6 +53,26 @@ export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: s
             onClick={() => attempt(() => db.discard(entry.key, { dependents: true }))}
           >
             Discard
+          </button>
+          {waiting > 0 && (
+            <button
+              type="button"
+              className="button"
+              data-testid="detach"
+              title="What waits on this no longer refers to it, and goes on its own"
+              onClick={() => attempt(() => db.detach(entry.key))}
+            >
+              Free {waiting} waiting
+            </button>
+          )}
+          <button
+            type="button"
+            className="button"
+            data-testid="export"
+            title="Saves this change, and what waits on it, to a file"
+            onClick={() => attempt(() => saveFile(`change-${entry.key.replace(':', '-')}.json`, exported(db, entry)))}
+          >
+            Export
           </button>
         </div>
       </div>

@@ -15,7 +15,7 @@ export const STATE_WORDS: Record<OutboxEntry['state'], string> = {
   suspended: 'suspended',
 };
 
-const OPERATIONS = { create: 'Add', update: 'Change', delete: 'Delete' };
+const OPERATIONS = { create: 'Add', update: 'Change', delete: 'Delete', restore: 'Bring back' };
 const TABLES: Record<string, string> = {
   card: 'card',
   box: 'box',

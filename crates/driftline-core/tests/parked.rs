@@ -1,0 +1,217 @@
+//! Parked groups: what the user sees of them, and what each decision does to them and to nothing else.
+
+mod common;
+
+use common::{Store, Tab, create, id, update};
+use driftline_core::engine::Disk;
+use driftline_core::outbox::Key;
+use driftline_core::value::{RowId, RowKey, Value};
+use serde_json::{Value as Json, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+fn row(table: &str, n: u64) -> RowKey {
+    RowKey { table: common::schema().table(table).unwrap(), id: RowId::parse(&id(n)).unwrap() }
+}
+
+fn name(table: &str, n: u64) -> Json {
+    json!({"table": table, "id": id(n)})
+}
+
+fn key_text(key: Key) -> String {
+    let mut out = String::new();
+    driftline_core::engine::write_key(key, &mut out);
+    out
+}
+
+fn make(tab: &mut Tab, edits: &[String]) -> Key {
+    tab.now += 1_000;
+    let key = tab.make(&edits.join(",")).unwrap();
+    tab.run();
+    key
+}
+
+fn decide(tab: &mut Tab, mut decision: Json, key: Key) -> Result<(), String> {
+    decision["key"] = json!(key_text(key));
+    let result = tab.engine.decide(tab.now, &decision.to_string()).map_err(|problem| problem.code);
+    tab.run();
+    result
+}
+
+fn outbox(tab: &Tab) -> Vec<Json> {
+    serde_json::from_str::<Json>(&tab.engine.outbox_json(tab.now, 100)).unwrap().as_array().unwrap().clone()
+}
+
+fn parked(tab: &Tab) -> Vec<Json> {
+    outbox(tab).into_iter().filter(|entry| entry["state"] == "parked").collect()
+}
+
+/// Offline, on a card that somebody else deletes meanwhile: a connection to it, and what hangs on that in turn. The connection is
+/// refused; a box and another card have nothing to do with it.
+struct Group {
+    store: Store,
+    tab: Tab,
+    root: Key,
+}
+
+fn group() -> Group {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    make(&mut tab, &[create("card", 1, ""), create("card", 2, "\"note\":\"was\""), create("kind", 3, "")]);
+    tab.sync(&mut store);
+    // Somebody else, whose word has not come yet.
+    store.rows.remove(&row("card", 1));
+    store.deleted.insert(row("card", 1));
+    tab.engine.set_online(tab.now, false);
+    let from = format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(3));
+    let root = make(&mut tab, &[create("conn", 10, &from), update("card", 2, "\"set\":{\"note\":\"mine\"}"), create("box", 11, "")]);
+    make(&mut tab, &[create("card", 12, &format!("\"box\":\"{}\"", id(11)))]);
+    make(&mut tab, &[create("box", 20, "")]);
+    tab.engine.set_online(tab.now, true);
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    assert!(store.rows.contains_key(&row("box", 20)), "what has nothing to do with it flows");
+    Group { store, tab, root }
+}
+
+#[test]
+fn r3_each_parked_group_shows_its_reason_what_was_before_and_what_waits_on_it() {
+    let Group { tab, root, .. } = group();
+    let parked = parked(&tab);
+    assert_eq!(parked.len(), 1);
+    let entry = &parked[0];
+    assert_eq!((&entry["key"], &entry["problem"]["code"]), (&json!(key_text(root)), &json!("missing_parent")));
+    assert_eq!(entry["problem"]["rows"], json!([name("card", 1)]));
+    assert_eq!(entry["dependents"].as_array().unwrap().len(), 1, "the card in its box");
+    let before = entry["before"].as_array().unwrap();
+    let card = before.iter().find(|edit| edit["table"] == "card").unwrap();
+    assert_eq!((&card["op"], &card["set"]["note"]), (&json!("create"), &json!("was")), "what the server holds");
+    let conn = before.iter().find(|edit| edit["table"] == "conn").unwrap();
+    assert_eq!((&conn["op"], conn.get("set")), (&json!("delete"), None), "it holds no such row");
+    assert_eq!(outbox(&tab).iter().filter(|entry| entry["state"] == "waiting").count(), 1);
+}
+
+#[test]
+fn r3_discarding_rolls_back_the_group_and_nothing_else() {
+    let Group { mut tab, root, .. } = group();
+    make(&mut tab, &[update("card", 2, "\"set\":{\"x\":7}")]);
+    tab.engine.set_online(tab.now, false);
+    decide(&mut tab, json!({"what": "discard", "dependents": false}), root).unwrap();
+    let view = tab.engine.replica().view();
+    assert_eq!(view.get(row("card", 2)).unwrap().values[1..3], [Value::Text("was".into()), Value::Real(7.0)]);
+    assert!(view.contains(row("card", 12)) && view.contains(row("box", 20)) && !view.contains(row("conn", 10)));
+
+    let Group { mut tab, root, .. } = group();
+    decide(&mut tab, json!({"what": "discard", "dependents": true}), root).unwrap();
+    assert!(!tab.engine.replica().view().contains(row("card", 12)), "with what depends on it");
+    assert_eq!((outbox(&tab).len(), tab.disk.len()), (0, 0));
+}
+
+#[test]
+fn r3_an_amended_transaction_says_something_else_and_goes() {
+    let Group { mut store, mut tab, root } = group();
+    let edits = json!([
+        {"op": "create", "table": "conn", "id": id(10), "set": {"from": id(2), "kind": id(3)}},
+        {"op": "create", "table": "box", "id": id(11), "set": {"name": "amended"}},
+    ]);
+    decide(&mut tab, json!({"what": "amend", "edits": edits}), root).unwrap();
+    assert!(parked(&tab).is_empty());
+    assert_eq!(tab.engine.replica().view().get(row("card", 2)).unwrap().values[1], Value::Text("was".into()), "rolled back");
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    assert_eq!((outbox(&tab).len(), tab.disk.len()), (0, 0));
+    assert_eq!(store.rows[&row("conn", 10)].values[0], Value::Ref(row("card", 2)));
+    assert_eq!(store.rows[&row("box", 11)].values[1], Value::Text("amended".into()));
+    assert!(store.rows.contains_key(&row("card", 12)), "what waited on it has gone too");
+    assert!(!store.log.iter().any(|entry| entry.1 == root), "its old number never took effect");
+
+    let Group { mut tab, root, .. } = group();
+    let before = outbox(&tab);
+    let wrong = json!([{"op": "create", "table": "nowhere", "id": id(10)}]);
+    assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": wrong}), root), Err("invalid".into()));
+    assert_eq!(outbox(&tab), before, "nothing has changed");
+}
+
+#[test]
+fn r3_reparenting_moves_references_of_the_group_to_another_row() {
+    let Group { mut store, mut tab, root } = group();
+    let wrong = json!({"what": "reparent", "from": name("card", 1), "to": name("box", 20), "dependents": true});
+    assert_eq!(decide(&mut tab, wrong, root), Err("not_allowed".into()), "a connection begins at a card");
+    let none = json!({"what": "reparent", "from": name("card", 1), "to": null, "dependents": true});
+    assert_eq!(decide(&mut tab, none, root), Err("not_allowed".into()), "and begins somewhere");
+    let nothing = json!({"what": "reparent", "from": name("card", 99), "to": name("card", 2)});
+    assert_eq!(decide(&mut tab, nothing, root), Err("nothing_to_change".into()));
+    assert_eq!(parked(&tab).len(), 1);
+    decide(&mut tab, json!({"what": "reparent", "from": name("card", 1), "to": name("card", 2)}), root).unwrap();
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    assert_eq!((outbox(&tab).len(), store.orphans()), (0, 0));
+    assert_eq!(store.rows[&row("conn", 10)].values[0], Value::Ref(row("card", 2)));
+    assert_eq!(store.rows[&row("card", 2)].values[1], Value::Text("mine".into()), "the rest of it is as it was");
+}
+
+#[test]
+fn r3_detaching_frees_what_waits() {
+    let Group { mut store, mut tab, root } = group();
+    decide(&mut tab, json!({"what": "detach"}), root).unwrap();
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    assert_eq!(store.rows[&row("card", 12)].values[3], Value::Null, "it went, into no box");
+    let left = parked(&tab);
+    assert_eq!((left.len(), outbox(&tab).len()), (1, 1));
+    assert_eq!(left[0]["dependents"], json!([]));
+}
+
+#[test]
+fn r3_an_export_tells_all_of_the_group() {
+    let Group { tab, root, .. } = group();
+    let file: Json = serde_json::from_str(&tab.engine.export(root, true).unwrap()).unwrap();
+    assert_eq!((&file["name"], &file["version"]), (&json!("t"), &json!(1)));
+    let transactions = file["transactions"].as_array().unwrap();
+    assert_eq!(transactions.len(), 2);
+    assert_eq!(transactions[0]["body"]["edits"][0]["table"], "conn", "in the order made, edits and all");
+    assert_eq!(transactions[0]["problem"]["code"], "missing_parent");
+    assert_eq!(transactions[0]["before"].as_array().unwrap().len(), 3);
+    assert_eq!(transactions[1]["body"]["edits"][0]["id"], id(12));
+    let alone: Json = serde_json::from_str(&tab.engine.export(root, false).unwrap()).unwrap();
+    assert_eq!(alone["transactions"].as_array().unwrap().len(), 1);
+    assert!(tab.engine.export((1, 1), true).is_err());
+}
+
+#[test]
+fn r3_a_group_and_what_was_decided_survive_a_reload() {
+    let Group { store, tab, root } = group();
+    let reopened = |disk: &Tab| {
+        let mut tab = Tab::new();
+        let (slot, meta) = (disk.slot(), Disk::default().meta);
+        tab.open(Disk { slots: vec![slot.clone()], meta, ..Disk::default() });
+        tab.engine.handle_lead(tab.now, 2, None, vec![slot]);
+        tab.run();
+        tab.give_snapshot(&store);
+        tab
+    };
+    let mut again = reopened(&tab);
+    assert_eq!(parked(&again).len(), 1);
+    assert_eq!(parked(&again)[0]["problem"]["code"], "missing_parent");
+    assert_eq!(parked(&again)[0]["dependents"].as_array().unwrap().len(), 1);
+    decide(&mut again, json!({"what": "reparent", "from": name("card", 1), "to": name("card", 2)}), root).unwrap();
+    let mut last = reopened(&again);
+    let mut store = store.clone();
+    last.now += 20_000;
+    last.sync(&mut store);
+    assert_eq!(store.rows[&row("conn", 10)].values[0], Value::Ref(row("card", 2)));
+    assert_eq!((outbox(&last).len(), last.disk.len()), (0, 0));
+}
+
+#[test]
+fn o4_a_new_row_that_others_wait_for_closes_no_cycle_by_what_comes_with_it() {
+    let mut tab = Tab::leading(&Store::default());
+    make(&mut tab, &[create("card", 1, "")]);
+    let conn = |n| create("conn", n, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2)));
+    make(&mut tab, &[conn(3)]);
+    // The kind comes late, and with another connection of its own.
+    make(&mut tab, &[conn(4), create("kind", 2, "")]);
+    let mut store = Store::default();
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), parked(&tab).len()), (4, 0));
+}
