@@ -103,7 +103,7 @@ impl Edit {
             return Err(Problem::invalid("a delete sets and adds nothing").row(schema, edit.row));
         }
         if op == Op::Create {
-            edit.fill_defaults(schema)?;
+            edit.fill_defaults(schema, values)?;
         }
         Ok(edit)
     }
@@ -114,6 +114,9 @@ impl Edit {
             let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
+            if column.is_count() && values == Values::Asked {
+                return Err(wrong(COUNTED));
+            }
             if column.kind == Kind::Counter && self.op == Op::Update && values == Values::Asked {
                 return Err(wrong("is a counter: it takes `add`, not `set`"));
             }
@@ -127,6 +130,9 @@ impl Edit {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
             let wrong = |why: &str| Problem::invalid(format!("{}.{name} {why}", table.name)).row(schema, self.row);
+            if table.column(name).is_some_and(|i| table.columns[i as usize].is_count()) {
+                return Err(wrong(COUNTED));
+            }
             let index = table.column(name).filter(|i| table.columns[*i as usize].kind == Kind::Counter);
             let index = index.ok_or_else(|| wrong("is not a counter"))?;
             let by = read_int(json).ok_or_else(|| wrong("takes a whole number within ±(2^53 - 1)"))?;
@@ -136,12 +142,13 @@ impl Edit {
         Ok(())
     }
 
-    /// After this a create names every column, so that a server's defaults can never differ from a client's.
-    fn fill_defaults(&mut self, schema: &Schema) -> Result<(), Problem> {
+    /// After this a create names every column, so that a server's defaults can never differ from a client's; but for counts, which
+    /// are nobody's to ask for.
+    fn fill_defaults(&mut self, schema: &Schema, values: Values) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (i, column) in table.columns.iter().enumerate() {
             let i = i as u16;
-            if self.set.binary_search_by_key(&i, |s| s.0).is_ok() {
+            if (column.is_count() && values == Values::Asked) || self.set.binary_search_by_key(&i, |s| s.0).is_ok() {
                 continue;
             }
             let Some(default) = &column.default else {
@@ -153,6 +160,8 @@ impl Edit {
         Ok(())
     }
 }
+
+const COUNTED: &str = "is a count: nobody sets it or adds to it, it follows from the rows that it counts";
 
 /// Whose values an edit carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Writes a plan in bulk: rows, log, marks, clients. Statements grow with the number of tables and of chunks of rows,
 //! never with the number of edits.
 
+use crate::counts;
 use crate::load::id_list;
 use crate::store::{Known, Store, StoreError};
 use crate::tables::blob;
@@ -23,13 +24,16 @@ const CHUNK_PARAMETERS: usize = 32_000;
 
 type Rows<'a> = Vec<&'a (RowKey, Row)>;
 
-pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &Plan) -> Result<(), StoreError> {
+pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &mut Plan) -> Result<(), StoreError> {
     // A question without a sender leaves no trace.
     if push.clients.is_empty() {
         return Ok(());
     }
     let space = write_space(store, space, known, plan)?;
     write_rows(store, space, plan)?;
+    write_dying(store, space, plan)?;
+    // The log tells of counts that only the rows in the database can tell.
+    counts::lower(store, space, plan)?;
     let actors: Vec<u32> = plan.clients.iter().map(|client| client.actor).collect();
     let width = 7;
     let mut log = Vec::with_capacity(plan.log.len() * width);
@@ -53,14 +57,17 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         deleted.extend([ToSqlOutput::from(space), blob(key.id.0), table.into(), (*rev as i64).into()]);
     }
     insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &deleted)?;
+    write_clients(store, space, principal, push, known, plan)
+}
+
+fn write_dying(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
     let width = 4;
     let mut dying = Vec::with_capacity(plan.dying.len() * width);
     for (key, rev) in &plan.dying {
         let table = store.schema.tables[key.table as usize].name.as_str();
         dying.extend([ToSqlOutput::from(space), table.into(), blob(key.id.0), (*rev as i64).into()]);
     }
-    insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)?;
-    write_clients(store, space, principal, push, known, plan)
+    insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)
 }
 
 fn write_space(store: &Store, name: &str, known: &Known, plan: &Plan) -> Result<i64, StoreError> {
