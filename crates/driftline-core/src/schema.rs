@@ -392,7 +392,9 @@ impl Column {
                 Ok(Value::Text(text.to_string()))
             }
             Kind::Real => json.as_f64().filter(|r| r.is_finite()).map(|r| Value::Real(r + 0.0)).ok_or("must be a number".into()),
-            Kind::Int | Kind::Counter | Kind::Count { .. } => read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into()),
+            Kind::Int | Kind::Counter | Kind::Count { .. } => {
+                read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into())
+            }
             Kind::Bool => json.as_bool().map(Value::Bool).ok_or("must be true or false".into()),
             Kind::Json => {
                 let mut text = String::new();

@@ -4,113 +4,97 @@
 //! to count.
 
 use crate::load::id_list;
-use crate::reap::going_where;
+use crate::reap::{self, going_where};
 use crate::store::{Store, StoreError};
-use crate::tables::{Layout, blob, read_u128};
+use crate::tables::{Layout, read_u128};
 use driftline_core::reconcile::Plan;
 use driftline_core::schema::{Count, Schema};
 use driftline_core::value::{RowId, RowKey, Value};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-const TEMP_TABLES: &str = "CREATE TEMP TABLE IF NOT EXISTS _hidden (tbl INTEGER, id BLOB, before INTEGER, PRIMARY KEY (tbl, id)) WITHOUT ROWID; \
-     CREATE TEMP TABLE IF NOT EXISTS _lowered (count INTEGER, id BLOB, by INTEGER, PRIMARY KEY (count, id)) WITHOUT ROWID; \
-     DELETE FROM temp._hidden; DELETE FROM temp._lowered";
+/// By count (its place in the schema), parents and how many of their children.
+type Children = BTreeMap<usize, BTreeMap<RowId, i64>>;
 
-/// Takes what is dying from now on out of the counts of rows that stay, and logs these. The plan's rows and `_dying` have been written.
+/// Takes what is dying from now on out of the counts of rows that stay, and logs these. The plan's rows and `_dying` have been
+/// written, the digest has not.
 pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreError> {
-    let (schema, layout) = (&store.schema, &store.layout);
-    if schema.counts.is_empty() || plan.dying.is_empty() {
+    if store.schema.counts.is_empty() || plan.dying.is_empty() {
         return Ok(());
     }
-    store.conn.execute_batch(TEMP_TABLES)?;
-    let rev = plan.space.rev as i64;
+    let mut gone = dying_children(store, space, "rev > ?2", -1)?;
     // What was dying before is out of the counts already.
-    for (before, which) in [(1, "rev < ?2"), (0, "rev = ?2")] {
-        if let Some(going) = going_where(&store.conn, schema, layout, space, which, rev)? {
-            let sql = format!("INSERT OR IGNORE INTO temp._hidden {going}SELECT tbl, id, {before} FROM going");
-            store.conn.prepare_cached(&sql)?.execute([space, rev])?;
+    for (i, parents) in dying_children(store, space, "rev < ?2", plan.space.rev as i64)? {
+        let gone = gone.entry(i).or_default();
+        for (id, before) in parents {
+            gone.entry(id).and_modify(|by| *by -= before);
         }
+        gone.retain(|_, by| *by != 0);
     }
-    let terms = schema.counts.iter().enumerate().filter_map(|(i, count)| {
-        let child = layout.table(count.child);
+    let mut lowered = Vec::new();
+    for (i, by) in gone.into_iter().filter(|(_, by)| !by.is_empty()) {
+        lower_one(store, space, store.schema.counts[i], &by, plan, &mut lowered)?;
+    }
+    let hidden = if plan.counted.is_empty() { BTreeSet::new() } else { reap::hidden(store, space)? };
+    plan.log_counts(&store.schema, lowered, |row| hidden.contains(&row));
+    Ok(())
+}
+
+/// Of each row that stays, how many of the rows that it counts are dying.
+fn dying_children(store: &Store, space: i64, which: &str, rev: i64) -> rusqlite::Result<Children> {
+    let mut children = Children::new();
+    let Some(going) = going_where(&store.conn, &store.schema, &store.layout, space, which, rev)? else { return Ok(children) };
+    let terms = store.schema.counts.iter().enumerate().filter_map(|(i, count)| {
+        let child = store.layout.table(count.child);
         let slot = &child.slot(count.reference, count.parent)?.name;
+        let (parent, table, index) = (count.parent, &child.name, child.index);
         Some(format!(
-            "SELECT {i} AS count, {parent} AS tbl, c.\"{slot}\" AS id FROM temp._hidden AS g CROSS JOIN \"{name}\" AS c \
-             ON g.tbl = {index} AND g.before = 0 AND c.space = ?1 AND c.id = g.id WHERE c.\"{slot}\" IS NOT NULL",
-            parent = count.parent,
-            name = child.name,
-            index = child.index,
+            "SELECT {i} AS count, {parent} AS tbl, c.\"{slot}\" AS id FROM going AS g CROSS JOIN \"{table}\" AS c \
+             ON g.tbl = {index} AND c.space = ?1 AND c.id = g.id WHERE c.\"{slot}\" IS NOT NULL"
         ))
     });
     let terms = terms.collect::<Vec<_>>().join(" UNION ALL ");
     let sql = format!(
-        "INSERT INTO temp._lowered (count, id, by) SELECT count, id, count(*) FROM ({terms}) AS c \
-         WHERE NOT EXISTS (SELECT 1 FROM temp._hidden AS h WHERE h.tbl = c.tbl AND h.id = c.id) GROUP BY count, id"
+        "{going}SELECT p.count, p.id, p.children FROM (SELECT count, tbl, id, count(*) AS children FROM ({terms}) GROUP BY count, id) AS p \
+         LEFT JOIN going AS h ON h.tbl = p.tbl AND h.id = p.id WHERE h.id IS NULL"
     );
-    store.conn.prepare_cached(&sql)?.execute([space])?;
-    let mut lowered = Vec::new();
-    let mut statement = store.conn.prepare_cached("SELECT DISTINCT count FROM temp._lowered")?;
-    let found: Vec<usize> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for i in found {
-        lower_one(store, space, (i, schema.counts[i]), plan, &mut lowered)?;
+    let mut statement = store.conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([space, rev])?;
+    while let Some(row) = rows.next()? {
+        children.entry(row.get(0)?).or_default().insert(RowId(read_u128(row, 1)?), row.get(2)?);
     }
-    let hidden = hidden(store, plan)?;
-    plan.log_counts(schema, lowered, |row| hidden.contains(&row));
-    let mut statement = store.conn.prepare_cached("UPDATE _space SET digest = ?2 WHERE id = ?1")?;
-    statement.execute(params![space, blob(plan.space.digest.0)])?;
-    Ok(())
+    Ok(children)
 }
 
-/// One column of one table, for all its rows in `_lowered`.
+/// One column of one table: a statement to read and one to write, however many rows.
 fn lower_one(
     store: &Store,
     space: i64,
-    (i, count): (usize, Count),
+    count: Count,
+    by: &BTreeMap<RowId, i64>,
     plan: &mut Plan,
     lowered: &mut Vec<(RowKey, u16, i64)>,
 ) -> rusqlite::Result<()> {
     let layout = store.layout.table(count.parent);
-    let column = usize::from(count.column);
-    let name = &store.schema.tables[usize::from(count.parent)].columns[column].name;
-    let by: BTreeMap<u128, i64> = {
-        let mut statement = store.conn.prepare_cached("SELECT id, by FROM temp._lowered WHERE count = ?1")?;
-        statement.query_map([i], |row| Ok((read_u128(row, 0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?
-    };
-    let among = format!("id IN (SELECT l.id FROM temp._lowered AS l WHERE l.count = {i})");
-    let mut statement = store.conn.prepare_cached(&format!("{} AND {among}", layout.select))?;
-    let mut rows = statement.query([space])?;
+    let mut statement = store.conn.prepare_cached(&format!("{} AND id IN rarray(?2)", layout.select))?;
+    let mut rows = statement.query(params![space, id_list(by.keys().copied())])?;
+    let mut values = Vec::with_capacity(by.len());
     while let Some(row) = rows.next()? {
         let (key, mut row) = layout.read(&store.schema, row)?;
         plan.space.digest.remove(&store.schema, key, &row);
-        if let (Value::Int(count), Some(by)) = (&mut row.values[column], by.get(&key.id.0)) {
-            *count -= by;
-            lowered.push((key, column as u16, *count));
+        if let (Value::Int(count_now), Some(by)) = (&mut row.values[usize::from(count.column)], by.get(&key.id)) {
+            *count_now -= by;
+            lowered.push((key, count.column, *count_now));
+            values.push(format!("[\"{:032x}\",{count_now}]", key.id.0));
         }
         plan.space.digest.add(&store.schema, key, &row);
     }
-    let table = &layout.name;
-    let sql = format!(
-        "UPDATE \"{table}\" SET \"{name}\" = \"{name}\" - (SELECT l.by FROM temp._lowered AS l WHERE l.count = {i} AND l.id = \"{table}\".id) \
-         WHERE space = ?1 AND {among}"
-    );
-    store.conn.prepare_cached(&sql)?.execute([space])?;
+    let (table, name) = (&layout.name, &store.schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name);
+    let mut statement = store.conn.prepare_cached(&format!(
+        "UPDATE \"{table}\" SET \"{name}\" = j.value ->> 1 FROM json_each(?2) AS j WHERE \"{table}\".space = ?1 AND \"{table}\".id = unhex(j.value ->> 0)"
+    ))?;
+    statement.execute(params![space, format!("[{}]", values.join(","))])?;
     Ok(())
-}
-
-/// Which of the rows with new counts go themselves.
-fn hidden(store: &Store, plan: &Plan) -> rusqlite::Result<BTreeSet<RowKey>> {
-    let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
-    plan.counted.iter().for_each(|edit| tables.entry(edit.row.table).or_default().push(edit.row.id));
-    let mut hidden = BTreeSet::new();
-    for (table, ids) in tables {
-        let mut statement = store.conn.prepare_cached("SELECT id FROM temp._hidden WHERE tbl = ?1 AND id IN rarray(?2)")?;
-        let mut rows = statement.query(params![table, id_list(ids.into_iter())])?;
-        while let Some(row) = rows.next()? {
-            hidden.insert(RowKey { table, id: RowId(read_u128(row, 0)?) });
-        }
-    }
-    Ok(hidden)
 }
 
 /// What the count of a row `p` in space `?1` should be; where rows are dying, in the scope of `going`.

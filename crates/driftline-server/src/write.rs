@@ -29,11 +29,17 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
     if push.clients.is_empty() {
         return Ok(());
     }
-    let space = write_space(store, space, known, plan)?;
+    let space = match known.space {
+        Some(space) => space,
+        None => create_space(store, space, plan)?,
+    };
     write_rows(store, space, plan)?;
     write_dying(store, space, plan)?;
-    // The log tells of counts that only the rows in the database can tell.
+    // What the log says of counts that a large delete lowers, only the rows in the database can tell.
     counts::lower(store, space, plan)?;
+    if known.space.is_some() {
+        update_space(store, space, plan)?;
+    }
     let actors: Vec<u32> = plan.clients.iter().map(|client| client.actor).collect();
     let width = 7;
     let mut log = Vec::with_capacity(plan.log.len() * width);
@@ -70,20 +76,17 @@ fn write_dying(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError>
     insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)
 }
 
-fn write_space(store: &Store, name: &str, known: &Known, plan: &Plan) -> Result<i64, StoreError> {
-    let state = &plan.space;
-    let (rev, horizon, digest) = (state.rev as i64, state.horizon as i64, blob(state.digest.0));
-    match known.space {
-        Some(space) => {
-            let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4 WHERE id = ?1")?;
-            statement.execute(params![space, rev, horizon, digest])?;
-            Ok(space)
-        }
-        None => {
-            let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest) VALUES (?1, ?2, ?3, ?4)")?;
-            Ok(statement.insert(params![name, rev, horizon, digest])?)
-        }
-    }
+fn create_space(store: &Store, name: &str, plan: &Plan) -> Result<i64, StoreError> {
+    let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
+    let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest) VALUES (?1, ?2, ?3, ?4)")?;
+    Ok(statement.insert(params![name, rev, horizon, digest])?)
+}
+
+fn update_space(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
+    let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
+    let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4 WHERE id = ?1")?;
+    statement.execute(params![space, rev, horizon, digest])?;
+    Ok(())
 }
 
 fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known: &Known, plan: &Plan) -> Result<(), StoreError> {
