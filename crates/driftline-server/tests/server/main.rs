@@ -3,6 +3,7 @@
 mod access;
 mod check;
 mod commit;
+mod counts;
 mod integrity;
 mod large;
 mod live;
