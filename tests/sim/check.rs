@@ -2,7 +2,7 @@
 
 use super::browser::{Browser, TabId};
 use super::journal::Fate;
-use super::server::Key;
+use super::server::{Key, miscounted};
 use super::shell::Tab;
 use super::world::World;
 use driftline_core::digest::{Digest, body_hash};
@@ -235,6 +235,10 @@ impl World {
         if replica.digest != digest || digest != self.server.space.digest {
             wrong.push("its digest is not that of its rows, or not the server's".to_string());
         }
+        wrong.extend(miscounted(&self.schema, &base).map(|text| format!("its base: {text}")));
+        // In these worlds nobody makes rows that stay on the server.
+        let view: Vec<_> = replica.view().iter().map(|(key, row)| (*key, row)).collect();
+        wrong.extend(miscounted(&self.schema, &view).map(|text| format!("its view: {text}")));
         wrong.extend(view_differs(&self.schema, tab));
         let browser = &self.browsers[tab.browser];
         let on_disk: BTreeSet<Key> = browser.slots.values().flat_map(|db| db.records.keys().copied()).collect();

@@ -100,14 +100,14 @@ impl World {
             return self.answer(tab, id, 500, None, "{\"code\":\"internal\"}".to_string(), answered);
         }
         let random = self.rng.draw();
-        let plan = match self.server.decide(principal, &push, self.now, random) {
+        let mut plan = match self.server.decide(principal, &push, self.now, random) {
             Ok(plan) => plan,
             Err(stale) => {
                 let body = format!("{{\"code\":\"stale_sender\",\"epoch\":{}}}", stale.epoch);
                 return self.answer(tab, id, 409, None, body, answered);
             }
         };
-        self.server.commit(principal, &push, &plan, self.now);
+        self.server.commit(principal, &push, &mut plan, self.now);
         self.publish();
         while self.rng.chance(500) && self.server.reap_step() {
             self.fault("large delete goes on");

@@ -6,13 +6,15 @@ const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
   "box": {
     "edits_to_deleted": "restore",
     "fields": {"name": {"type": "text", "default": ""}, "count": {"type": "counter"}},
-    "references": {"parent": {"to": ["box"], "nullable": true, "on_delete": "cascade"}}},
+    "references": {"parent": {"to": ["box"], "nullable": true, "on_delete": "cascade"}},
+    "counts": {"boxes": {"of": "box.parent"}, "cards": {"of": "card.box"}, "from_here": {"of": "conn.from"}, "to_here": {"of": "conn.to"}}},
   "card": {
     "edits_to_deleted": "null",
     "fields": {"title": {"type": "text", "default": ""}, "x": {"type": "real", "default": 0},
       "note": {"type": "text", "nullable": true, "merge": "three_way"}, "n": {"type": "counter"},
       "labels": {"type": "set"}, "place": {"type": "position", "nullable": true}},
-    "references": {"box": {"to": ["box"], "nullable": true, "on_delete": "set_null"}}},
+    "references": {"box": {"to": ["box"], "nullable": true, "on_delete": "set_null"}},
+    "counts": {"from_here": {"of": "conn.from"}}},
   "conn": {
     "edits_to_deleted": "park",
     "fields": {"label": {"type": "text", "nullable": true}},
@@ -20,19 +22,21 @@ const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
       "from": {"to": ["card", "box"], "on_delete": "cascade"},
       "kind": {"to": ["kind"], "on_delete": "restrict"},
       "to": {"to": ["card", "box"], "nullable": true, "on_delete": "set_null"}}},
-  "kind": {"fields": {"name": {"type": "text", "default": ""}, "uses": {"type": "counter"}}},
+  "kind": {"fields": {"name": {"type": "text", "default": ""}, "uses": {"type": "counter"}}, "counts": {"conns": {"of": "conn.kind"}}},
   "node": {
     "fields": {"name": {"type": "text", "default": ""}},
     "references": {"up": {"to": ["node", "box"], "on_delete": "cascade"}}},
   "person": {
     "fields": {"name": {"type": "text", "default": ""}},
-    "references": {"team": {"to": ["team"], "on_delete": "cascade"}}},
+    "references": {"team": {"to": ["team"], "on_delete": "cascade"}},
+    "counts": {"leads": {"of": "team.lead"}}},
   "team": {
     "edits_to_deleted": "restore",
     "fields": {"name": {"type": "text", "default": ""}, "points": {"type": "counter"}},
     "references": {
       "lead": {"to": ["person"], "nullable": true, "on_delete": "set_null"},
-      "rival": {"to": ["team"], "nullable": true, "on_delete": "restrict"}}}
+      "rival": {"to": ["team"], "nullable": true, "on_delete": "restrict"}},
+    "counts": {"people": {"of": "person.team"}, "rivals": {"of": "team.rival"}}}
 }}"#;
 
 const CANVAS: &str = include_str!("../schemas/canvas/schema.json");

@@ -1,6 +1,7 @@
 //! The simulated server: the real decision over a store in memory, and a store's own distrust of what it is told.
 
 use super::Finding;
+use driftline_core::counts::counting;
 use driftline_core::dedupe::{ClientState, Settled};
 use driftline_core::digest::Digest;
 use driftline_core::edit::{Edit, Merge, Op, Values};
@@ -61,6 +62,19 @@ pub struct Server {
     /// Rows on which the server fails.
     pub poison: BTreeSet<RowKey>,
     pub findings: Vec<Finding>,
+}
+
+/// A count that is not the number of the rows that refer to its row.
+pub fn miscounted(schema: &Schema, rows: &[(RowKey, &Row)]) -> Option<String> {
+    schema.counts.iter().find_map(|count| {
+        let mut children: BTreeMap<RowKey, i64> = BTreeMap::new();
+        let counted = rows.iter().filter(|(key, _)| key.table == count.child).filter_map(|(_, row)| counting(count, Some(row)));
+        counted.for_each(|parent| *children.entry(parent).or_default() += 1);
+        rows.iter().filter(|(key, _)| key.table == count.parent).find_map(|(key, row)| {
+            let (is, should) = (&row.values[count.column as usize], children.get(key).copied().unwrap_or(0));
+            (*is != Value::Int(should)).then(|| format!("{key:?} counts {is:?} in column {} and has {should}", count.column))
+        })
+    })
 }
 
 impl Server {
@@ -147,12 +161,12 @@ impl Server {
         edits.into_iter().any(|edit| self.poison.contains(&edit.row))
     }
 
-    pub fn commit(&mut self, principal: Principal, push: &Push, plan: &Plan, now_ms: u64) {
-        self.space = plan.space;
+    pub fn commit(&mut self, principal: Principal, push: &Push, plan: &mut Plan, now_ms: u64) {
         self.write_rows(plan);
         self.deleted.retain(|row| !plan.revived.contains(row));
         self.deleted.extend(plan.deleted.iter().map(|d| d.0));
-        self.dying.extend(plan.dying.iter().map(|d| d.0));
+        self.lower_counts(plan);
+        self.space = plan.space;
         for row in &plan.log {
             let key = (push.clients[row.key.0].id, row.key.1);
             let actor = plan.clients[row.key.0].actor;
@@ -193,6 +207,31 @@ impl Server {
             }
             going.extend(found);
         }
+    }
+
+    /// Takes what is dying from now on out of the counts of rows that stay.
+    fn lower_counts(&mut self, plan: &mut Plan) {
+        let before = self.going(self.dying.clone());
+        self.dying.extend(plan.dying.iter().map(|d| d.0));
+        let hidden = self.going(self.dying.clone());
+        let mut lowered: BTreeMap<(RowKey, u16), i64> = BTreeMap::new();
+        for count in &self.schema.counts {
+            let gone = hidden.difference(&before).filter(|key| key.table == count.child).filter_map(|key| self.rows.get(key));
+            for parent in gone.filter_map(|row| counting(count, Some(row))).filter(|parent| !hidden.contains(parent)) {
+                *lowered.entry((parent, count.column)).or_default() += 1;
+            }
+        }
+        let mut values = Vec::new();
+        for ((key, column), by) in lowered {
+            let Some(row) = self.rows.get_mut(&key) else { continue };
+            plan.space.digest.remove(&self.schema, key, row);
+            if let Value::Int(count) = &mut row.values[column as usize] {
+                *count -= by;
+                values.push((key, column, *count));
+            }
+            plan.space.digest.add(&self.schema, key, row);
+        }
+        plan.log_counts(&self.schema, values, |row| hidden.contains(&row));
     }
 
     /// The rows that may be seen, as they are to be seen.
@@ -317,6 +356,9 @@ impl Server {
             let two = key.map(|key| (key, visible.get(&key).map(|row| &row.values), self.replayed.get(&key)));
             self.find("diverged", format!("the log at {} does not lead to the rows: row, as it is, by the log: {two:?}", self.space.rev));
         }
+        if let Some(text) = miscounted(&self.schema, &visible.iter().map(|(key, row)| (*key, row)).collect::<Vec<_>>()) {
+            self.find("diverged", format!("the server at {}: {text}", self.space.rev));
+        }
     }
 
     // ---- reading ----
@@ -383,7 +425,7 @@ impl Server {
                 let kind = &self.schema.tables[key.table as usize].columns[column].kind;
                 let life = lives.get(key);
                 let expected = match kind {
-                    Kind::Ref { .. } => continue,
+                    Kind::Ref { .. } | Kind::Count { .. } => continue,
                     Kind::Counter => life.and_then(|life| self.sum(*key, column as u16, life)),
                     Kind::Conflicts { .. } => continue,
                     Kind::Text { conflicts: Some(kept), .. } => {

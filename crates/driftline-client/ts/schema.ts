@@ -40,9 +40,15 @@ export type ReferenceInput =
   /** To a row that may be absent, or in another space: it is an id, orders nothing, and nothing happens to it. */
   | { readonly weak: true; readonly nullable?: boolean; readonly to?: readonly string[]; readonly on_delete?: never };
 
+/** How many rows refer to this one by a reference, `table.reference`. It is read, and nobody sets it. */
+export interface CountInput {
+  readonly of: `${string}.${string}`;
+}
+
 export interface TableInput {
   readonly fields?: { readonly [field: string]: FieldInput };
   readonly references?: { readonly [reference: string]: ReferenceInput };
+  readonly counts?: { readonly [count: string]: CountInput };
   /** What becomes of an edit to a row that someone else deleted: dropped with a notice (the default), or parked. */
   readonly edits_to_deleted?: 'drop' | 'park';
   /** Its rows stay on the server: this device neither holds nor edits them. */
@@ -71,9 +77,26 @@ type TargetsExist<S extends SchemaInput> = {
           | (ReferenceInput & { readonly to: readonly AnyTable<S>[] })
           | (ReferenceInput & { readonly weak: true });
       };
+      readonly counts?: {
+        readonly [C in keyof Counts<S['tables'][T]>]: { readonly of: Countable<S, T> };
+      };
     };
   };
 };
+
+/** The references of a schema that may point at a table, as `table.reference`. */
+type Countable<S extends SchemaInput, T extends keyof S['tables']> = {
+  [From in AnyTable<S>]: {
+    [R in keyof References<S['tables'][From]> & string]: References<S['tables'][From]>[R] extends {
+      readonly to: readonly (infer To)[];
+      readonly weak?: never;
+    }
+      ? T extends To
+        ? `${From}.${R}`
+        : never
+      : never;
+  }[keyof References<S['tables'][From]> & string];
+}[AnyTable<S>];
 
 /** Returns the schema as it is; what it adds are the checks and the types. `JSON.stringify` of it is `schema.json`. */
 export function defineSchema<const S extends SchemaInput>(schema: S & TargetsExist<S>): S {
@@ -83,6 +106,7 @@ export function defineSchema<const S extends SchemaInput>(schema: S & TargetsExi
 // The names are taken from the literal, because `TableInput` itself would allow any name.
 type Fields<T> = T extends { readonly fields: infer F } ? F : unknown;
 type References<T> = T extends { readonly references: infer R } ? R : unknown;
+type Counts<T> = T extends { readonly counts: infer C } ? C : unknown;
 
 type OrNull<Definition, Value> = Definition extends { readonly nullable: true } ? Value | null : Value;
 
@@ -133,7 +157,9 @@ type Flat<T> = { [K in keyof T]: T[K] };
 
 /** A row as it is read. Rows are never changed in place: a changed row is another object. */
 export type Row<S extends SchemaInput, T extends TableName<S>> = Flat<
-  { readonly id: string } & Readonly<Values<S['tables'][T]>>
+  { readonly id: string } & Readonly<Values<S['tables'][T]>> & {
+      readonly [C in keyof Counts<S['tables'][T]>]: number;
+    }
 >;
 
 /** What a create takes. `id` is made when it is left out, and so are fields that are nullable or have a default. */

@@ -185,13 +185,13 @@ impl Edit {
             return Err(Problem::invalid(detail).row(schema, edit.row));
         }
         if edit.makes() {
-            fill_defaults(schema, edit.row, &mut edit.set)?;
+            fill_defaults(schema, edit.row, &mut edit.set, values)?;
         }
         if !edit.was.is_empty() {
             if op != Op::Update {
                 return Err(Problem::invalid("only an update says what the row `was`").row(schema, edit.row));
             }
-            fill_defaults(schema, edit.row, &mut edit.was)?;
+            fill_defaults(schema, edit.row, &mut edit.was, Values::Final)?;
         }
         Ok(edit)
     }
@@ -202,6 +202,9 @@ impl Edit {
             let wrong = |why: &str| wrong_field(schema, self.row, name, why);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
+            if column.is_count() && values == Values::Asked {
+                return Err(wrong(COUNTED));
+            }
             if self.op == Op::Update && values == Values::Asked {
                 match column.kind {
                     Kind::Counter => return Err(wrong("is a counter: it takes `add`, not `set`")),
@@ -224,6 +227,9 @@ impl Edit {
             let wrong = |why: &str| wrong_field(schema, self.row, name, why);
             let index = table.column(name).ok_or_else(|| wrong("does not exist"))?;
             let column = &table.columns[index as usize];
+            if column.is_count() {
+                return Err(wrong(COUNTED));
+            }
             let merge = read_merge(column, way, json).map_err(|why| wrong(&why))?;
             if matches!(&merge, Merge::Set { insert, remove } if insert.is_empty() && remove.is_empty()) {
                 continue;
@@ -247,16 +253,20 @@ impl Edit {
     }
 }
 
-/// After this a create names every column, so that a server's defaults can never differ from a client's.
-fn fill_defaults(schema: &Schema, row: RowKey, values: &mut Vec<(u16, Value)>) -> Result<(), Problem> {
+/// After this a create names every column, so that a server's defaults can never differ from a client's; but for counts, which
+/// are nobody's to ask for.
+fn fill_defaults(schema: &Schema, row: RowKey, into: &mut Vec<(u16, Value)>, values: Values) -> Result<(), Problem> {
     let table = &schema.tables[row.table as usize];
     for (i, column) in table.columns.iter().enumerate() {
-        let Err(at) = values.binary_search_by_key(&(i as u16), |s| s.0) else { continue };
+        let Err(at) = into.binary_search_by_key(&(i as u16), |s| s.0) else { continue };
+        if column.is_count() && values == Values::Asked {
+            continue;
+        }
         let Some(default) = &column.default else {
             let detail = format!("{}.{} has no default: give it when creating", table.name, column.name);
             return Err(Problem::invalid(detail).row(schema, row));
         };
-        values.insert(at, (i as u16, default.clone()));
+        into.insert(at, (i as u16, default.clone()));
     }
     Ok(())
 }
@@ -279,6 +289,8 @@ fn read_merge(column: &Column, way: &str, json: &Json) -> Result<Merge, String> 
         _ => Err("is not a set".into()),
     }
 }
+
+const COUNTED: &str = "is a count: nobody sets it or adds to it, it follows from the rows that it counts";
 
 /// Whose values an edit carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! The server judges strictly and by clocks. A client shows what it can ([`Judge::View`]): a row whose parent has not been
 //! created yet is seen all the same, and what no longer applies is passed over, because the server will have the word.
 
+use crate::counts::Counts;
 use crate::edit::{Edit, Op};
 use crate::field::work_in;
 use crate::merge::{Clocks, Stamp};
@@ -47,6 +48,8 @@ pub trait Knowledge {
 pub struct Effect {
     /// Final values, in the order in which they hold.
     pub changes: Vec<Edit>,
+    /// New counts of a unit with a delete in the background: what goes then is counted too, by whoever holds the rows.
+    pub counted: Vec<Edit>,
     /// Edits dropped by policy, with their part.
     pub notices: Vec<(usize, Problem)>,
     /// Whether a client that applies the same edits to the same rows comes to the same changes.
@@ -65,14 +68,14 @@ pub fn apply(
 ) -> Result<Effect, (usize, Problem)> {
     let depth = rows.depth();
     let effect = Effect { as_sent: true, ..Effect::default() };
-    let mut unit = Unit { schema, rows, judge, effect, trees: Vec::new() };
+    let mut unit = Unit { schema, rows, judge, effect, counts: Counts::default(), trees: Vec::new() };
     for (part, edit) in steps {
         if let Err(problem) = unit.step(*part, edit, stamps[*part]) {
             unit.rows.roll_back(depth);
             return Err((*part, problem));
         }
     }
-    Ok(unit.effect)
+    Ok(unit.finish())
 }
 
 struct Unit<'a> {
@@ -80,6 +83,7 @@ struct Unit<'a> {
     rows: &'a mut Rows,
     judge: Judge<'a>,
     effect: Effect,
+    counts: Counts,
     /// Rows that the unit has deleted in the background.
     trees: Vec<RowKey>,
 }
@@ -112,11 +116,11 @@ impl Unit<'_> {
     }
 
     fn make(&mut self, edit: &Edit, stamp: Stamp) {
-        let values = edit.set.iter().map(|(_, value)| value.clone()).collect();
+        let made = self.counts.complete(self.schema, self.rows, edit);
+        let values = made.set.iter().map(|(_, value)| value.clone()).collect();
         let clocks = if self.is_server() { Clocks::created(stamp) } else { Clocks::default() };
-        self.rows.change(edit.row, Some(Row { values, clocks }));
-        let set = edit.set.clone();
-        self.effect.changes.push(Edit { set, ..Edit::new(Op::Create, edit.row) });
+        self.change(edit.row, Some(Row { values, clocks }));
+        self.effect.changes.push(made);
     }
 
     /// Makes a row again, whether it was deleted or never there.
@@ -175,7 +179,7 @@ impl Unit<'_> {
         }
         // Stamps may have changed where no value has: they decide about what is still on its way.
         if row != before {
-            self.rows.change(edit.row, Some(row));
+            self.change(edit.row, Some(row));
         }
         if !done.set.is_empty() {
             self.effect.changes.push(done);
@@ -221,12 +225,12 @@ impl Unit<'_> {
             let Some(row) = self.rows.get(child) else { continue };
             let mut row = row.clone();
             row.values[column as usize] = Value::Null;
-            self.rows.change(child, Some(row));
+            self.change(child, Some(row));
             let set = vec![(column, Value::Null)];
             self.effect.changes.push(Edit { set, ..Edit::new(Op::Update, child) });
         }
         for key in doomed.leaves_first {
-            self.rows.change(key, None);
+            self.change(key, None);
             self.effect.changes.push(Edit::delete(key));
         }
         Ok(())
@@ -256,6 +260,23 @@ impl Unit<'_> {
         self.effect.changes.push(Edit { op: Op::DeleteTree, ..Edit::delete(root) });
         self.trees.push(root);
         Ok(())
+    }
+
+    /// Changes a row, and has it counted. One that is dying has been taken out of the counts already.
+    fn change(&mut self, key: RowKey, row: Option<Row>) {
+        if !is_dying(self.judge, self.schema, self.rows, key) {
+            self.counts.note(self.schema, key, self.rows.get(key), row.as_ref());
+        }
+        self.rows.change(key, row);
+    }
+
+    fn finish(mut self) -> Effect {
+        let (schema, judge) = (self.schema, self.judge);
+        let (updates, as_sent) = self.counts.settle(schema, self.rows, &|rows, row| is_dying(judge, schema, rows, row));
+        self.effect.as_sent &= as_sent;
+        let into = if self.trees.is_empty() { &mut self.effect.changes } else { &mut self.effect.counted };
+        into.extend(updates);
+        self.effect
     }
 
     /// Whether a row is there for those who edit it or refer to it.
@@ -383,6 +404,11 @@ impl Unit<'_> {
     fn is_server(&self) -> bool {
         matches!(self.judge, Judge::Server(_))
     }
+}
+
+/// Whether a row hangs on one that an earlier unit deleted in the background.
+fn is_dying(judge: Judge, schema: &Schema, rows: &Rows, row: RowKey) -> bool {
+    matches!(judge, Judge::Server(known) if known.is_hidden(schema, rows, row, &[]))
 }
 
 struct Doomed {

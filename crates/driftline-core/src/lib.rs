@@ -4,12 +4,13 @@
 //! return values. The same input gives the same output, byte for byte, natively and in a browser.
 //!
 //! Modules in reading order: what a row is ([`schema`], [`value`]), what a change is ([`edit`], [`problem`]), how it
-//! takes effect ([`merge`], [`text`], [`field`], [`rows`], [`order`], [`integrity`]), how it is told apart from its repeats
+//! takes effect ([`merge`], [`text`], [`field`], [`rows`], [`order`], [`counts`], [`integrity`]), how it is told apart from its repeats
 //! ([`dedupe`]), and the two control flows: the server's ([`load`], [`reconcile`]) and the client's ([`outbox`],
 //! [`replica`], [`backoff`], [`engine`]). [`wire`] is the only module that knows the bytes of messages.
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod counts;
 pub mod dedupe;
 pub mod digest;
 pub mod edit;

@@ -3,6 +3,7 @@
 //! Ask [`Load::next`], answer with the `give_*` method of that query, and go on until there is none; then
 //! [`Load::finish`] has the working set. A store answers each query with one statement or a few; none is per edit.
 
+use crate::counts::counting;
 use crate::dedupe::{ClientState, Settled};
 use crate::digest::Digest;
 use crate::edit::{Edit, Op};
@@ -126,6 +127,8 @@ pub struct Load<'a> {
     delete_rows: usize,
     /// Rows that came as answers to [`Query::Children`].
     children: Vec<RowKey>,
+    /// Rows that were asked for because they count others.
+    counting: Vec<RowKey>,
     /// Those found in the last round; `None` before the first.
     frontier: Option<Vec<RowKey>>,
     /// What the push itself makes refer to a row.
@@ -140,6 +143,7 @@ enum Stage {
     Rows,
     Doomed,
     Children,
+    Counting,
     Blockers,
     Deleted,
     Done,
@@ -158,6 +162,7 @@ impl<'a> Load<'a> {
             going: BTreeSet::new(),
             delete_rows,
             children: Vec::new(),
+            counting: Vec::new(),
             frontier: None,
             hung: BTreeMap::new(),
         }
@@ -261,9 +266,13 @@ impl<'a> Load<'a> {
                     self.ask_children();
                 }
                 if self.queue.is_empty() {
-                    self.stage = Stage::Blockers;
-                    self.ask_blockers();
+                    self.stage = Stage::Counting;
+                    self.ask_counting();
                 }
+            }
+            Stage::Counting => {
+                self.stage = Stage::Blockers;
+                self.ask_blockers();
             }
             Stage::Blockers => {
                 self.stage = Stage::Deleted;
@@ -298,11 +307,35 @@ impl<'a> Load<'a> {
         for edit in self.edits() {
             wanted.extend(edit.named());
         }
+        self.ask_for(wanted);
+    }
+
+    fn ask_for(&mut self, wanted: BTreeSet<RowKey>) {
         let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
         for key in wanted {
             tables.entry(key.table).or_default().push(key.id);
         }
         self.queue.extend(tables.into_iter().map(|(table, ids)| Query::Rows { table, ids }));
+    }
+
+    /// Asks for the rows that count, as things stand, one that the push may change. Those that it names itself are here.
+    fn ask_counting(&mut self) {
+        if self.schema.counts.is_empty() {
+            return;
+        }
+        let mut changing: BTreeSet<RowKey> = self.edits().map(|edit| edit.row).collect();
+        // What goes in the background the store counts by itself.
+        if self.children.len() <= self.delete_rows {
+            changing.extend(&self.going);
+        }
+        let mut wanted = BTreeSet::new();
+        for key in changing {
+            let counts = self.schema.counts.iter().filter(|count| count.child == key.table);
+            wanted.extend(counts.filter_map(|count| counting(count, self.set.rows.get(key))));
+        }
+        wanted.retain(|key| !self.set.rows.contains(*key) && !self.set.known.doomed.contains(key));
+        self.counting = wanted.iter().copied().collect();
+        self.ask_for(wanted);
     }
 
     /// More would go than one push may write: begins again with half of the units that delete. `false` where one is left.
@@ -322,7 +355,7 @@ impl<'a> Load<'a> {
 
     /// Where more would go than one push may write, even for one unit, its deletes go in the background.
     fn ask_blockers(&mut self) {
-        let children = std::mem::take(&mut self.children);
+        let mut children = std::mem::take(&mut self.children);
         if children.len() > self.delete_rows {
             let roots = self.roots();
             let mut rows: Vec<RowKey> = self.edits().flat_map(Edit::named).collect();
@@ -337,6 +370,7 @@ impl<'a> Load<'a> {
             }
         }
         if self.set.dying {
+            children.append(&mut self.counting);
             self.ask(children, Query::Doomed);
         }
     }

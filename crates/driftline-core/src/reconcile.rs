@@ -3,6 +3,7 @@
 //! The store loads what [`crate::load`] asks for, calls [`reconcile`], writes the plan in one database transaction, and
 //! answers after the commit.
 
+use crate::counts::counts_hidden_rows;
 use crate::dedupe::{ClientState, Settled, Verdict, applied_outcome, judge};
 use crate::edit::{Edit, Op, write_edits};
 use crate::integrity::{Effect, Judge, Knowledge, WAITS, apply};
@@ -11,7 +12,7 @@ use crate::merge::Stamp;
 use crate::order::{Step, arrange};
 use crate::problem::Problem;
 use crate::schema::Schema;
-use crate::value::{Row, RowKey};
+use crate::value::{Row, RowKey, Value};
 use crate::wire::{Push, PushTxn, PushUnit};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub revived: Vec<RowKey>,
     /// Rows that are dying from now on, with the revision. They stay where they are; [`Plan::deleted`] has them too.
     pub dying: Vec<(RowKey, u64)>,
+    /// New counts beside [`Plan::dying`], not in the log yet: see [`Plan::log_counts`].
+    pub counted: Vec<Edit>,
     /// Some rows of the space are dying, so its digest is not that of the rows to be seen.
     pub unsettled: bool,
     pub log: Vec<LogRow>,
@@ -43,6 +46,30 @@ pub struct Plan {
     pub outcomes: Vec<(PushKey, String)>,
     /// Keys that took effect just now and exactly as sent.
     pub as_sent: BTreeSet<PushKey>,
+}
+
+impl Plan {
+    /// Logs the counts of a unit with a delete in the background, once the store has written its rows and lowered the counts of
+    /// rows that stay by what goes: `lowered` has their final values. Counts of rows that go (`is_hidden`) are nobody's business.
+    pub fn log_counts(&mut self, schema: &Schema, lowered: Vec<(RowKey, u16, i64)>, is_hidden: impl Fn(RowKey) -> bool) {
+        let Some(last) = self.log.last_mut() else { return };
+        let counted = std::mem::take(&mut self.counted).into_iter().filter(|edit| !is_hidden(edit.row));
+        let mut updates: BTreeMap<RowKey, Edit> = counted.map(|edit| (edit.row, edit)).collect();
+        for (row, column, value) in lowered {
+            let update = updates.entry(row).or_insert_with(|| Edit { op: Op::Update, ..Edit::delete(row) });
+            update.set_column(column, Value::Int(value));
+            if counts_hidden_rows(schema, row.table, column) {
+                self.as_sent.remove(&last.key);
+            }
+        }
+        let shown: Vec<Edit> = updates.into_values().filter(|edit| !schema.tables[edit.row.table as usize].server_only).collect();
+        if !shown.is_empty() {
+            last.changes.pop();
+            last.changes.push_str(if last.changes == "[" { "" } else { "," });
+            write_edits(schema, &shown, &mut last.changes);
+            last.changes.push(']');
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +251,7 @@ impl<'a> Decision<'a> {
                 self.plan.revived.push(edit.row);
             }
         }
+        self.plan.counted.extend(effect.counted);
         // Whoever reads the log holds neither what stays here nor what is dying.
         let is_shown = |edit: &&Edit| {
             let stays_here = self.schema.tables[edit.row.table as usize].server_only;

@@ -15,12 +15,23 @@ pub struct Schema {
     pub version: u32,
     /// Sorted by name, so that a table's index does not depend on the order in the file.
     pub tables: Vec<Table>,
+    /// The counts of all tables.
+    pub counts: Vec<Count>,
+}
+
+/// A column of `parent` that says how many rows of `child` refer to its row by `reference`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    pub parent: u16,
+    pub column: u16,
+    pub child: u16,
+    pub reference: u16,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     pub name: String,
-    /// Fields, then references, each sorted by name.
+    /// Fields, then references, then counts, each sorted by name.
     pub columns: Vec<Column>,
     pub edits_to_deleted: EditsToDeleted,
     /// Its rows stay on the server: clients neither hold nor edit them, and digests leave them out.
@@ -61,6 +72,11 @@ pub enum Kind {
     Ref {
         to: Vec<u16>,
         on_delete: OnDelete,
+    },
+    /// How many rows of `table` refer to this one by their reference `column`. Nobody writes it: it follows from them.
+    Count {
+        table: u16,
+        column: u16,
     },
 }
 
@@ -123,10 +139,11 @@ impl Schema {
             return Err(fail("", "tables", "a schema has at most 1,000 tables"));
         }
         // Members come sorted by name.
-        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()) };
+        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()), counts: Vec::new() };
         for (name, definition) in tables {
             schema.tables.push(Table::parse(name, definition, tables)?);
         }
+        schema.add_counts(tables)?;
         schema.refuse_hidden_targets()?;
         schema.refuse_unbreakable_cycles()?;
         Ok(schema)
@@ -188,6 +205,43 @@ impl Schema {
             .collect()
     }
 
+    /// Counts come last: they name references of tables that stand later in the file.
+    fn add_counts(&mut self, tables: &[(String, Json)]) -> Result<(), SchemaError> {
+        for (parent, (name, json)) in tables.iter().enumerate() {
+            let Some(members) = json.get("counts").filter(|m| !m.is_null()) else { continue };
+            let members = members.as_object().ok_or_else(|| fail(name, "counts", "must be an object"))?;
+            for (column, definition) in members {
+                check_column(name, column, &self.tables[parent].columns)?;
+                let (table, reference) = self.counted(parent as u16, column, definition)?;
+                let columns = &mut self.tables[parent].columns;
+                self.counts.push(Count { parent: parent as u16, column: columns.len() as u16, child: table, reference });
+                let kind = Kind::Count { table, column: reference };
+                columns.push(Column { name: column.to_string(), kind, nullable: false, default: Some(Value::Int(0)) });
+            }
+            check_width(name, &self.tables[parent].columns)?;
+        }
+        Ok(())
+    }
+
+    /// The table and the reference that a count names.
+    fn counted(&self, parent: u16, column: &str, json: &Json) -> Result<(u16, u16), SchemaError> {
+        let wrong = |detail: &str| fail(&self.tables[usize::from(parent)].name, column, detail);
+        let of = match json.as_object() {
+            Some([(name, of)]) if name == "of" => of.as_str().and_then(|of| of.split_once('.')),
+            _ => None,
+        };
+        let (table, reference) = of.ok_or_else(|| wrong("a count is {\"of\": \"table.reference\"} and nothing else"))?;
+        let unknown = || wrong(&format!("counts `{table}.{reference}`, which is not there"));
+        let index = self.table(table).ok_or_else(unknown)?;
+        let columns = &self.tables[usize::from(index)].columns;
+        let at = columns.iter().position(|c| c.name == reference).ok_or_else(unknown)?;
+        match &columns[at].kind {
+            Kind::Ref { to, .. } if to.contains(&parent) => Ok((index, at as u16)),
+            Kind::Ref { .. } => Err(wrong(&format!("counts `{table}.{reference}`, which cannot point at this table"))),
+            _ => Err(wrong(&format!("counts `{table}.{reference}`, which is not a reference that is checked"))),
+        }
+    }
+
     /// A client could never know whether such a row is there.
     fn refuse_hidden_targets(&self) -> Result<(), SchemaError> {
         for table in self.tables.iter().filter(|table| !table.server_only) {
@@ -241,12 +295,7 @@ impl Table {
             let Some(members) = json.get(part).filter(|m| !m.is_null()) else { continue };
             let members = members.as_object().ok_or_else(|| fail(name, part, "must be an object"))?;
             for (column, definition) in members {
-                if !is_name(column) || column == "id" || column == "space" {
-                    return Err(fail(name, column, "a field's name is a-z, 0-9 and _, begins with a letter and is not `id` or `space`"));
-                }
-                if columns.iter().any(|c: &Column| c.name == *column) {
-                    return Err(fail(name, column, "is both a field and a reference"));
-                }
+                check_column(name, column, &columns)?;
                 columns.push(if part == "fields" {
                     field(name, column, definition)?
                 } else {
@@ -264,9 +313,7 @@ impl Table {
                 *at = index;
             }
         }
-        if columns.len() > limits::TABLE_COLUMNS {
-            return Err(fail(name, "", "a table has at most 500 columns"));
-        }
+        check_width(name, &columns)?;
         let edits_to_deleted = match json.get("edits_to_deleted").map(|v| v.as_str()) {
             None | Some(Some("drop")) => EditsToDeleted::Drop,
             Some(Some("park")) => EditsToDeleted::Park,
@@ -301,6 +348,23 @@ fn keep_conflicts(table: &str, columns: &mut Vec<Column>) -> Result<(), SchemaEr
             return Err(fail(table, &name, "is the name of a field that comes with a text that is merged: choose another"));
         };
         columns.insert(at, Column { name, kind: Kind::Conflicts { max_chars }, nullable: true, default: Some(Value::Null) });
+    }
+    Ok(())
+}
+
+fn check_column(table: &str, name: &str, columns: &[Column]) -> Result<(), SchemaError> {
+    if !is_name(name) || name == "id" || name == "space" {
+        return Err(fail(table, name, "a field's name is a-z, 0-9 and _, begins with a letter and is not `id` or `space`"));
+    }
+    if columns.iter().any(|c| c.name == name) {
+        return Err(fail(table, name, "is declared twice: as a field, a reference or a count"));
+    }
+    Ok(())
+}
+
+fn check_width(table: &str, columns: &[Column]) -> Result<(), SchemaError> {
+    if columns.len() > limits::TABLE_COLUMNS {
+        return Err(fail(table, "", "a table has at most 500 columns"));
     }
     Ok(())
 }
@@ -381,6 +445,10 @@ fn reference(table: &str, name: &str, json: &Json, tables: &[(String, Json)]) ->
 }
 
 impl Column {
+    pub fn is_count(&self) -> bool {
+        matches!(self.kind, Kind::Count { .. })
+    }
+
     /// Reads a value of this column. The schema is needed for a reference to one of several tables.
     pub fn read(&self, schema: Option<&Schema>, json: &Json) -> Result<Value, String> {
         if json.is_null() {
@@ -408,7 +476,9 @@ impl Column {
                 Ok(Value::Text(digits.ok_or(wrong)?.to_string()))
             }
             Kind::Real => json.as_f64().filter(|r| r.is_finite()).map(|r| Value::Real(r + 0.0)).ok_or("must be a number".into()),
-            Kind::Int | Kind::Counter => read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into()),
+            Kind::Int | Kind::Counter | Kind::Count { .. } => {
+                read_int(json).map(Value::Int).ok_or("must be a whole number within ±(2^53 - 1)".into())
+            }
             Kind::Bool => json.as_bool().map(Value::Bool).ok_or("must be true or false".into()),
             Kind::Json => {
                 let mut text = String::new();
@@ -526,6 +596,35 @@ mod tests {
         let column = &schema.tables[0].columns[0];
         assert!(column.read(None, &Json::Text("0199aaaa-bbbb-7ccc-8ddd-eeeeffff0123".into())).is_ok());
         assert!(column.read(None, &Json::Text("card 7".into())).is_err());
+    }
+
+    #[test]
+    fn i9_a_count_names_a_reference_that_may_point_at_its_table() {
+        let counts = |of: &str| {
+            error(&format!(
+                r#"{{"a":{{"counts":{{"n":{of}}}}},"b":{{"fields":{{"x":{{"type":"int"}}}},"references":{{
+                "a":{{"to":["a"],"weak":true}},"b":{{"to":["b"],"nullable":true,"on_delete":"cascade"}}}}}}}}"#
+            ))
+        };
+        for (of, why) in [
+            (r#"{"of":"c.a"}"#, "counts `c.a`, which is not there"),
+            (r#"{"of":"b.z"}"#, "counts `b.z`, which is not there"),
+            (r#"{"of":"b.x"}"#, "counts `b.x`, which is not a reference"),
+            (r#"{"of":"b.a"}"#, "counts `b.a`, which is not a reference"),
+            (r#"{"of":"b.b"}"#, "counts `b.b`, which cannot point at this table"),
+            (r#"{"of":"b"}"#, "a count is {\"of\": \"table.reference\"}"),
+            (r#"{"of":"b.b","where":"x"}"#, "and nothing else"),
+            (r#""b.b""#, "a count is {\"of\": \"table.reference\"}"),
+        ] {
+            let text = counts(of);
+            assert!(text.contains("table `a`, field `n`") && text.contains(why), "{of}: {text}");
+        }
+        let twice = r#"{"a":{"fields":{"n":{"type":"int"}},"counts":{"n":{"of":"a.up"}},"references":{"up":{"to":["a"],"nullable":true,"on_delete":"cascade"}}}}"#;
+        assert!(error(twice).contains("table `a`, field `n`: is declared twice"), "{}", error(twice));
+        let schema = twice.replace(r#""counts":{"n":"#, r#""counts":{"ups":"#);
+        let schema = Schema::parse(&format!(r#"{{"name":"s","version":1,"tables":{schema}}}"#)).unwrap();
+        assert_eq!(schema.counts, [Count { parent: 0, column: 2, child: 0, reference: 1 }]);
+        assert_eq!(schema.tables[0].columns[2].kind, Kind::Count { table: 0, column: 1 });
     }
 
     #[test]

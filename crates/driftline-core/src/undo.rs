@@ -108,6 +108,10 @@ impl Undoable {
                 (Change::Gone(values), None) if back.contains(row) => {
                     let mut edit = Edit::new(Op::Restore, *row);
                     for (i, value) in values.iter().enumerate() {
+                        // Counts follow from the rows.
+                        if columns[i].is_count() {
+                            continue;
+                        }
                         // Whatever it referred to may have gone since.
                         let lost = matches!(value, Value::Ref(target) if !there(*target));
                         edit.set.push((i as u16, if lost { Value::Null } else { value.clone() }));
@@ -195,8 +199,8 @@ fn back_to(kind: &Kind, before: &Value, after: &Value, now: &Value) -> Option<Ba
             }
             Merge::Text { from: after.clone(), to: before.clone() }
         }
-        // The texts that lost go when their reader says so.
-        (Kind::Conflicts { .. }, _, _) => return None,
+        // The texts that lost go when their reader says so; counts follow from the rows.
+        (Kind::Conflicts { .. } | Kind::Count { .. }, _, _) => return None,
         _ => return (now == after).then_some(Back::Set),
     };
     Some(Back::Merge(merge))

@@ -1,5 +1,6 @@
 //! `driftline check`: whether a database keeps its promises. It reads, changes nothing, and may run beside a server.
 
+use crate::counts;
 use crate::migrate::digest_of;
 use crate::store::{DATABASE_FILE, connect};
 use crate::tables::{Layout, Slot, TableLayout, read_u128};
@@ -12,7 +13,7 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub space: String,
-    /// `orphans`, `arc`, `revived`, `log`, `marks` or `digest`.
+    /// `orphans`, `arc`, `counts`, `revived`, `log`, `marks` or `digest`.
     pub kind: &'static str,
     pub text: String,
 }
@@ -90,6 +91,7 @@ impl Checker<'_> {
             self.arcs(table).map_err(fail)?;
             self.revived(table).map_err(fail)?;
         }
+        self.counts().map_err(fail)?;
         self.log().map_err(fail)?;
         self.marks().map_err(fail)?;
         let digest = digest_of(self.conn, self.schema, self.space.number)?.0;
@@ -146,6 +148,19 @@ impl Checker<'_> {
             let count = self.count(&sql)?;
             if count > 0 {
                 self.find("arc", format!("{count} rows of `{}` name none or more than one row in `{}`", table.name, column.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A count is the number of rows that refer to its row; what is dying counts no more.
+    fn counts(&mut self) -> rusqlite::Result<()> {
+        for count in &self.schema.counts {
+            if let Some((rows, example)) = counts::wrong(self.conn, self.schema, self.layout, self.space.number, count)? {
+                let [parent, child] = [count.parent, count.child].map(|table| &self.schema.tables[usize::from(table)]);
+                let (table, name) = (&parent.name, &parent.columns[usize::from(count.column)].name);
+                let counted = format!("{}.{}", child.name, child.columns[usize::from(count.reference)].name);
+                self.find("counts", format!("{rows} rows of `{table}` have a `{name}` other than their `{counted}`, such as {example}"));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! key over two columns.
 
 use crate::tables::{Layout, SYSTEM_TABLES, TableLayout, create_indexes, create_table};
-use driftline_core::schema::{Column, Kind, Schema, Table};
+use driftline_core::schema::{Column, Count, Kind, Schema, Table};
 use driftline_core::value::Value;
 
 /// The statements that lead from `old` (`None`: an empty database) to `new`, or why there are none.
@@ -53,6 +53,16 @@ pub fn changes_digests(old: &Schema, new: &Schema) -> bool {
     })
 }
 
+/// Counts of rows that exist: their children must be counted.
+pub fn added_counts(old: &Schema, new: &Schema) -> Vec<Count> {
+    let is_new = |count: &&Count| {
+        let table = &new.tables[usize::from(count.parent)];
+        let before = old.table(&table.name).map(|before| &old.tables[usize::from(before)]);
+        before.is_some_and(|before| before.column(&table.columns[usize::from(count.column)].name).is_none())
+    };
+    new.counts.iter().filter(is_new).copied().collect()
+}
+
 fn added_columns<'a>(old: &Schema, before: &Table, new: &Schema, table: &'a Table) -> Result<Vec<&'a Column>, String> {
     for column in &before.columns {
         let place = format!("table `{}`, field `{}`", table.name, column.name);
@@ -64,7 +74,7 @@ fn added_columns<'a>(old: &Schema, before: &Table, new: &Schema, table: &'a Tabl
             return Err(format!("{place}: changing `nullable` is not supported yet"));
         }
         if !still_fits(old, &column.kind, new, &now.kind) {
-            return Err(format!("{place}: changing its type, its targets or shortening `max_chars` is not supported yet"));
+            return Err(format!("{place}: changing its type, its targets, what it counts or shortening `max_chars` is not supported yet"));
         }
     }
     let added: Vec<&Column> = table.columns.iter().filter(|column| before.column(&column.name).is_none()).collect();
@@ -80,9 +90,17 @@ fn still_fits(old: &Schema, before: &Kind, new: &Schema, now: &Kind) -> bool {
         (Kind::Text { max_chars: before, .. }, Kind::Text { max_chars: now, .. }) => now >= before,
         (Kind::Ref { to: before, .. }, Kind::Ref { to: now, .. }) => names(old, before) == names(new, now),
         (Kind::Conflicts { .. }, Kind::Conflicts { .. }) => true,
+        (Kind::Count { table: before, column: a }, Kind::Count { table: now, column: b }) => {
+            column_name(old, *before, *a) == column_name(new, *now, *b)
+        }
         (Kind::Ref { .. }, _) | (_, Kind::Ref { .. }) => false,
         (before, now) => before == now,
     }
+}
+
+fn column_name(schema: &Schema, table: u16, column: u16) -> (&str, &str) {
+    let table = &schema.tables[usize::from(table)];
+    (&table.name, &table.columns[usize::from(column)].name)
 }
 
 fn rebuild(new: &Schema, layout: &TableLayout, added: &[&Column]) -> String {
@@ -95,11 +113,14 @@ fn rebuild(new: &Schema, layout: &TableLayout, added: &[&Column]) -> String {
         into += &format!("\"{}\", ", slot.name);
         from += &if is_new { format!("{}, ", literal(column)) } else { format!("\"{}\", ", slot.name) };
     }
+    let counts = added.iter().filter(|column| column.is_count());
+    let counts = counts.map(|count| format!("-- \"{name}\".\"{}\" is filled when this has run: by counting.\n", count.name));
     format!(
         "{create}INSERT INTO \"_new.{name}\" (space, id, {into}_clock)\n  SELECT space, id, {from}_clock FROM \"{name}\";\n\
-         DROP TABLE \"{name}\";\nALTER TABLE \"_new.{name}\" RENAME TO \"{name}\";\n{indexes}",
+         DROP TABLE \"{name}\";\nALTER TABLE \"_new.{name}\" RENAME TO \"{name}\";\n{indexes}{counts}",
         create = create_table(new, layout, &format!("_new.{name}")),
         indexes = create_indexes(layout),
+        counts = counts.collect::<String>(),
     )
 }
 

@@ -19,6 +19,7 @@
 
 pub mod auth;
 pub mod check;
+mod counts;
 mod diff;
 pub mod error;
 pub mod fault;

@@ -1,6 +1,7 @@
 //! Tables change through numbered migrations only: `NNNN_name.sql`, and `NNNN_name.schema.json` with the schema as of it.
 //! The server itself never alters a table.
 
+use crate::counts;
 use crate::diff;
 use crate::store::{DATABASE_FILE, connect};
 use crate::tables::{Layout, blob};
@@ -147,6 +148,9 @@ fn apply_one(conn: &Connection, file: &Migration, before: Option<&Schema>) -> Re
         if conn.is_autocommit() {
             return Err("the file ends the transaction by itself; take COMMIT and ROLLBACK out".to_string());
         }
+        if let Some(before) = before {
+            fill_counts(conn, before, &schema)?;
+        }
         if before.is_some_and(|before| diff::changes_digests(before, &schema)) {
             recompute_digests(conn, &schema)?;
         }
@@ -167,11 +171,26 @@ fn apply_one(conn: &Connection, file: &Migration, before: Option<&Schema>) -> Re
     result
 }
 
+fn fill_counts(conn: &Connection, before: &Schema, schema: &Schema) -> Result<(), String> {
+    let added = diff::added_counts(before, schema);
+    if added.is_empty() {
+        return Ok(());
+    }
+    let layout = Layout::new(schema)?;
+    for space in spaces(conn)? {
+        counts::fill(conn, schema, &layout, space, &added).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn spaces(conn: &Connection) -> Result<Vec<i64>, String> {
+    let read = conn.prepare("SELECT id FROM _space").and_then(|mut s| s.query_map([], |row| row.get(0))?.collect());
+    read.map_err(|e| e.to_string())
+}
+
 fn recompute_digests(conn: &Connection, schema: &Schema) -> Result<(), String> {
     let fail = |e: rusqlite::Error| e.to_string();
-    let spaces: rusqlite::Result<Vec<i64>> =
-        conn.prepare("SELECT id FROM _space").and_then(|mut s| s.query_map([], |row| row.get(0))?.collect());
-    for space in spaces.map_err(fail)? {
+    for space in spaces(conn)? {
         let digest = digest_of(conn, schema, space)?;
         conn.execute("UPDATE _space SET digest = ?2 WHERE id = ?1", params![space, blob(digest.0)]).map_err(fail)?;
     }

@@ -6,13 +6,14 @@
 
 use crate::load::{id_bytes, id_list};
 use crate::store::{Store, StoreError};
-use crate::tables::{blob, read_u128};
+use crate::tables::{Layout, blob, read_u128};
 use crate::write::insert;
 use crate::writer::Background;
 use driftline_core::order::referrers_first;
+use driftline_core::schema::Schema;
 use driftline_core::value::{Row, RowId, RowKey};
-use rusqlite::params;
 use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -130,15 +131,27 @@ fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> rusqlit
 
 /// `WITH RECURSIVE going (tbl, id)` of all that is dying in space `?1`; `None` where nothing is.
 fn all_going(store: &Store, space: i64) -> rusqlite::Result<Option<String>> {
-    let mut statement = store.conn.prepare_cached("SELECT DISTINCT tbl FROM _dying WHERE space = ?1")?;
-    let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let roots: Vec<u16> = names.iter().filter_map(|name| store.schema.table(name)).collect();
+    going_where(&store.conn, &store.schema, &store.layout, space, "rev > ?2", -1)
+}
+
+/// The same of what a condition on `rev` and `?2` names.
+pub fn going_where(
+    conn: &Connection,
+    schema: &Schema,
+    layout: &Layout,
+    space: i64,
+    which: &str,
+    rev: i64,
+) -> rusqlite::Result<Option<String>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT DISTINCT tbl FROM _dying WHERE space = ?1 AND {which}"))?;
+    let names: Vec<String> = statement.query_map([space, rev], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let roots: Vec<u16> = names.iter().filter_map(|name| schema.table(name)).collect();
     if roots.is_empty() {
         return Ok(None);
     }
-    let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", store.schema.tables[*root as usize].name)).collect();
-    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1");
-    Ok(Some(store.layout.going(&store.schema, &base, &roots)))
+    let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", schema.tables[*root as usize].name)).collect();
+    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1 AND {which}");
+    Ok(Some(layout.going(schema, &base, &roots)))
 }
 
 /// All rows that go with what is dying, itself included; each group after those that refer to it.
@@ -147,7 +160,7 @@ fn going(store: &Store, space: i64) -> rusqlite::Result<Vec<Vec<RowKey>>> {
     store.conn.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS _going (tbl INTEGER, id BLOB, PRIMARY KEY (tbl, id)) WITHOUT ROWID; DELETE FROM temp._going",
     )?;
-    store.conn.prepare_cached(&format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going"))?.execute([space])?;
+    store.conn.prepare_cached(&format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going"))?.execute([space, -1])?;
     let mut keys = Vec::new();
     let mut places = BTreeMap::new();
     let mut statement = store.conn.prepare_cached("SELECT tbl, id FROM temp._going ORDER BY tbl, id")?;
@@ -245,6 +258,6 @@ fn read_digest(store: &Store, space: i64) -> rusqlite::Result<driftline_core::di
 pub fn hidden(store: &Store, space: i64) -> rusqlite::Result<BTreeSet<RowKey>> {
     let Some(going) = all_going(store, space)? else { return Ok(BTreeSet::new()) };
     let mut statement = store.conn.prepare_cached(&format!("{going}SELECT tbl, id FROM going"))?;
-    let rows = statement.query_map([space], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
+    let rows = statement.query_map([space, -1], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
     rows.collect()
 }

@@ -87,11 +87,11 @@ impl Store {
     ) -> Result<Result<Plan, NotDecided>, StoreError> {
         let decided = catch_unwind(AssertUnwindSafe(|| self.decide(space, principal, push, moment, faults)));
         let Ok(decided) = decided else { return Ok(Err(NotDecided::Panicked)) };
-        let (known, plan) = match decided? {
+        let (known, mut plan) = match decided? {
             Ok(decided) => decided,
             Err(stale) => return Ok(Err(NotDecided::Stale(stale))),
         };
-        let written = catch_unwind(AssertUnwindSafe(|| write::plan(self, space, principal, push, &known, &plan)));
+        let written = catch_unwind(AssertUnwindSafe(|| write::plan(self, space, principal, push, &known, &mut plan)));
         written.unwrap_or(Err(StoreError::Panic))?;
         if Faults::names(faults.fail_row, push) {
             return Err(StoreError::Fault("fail_row"));

@@ -216,7 +216,7 @@ fn read_cell(sql: &rusqlite::Row, at: usize, cell: ValueRef, column: &Column, ta
         (_, Some(table)) => Value::Ref(RowKey { table, id: RowId(read_u128(sql, at)?) }),
         (Kind::Bool, _) => Value::Bool(cell.as_i64()? != 0),
         (Kind::Real, _) => Value::Real(cell.as_f64()?),
-        (Kind::Int | Kind::Counter, _) => Value::Int(cell.as_i64()?),
+        (Kind::Int | Kind::Counter | Kind::Count { .. }, _) => Value::Int(cell.as_i64()?),
         (Kind::Json | Kind::Set | Kind::Conflicts { .. }, _) => Value::Json(cell.as_str()?.to_string()),
         _ => Value::Text(cell.as_str()?.to_string()),
     })
@@ -265,7 +265,8 @@ pub fn create_table(schema: &Schema, layout: &TableLayout, name: &str) -> String
         let slots: Vec<&Slot> = layout.slots.iter().filter(|slot| slot.column as usize == i).collect();
         for slot in &slots {
             let required = if column.nullable || slots.len() > 1 { "" } else { " NOT NULL" };
-            lines.push(format!("\"{}\" {}{required}", slot.name, sql_type(&column.kind)));
+            let default = if column.is_count() { " DEFAULT 0" } else { "" };
+            lines.push(format!("\"{}\" {}{required}{default}", slot.name, sql_type(&column.kind)));
             if let Some(target) = slot.target {
                 let target = &schema.tables[target as usize].name;
                 constraints.push(format!("FOREIGN KEY (space, \"{}\") REFERENCES \"{target}\" (space, id) ON DELETE NO ACTION", slot.name));
@@ -291,7 +292,7 @@ fn sql_type(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text { .. } | Kind::Json | Kind::Weak | Kind::Set | Kind::Conflicts { .. } | Kind::Position => "TEXT",
         Kind::Real => "REAL",
-        Kind::Int | Kind::Counter | Kind::Bool => "INTEGER",
+        Kind::Int | Kind::Counter | Kind::Count { .. } | Kind::Bool => "INTEGER",
         Kind::Ref { .. } => "BLOB",
     }
 }

@@ -1,6 +1,7 @@
 //! Writes a plan in bulk: rows, log, marks, clients. Statements grow with the number of tables and of chunks of rows,
 //! never with the number of edits.
 
+use crate::counts;
 use crate::load::id_list;
 use crate::store::{Known, Store, StoreError};
 use crate::tables::blob;
@@ -23,13 +24,22 @@ const CHUNK_PARAMETERS: usize = 32_000;
 
 type Rows<'a> = Vec<&'a (RowKey, Row)>;
 
-pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &Plan) -> Result<(), StoreError> {
+pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &mut Plan) -> Result<(), StoreError> {
     // A question without a sender leaves no trace.
     if push.clients.is_empty() {
         return Ok(());
     }
-    let space = write_space(store, space, known, plan)?;
+    let space = match known.space {
+        Some(space) => space,
+        None => create_space(store, space, plan)?,
+    };
     write_rows(store, space, plan)?;
+    write_dying(store, space, plan)?;
+    // What the log says of counts that a large delete lowers, only the rows in the database can tell.
+    counts::lower(store, space, plan)?;
+    if known.space.is_some() {
+        update_space(store, space, plan)?;
+    }
     let actors: Vec<u32> = plan.clients.iter().map(|client| client.actor).collect();
     let width = 7;
     let mut log = Vec::with_capacity(plan.log.len() * width);
@@ -58,30 +68,30 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         deleted.extend([ToSqlOutput::from(space), blob(key.id.0), table.into(), (*rev as i64).into()]);
     }
     insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &deleted)?;
+    write_clients(store, space, principal, push, known, plan)
+}
+
+fn write_dying(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
     let width = 4;
     let mut dying = Vec::with_capacity(plan.dying.len() * width);
     for (key, rev) in &plan.dying {
         let table = store.schema.tables[key.table as usize].name.as_str();
         dying.extend([ToSqlOutput::from(space), table.into(), blob(key.id.0), (*rev as i64).into()]);
     }
-    insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)?;
-    write_clients(store, space, principal, push, known, plan)
+    insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)
 }
 
-fn write_space(store: &Store, name: &str, known: &Known, plan: &Plan) -> Result<i64, StoreError> {
-    let state = &plan.space;
-    let (rev, horizon, digest) = (state.rev as i64, state.horizon as i64, blob(state.digest.0));
-    match known.space {
-        Some(space) => {
-            let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4 WHERE id = ?1")?;
-            statement.execute(params![space, rev, horizon, digest])?;
-            Ok(space)
-        }
-        None => {
-            let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest) VALUES (?1, ?2, ?3, ?4)")?;
-            Ok(statement.insert(params![name, rev, horizon, digest])?)
-        }
-    }
+fn create_space(store: &Store, name: &str, plan: &Plan) -> Result<i64, StoreError> {
+    let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
+    let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest) VALUES (?1, ?2, ?3, ?4)")?;
+    Ok(statement.insert(params![name, rev, horizon, digest])?)
+}
+
+fn update_space(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
+    let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
+    let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4 WHERE id = ?1")?;
+    statement.execute(params![space, rev, horizon, digest])?;
+    Ok(())
 }
 
 fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known: &Known, plan: &Plan) -> Result<(), StoreError> {

@@ -163,9 +163,44 @@ const site = defineSchema({
   name: 'site',
   version: 1,
   tables: {
-    article: { references: { source: { weak: true, nullable: true } } },
+    article: {
+      fields: { title: { type: 'text', default: '' } },
+      references: { source: { weak: true, nullable: true } },
+      counts: { comments: { of: 'comment.subject' }, views: { of: 'page_view.article' } },
+    },
+    comment: {
+      references: {
+        subject: { to: ['article', 'comment'], nullable: true, on_delete: 'set_null' },
+      },
+    },
     page_view: { references: { article: { to: ['article'], on_delete: 'cascade' } }, server_only: true },
   },
+});
+same<Equal<Row<typeof site, 'article'>['comments'], number>>();
+export const newArticle: NewRow<typeof site, 'article'> = { title: 'a' };
+// @ts-expect-error a count follows from the rows: a create leaves it out
+export const newCount: NewRow<typeof site, 'article'> = { comments: 1 };
+// @ts-expect-error nobody sets a count
+export const setCount: Patch<typeof site, 'article'> = { comments: 1 };
+// @ts-expect-error nobody adds to a count
+export const addCount: Patch<typeof site, 'article'> = { views: increment() };
+defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error there is no such reference
+  tables: { a: { counts: { n: { of: 'b.up' } } }, b: { references: { a: { to: ['a'], on_delete: 'cascade' } } } },
+});
+defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error the reference cannot point at this table
+  tables: { a: {}, b: { references: { a: { to: ['a'], on_delete: 'cascade' } }, counts: { n: { of: 'b.a' } } } },
+});
+defineSchema({
+  name: 's',
+  version: 1,
+  // @ts-expect-error nobody looks after weak references
+  tables: { a: { references: { up: { weak: true } }, counts: { n: { of: 'a.up' } } } },
 });
 same<Equal<Row<typeof site, 'article'>['source'], string | null>>();
 // @ts-expect-error a table that stays on the server has no rows here

@@ -3,6 +3,7 @@
 mod access;
 mod check;
 mod commit;
+mod counts;
 mod fields;
 mod integrity;
 mod large;

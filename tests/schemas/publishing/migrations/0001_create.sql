@@ -22,11 +22,13 @@ CREATE TABLE "article" (
   space INTEGER NOT NULL,
   id BLOB NOT NULL CHECK (length(id) = 16),
   "body" TEXT NOT NULL,
-  "rating_votes" INTEGER NOT NULL,
   "title" TEXT NOT NULL,
   "collection" BLOB,
   "organization" BLOB,
   "user" BLOB NOT NULL,
+  "comments" INTEGER NOT NULL DEFAULT 0,
+  "page_views" INTEGER NOT NULL DEFAULT 0,
+  "rating_votes" INTEGER NOT NULL DEFAULT 0,
   _clock TEXT NOT NULL,
   PRIMARY KEY (space, id),
   FOREIGN KEY (space, "collection") REFERENCES "collection" (space, id) ON DELETE NO ACTION,
@@ -50,6 +52,7 @@ CREATE TABLE "comment" (
   "parent" BLOB,
   "subject_article" BLOB,
   "subject_podcast" BLOB,
+  "replies" INTEGER NOT NULL DEFAULT 0,
   _clock TEXT NOT NULL,
   PRIMARY KEY (space, id),
   FOREIGN KEY (space, "parent") REFERENCES "comment" (space, id) ON DELETE NO ACTION,
@@ -144,6 +147,7 @@ CREATE TABLE "podcast" (
   space INTEGER NOT NULL,
   id BLOB NOT NULL CHECK (length(id) = 16),
   "title" TEXT NOT NULL,
+  "comments" INTEGER NOT NULL DEFAULT 0,
   _clock TEXT NOT NULL,
   PRIMARY KEY (space, id)
 ) STRICT, WITHOUT ROWID;
@@ -162,6 +166,7 @@ CREATE TABLE "poll_option" (
   id BLOB NOT NULL CHECK (length(id) = 16),
   "text" TEXT NOT NULL,
   "poll" BLOB NOT NULL,
+  "votes" INTEGER NOT NULL DEFAULT 0,
   _clock TEXT NOT NULL,
   PRIMARY KEY (space, id),
   FOREIGN KEY (space, "poll") REFERENCES "poll" (space, id) ON DELETE NO ACTION
@@ -224,6 +229,7 @@ CREATE TABLE "user" (
   space INTEGER NOT NULL,
   id BLOB NOT NULL CHECK (length(id) = 16),
   "name" TEXT NOT NULL,
+  "page_views" INTEGER NOT NULL DEFAULT 0,
   _clock TEXT NOT NULL,
   PRIMARY KEY (space, id)
 ) STRICT, WITHOUT ROWID;
