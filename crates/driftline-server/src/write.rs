@@ -7,7 +7,7 @@ use crate::store::{Known, Store, StoreError};
 use crate::tables::blob;
 use driftline_core::dedupe::Ranges;
 use driftline_core::order::components;
-use driftline_core::reconcile::Plan;
+use driftline_core::reconcile::{Plan, by_table};
 use driftline_core::schema::Kind;
 use driftline_core::value::{Row, RowId, RowKey};
 use driftline_core::wire::Push;

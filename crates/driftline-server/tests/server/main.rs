@@ -11,4 +11,5 @@ mod live;
 mod migrations;
 mod process;
 mod push;
+mod restore;
 mod world;
