@@ -292,7 +292,7 @@ test('r4_a_bad_edit_is_refused_by_itself_and_its_neighbours_are_applied', async 
   };
   const bodies = Object.values(bad).map(([edits]) => ({ schema: 1, at: [Date.now(), 0], edits }));
   bodies.push({ schema: 99, at: [Date.now(), 0], edits: [create({})] });
-  const codes = [...Object.values(bad).map(([, code]) => code), 'schema_unknown'];
+  const codes = [...Object.values(bad).map(([, code]) => code), 'held'];
   const units = bodies.flatMap((body) => {
     const neighbour = { schema: 1, at: [Date.now(), 0], edits: [create({ name: "a neighbour's; DROP TABLE branch" })] };
     return [body, neighbour].map((one) => ({ txns: [{ key: [0, next()], body: one }], after: [] }));

@@ -7,6 +7,7 @@ use crate::field::list_of;
 use crate::json::Json;
 use crate::limits;
 use crate::sorted::sort_dedup;
+use crate::upgrade::{self, Upgrade};
 use crate::value::{RowId, RowKey, Value};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Schema {
     pub version: u32,
     /// Sorted by name, so that a table's index does not depend on the order in the file.
     pub tables: Vec<Table>,
+    /// What leads here from older versions, oldest first.
+    pub upgrades: Vec<Upgrade>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +28,8 @@ pub struct Table {
     pub edits_to_deleted: EditsToDeleted,
     /// Its rows stay on the server: clients neither hold nor edit them, and digests leave them out.
     pub server_only: bool,
+    /// Indexes beside those of its references, for whoever reads the tables with SQL: names, sorted, and columns.
+    pub indexes: Vec<(String, Vec<u16>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -123,12 +128,13 @@ impl Schema {
             return Err(fail("", "tables", "a schema has at most 1,000 tables"));
         }
         // Members come sorted by name.
-        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()) };
+        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()), upgrades: Vec::new() };
         for (name, definition) in tables {
             schema.tables.push(Table::parse(name, definition, tables)?);
         }
         schema.refuse_hidden_targets()?;
         schema.refuse_unbreakable_cycles()?;
+        schema.upgrades = upgrade::read(&schema, json.get("upgrades"))?;
         Ok(schema)
     }
 
@@ -275,7 +281,31 @@ impl Table {
             _ => return Err(fail(name, "edits_to_deleted", "must be \"drop\", \"null\", \"park\" or \"restore\"")),
         };
         let server_only = flag(name, "", "server_only", json)?;
-        Ok(Table { name: name.to_string(), columns, edits_to_deleted, server_only })
+        let mut table = Table { name: name.to_string(), columns, edits_to_deleted, server_only, indexes: Vec::new() };
+        table.indexes = table.read_indexes(json)?;
+        Ok(table)
+    }
+
+    fn read_indexes(&self, json: &Json) -> Result<Vec<(String, Vec<u16>)>, SchemaError> {
+        let mut indexes = Vec::new();
+        for (name, list) in json.get("indexes").and_then(Json::as_object).unwrap_or(&[]) {
+            let mut columns = Vec::new();
+            for column in list.as_list().unwrap_or(&[]) {
+                let column = column.as_str().unwrap_or("");
+                let index = self.column(column).ok_or_else(|| fail(&self.name, column, "an index names this field, which is not there"))?;
+                if let Kind::Ref { to, .. } = &self.columns[usize::from(index)].kind
+                    && to.len() > 1
+                {
+                    return Err(fail(&self.name, column, "an index cannot hold a reference to one of several tables"));
+                }
+                columns.push(index);
+            }
+            if columns.is_empty() || !is_name(name) {
+                return Err(fail(&self.name, name, "an index has a name of a-z, 0-9 and _, and lists fields"));
+            }
+            indexes.push((name.clone(), columns));
+        }
+        Ok(indexes)
     }
 
     pub fn column(&self, name: &str) -> Option<u16> {
@@ -493,7 +523,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-fn fail(table: &str, field: &str, detail: &str) -> SchemaError {
+pub(crate) fn fail(table: &str, field: &str, detail: &str) -> SchemaError {
     SchemaError { table: table.to_string(), field: field.to_string(), detail: detail.to_string() }
 }
 

@@ -6,7 +6,7 @@ use crate::store::{Known, Store, StoreError};
 use crate::tables::blob;
 use driftline_core::dedupe::Ranges;
 use driftline_core::order::components;
-use driftline_core::reconcile::Plan;
+use driftline_core::reconcile::{Plan, by_table};
 use driftline_core::schema::Kind;
 use driftline_core::value::{Row, RowId, RowKey};
 use driftline_core::wire::Push;
@@ -31,14 +31,14 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
     let space = write_space(store, space, known, plan)?;
     write_rows(store, space, plan)?;
     let actors: Vec<u32> = plan.clients.iter().map(|client| client.actor).collect();
-    let width = 7;
+    let width = 8;
     let mut log = Vec::with_capacity(plan.log.len() * width);
     for row in &plan.log {
         let place: [i64; 4] = [space, row.rev as i64, i64::from(row.part), i64::from(actors[row.key.0])];
         log.extend(place.map(ToSqlOutput::from));
-        log.extend([ToSqlOutput::from(row.key.1 as i64), blob(row.hash), row.changes.as_str().into()]);
+        log.extend([ToSqlOutput::from(row.key.1 as i64), blob(row.hash), store.schema.version.into(), row.changes.as_str().into()]);
     }
-    insert(store, "INSERT INTO _log (space, rev, part, actor, seq, hash, changes) VALUES ", "", width, &log)?;
+    insert(store, "INSERT INTO _log (space, rev, part, actor, seq, hash, schema, changes) VALUES ", "", width, &log)?;
     let width = 6;
     let mut marks = Vec::with_capacity(plan.settled.len() * width);
     for ((client, seq), settled) in &plan.settled {
@@ -70,16 +70,17 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
 
 fn write_space(store: &Store, name: &str, known: &Known, plan: &Plan) -> Result<i64, StoreError> {
     let state = &plan.space;
-    let (rev, horizon, digest) = (state.rev as i64, state.horizon as i64, blob(state.digest.0));
+    let (rev, horizon, digest, schema) = (state.rev as i64, state.horizon as i64, blob(state.digest.0), store.schema.version);
     match known.space {
         Some(space) => {
-            let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4 WHERE id = ?1")?;
-            statement.execute(params![space, rev, horizon, digest])?;
+            let mut statement =
+                store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4, schema = ?5 WHERE id = ?1")?;
+            statement.execute(params![space, rev, horizon, digest, schema])?;
             Ok(space)
         }
         None => {
-            let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest) VALUES (?1, ?2, ?3, ?4)")?;
-            Ok(statement.insert(params![name, rev, horizon, digest])?)
+            let sql = "INSERT INTO _space (name, rev, horizon, digest, schema) VALUES (?1, ?2, ?3, ?4, ?5)";
+            Ok(store.conn.prepare_cached(sql)?.insert(params![name, rev, horizon, digest, schema])?)
         }
     }
 }
