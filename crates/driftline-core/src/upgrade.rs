@@ -622,3 +622,222 @@ fn int_of_text(text: &str) -> Option<i64> {
     write_int(int, &mut again);
     (again == text && (-limits::INT_MAX..=limits::INT_MAX).contains(&int)).then_some(int)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::{Op, Txn};
+    use crate::value::Value;
+    use crate::wire::read_changes;
+
+    const ID: &str = "0199aaaa-bbbb-7ccc-8ddd-000000000001";
+    const LAYER: &str = "0199aaaa-bbbb-7ccc-8ddd-00000000000f";
+
+    /// Version 3. What was a note is a card, on a layer.
+    fn cards() -> Schema {
+        let tables = r#"{
+            "card":{"fields":{"name":{"type":"text","default":""},"n":{"type":"int","default":0},"c":{"type":"counter"}},
+                    "references":{"layer":{"to":["layer"],"on_delete":"restrict"}}},
+            "layer":{"fields":{"name":{"type":"text","default":"base"},"shade":{"type":"text","default":"dark"}}},
+            "line":{"references":{"from":{"to":["card","layer"],"on_delete":"cascade"}}}}"#;
+        let upgrades = format!(
+            r#"[{{"to":2,"steps":[{{"rename_table":{{"from":"note","to":"card"}}}},{{"rename":{{"table":"card","from":"count","to":"c"}}}},
+                {{"rename":{{"table":"card","from":"title","to":"name"}}}},{{"drop_table":{{"table":"gone"}}}},
+                {{"add":{{"table":"card","field":"layer","default":"{LAYER}"}}}}]}},
+              {{"to":3,"steps":[{{"convert":{{"table":"card","field":"n","from":"text","to":"int","default":-1}}}},
+                {{"drop":{{"table":"card","field":"old"}}}},{{"add":{{"table":"layer","field":"shade","default":"light"}}}}]}}]"#
+        );
+        Schema::parse(&format!("{{\"name\":\"s\",\"version\":3,\"tables\":{tables},\"upgrades\":{upgrades}}}")).unwrap()
+    }
+
+    fn upgraded(edits: &str) -> Result<String, Problem> {
+        let Json::List(edits) = Json::parse(edits).unwrap() else { panic!() };
+        let mut out = String::new();
+        Json::List(upgrade_asked(&cards(), 1, edits)?).write(&mut out);
+        Ok(out.replace(ID, "ID").replace(LAYER, "LAYER"))
+    }
+
+    fn update(members: &str) -> String {
+        format!("[{{\"op\":\"update\",\"table\":\"note\",\"id\":\"{ID}\",{members}}}]")
+    }
+
+    #[test]
+    fn m3_edits_are_taken_through_the_steps() {
+        for (before, after) in [
+            (r#""set":{"title":"a","n":"12"}"#, r#"[{"id":"ID","op":"update","set":{"n":12,"name":"a"},"table":"card"}]"#),
+            (r#""set":{"n":"many"},"add":{"count":3}"#, r#"[{"add":{"c":3},"id":"ID","op":"update","set":{"n":-1},"table":"card"}]"#),
+            (r#""set":{"title":"a","old":1}"#, r#"[{"id":"ID","op":"update","set":{"name":"a"},"table":"card"}]"#),
+        ] {
+            assert_eq!(upgraded(&update(before)).unwrap(), after);
+        }
+        let line = format!(r#"[{{"op":"update","table":"line","id":"{ID}","set":{{"from":{{"note":"{ID}"}}}}}}]"#);
+        assert_eq!(upgraded(&line).unwrap(), r#"[{"id":"ID","op":"update","set":{"from":{"card":"ID"}},"table":"line"}]"#);
+        let delete = format!(r#"[{{"op":"delete","table":"note","id":"{ID}"}}]"#);
+        assert_eq!(upgraded(&delete).unwrap(), r#"[{"id":"ID","op":"delete","table":"card"}]"#);
+        assert_eq!(upgraded(&update(r#""set":{"n":12}"#)).unwrap_err().code, "invalid", "not what a text can be");
+    }
+
+    #[test]
+    fn m3_what_a_row_was_is_taken_along() {
+        let members = r#""set":{"title":"b"},"was":{"title":"a","n":"1","count":4,"old":2}"#;
+        assert_eq!(
+            upgraded(&update(members)).unwrap(),
+            r#"[{"id":"LAYER","op":"restore","set":{"shade":"light"},"table":"layer"},"#.to_string()
+                + r#"{"id":"ID","op":"update","set":{"name":"b"},"table":"card","was":{"c":4,"layer":"LAYER","n":1,"name":"a"}}]"#
+        );
+    }
+
+    #[test]
+    fn m3_the_row_of_a_default_reference_is_made_once_and_before_it_is_needed() {
+        let note = format!(r#"{{"op":"create","table":"note","id":"{ID}"}}"#);
+        let edits = upgraded(&format!("[{note},{note}]")).unwrap();
+        let card = r#"{"id":"ID","op":"create","set":{"layer":"LAYER"},"table":"card"}"#;
+        assert_eq!(edits, format!(r#"[{{"id":"LAYER","op":"restore","set":{{"shade":"light"}},"table":"layer"}},{card},{card}]"#));
+    }
+
+    #[test]
+    fn m3_a_transaction_of_which_nothing_is_left_says_so() {
+        let gone = format!(r#"{{"op":"delete","table":"gone","id":"{ID}"}}"#);
+        assert_eq!(upgraded(&format!("[{gone}]")).unwrap_err().code, "schema_dropped");
+        assert_eq!(upgraded(&update(r#""set":{"old":1}"#)).unwrap_err().code, "schema_dropped");
+        let both = format!("[{gone},{}", &update(r#""set":{"title":"a"}"#)[1..]);
+        assert_eq!(upgraded(&both).unwrap(), r#"[{"id":"ID","op":"update","set":{"name":"a"},"table":"card"}]"#);
+    }
+
+    #[test]
+    fn m3_what_a_counter_takes_is_not_lost_in_silence() {
+        let convert = |from: &str, to: &str| {
+            let tables = format!(r#"{{"t":{{"fields":{{"f":{{"type":"{to}","default":0}}}}}}}}"#);
+            let steps = format!(r#"[{{"to":2,"steps":[{{"convert":{{"table":"t","field":"f","from":"{from}","to":"{to}"}}}}]}}]"#);
+            Schema::parse(&format!(r#"{{"name":"s","version":2,"tables":{tables},"upgrades":{steps}}}"#)).unwrap()
+        };
+        let body = |op: &str, part: &str| {
+            format!(r#"{{"schema":1,"at":[1,0],"edits":[{{"op":"{op}","table":"t","id":"{ID}","{part}":{{"f":2}}}}]}}"#)
+        };
+        let code = |schema: &Schema, op: &str, part: &str| Txn::parse(schema, &body(op, part)).map_or_else(|e| e.code, |_| String::new());
+        let (int, counter) = (convert("counter", "int"), convert("int", "counter"));
+        assert_eq!([code(&int, "update", "add"), code(&int, "create", "set")], ["schema_dropped", ""]);
+        assert_eq!([code(&counter, "update", "set"), code(&counter, "create", "set")], ["schema_dropped", ""]);
+    }
+
+    #[test]
+    fn m3_the_versions_that_are_known() {
+        let tables = r#"{"t":{"fields":{"f":{"type":"int","default":0}}}}"#;
+        let with =
+            |upgrades: &str| Schema::parse(&format!(r#"{{"name":"s","version":5,"tables":{tables},"upgrades":{upgrades}}}"#)).unwrap();
+        let code = |schema: &Schema, version: &str| {
+            let body = format!(r#"{{"schema":{version},"at":[1,0],"edits":[{{"op":"create","table":"t","id":"{ID}"}}]}}"#);
+            Txn::parse(schema, &body).map_or_else(|e| e.code, |_| String::new())
+        };
+        let codes = |schema: &Schema| ["0", "1", "3", "4", "5", "6", "\"5\""].map(|version| code(schema, version));
+        assert_eq!(codes(&with("[]")), ["schema_too_old", "", "", "", "", "schema_newer", "invalid"]);
+        let late = with(r#"[{"to":4,"steps":[]},{"to":5,"steps":[]}]"#);
+        assert_eq!(codes(&late), ["schema_too_old", "schema_too_old", "", "", "", "schema_newer", "invalid"]);
+    }
+
+    #[test]
+    fn m3_the_changes_of_a_tail_are_taken_through_the_steps() {
+        let changes = format!(
+            r#"[{{"rev":1,"parts":[{{"actor":1,"changes":[{{"op":"create","table":"note","id":"{ID}","set":{{"title":"a","n":"3","count":5,"old":0}}}},
+            {{"op":"delete_tree","table":"gone","id":"{ID}"}}]}},{{"actor":2}}]}}]"#
+        );
+        let schema = cards();
+        let upgraded = upgrade_revisions(&schema, 1, Json::parse(&changes).unwrap()).unwrap();
+        let revisions = read_changes(&schema, &upgraded).unwrap();
+        let changes = revisions[0].parts[0].changes.as_ref().unwrap();
+        assert_eq!((changes.len(), changes[0].op, revisions[0].parts[1].changes.is_none()), (1, Op::Create, true));
+        assert_eq!(changes[0].set[..3], [(0, Value::Int(5)), (1, Value::Int(3)), (2, Value::Text("a".into()))]);
+    }
+
+    #[test]
+    fn m3_a_snapshot_of_an_older_version_reads_as_one_of_this() {
+        let text = format!(
+            "{{\"rev\":7,\"digest\":\"{}\",\"rows\":2}}\n{{\"table\":\"note\",\"columns\":[\"count\",\"n\",\"old\",\"title\"],\"rows\":[[\"{ID}\",4,\"5\",0,\"a\"]]}}\n{{\"table\":\"gone\",\"columns\":[],\"rows\":[[\"{ID}\"]]}}\n{SNAPSHOT_END}",
+            "0".repeat(32)
+        );
+        let schema = cards();
+        let snapshot = upgrade_snapshot(&schema, 1, &text).unwrap();
+        let mut rows = crate::rows::Rows::default();
+        for (key, row) in &snapshot.rows {
+            rows.put(*key, Some(row.clone()));
+        }
+        let named: Vec<_> =
+            snapshot.rows.iter().map(|(key, row)| (schema.tables[key.table as usize].name.as_str(), row.values.clone())).collect();
+        let text = |text: &str| Value::Text(text.into());
+        assert_eq!(named[0].1[..3], [Value::Int(4), Value::Int(5), text("a")]);
+        assert_eq!(named[1], ("layer", vec![text("base"), text("light")]), "the card's layer came with it");
+        assert_eq!((snapshot.rev, snapshot.digest, named.len()), (7, rows.digest(&schema), 2));
+        assert!(upgrade_snapshot(&schema, 1, "{\"rev\":7}\n").is_none(), "cut off");
+    }
+
+    #[test]
+    fn m1_steps_that_do_not_lead_here_fail_to_load_naming_table_and_field() {
+        let tables = r#"{"t":{"fields":{"f":{"type":"int","default":0},"s":{"type":"text","max_chars":9},"p":{"type":"text"}},"references":{"r":{"to":["u"],"nullable":true,"on_delete":"set_null"}}},
+            "u":{"fields":{"x":{"type":"int"}}}}"#;
+        for (steps, expected) in [
+            (r#"{"rename_table":{"from":"a","to":"b"}}"#, "table `b`: an upgrade names this table, which is not there"),
+            (r#"{"rename_table":{"from":"u","to":"t"}}"#, "table `u`: an upgrade takes this table away, and it is there"),
+            (r#"{"rename":{"table":"t","from":"a","to":"b"}}"#, "table `t`, field `b`: an upgrade names this field, which is not there"),
+            (r#"{"rename":{"table":"t","from":"p","to":"f"}}"#, "table `t`, field `p`: an upgrade takes this field away, and it is there"),
+            (
+                r#"{"convert":{"table":"t","field":"f","from":"json","to":"int"}}"#,
+                "table `t`, field `f`: there is no such conversion; allowed are int to real",
+            ),
+            (
+                r#"{"convert":{"table":"t","field":"f","from":"real","to":"int","default":"x"}}"#,
+                "table `t`, field `f`: the default of its conversion must be a whole",
+            ),
+            (r#"{"convert":{"table":"t","field":"p","from":"text","to":"text"}}"#, "table `t`, field `p`: a conversion needs a `default`"),
+            (
+                r#"{"convert":{"table":"t","field":"p","from":"text","to":"int"}}"#,
+                "table `t`, field `p`: a conversion leads to another type",
+            ),
+            (r#"{"convert":{"table":"t","field":"s","from":"int","to":"text","default":""}}"#, "table `t`, field `s`: a number needs 17"),
+            (
+                r#"{"convert":{"table":"t","field":"r","from":"text","to":"text","default":""}}"#,
+                "table `t`, field `r`: a conversion leads to another type",
+            ),
+            (r#"{"add":{"table":"t","field":"f"}}"#, "table `t`, field `f`: an added field needs a `default`"),
+            (
+                r#"{"add":{"table":"t","field":"f","default":"x"}}"#,
+                "table `t`, field `f`: the default that an upgrade adds must be a whole",
+            ),
+            (r#"{"add":{"table":"t","field":"r","default":"x"}}"#, "table `t`, field `r`: its default must be the id of a row"),
+            (
+                r#"{"add":{"table":"t","field":"r","default":"0199aaaa-bbbb-7ccc-8ddd-000000000001"}}"#,
+                "table `u`, field `x`: must be nullable or have a default",
+            ),
+            (r#"{"drop":{"table":"t","field":"f"}}"#, "table `t`, field `f`: an upgrade takes this field away"),
+            (r#"{"drop_table":{"table":"u"}}"#, "table `u`: an upgrade takes this table away"),
+            (r#"{"split":{}}"#, "field `upgrades`: a step is rename_table"),
+        ] {
+            let text = format!(r#"{{"name":"s","version":2,"tables":{tables},"upgrades":[{{"to":2,"steps":[{steps}]}}]}}"#);
+            let error = Schema::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        for upgrades in [r#"[{"to":3,"steps":[]}]"#, r#"[{"to":1,"steps":[]}]"#, r#"[{"to":2,"steps":[]},{"to":2,"steps":[]}]"#, "7"] {
+            let text = format!(r#"{{"name":"s","version":2,"tables":{tables},"upgrades":{upgrades}}}"#);
+            assert!(Schema::parse(&text).unwrap_err().to_string().contains("`upgrades`"), "{upgrades}");
+        }
+        let text = format!(r#"{{"name":"s","version":4,"tables":{tables},"upgrades":[{{"to":2,"steps":[]}},{{"to":4,"steps":[]}}]}}"#);
+        assert!(Schema::parse(&text).unwrap_err().to_string().contains("the version above the last one's"));
+    }
+
+    #[test]
+    fn m1_indexes_name_fields() {
+        let table = |indexes: &str| {
+            let fields = r#""fields":{"a":{"type":"int"}},"references":{"r":{"to":["t","u"],"nullable":true,"on_delete":"set_null"}}"#;
+            Schema::parse(&format!(r#"{{"name":"s","version":1,"tables":{{"u":{{}},"t":{{{fields},"indexes":{indexes}}}}}}}"#))
+        };
+        assert_eq!(table(r#"{"by_a":["a"]}"#).unwrap().tables[0].indexes, [("by_a".to_string(), vec![0])]);
+        for (indexes, expected) in [
+            (r#"{"by_b":["b"]}"#, "table `t`, field `b`: an index names this field"),
+            (r#"{"by_r":["r"]}"#, "table `t`, field `r`: an index cannot hold"),
+            (r#"{"by_a":[]}"#, "table `t`, field `by_a`: an index has a name"),
+            (r#"{"By":["a"]}"#, "table `t`, field `By`: an index has a name"),
+        ] {
+            let error = table(indexes).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

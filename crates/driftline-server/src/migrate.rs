@@ -148,8 +148,13 @@ pub fn apply_with(directory: &Path, data: &Path, options: &Options) -> Result<Ve
         return Err(trouble);
     }
     let entries = compare(&files, &applied(&conn)?);
-    if let Some(wrong) = entries.iter().find(|entry| matches!(entry.state, State::Changed | State::Unknown)) {
-        return Err(describe(wrong));
+    let version = files.last().map_or(0, |last| last.schema.version);
+    for entry in &entries {
+        match entry.state {
+            State::Changed => return Err(describe(entry)),
+            State::Unknown => refuse_unless_beside(entry, &applied(&conn)?, version)?,
+            State::Applied | State::Pending => {}
+        }
     }
     for (file, _) in files.iter().zip(&entries).filter(|(_, entry)| entry.state == State::Pending) {
         if file.contracts && options.expand_only {
@@ -241,16 +246,7 @@ pub fn require_current(schema: &Schema, directory: &Path, data: &Path) -> Result
             // What older servers use may still be there: nothing is required of it any more.
             State::Pending if i > 0 && files[i].contracts && files[i - 1].schema.version == files[i].schema.version => {}
             State::Pending | State::Changed => return Err(describe(entry)),
-            State::Unknown => {
-                let row = applied.iter().find(|row| row.number == entry.number && row.version > schema.version);
-                let Some(row) = row else { return Err(describe(entry)) };
-                if row.oldest_server > schema.version {
-                    return Err(format!(
-                        "server_too_old: migration {:04}_{} needs servers of schema version {} or later, and this one is of version {}",
-                        row.number, row.name, row.oldest_server, schema.version
-                    ));
-                }
-            }
+            State::Unknown => refuse_unless_beside(entry, &applied, schema.version)?,
         }
     }
     let last =
@@ -259,6 +255,20 @@ pub fn require_current(schema: &Schema, directory: &Path, data: &Path) -> Result
         return Err(format!(
             "schema_differs: the schema differs from that of migration {:04}_{}; run: driftline migrate plan, review, driftline migrate apply",
             last.number, last.name
+        ));
+    }
+    Ok(())
+}
+
+/// A migration of a later release may let older servers run beside it.
+fn refuse_unless_beside(entry: &Entry, applied: &[Applied], version: u32) -> Result<(), String> {
+    let row = applied.iter().find(|row| row.number == entry.number && row.version > version);
+    let Some(row) = row else { return Err(describe(entry)) };
+    if row.oldest_server > version {
+        return Err(format!(
+            "server_too_old: migration {:04}_{} needs servers of schema version {} or later, and this one is of version {version}; \
+             use the files, and the server, that belong to it",
+            row.number, row.name, row.oldest_server
         ));
     }
     Ok(())

@@ -68,8 +68,9 @@ pub fn trouble(conn: &Connection) -> Result<Option<String>, String> {
 /// Applies what is missing, each in one transaction, and returns the names.
 pub fn apply(conn: &Connection, faults: &Faults) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
-    for at in count(conn)?..SYSTEM.len() {
-        let ((name, sql), number) = (SYSTEM[at], at + 1);
+    let there = count(conn)?;
+    for (at, (name, sql)) in SYSTEM.iter().enumerate().skip(there) {
+        let number = at + 1;
         let run = || -> Result<bool, String> {
             if count(conn)? > at {
                 return Ok(false);

@@ -10,4 +10,5 @@ mod live;
 mod migrations;
 mod process;
 mod push;
+mod upgrades;
 mod world;
