@@ -446,12 +446,14 @@ fn planned(change: impl Fn(&mut Json)) -> Result<Vec<String>, String> {
     Ok(texts)
 }
 
+type Change = Box<dyn Fn(&mut Json)>;
+
 #[test]
 fn m1_what_is_not_explained_is_refused_naming_it() {
     let steps = |schema: &mut Json, steps: Json| schema["upgrades"] = json!([{"to": 2, "steps": steps}]);
     let take =
         |schema: &mut Json, table: &str, field: &str| schema["tables"][table]["fields"].as_object_mut().unwrap().remove(field).unwrap();
-    let cases: Vec<(&str, Box<dyn Fn(&mut Json)>)> = vec![
+    let cases: Vec<(&str, Change)> = vec![
         ("table `note`, field `title` is gone: say what became of it", Box::new(|s| drop(take(s, "note", "title")))),
         ("table `scrap` is gone: say what became of it", Box::new(|s| drop(s["tables"].as_object_mut().unwrap().remove("scrap")))),
         (
@@ -533,7 +535,7 @@ fn values_of(kind: &str, random: &mut impl FnMut() -> u64) -> Json {
         [0, 1, -1, int.clamp(-9_007_199_254_740_991, 9_007_199_254_740_991), 9_007_199_254_740_991, -9_007_199_254_740_991][n as usize % 6];
     match kind {
         "int" | "counter" => json!(int),
-        "bool" => json!(n % 2 == 0),
+        "bool" => json!(n.is_multiple_of(2)),
         "real" => {
             let edges = [
                 0.5,
@@ -549,7 +551,7 @@ fn values_of(kind: &str, random: &mut impl FnMut() -> u64) -> Json {
                 -0.0,
             ];
             let free = f64::from_bits(n);
-            json!(if n % 3 == 0 || !free.is_finite() {
+            json!(if n.is_multiple_of(3) || !free.is_finite() {
                 edges[(n >> 8) as usize % edges.len()]
             } else {
                 (free % 1e6) + (n % 7) as f64 / 2.0
@@ -621,7 +623,7 @@ async fn m1_a_conversion_in_sql_gives_what_it_gives_in_rust() {
     for n in 0..400 {
         let mut set = json!({});
         for (name, field) in first["tables"]["t"]["fields"].as_object().unwrap() {
-            let is_null = field["nullable"] == json!(true) && random() % 5 == 0;
+            let is_null = field["nullable"] == json!(true) && random().is_multiple_of(5);
             set[name] = if is_null { Json::Null } else { values_of(field["type"].as_str().unwrap(), &mut random) };
         }
         let edits = json!([{"op": "create", "table": "t", "id": id(n), "set": set}]);
