@@ -450,9 +450,12 @@ type Change = Box<dyn Fn(&mut Json)>;
 
 #[test]
 fn m1_what_is_not_explained_is_refused_naming_it() {
-    let steps = |schema: &mut Json, steps: Json| schema["upgrades"] = json!([{"to": 2, "steps": steps}]);
-    let take =
-        |schema: &mut Json, table: &str, field: &str| schema["tables"][table]["fields"].as_object_mut().unwrap().remove(field).unwrap();
+    fn steps(schema: &mut Json, steps: Json) {
+        schema["upgrades"] = json!([{"to": 2, "steps": steps}]);
+    }
+    fn take(schema: &mut Json, table: &str, field: &str) -> Json {
+        schema["tables"][table]["fields"].as_object_mut().unwrap().remove(field).unwrap()
+    }
     let cases: Vec<(&str, Change)> = vec![
         ("table `note`, field `title` is gone: say what became of it", Box::new(|s| drop(take(s, "note", "title")))),
         ("table `scrap` is gone: say what became of it", Box::new(|s| drop(s["tables"].as_object_mut().unwrap().remove("scrap")))),
