@@ -86,7 +86,7 @@ impl Type {
             Kind::Bool => Type::Bool,
             Kind::Json => Type::Json,
             Kind::Counter => Type::Counter,
-            Kind::Weak | Kind::Ref { .. } => return None,
+            _ => return None,
         })
     }
 
@@ -104,7 +104,7 @@ impl Type {
 
     pub fn kind(self) -> Kind {
         match self {
-            Type::Text => Kind::Text { max_chars: usize::MAX },
+            Type::Text => Kind::Text { max_chars: usize::MAX, conflicts: None },
             Type::Real => Kind::Real,
             Type::Int => Kind::Int,
             Type::Bool => Kind::Bool,
@@ -271,7 +271,7 @@ impl Shape {
             if Type::of(&column.kind) != Some(to) {
                 return Err(wrong("a conversion leads to another type than the field has after it"));
             }
-            if let (Type::Int, Kind::Text { max_chars: 0..TEXT_OF_INT_CHARS }) = (from, &column.kind) {
+            if let (Type::Int, Kind::Text { max_chars: 0..TEXT_OF_INT_CHARS, .. }) = (from, &column.kind) {
                 return Err(wrong("a number needs 17 characters: let max_chars be as much"));
             }
             let own = column.default.as_ref().map(|value| {
@@ -362,7 +362,10 @@ pub fn steps_after(schema: &Schema, version: u32) -> impl Iterator<Item = &Step>
 /// in silence.
 pub fn upgrade_asked(schema: &Schema, from: u32, edits: Vec<Json>) -> Result<Vec<Json>, Problem> {
     let had_some = !edits.is_empty();
-    let edits = upgrade(steps_after(schema, from), edits, Values::Asked, true)?;
+    let mut edits = upgrade(steps_after(schema, from), edits, Values::Asked, true)?;
+    for edit in &mut edits {
+        fit_texts(schema, edit);
+    }
     if edits.is_empty() && had_some {
         return Err(dropped("all that it edits has been taken out of the schema"));
     }
@@ -509,7 +512,7 @@ impl Step {
                 }
             }
             Step::Rename { table, from, to } if on(edit, table) => {
-                for part in ["set", "add", "was"] {
+                for part in PARTS.into_iter().chain(["was"]) {
                     if let Some(members) = edit.get_mut(part)
                         && let Some(value) = members.take(from)
                     {
@@ -521,6 +524,10 @@ impl Step {
                 let lost = |why: &str| Err(dropped(&[table, ".", field, why].concat()));
                 if *to != Type::Counter && edit.get("add").is_some_and(|add| add.get(field).is_some()) {
                     return lost(" is no counter any more, so nothing can be added to it");
+                }
+                if let Some(was_and_is) = edit.get_mut("text").and_then(|texts| texts.take(field)) {
+                    // What it was says nothing to a field that is no text.
+                    put_in(edit, "set", field, was_and_is.at(1).cloned().unwrap_or(Json::Null));
                 }
                 let is_update = edit.text("op") == Some("update");
                 let is_set = edit.get("set").is_some_and(|set| set.get(field).is_some());
@@ -548,15 +555,15 @@ impl Step {
                 }
             }
             Step::Drop { table, field } if on(edit, table) => {
-                let mut any = false;
                 if let Some(was) = edit.get_mut("was") {
                     was.take(field);
                 }
-                for part in ["set", "add"] {
+                let mut any = false;
+                for part in PARTS {
                     any |= edit.get_mut(part).and_then(|members| members.take(field)).is_some();
                 }
                 let is_empty = |part: &str| edit.get(part).and_then(Json::as_object).is_none_or(<[_]>::is_empty);
-                if any && edit.text("op") == Some("update") && is_empty("set") && is_empty("add") {
+                if any && edit.text("op") == Some("update") && PARTS.into_iter().all(is_empty) {
                     return Ok(Fate::Goes);
                 }
             }
@@ -564,6 +571,34 @@ impl Step {
             _ => {}
         }
         Ok(Fate::Stays)
+    }
+}
+
+/// The members of an edit that name fields, beside `was`.
+const PARTS: [&str; 5] = ["set", "add", "text", "insert", "remove"];
+
+fn put_in(edit: &mut Json, part: &str, field: &str, value: Json) {
+    if edit.get(part).is_none_or(Json::is_null) {
+        edit.put(part, Json::Object(Vec::new()));
+    }
+    if let Some(members) = edit.get_mut(part) {
+        members.put(field, value);
+    }
+}
+
+/// Texts may have begun to be merged, or have ceased to be. Who set a whole text did not say what it was: then all of it is new.
+fn fit_texts(schema: &Schema, edit: &mut Json) {
+    let Some(table) = edit.text("table").and_then(|name| schema.table(name)).filter(|_| edit.text("op") == Some("update")) else { return };
+    for column in &schema.tables[usize::from(table)].columns {
+        let Kind::Text { conflicts, .. } = &column.kind else { continue };
+        let from = if conflicts.is_some() { "set" } else { "text" };
+        let Some(value) = edit.get_mut(from).and_then(|members| members.take(&column.name)) else { continue };
+        if conflicts.is_some() {
+            let empty = if column.nullable { Json::Null } else { Json::Text(String::new()) };
+            put_in(edit, "text", &column.name, Json::List(vec![empty, value]));
+        } else {
+            put_in(edit, "set", &column.name, value.at(1).cloned().unwrap_or(Json::Null));
+        }
     }
 }
 
@@ -718,6 +753,25 @@ mod tests {
         let (int, counter) = (convert("counter", "int"), convert("int", "counter"));
         assert_eq!([code(&int, "update", "add"), code(&int, "create", "set")], ["schema_dropped", ""]);
         assert_eq!([code(&counter, "update", "set"), code(&counter, "create", "set")], ["schema_dropped", ""]);
+    }
+
+    #[test]
+    fn m3_texts_may_begin_or_cease_to_be_merged() {
+        let schema = |more: &str| {
+            let tables =
+                format!(r#"{{"t":{{"fields":{{"f":{{"type":"text","default":""{more}}},"n":{{"type":"text","nullable":true{more}}}}}}}}}"#);
+            Schema::parse(&format!(r#"{{"name":"s","version":2,"tables":{tables}}}"#)).unwrap()
+        };
+        let edit = |schema: &Schema, part: &str| {
+            let body = format!(r#"{{"schema":1,"at":[1,0],"edits":[{{"op":"update","table":"t","id":"{ID}",{part}}}]}}"#);
+            let mut out = String::new();
+            Txn::parse(schema, &body).unwrap().edits[0].write_json(schema, &mut out);
+            out.split_once("\",\"").unwrap().1.split_once("\",\"").unwrap().1.split_once(",").unwrap().1.to_string()
+        };
+        let merged = schema(r#","merge":"three_way""#);
+        assert_eq!(edit(&merged, r#""set":{"f":"a","n":"b"}"#), r#""text":{"f":["","a"],"n":[null,"b"]}}"#);
+        assert_eq!(edit(&merged, r#""text":{"f":["a","b"]}"#), r#""text":{"f":["a","b"]}}"#);
+        assert_eq!(edit(&schema(""), r#""text":{"f":["a","b"],"n":["a",null]}"#), r#""set":{"f":"b","n":null}}"#);
     }
 
     #[test]

@@ -249,12 +249,14 @@ impl Walk<'_> {
                     return Err("changing what a reference may point at is not supported: drop it, and add another".to_string());
                 }
             }
-            (Kind::Weak, Kind::Weak) => {}
-            (Kind::Ref { .. } | Kind::Weak, _) | (_, Kind::Ref { .. } | Kind::Weak) => {
-                return Err("a field cannot become a reference, nor a reference a field: drop it, and add another".to_string());
+            (Kind::Conflicts { .. }, Kind::Conflicts { .. }) => {}
+            (before, now) if is.is_none() || Type::of(now).is_none() => {
+                if before != now {
+                    return Err("there is no way from what it was to what it is: drop it, and add another".to_string());
+                }
             }
             (_, now) if is != Type::of(now) => return Err(format!("changing its type takes a `convert` step; allowed are {CONVERSIONS}")),
-            (Kind::Text { max_chars: before }, Kind::Text { max_chars: now }) if now < before && is == Some(Type::Text) => {
+            (Kind::Text { max_chars: before, .. }, Kind::Text { max_chars: now, .. }) if now < before && is == Some(Type::Text) => {
                 return Err(format!("max_chars goes from {before} down to {now}: what is longer would be cut, so it is refused"));
             }
             _ => {}
@@ -334,7 +336,12 @@ pub fn indexes_by_name(table: &Table) -> Vec<(&str, Vec<&str>)> {
 
 fn kind_in_words(schema: &Schema, kind: &Kind) -> String {
     match kind {
-        Kind::Text { max_chars } => format!("a text of at most {max_chars} characters"),
+        Kind::Text { max_chars, conflicts } => {
+            format!("a {}text of at most {max_chars} characters", if conflicts.is_some() { "merged " } else { "" })
+        }
+        Kind::Set => "a set".to_string(),
+        Kind::Position => "a position".to_string(),
+        Kind::Conflicts { .. } => "what could not be merged".to_string(),
         Kind::Real => "a real".to_string(),
         Kind::Int => "an int".to_string(),
         Kind::Bool => "a bool".to_string(),

@@ -218,7 +218,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Stamps go by field names; none of the texts has a `>`.
+    /// Stamps go by the names of fields, those of a set's elements too; none of the texts has a `>`.
     fn clock(&self, table: &TableLayout, origin: &Origin) -> String {
         let before = &self.diff.old.tables[origin.table as usize].columns;
         let mut clock = "_clock".to_string();
@@ -226,7 +226,8 @@ impl Plan<'_> {
             if let Source::Old { column: was, .. } = source
                 && before[*was as usize].name != column.name
             {
-                clock = format!("replace({clock}, ' {}=', ' >{}=')", before[*was as usize].name, column.name);
+                let (was, is) = (&before[*was as usize].name, &column.name);
+                clock = format!("replace(replace({clock}, ' {was}=', ' >{is}='), ' {was}:', ' >{is}:')");
             }
         }
         if clock == "_clock" { clock } else { format!("replace({clock}, ' >', ' ')") }
