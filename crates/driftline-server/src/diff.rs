@@ -250,10 +250,8 @@ impl Walk<'_> {
                 }
             }
             (Kind::Conflicts { .. }, Kind::Conflicts { .. }) => {}
-            (before, now) if is.is_none() || Type::of(now).is_none() => {
-                if before != now {
-                    return Err("there is no way from what it was to what it is: drop it, and add another".to_string());
-                }
+            (before, now) if (is.is_none() || Type::of(now).is_none()) && before != now => {
+                return Err("there is no way from what it was to what it is: drop it, and add another".to_string());
             }
             (_, now) if is != Type::of(now) => return Err(format!("changing its type takes a `convert` step; allowed are {CONVERSIONS}")),
             (Kind::Text { max_chars: before, .. }, Kind::Text { max_chars: now, .. }) if now < before && is == Some(Type::Text) => {
