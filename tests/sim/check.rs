@@ -67,7 +67,7 @@ impl World {
             "parked" => {
                 self.stats.parked += 1;
                 let code = event["problem"]["code"].as_str().unwrap_or("");
-                if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_unknown") {
+                if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped") {
                     self.find("lost", format!("tab {id}: {text}"));
                 }
             }

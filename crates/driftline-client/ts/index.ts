@@ -21,7 +21,9 @@ export {
   type Row,
   type SchemaInput,
   type SetChange,
+  type StepInput,
   type TableName,
+  type UpgradeInput,
 } from './schema.js';
 export type { Digest, OutboxEntry, Status } from './status.js';
 

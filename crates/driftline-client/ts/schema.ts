@@ -53,12 +53,43 @@ export interface TableInput {
   readonly edits_to_deleted?: 'drop' | 'park';
   /** Its rows stay on the server: this device neither holds nor edits them. */
   readonly server_only?: boolean;
+  /** Indexes for whoever reads the server's tables with SQL: a name, and the fields in order. */
+  readonly indexes?: { readonly [index: string]: readonly [string, ...string[]] };
+}
+
+/** The type of a field that can be converted. */
+export type ConvertedType = 'text' | 'real' | 'int' | 'bool' | 'json' | 'counter';
+
+/** One step from a version to the next. Tables and fields are named as of this step. */
+export type StepInput =
+  | { readonly rename_table: { readonly from: string; readonly to: string } }
+  | { readonly rename: { readonly table: string; readonly from: string; readonly to: string } }
+  | {
+      readonly convert: {
+        readonly table: string;
+        readonly field: string;
+        readonly from: ConvertedType;
+        readonly to: ConvertedType;
+        /** For values without a counterpart. */
+        readonly default?: Json;
+      };
+    }
+  /** A field's value for rows that lack it; of a reference, the id of a row, which is made where it is not there. */
+  | { readonly add: { readonly table: string; readonly field: string; readonly default: Json } }
+  | { readonly drop: { readonly table: string; readonly field: string } }
+  | { readonly drop_table: { readonly table: string } };
+
+export interface UpgradeInput {
+  readonly to: number;
+  readonly steps: readonly StepInput[];
 }
 
 export interface SchemaInput {
   readonly name: string;
   readonly version: number;
   readonly tables: { readonly [table: string]: TableInput };
+  /** What leads here from older versions, oldest first. */
+  readonly upgrades?: readonly UpgradeInput[];
 }
 
 type AnyTable<S extends SchemaInput> = keyof S['tables'] & string;

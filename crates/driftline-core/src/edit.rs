@@ -6,6 +6,7 @@ use crate::limits;
 use crate::merge::Hlc;
 use crate::problem::Problem;
 use crate::schema::{Column, Kind, Schema, Table, read_int};
+use crate::upgrade::{oldest, upgrade_asked};
 use crate::value::{RowId, RowKey, Value, write_int, write_string, write_uint};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,14 +332,18 @@ impl Txn {
         if body.len() > limits::TXN_BYTES {
             return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
         }
-        let json = Json::parse(body).map_err(|why| Problem::invalid(format!("the body is {why}")))?;
-        if json.uint("schema") != Some(u64::from(schema.version)) {
-            return Err(Problem::new("schema_unknown", format!("this side knows schema version {}", schema.version)));
-        }
+        let mut json = Json::parse(body).map_err(|why| Problem::invalid(format!("the body is {why}")))?;
+        let version = known_version(schema, &json)?;
         let (Some(ms @ 0..0x1_0000_0000_0000), Some(count @ 0..0x1_0000)) = (part(&json, 0), part(&json, 1)) else {
             return Err(Problem::invalid("`at` is [milliseconds since 1970, count below 65,536]"));
         };
-        let edits = read_edits(schema, &json)?;
+        let edits = if version == schema.version {
+            read_edits(schema, &json)?
+        } else {
+            bounded(json.list("edits"))?;
+            let edits = json.take("edits").map_or(Vec::new(), |edits| if let Json::List(edits) = edits { edits } else { Vec::new() });
+            read_all(schema, &upgrade_asked(schema, version, edits)?)?
+        };
         Ok(Txn { at: Hlc::new(ms, count), edits })
     }
 
@@ -357,19 +362,40 @@ impl Txn {
     }
 }
 
+/// The version under which a body was made, if it can be brought up to the present one.
+fn known_version(schema: &Schema, json: &Json) -> Result<u32, Problem> {
+    let version = json.uint("schema").ok_or_else(|| Problem::invalid("`schema` is the version that the transaction was made under"))?;
+    if version > u64::from(schema.version) {
+        return Err(Problem::new("schema_newer", "it was made under a later version of the schema, and waits for a server that knows it"));
+    }
+    let oldest = oldest(schema);
+    if version < u64::from(oldest) {
+        return Err(Problem::new("schema_too_old", format!("the oldest schema version that can still be brought up to date is {oldest}")));
+    }
+    Ok(version as u32)
+}
+
 fn part(json: &Json, index: usize) -> Option<u64> {
     json.get("at")?.at(index)?.as_u64()
 }
 
 /// Reads and checks a transaction's edits.
 pub fn read_edits(schema: &Schema, json: &Json) -> Result<Vec<Edit>, Problem> {
-    let list = json.list("edits");
+    bounded(json.list("edits"))?;
+    read_all(schema, json.list("edits"))
+}
+
+fn bounded(list: &[Json]) -> Result<(), Problem> {
     if list.is_empty() {
         return Err(Problem::invalid("a transaction has at least one edit"));
     }
     if list.len() > limits::TXN_EDITS {
         return Err(Problem::invalid("a transaction has at most 1,000 edits: split it"));
     }
+    Ok(())
+}
+
+fn read_all(schema: &Schema, list: &[Json]) -> Result<Vec<Edit>, Problem> {
     let mut edits = Vec::with_capacity(list.len());
     for edit in list {
         edits.push(Edit::read(schema, edit, Values::Asked)?);

@@ -37,6 +37,49 @@ impl Json {
         Some(&members[at].1)
     }
 
+    /// An object of these members, in any order.
+    pub fn object(mut members: Vec<(String, Json)>) -> Json {
+        members.sort_by(|a, b| a.0.cmp(&b.0));
+        Json::Object(members)
+    }
+
+    /// A whole number.
+    pub fn int(value: i64) -> Json {
+        u64::try_from(value).map_or(Json::Int(value), Json::Uint)
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.as_object().unwrap_or(&[]).binary_search_by(|member| member.0.as_str().cmp(name))
+    }
+
+    /// A member of an object, to change.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
+        let at = self.place(name).ok()?;
+        if let Json::Object(members) = self { Some(&mut members[at].1) } else { None }
+    }
+
+    /// Sets a member of an object.
+    pub fn put(&mut self, name: &str, value: Json) {
+        let place = self.place(name);
+        if let Json::Object(members) = self {
+            match place {
+                Ok(at) => members[at].1 = value,
+                Err(at) => members.insert(at, (name.to_string(), value)),
+            }
+        }
+    }
+
+    /// Takes a member out of an object.
+    pub fn take(&mut self, name: &str) -> Option<Json> {
+        let at = self.place(name).ok()?;
+        if let Json::Object(members) = self { Some(members.remove(at).1) } else { None }
+    }
+
+    /// The items of a list, to change; none where it is no list.
+    pub fn items_mut(&mut self) -> &mut [Json] {
+        if let Json::List(items) = self { items } else { &mut [] }
+    }
+
     /// An item of a list.
     pub fn at(&self, index: usize) -> Option<&Json> {
         self.as_list()?.get(index)

@@ -3,7 +3,7 @@
 //! No IO, no clock, no randomness, no async and no wasm-bindgen: time and chance are arguments, effects are
 //! return values. The same input gives the same output, byte for byte, natively and in a browser.
 //!
-//! Modules in reading order: what a row is ([`schema`], [`value`]), what a change is ([`edit`], [`problem`]), how it
+//! Modules in reading order: what a row is ([`schema`], [`value`]), what a change is ([`edit`], [`upgrade`], [`problem`]), how it
 //! takes effect ([`merge`], [`text`], [`field`], [`rows`], [`order`], [`counts`], [`integrity`]), how it is told apart from its repeats
 //! ([`dedupe`]), and the two control flows: the server's ([`load`], [`reconcile`]) and the client's ([`outbox`],
 //! [`replica`], [`backoff`], [`engine`]). [`wire`] is the only module that knows the bytes of messages.
@@ -37,5 +37,6 @@ pub mod sender;
 pub mod sorted;
 pub mod text;
 pub mod undo;
+pub mod upgrade;
 pub mod value;
 pub mod wire;

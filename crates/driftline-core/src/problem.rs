@@ -72,7 +72,9 @@ impl Problem {
 fn title(code: &str) -> &'static str {
     match code {
         "invalid" => "The transaction is not valid",
-        "schema_unknown" => "The schema version is not known here",
+        "schema_newer" => "The transaction is of a later schema version",
+        "schema_too_old" => "The transaction is of a schema version that is no longer known",
+        "schema_dropped" => "What the transaction edits is gone from the schema",
         "row_exists" => "The row exists already",
         "row_deleted" => "The row was deleted",
         "row_unknown" => "The row is not known",

@@ -176,7 +176,8 @@ impl<'a> Decision<'a> {
         }
         match self.take_effect(&fresh) {
             Ok(effect) => self.accept(&fresh, effect),
-            Err((_, problem)) if problem.code == WAITS => self.hold(&fresh),
+            // What this server cannot read yet, one of a later version will take.
+            Err((_, problem)) if problem.code == WAITS || problem.code == "schema_newer" => self.hold(&fresh),
             Err((culprit, problem)) => self.refuse(&fresh, culprit, &problem),
         }
     }

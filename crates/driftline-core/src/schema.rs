@@ -7,6 +7,7 @@ use crate::field::list_of;
 use crate::json::Json;
 use crate::limits;
 use crate::sorted::sort_dedup;
+use crate::upgrade::{self, Upgrade};
 use crate::value::{RowId, RowKey, Value};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Schema {
     pub tables: Vec<Table>,
     /// The counts of all tables.
     pub counts: Vec<Count>,
+    /// What leads here from older versions, oldest first.
+    pub upgrades: Vec<Upgrade>,
 }
 
 /// A column of `parent` that says how many rows of `child` refer to its row by `reference`.
@@ -36,6 +39,8 @@ pub struct Table {
     pub edits_to_deleted: EditsToDeleted,
     /// Its rows stay on the server: clients neither hold nor edit them, and digests leave them out.
     pub server_only: bool,
+    /// Indexes beside those of its references, for whoever reads the tables with SQL: names, sorted, and columns.
+    pub indexes: Vec<(String, Vec<u16>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -139,13 +144,14 @@ impl Schema {
             return Err(fail("", "tables", "a schema has at most 1,000 tables"));
         }
         // Members come sorted by name.
-        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()), counts: Vec::new() };
+        let mut schema = Schema { name, version, tables: Vec::with_capacity(tables.len()), counts: Vec::new(), upgrades: Vec::new() };
         for (name, definition) in tables {
             schema.tables.push(Table::parse(name, definition, tables)?);
         }
         schema.add_counts(tables)?;
         schema.refuse_hidden_targets()?;
         schema.refuse_unbreakable_cycles()?;
+        schema.upgrades = upgrade::read(&schema, json.get("upgrades"))?;
         Ok(schema)
     }
 
@@ -322,7 +328,31 @@ impl Table {
             _ => return Err(fail(name, "edits_to_deleted", "must be \"drop\", \"null\", \"park\" or \"restore\"")),
         };
         let server_only = flag(name, "", "server_only", json)?;
-        Ok(Table { name: name.to_string(), columns, edits_to_deleted, server_only })
+        let mut table = Table { name: name.to_string(), columns, edits_to_deleted, server_only, indexes: Vec::new() };
+        table.indexes = table.read_indexes(json)?;
+        Ok(table)
+    }
+
+    fn read_indexes(&self, json: &Json) -> Result<Vec<(String, Vec<u16>)>, SchemaError> {
+        let mut indexes = Vec::new();
+        for (name, list) in json.get("indexes").and_then(Json::as_object).unwrap_or(&[]) {
+            let mut columns = Vec::new();
+            for column in list.as_list().unwrap_or(&[]) {
+                let column = column.as_str().unwrap_or("");
+                let index = self.column(column).ok_or_else(|| fail(&self.name, column, "an index names this field, which is not there"))?;
+                if let Kind::Ref { to, .. } = &self.columns[usize::from(index)].kind
+                    && to.len() > 1
+                {
+                    return Err(fail(&self.name, column, "an index cannot hold a reference to one of several tables"));
+                }
+                columns.push(index);
+            }
+            if columns.is_empty() || !is_name(name) {
+                return Err(fail(&self.name, name, "an index has a name of a-z, 0-9 and _, and lists fields"));
+            }
+            indexes.push((name.clone(), columns));
+        }
+        Ok(indexes)
     }
 
     pub fn column(&self, name: &str) -> Option<u16> {
@@ -563,7 +593,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-fn fail(table: &str, field: &str, detail: &str) -> SchemaError {
+pub(crate) fn fail(table: &str, field: &str, detail: &str) -> SchemaError {
     SchemaError { table: table.to_string(), field: field.to_string(), detail: detail.to_string() }
 }
 

@@ -77,14 +77,20 @@ impl Value {
         matches!(self, Value::Null)
     }
 
-    pub fn write_json(&self, schema: &Schema, column: &Column, out: &mut String) {
+    /// The JSON of a value that is no reference.
+    pub fn write_plain(&self, out: &mut String) {
         match self {
-            Value::Null => out.push_str("null"),
+            Value::Null | Value::Ref(_) => out.push_str("null"),
             Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
             Value::Int(i) => write_int(*i, out),
             Value::Real(r) => write_real(*r, out),
             Value::Text(t) => write_string(t, out),
             Value::Json(j) => out.push_str(j),
+        }
+    }
+
+    pub fn write_json(&self, schema: &Schema, column: &Column, out: &mut String) {
+        match self {
             Value::Ref(key) => {
                 let several = matches!(&column.kind, Kind::Ref { to, .. } if to.len() > 1);
                 if several {
@@ -99,6 +105,7 @@ impl Value {
                     out.push('}');
                 }
             }
+            _ => self.write_plain(out),
         }
     }
 }

@@ -127,7 +127,7 @@ pub fn wrong(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, co
     })
 }
 
-/// Counts a space's children for columns that a migration has added.
+/// Counts a space's children anew, once a migration has changed its tables.
 pub fn fill(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, counts: &[Count]) -> rusqlite::Result<()> {
     let going = going_where(conn, schema, layout, space, "rev > ?2", -1)?;
     for count in counts {

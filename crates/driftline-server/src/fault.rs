@@ -1,11 +1,12 @@
 //! Fault points: a way to see the real server fail where it matters.
 //!
-//! The environment variable `DRIFTLINE_FAULT`, read once when `driftline serve` starts, is a comma-separated list of
+//! The environment variable `DRIFTLINE_FAULT`, read once when `driftline serve` or `driftline migrate apply` starts, is a comma-separated list of
 //!
 //! - `fail_row=<uuid>`: a push that names this row fails while its plan is written;
 //! - `panic_row=<uuid>`: deciding a push that names this row panics;
 //! - `abort_before_commit=<n>`: the process aborts instead of its nth commit;
-//! - `abort_after_commit=<n>`: the process aborts after its nth commit and before any answer to it.
+//! - `abort_after_commit=<n>`: the process aborts after its nth commit and before any answer to it;
+//! - `abort_in_migration=<n>`: the process aborts instead of the nth statement of `migrate apply`.
 
 use driftline_core::value::RowId;
 use driftline_core::wire::Push;
@@ -16,6 +17,7 @@ pub struct Faults {
     pub panic_row: Option<RowId>,
     pub abort_before_commit: Option<u64>,
     pub abort_after_commit: Option<u64>,
+    pub abort_in_migration: Option<u64>,
 }
 
 impl Faults {
@@ -30,6 +32,7 @@ impl Faults {
                 "panic_row" => faults.panic_row = row()?,
                 "abort_before_commit" => faults.abort_before_commit = count()?,
                 "abort_after_commit" => faults.abort_after_commit = count()?,
+                "abort_in_migration" => faults.abort_in_migration = count()?,
                 _ => return Err(format!("DRIFTLINE_FAULT: there is no fault point `{name}`")),
             }
         }

@@ -1,6 +1,7 @@
 //! Answers what the core asks before it decides: one statement per set, none per edit.
 
 use crate::store::{Known, Store, StoreError};
+use crate::tables::digest_of;
 use crate::tables::{TableLayout, read_u128};
 use driftline_core::dedupe::{ClientState, Ranges, Receipts, Settled};
 use driftline_core::digest::Digest;
@@ -21,6 +22,8 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
         match query {
             Query::Space => {
                 let found = read_space(store, space)?;
+                let found =
+                    found.map(|(number, state)| Ok::<_, rusqlite::Error>((number, with_digest(store, number, state)?))).transpose()?;
                 known.space = found.map(|found| found.0);
                 load.give_space(found.map(|found| found.1).unwrap_or_default());
                 load.give_dying(known.space.map_or(Ok(false), |space| any_dying(store, space))?);
@@ -59,6 +62,17 @@ pub fn read_space(store: &Store, name: &str) -> rusqlite::Result<Option<(i64, Sp
         Ok((row.get(0)?, SpaceState { rev: row.get::<_, i64>(1)? as u64, horizon: row.get::<_, i64>(2)? as u64, digest }))
     };
     statement.query_row([name], read).optional()
+}
+
+/// The space's state with a digest that counts as this server does. One of another schema version may have written last.
+pub fn with_digest(store: &Store, space: i64, state: SpaceState) -> rusqlite::Result<SpaceState> {
+    Ok(SpaceState { digest: read_digest(store, space)?, ..state })
+}
+
+pub fn read_digest(store: &Store, space: i64) -> rusqlite::Result<Digest> {
+    let mut statement = store.conn.prepare_cached("SELECT digest, schema FROM _space WHERE id = ?1")?;
+    let (digest, schema) = statement.query_row([space], |row| Ok((read_u128(row, 0)?, row.get::<_, u32>(1)?)))?;
+    if schema == store.schema.version { Ok(Digest(digest)) } else { digest_of(&store.conn, &store.schema, &store.layout, space) }
 }
 
 fn read_clients(store: &Store, principal: &str, push: &Push, known: &mut Known) -> rusqlite::Result<()> {

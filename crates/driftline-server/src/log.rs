@@ -2,8 +2,11 @@
 
 use crate::load::read_space;
 use crate::store::Store;
+use driftline_core::json::Json;
 use driftline_core::limits;
 use driftline_core::load::SpaceState;
+use driftline_core::schema::Schema;
+use driftline_core::upgrade;
 use driftline_core::wire::ChangeRow;
 use rusqlite::params;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +33,7 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
     let until = until.unwrap_or(state.rev);
     let mut changes = Changes::default();
     let mut statement = store.conn.prepare_cached(
-        "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2 FROM _log AS l \
+        "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2, l.schema FROM _log AS l \
          LEFT JOIN _client AS c ON c.space = l.space AND c.actor = l.actor \
          WHERE l.space = ?1 AND l.rev > ?3 AND l.rev <= ?4 ORDER BY l.rev, l.part",
     )?;
@@ -48,7 +51,10 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
         }
         let is_own = row.get::<_, Option<bool>>(5)?.unwrap_or(false);
         let own = if is_own { Some((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64)) } else { None };
-        let text: String = row.get(3)?;
+        let (text, version) = (row.get::<_, String>(3)?, row.get::<_, u32>(6)?);
+        let Some(text) = in_present_terms(&store.schema, version, text) else {
+            return Ok(Changes { reload: true, ..Changes::default() });
+        };
         bytes += text.len();
         changes.rows.push(ChangeRow { rev, actor: row.get(1)?, own, changes: text });
     }
@@ -56,6 +62,23 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
     drop(statement);
     transaction.commit()?;
     Ok(changes)
+}
+
+/// Changes as they were written under a version of the schema, in terms of the present one; `None` where nothing leads from there
+/// to here.
+fn in_present_terms(schema: &Schema, version: u32, text: String) -> Option<String> {
+    if version == schema.version {
+        return Some(text);
+    }
+    if version > schema.version || version < upgrade::oldest(schema) {
+        return None;
+    }
+    let Json::List(changes) = Json::parse(&text).ok()? else { return None };
+    let changes = upgrade::upgrade_changes(schema, version, changes);
+    let changes = changes.inspect_err(|problem| tracing::error!(version, ?problem, "changes of the log could not be brought up to date"));
+    let mut out = String::new();
+    Json::List(changes.ok()?).write(&mut out);
+    Some(out)
 }
 
 /// Connections for reading, each used by one task at a time.

@@ -3,13 +3,19 @@
 
 use crate::counts;
 use crate::diff;
+use crate::fault::Faults;
+use crate::rebuild::{self, Part};
 use crate::store::{DATABASE_FILE, connect};
-use crate::tables::{Layout, blob};
+use crate::system::{self, SYSTEM};
+use crate::tables::{self, Layout, blob};
 use driftline_core::digest::Digest;
 use driftline_core::schema::Schema;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::{Batch, Connection, OpenFlags, params};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,51 +50,121 @@ struct Migration {
     number: u32,
     name: String,
     sql: String,
-    schema: String,
+    schema: Schema,
     sha256: String,
+    /// What its header says, for machines.
+    oldest_server: u32,
+    contracts: bool,
+    needs_no_deletes: bool,
+}
+
+/// A migration that a database has.
+struct Applied {
+    number: u32,
+    name: String,
+    sha256: String,
+    version: u32,
+    oldest_server: u32,
 }
 
 /// Writes the next migration. `None`: the schema has not changed since the last one.
 pub fn plan(schema: &str, directory: &Path, name: &str) -> Result<Option<PathBuf>, String> {
+    Ok(plan_with(schema, directory, name, false)?.into_iter().next())
+}
+
+/// Writes the next migrations: one, or, where something is taken away beside, one that expands and one that contracts.
+pub fn plan_with(schema: &str, directory: &Path, name: &str, allow_drop: bool) -> Result<Vec<PathBuf>, String> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err("a migration's name is made of a-z, 0-9 and _".to_string());
     }
     let new = Schema::parse(schema).map_err(|e| e.to_string())?;
     std::fs::create_dir_all(directory).map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
     let files = list(directory)?;
-    let old = files.last().map(parse).transpose()?;
-    if old.as_ref() == Some(&new) {
-        return Ok(None);
+    let last = files.last();
+    let parts = match last {
+        Some(last) if same_tables(&last.schema, &new) => return Ok(Vec::new()),
+        Some(last) => {
+            let oldest = files.iter().map(|file| file.oldest_server).max().unwrap_or(1);
+            rebuild::parts(&last.schema, &new, oldest, allow_drop)?
+        }
+        None => {
+            let sql = rebuild::first(&new)?;
+            vec![Part { sql, contracts: false, oldest_server: new.version, needs_no_deletes: false }]
+        }
+    };
+    let mut paths = Vec::new();
+    let both = parts.len() > 1;
+    for (number, part) in (last.map_or(1, |last| last.number + 1)..).zip(parts) {
+        let stem = format!("{number:04}_{name}{}", if both && part.contracts { "_contract" } else { "" });
+        let write = |file: String, text: &str| std::fs::write(directory.join(&file), text).map_err(|e| format!("cannot write {file}: {e}"));
+        // The schema first: a lone .sql file would count as a broken migration, a lone schema as none.
+        write(format!("{stem}.schema.json"), schema)?;
+        write(format!("{stem}.sql"), &(header(&stem, &new, &part) + &part.sql))?;
+        paths.push(directory.join(format!("{stem}.sql")));
     }
-    let statements = diff::statements(old.as_ref(), &new)?;
-    let number = files.last().map_or(1, |last| last.number + 1);
-    let stem = format!("{number:04}_{name}");
-    let text = format!("-- {stem}: schema `{}`, version {}. Runs in one transaction.\n{statements}", new.name, new.version);
-    let write = |file: String, text: &str| std::fs::write(directory.join(&file), text).map_err(|e| format!("cannot write {file}: {e}"));
-    // The schema first: a lone .sql file would count as a broken migration, a lone schema as none.
-    write(format!("{stem}.schema.json"), schema)?;
-    write(format!("{stem}.sql"), &text)?;
-    Ok(Some(directory.join(format!("{stem}.sql"))))
+    Ok(paths)
+}
+
+fn header(stem: &str, schema: &Schema, part: &Part) -> String {
+    let mut text = format!("-- {stem}: schema `{}`, version {}. Runs in one transaction.\n", schema.name, schema.version);
+    if part.contracts {
+        text += &format!(
+            "-- It takes away what older servers use: those of versions below {} must be gone before it is applied.\n",
+            schema.version
+        );
+    }
+    text += &format!("{OLDEST_SERVER} {}\n", part.oldest_server);
+    for line in [(part.contracts, CONTRACTS), (part.needs_no_deletes, NEEDS_NO_DELETES)] {
+        if line.0 {
+            text += line.1;
+            text += "\n";
+        }
+    }
+    text
+}
+
+const OLDEST_SERVER: &str = "-- oldest_server:";
+const CONTRACTS: &str = "-- phase: contract";
+const NEEDS_NO_DELETES: &str = "-- needs: no_deletes";
+
+/// What `apply` does beside applying.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Stop before a migration that takes away what older servers use.
+    pub expand_only: bool,
+    pub faults: Faults,
 }
 
 /// Applies what is pending, each in one transaction, and returns the names.
 pub fn apply(directory: &Path, data: &Path) -> Result<Vec<String>, String> {
-    std::fs::create_dir_all(data).map_err(|e| format!("cannot make {}: {e}", data.display()))?;
-    let path = data.join(DATABASE_FILE);
-    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
-        .map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    apply_with(directory, data, &Options::default())
+}
+
+pub fn apply_with(directory: &Path, data: &Path, options: &Options) -> Result<Vec<String>, String> {
     let files = list(directory)?;
-    let entries = compare(&files, &applied(&conn)?);
-    if let Some(wrong) = entries.iter().find(|entry| matches!(entry.state, State::Changed | State::Unknown)) {
-        return Err(describe(wrong));
+    std::fs::create_dir_all(data).map_err(|e| format!("cannot make {}: {e}", data.display()))?;
+    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let mut names = system::apply(&conn, &options.faults)?;
+    if let Some(trouble) = system::trouble(&conn)? {
+        return Err(trouble);
     }
-    let mut names = Vec::new();
-    for (i, file) in files.iter().enumerate() {
-        if entries.iter().any(|entry| entry.number == file.number && entry.state == State::Pending) {
-            let before = if i > 0 { Some(parse(&files[i - 1])?) } else { None };
-            apply_one(&conn, file, before.as_ref())
-                .map_err(|e| format!("{:04}_{} was not applied, and nothing has changed: {e}", file.number, file.name))?;
-            names.push(format!("{:04}_{}", file.number, file.name));
+    let entries = compare(&files, &applied(&conn)?);
+    let version = files.last().map_or(0, |last| last.schema.version);
+    for entry in &entries {
+        match entry.state {
+            State::Changed => return Err(describe(entry)),
+            State::Unknown => refuse_unless_beside(entry, &applied(&conn)?, version)?,
+            State::Applied | State::Pending => {}
+        }
+    }
+    for (file, _) in files.iter().zip(&entries).filter(|(_, entry)| entry.state == State::Pending) {
+        if file.contracts && options.expand_only {
+            break;
+        }
+        let name = format!("{:04}_{}", file.number, file.name);
+        let done = transaction(&conn, &options.faults, || apply_one(&conn, file, &options.faults));
+        if done.map_err(|e| format!("{name} was not applied, and nothing has changed: {e}"))? {
+            names.push(name);
         }
     }
     Ok(names)
@@ -96,32 +172,117 @@ pub fn apply(directory: &Path, data: &Path) -> Result<Vec<String>, String> {
 
 pub fn status(directory: &Path, data: &Path) -> Result<Vec<Entry>, String> {
     let files = list(directory)?;
-    let path = data.join(DATABASE_FILE);
-    if !path.exists() {
+    if !data.join(DATABASE_FILE).exists() {
         return Ok(compare(&files, &[]));
     }
-    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     Ok(compare(&files, &applied(&conn)?))
 }
 
-/// Refuses a database whose tables are not those of the schema, and says what to run.
+/// How the schema differs from the last migration, and the database from what the migrations make, a line for each.
+pub fn differences(schema: &Schema, directory: &Path, data: &Path) -> Result<Vec<String>, String> {
+    let files = list(directory)?;
+    let mut lines = Vec::new();
+    if let Some(last) = files.last() {
+        let name = format!("{:04}_{}", last.number, last.name);
+        lines.extend(diff::describe(&last.schema, schema).into_iter().map(|line| format!("since {name}: {line}")));
+    }
+    if !data.join(DATABASE_FILE).exists() {
+        return Ok(lines);
+    }
+    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if let Some(trouble) = system::trouble(&conn)? {
+        lines.push(trouble);
+        return Ok(lines);
+    }
+    let entries = compare(&files, &applied(&conn)?);
+    if entries.iter().any(|entry| matches!(entry.state, State::Changed | State::Unknown)) {
+        return Ok(lines);
+    }
+    let made = || -> rusqlite::Result<Connection> {
+        let made = Connection::open_in_memory()?;
+        made.execute_batch("PRAGMA foreign_keys = OFF")?;
+        SYSTEM.iter().try_for_each(|system| made.execute_batch(system.1))?;
+        let done = files.iter().zip(&entries).filter(|(_, entry)| entry.state == State::Applied);
+        done.map(|(file, _)| file).try_for_each(|file| made.execute_batch(&file.sql))?;
+        Ok(made)
+    };
+    let made = made().and_then(|made| catalog(&made)).map_err(|e| format!("the migrations do not run on an empty database: {e}"))?;
+    let found = catalog(&conn).map_err(|e| format!("cannot read the tables: {e}"))?;
+    for (name, entry) in &made {
+        match found.get(name) {
+            None => lines.push(format!("the database lacks the {} `{name}`", entry.0)),
+            Some(found) if found != entry => {
+                lines.push(format!("the {} `{name}` of the database is not as the migrations make it", entry.0))
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, entry) in found.iter().filter(|entry| !made.contains_key(entry.0)) {
+        lines.push(format!("the database has the {} `{name}`, which no migration makes", entry.0));
+    }
+    Ok(lines)
+}
+
+/// What is in a database by name: its kind, and the statement that makes it.
+fn catalog(conn: &Connection) -> rusqlite::Result<BTreeMap<String, (String, String)>> {
+    let mut statement = conn.prepare("SELECT name, type, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
+    statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get::<_, Option<String>>(2)?.unwrap_or_default()))))?.collect()
+}
+
+/// Refuses a database whose tables this schema's server cannot use, and says what to run.
 pub fn require_current(schema: &Schema, directory: &Path, data: &Path) -> Result<(), String> {
     if !data.join(DATABASE_FILE).exists() {
         return Err(format!("no_database: there is none in {}; run: driftline migrate apply", data.display()));
     }
     let files = list(directory)?;
-    if let Some(wrong) = status(directory, data)?.iter().find(|entry| entry.state != State::Applied) {
-        return Err(describe(wrong));
+    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if let Some(trouble) = system::trouble(&conn)? {
+        return Err(trouble);
+    }
+    let applied = applied(&conn)?;
+    for (i, entry) in compare(&files, &applied).iter().enumerate() {
+        match entry.state {
+            State::Applied => {}
+            // What older servers use may still be there: nothing is required of it any more.
+            State::Pending if i > 0 && files[i].contracts && files[i - 1].schema.version == files[i].schema.version => {}
+            State::Pending | State::Changed => return Err(describe(entry)),
+            State::Unknown => refuse_unless_beside(entry, &applied, schema.version)?,
+        }
     }
     let last =
         files.last().ok_or_else(|| format!("no_migrations: there are none in {}; run: driftline migrate plan", directory.display()))?;
-    if parse(last)? != *schema {
+    if !same_tables(&last.schema, schema) {
         return Err(format!(
             "schema_differs: the schema differs from that of migration {:04}_{}; run: driftline migrate plan, review, driftline migrate apply",
             last.number, last.name
         ));
     }
     Ok(())
+}
+
+/// A migration of a later release may let older servers run beside it.
+fn refuse_unless_beside(entry: &Entry, applied: &[Applied], version: u32) -> Result<(), String> {
+    let row = applied.iter().find(|row| row.number == entry.number && row.version > version);
+    let Some(row) = row else { return Err(describe(entry)) };
+    if row.oldest_server > version {
+        return Err(format!(
+            "server_too_old: migration {:04}_{} needs servers of schema version {} or later, and this one is of version {version}; \
+             use the files, and the server, that belong to it",
+            row.number, row.name, row.oldest_server
+        ));
+    }
+    Ok(())
+}
+
+/// What was once said of older versions may be left out later.
+fn same_tables(one: &Schema, other: &Schema) -> bool {
+    (&one.name, one.version, &one.tables) == (&other.name, other.version, &other.tables)
+}
+
+fn open(data: &Path, flags: OpenFlags) -> Result<Connection, String> {
+    let path = data.join(DATABASE_FILE);
+    connect(&path, flags).map_err(|e| format!("cannot open {}: {e}", path.display()))
 }
 
 fn describe(entry: &Entry) -> String {
@@ -138,47 +299,41 @@ fn describe(entry: &Entry) -> String {
     }
 }
 
-/// Foreign keys are checked at the end and not at each step, because a rebuilt table is away for a moment.
-fn apply_one(conn: &Connection, file: &Migration, before: Option<&Schema>) -> Result<(), String> {
-    let schema = parse(file)?;
-    let run = || -> Result<(), String> {
-        let fail = |e: rusqlite::Error| e.to_string();
+/// Runs what changes tables, all of it or nothing. Foreign keys are checked at the end and not at each step, because a rebuilt
+/// table is away for a moment.
+pub(crate) fn transaction<T>(conn: &Connection, faults: &Faults, run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let fail = |e: rusqlite::Error| e.to_string();
+    let all = || -> Result<T, String> {
         conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE").map_err(fail)?;
-        conn.execute_batch(&file.sql).map_err(fail)?;
-        if conn.is_autocommit() {
-            return Err("the file ends the transaction by itself; take COMMIT and ROLLBACK out".to_string());
-        }
-        if let Some(before) = before {
-            fill_counts(conn, before, &schema)?;
-        }
-        if before.is_some_and(|before| diff::changes_digests(before, &schema)) {
-            recompute_digests(conn, &schema)?;
-        }
+        let result = run()?;
         let dangling = conn.prepare("PRAGMA foreign_key_check").and_then(|mut check| check.exists([])).map_err(fail)?;
         if dangling {
             return Err("it would leave references to rows that are not there".to_string());
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let sql = "INSERT INTO _migration (number, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)";
-        conn.execute(sql, params![file.number, file.name, file.sha256, now]).map_err(fail)?;
-        conn.execute_batch("COMMIT").map_err(fail)
+        fault_point(faults);
+        conn.execute_batch("COMMIT").map_err(fail)?;
+        Ok(result)
     };
-    let result = run();
+    let result = all();
     if !conn.is_autocommit() {
-        conn.execute_batch("ROLLBACK").map_err(|e| e.to_string())?;
+        conn.execute_batch("ROLLBACK").map_err(fail)?;
     }
-    conn.pragma_update(None, "foreign_keys", true).map_err(|e| e.to_string())?;
+    conn.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+    fault_point(faults);
     result
 }
 
-fn fill_counts(conn: &Connection, before: &Schema, schema: &Schema) -> Result<(), String> {
-    let added = diff::added_counts(before, schema);
-    if added.is_empty() {
-        return Ok(());
-    }
-    let layout = Layout::new(schema)?;
-    for space in spaces(conn)? {
-        counts::fill(conn, schema, &layout, space, &added).map_err(|e| e.to_string())?;
+/// Runs a file's statements one by one.
+pub(crate) fn run_statements(conn: &Connection, sql: &str, faults: &Faults) -> Result<(), String> {
+    let mut batch = Batch::new(conn, sql);
+    while let Some(mut statement) = batch.next().map_err(|e| e.to_string())? {
+        // BEGIN, COMMIT and their like write nothing by themselves and return nothing.
+        if statement.readonly() && statement.column_count() == 0 {
+            return Err("the file begins or ends a transaction by itself; take BEGIN, COMMIT and ROLLBACK out".to_string());
+        }
+        fault_point(faults);
+        let mut rows = statement.raw_query();
+        while rows.next().map_err(|e| e.to_string())?.is_some() {}
     }
     Ok(())
 }
@@ -188,33 +343,62 @@ fn spaces(conn: &Connection) -> Result<Vec<i64>, String> {
     read.map_err(|e| e.to_string())
 }
 
+fn fill_counts(conn: &Connection, schema: &Schema) -> Result<(), String> {
+    let layout = Layout::new(schema)?;
+    for space in spaces(conn)? {
+        counts::fill(conn, schema, &layout, space, &schema.counts).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// How many statements this process has run.
+static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+
+fn fault_point(faults: &Faults) {
+    if let Some(at) = faults.abort_in_migration
+        && STATEMENTS.fetch_add(1, Ordering::Relaxed) + 1 == at
+    {
+        std::process::abort();
+    }
+}
+
+/// Inside a transaction. `false`: another process was faster.
+fn apply_one(conn: &Connection, file: &Migration, faults: &Faults) -> Result<bool, String> {
+    let fail = |e: rusqlite::Error| e.to_string();
+    if applied(conn)?.iter().any(|row| row.number == file.number) {
+        return Ok(false);
+    }
+    if file.needs_no_deletes && conn.prepare("SELECT 1 FROM _dying").and_then(|mut any| any.exists([])).map_err(fail)? {
+        return Err(
+            "deletes_under_way: rows are being deleted in the background; let a server of the version before finish that first".into()
+        );
+    }
+    run_statements(conn, &file.sql, faults)?;
+    // Also where nothing should have changed: the file may have been altered by hand.
+    fill_counts(conn, &file.schema)?;
+    recompute_digests(conn, &file.schema)?;
+    let sql = "INSERT INTO _migration (number, name, sha256, version, oldest_server, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    conn.execute(sql, params![file.number, file.name, file.sha256, file.schema.version, file.oldest_server, now_ms()]).map_err(fail)?;
+    Ok(true)
+}
+
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
 fn recompute_digests(conn: &Connection, schema: &Schema) -> Result<(), String> {
     let fail = |e: rusqlite::Error| e.to_string();
     for space in spaces(conn)? {
         let digest = digest_of(conn, schema, space)?;
-        conn.execute("UPDATE _space SET digest = ?2 WHERE id = ?1", params![space, blob(digest.0)]).map_err(fail)?;
+        let sql = "UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1";
+        conn.execute(sql, params![space, blob(digest.0), schema.version]).map_err(fail)?;
     }
     Ok(())
 }
 
 /// The digest of a space's rows as the tables hold them.
 pub fn digest_of(conn: &Connection, schema: &Schema, space: i64) -> Result<Digest, String> {
-    let fail = |e: rusqlite::Error| e.to_string();
-    let layout = Layout::new(schema)?;
-    let mut digest = Digest::default();
-    for table in &layout.tables {
-        let mut statement = conn.prepare(&table.select).map_err(fail)?;
-        let mut rows = statement.query([space]).map_err(fail)?;
-        while let Some(row) = rows.next().map_err(fail)? {
-            let (key, row) = table.read(schema, row).map_err(fail)?;
-            digest.add(schema, key, &row);
-        }
-    }
-    Ok(digest)
-}
-
-fn parse(file: &Migration) -> Result<Schema, String> {
-    Schema::parse(&file.schema).map_err(|e| format!("{:04}_{}.schema.json: {e}", file.number, file.name))
+    tables::digest_of(conn, schema, &Layout::new(schema)?, space).map_err(|e| e.to_string())
 }
 
 /// The migrations of a directory, numbered from 1 without a gap.
@@ -237,34 +421,52 @@ fn list(directory: &Path) -> Result<Vec<Migration>, String> {
         hasher.update(&sql);
         hasher.update(&schema);
         let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        files.push(Migration { number, name: name.to_string(), sql, schema, sha256 });
+        let schema = Schema::parse(&schema).map_err(|e| format!("{stem}.schema.json: {e}"))?;
+        let says = |line: &str| sql.lines().take_while(|line| line.starts_with("--")).any(|said| said.trim_end() == line);
+        let oldest = sql.lines().take_while(|line| line.starts_with("--")).find_map(|line| line.strip_prefix(OLDEST_SERVER));
+        files.push(Migration {
+            number,
+            name: name.to_string(),
+            // Where nothing is said, nothing is promised.
+            oldest_server: oldest.and_then(|version| version.trim().parse().ok()).unwrap_or(schema.version),
+            contracts: says(CONTRACTS),
+            needs_no_deletes: says(NEEDS_NO_DELETES),
+            sql,
+            schema,
+            sha256,
+        });
     }
     Ok(files)
 }
 
-fn applied(conn: &Connection) -> Result<Vec<(u32, String, String)>, String> {
+fn applied(conn: &Connection) -> Result<Vec<Applied>, String> {
     let read = || -> rusqlite::Result<_> {
         if !conn.table_exists(None, "_migration")? {
             return Ok(Vec::new());
         }
-        let mut statement = conn.prepare("SELECT number, name, sha256 FROM _migration ORDER BY number")?;
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        let mut statement = conn.prepare("SELECT number, name, sha256, version, oldest_server FROM _migration ORDER BY number")?;
+        let read = |row: &rusqlite::Row| {
+            let (version, oldest_server) = (row.get(3)?, row.get(4)?);
+            Ok(Applied { number: row.get(0)?, name: row.get(1)?, sha256: row.get(2)?, version, oldest_server })
+        };
+        statement.query_map([], read)?.collect()
     };
+    system::count(conn)?;
     read().map_err(|e| format!("cannot read which migrations were applied: {e}"))
 }
 
-fn compare(files: &[Migration], applied: &[(u32, String, String)]) -> Vec<Entry> {
+fn compare(files: &[Migration], applied: &[Applied]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for file in files {
-        let state = match applied.iter().find(|row| row.0 == file.number) {
+        let state = match applied.iter().find(|row| row.number == file.number) {
             None => State::Pending,
-            Some(row) if row.1 == file.name && row.2 == file.sha256 => State::Applied,
+            Some(row) if row.name == file.name && row.sha256 == file.sha256 => State::Applied,
             Some(_) => State::Changed,
         };
         entries.push(Entry { number: file.number, name: file.name.clone(), state });
     }
-    for (number, name, _) in applied.iter().filter(|row| row.0 as usize > files.len()) {
-        entries.push(Entry { number: *number, name: name.clone(), state: State::Unknown });
+    for row in applied.iter().filter(|row| row.number as usize > files.len()) {
+        entries.push(Entry { number: row.number, name: row.name.clone(), state: State::Unknown });
     }
     entries
 }

@@ -4,7 +4,7 @@
 //! and in which order, and hands the writer batch after batch. It keeps nothing: after a crash it begins again with what is
 //! left, which still hangs together, because no row goes before those that refer to it.
 
-use crate::load::{id_bytes, id_list};
+use crate::load::{id_bytes, id_list, read_digest};
 use crate::store::{Store, StoreError};
 use crate::tables::{Layout, blob, read_u128};
 use crate::write::insert;
@@ -233,7 +233,11 @@ pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
         deleted.extend([ToSqlOutput::from(batch.space), blob(key.id.0), table.into(), (batch.rev as i64).into()]);
     }
     insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", 4, &deleted)?;
-    store.conn.prepare_cached("UPDATE _space SET digest = ?2 WHERE id = ?1")?.execute(params![batch.space, blob(digest.0)])?;
+    store.conn.prepare_cached("UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1")?.execute(params![
+        batch.space,
+        blob(digest.0),
+        store.schema.version
+    ])?;
     for root in &batch.done {
         let table = &store.schema.tables[root.table as usize].name;
         let mut statement = store.conn.prepare_cached("DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3")?;
@@ -247,11 +251,6 @@ fn read(store: &Store, space: i64, table: u16, column: &str, ids: &[RowId]) -> r
     let mut statement = store.conn.prepare_cached(&format!("{} AND \"{column}\" IN rarray(?2)", layout.select))?;
     let rows = statement.query_map(params![space, id_list(ids.iter().copied())], |row| layout.read(&store.schema, row))?;
     rows.collect()
-}
-
-fn read_digest(store: &Store, space: i64) -> rusqlite::Result<driftline_core::digest::Digest> {
-    let mut statement = store.conn.prepare_cached("SELECT digest FROM _space WHERE id = ?1")?;
-    statement.query_row([space], |row| Ok(driftline_core::digest::Digest(read_u128(row, 0)?)))
 }
 
 /// The rows of a space that are not to be seen any more.

@@ -1,7 +1,7 @@
 //! A first load: all rows of a space at one revision, streamed.
 
 use crate::error::ApiError;
-use crate::load::read_space;
+use crate::load::{read_digest, read_space};
 use crate::reap;
 use crate::router::App;
 use crate::store::Store;
@@ -96,7 +96,8 @@ fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
     let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
     let shown = |table: &u16| !store.schema.tables[*table as usize].server_only;
     let hidden = reap::hidden(store, number)?;
-    let (mut count, mut digest) = (0, state.digest);
+    let digest = if number == 0 { Digest::default() } else { read_digest(store, number)? };
+    let (mut count, mut digest) = (0, digest);
     for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
         let name = &store.layout.table(table).name;
         let sql = format!("SELECT count(*) FROM \"{name}\" WHERE space = ?1");

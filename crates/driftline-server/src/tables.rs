@@ -4,9 +4,11 @@
 //! nothing by itself: what a delete does is written by the plan, so that the log knows of it. A reference to one of
 //! several tables is one column per target of which exactly one is set.
 
+use driftline_core::digest::Digest;
 use driftline_core::merge::Clocks;
 use driftline_core::schema::{Column, Kind, OnDelete, Schema, Table};
 use driftline_core::value::{Row, RowId, RowKey, Value};
+use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 
 /// SQLite refuses tables beyond 2,000 columns; ours add three.
@@ -201,6 +203,20 @@ impl TableLayout {
     }
 }
 
+/// The digest of a space's rows as the tables hold them.
+pub fn digest_of(conn: &Connection, schema: &Schema, layout: &Layout, space: i64) -> rusqlite::Result<Digest> {
+    let mut digest = Digest::default();
+    for table in &layout.tables {
+        let mut statement = conn.prepare(&table.select)?;
+        let mut rows = statement.query([space])?;
+        while let Some(row) = rows.next()? {
+            let (key, row) = table.read(schema, row)?;
+            digest.add(schema, key, &row);
+        }
+    }
+    Ok(digest)
+}
+
 fn slot_names(schema: &Schema, column: &Column) -> Vec<(String, Option<u16>)> {
     match &column.kind {
         Kind::Ref { to, .. } if to.len() > 1 => {
@@ -234,30 +250,9 @@ pub fn read_u128(sql: &rusqlite::Row, at: usize) -> rusqlite::Result<u128> {
 
 // ---- statements that create ----
 
-/// What every database holds beside the schema's tables. The names begin with `_`, which no schema's name can.
-pub const SYSTEM_TABLES: &str = r#"CREATE TABLE _migration (
-  number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT;
-CREATE TABLE _space (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, rev INTEGER NOT NULL, horizon INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
-CREATE TABLE _client (
-  space INTEGER NOT NULL, principal TEXT NOT NULL, client INTEGER NOT NULL, actor INTEGER NOT NULL, epoch INTEGER NOT NULL,
-  receipt INTEGER, previous INTEGER, closed TEXT NOT NULL, PRIMARY KEY (space, principal, client)) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX "_client.actor" ON _client (space, actor);
-CREATE TABLE _mark (
-  space INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, applied INTEGER NOT NULL,
-  outcome TEXT NOT NULL, PRIMARY KEY (space, actor, seq)) STRICT, WITHOUT ROWID;
-CREATE TABLE _log (
-  space INTEGER NOT NULL, rev INTEGER NOT NULL, part INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
-  hash BLOB NOT NULL, changes TEXT NOT NULL, PRIMARY KEY (space, rev, part)) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX "_log.key" ON _log (space, actor, seq);
-CREATE TABLE _dying (
-  space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, tbl, id)) STRICT, WITHOUT ROWID;
-CREATE TABLE _deleted (
-  space INTEGER NOT NULL, id BLOB NOT NULL, tbl TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, id, tbl)) STRICT, WITHOUT ROWID;
-"#;
-
-/// The statement that creates a table, under a name of its own when it is to replace another.
-pub fn create_table(schema: &Schema, layout: &TableLayout, name: &str) -> String {
+/// The statement that creates a table, under a name of its own when it is to replace another. `more` are columns that the schema
+/// no longer has and that wait to be dropped.
+pub fn create_table(schema: &Schema, layout: &TableLayout, name: &str, more: &[(String, &'static str)]) -> String {
     let table = &schema.tables[layout.index as usize];
     let mut lines = vec!["space INTEGER NOT NULL".to_string(), "id BLOB NOT NULL CHECK (length(id) = 16)".to_string()];
     let mut constraints = vec!["PRIMARY KEY (space, id)".to_string()];
@@ -277,18 +272,45 @@ pub fn create_table(schema: &Schema, layout: &TableLayout, name: &str) -> String
             constraints.push(format!("CHECK ({} {} 1)", set.join(" + "), if column.nullable { "<=" } else { "=" }));
         }
     }
+    lines.extend(more.iter().map(|(name, kind)| format!("\"{name}\" {kind}")));
     lines.push("_clock TEXT NOT NULL".to_string());
     lines.extend(constraints);
     format!("CREATE TABLE \"{name}\" (\n  {}\n) STRICT, WITHOUT ROWID;\n", lines.join(",\n  "))
 }
 
-/// One index per reference column: deletes look up who refers to a row.
-pub fn create_indexes(layout: &TableLayout) -> String {
+/// The indexes of a table, by name: one per reference column, because deletes look up who refers to a row, and those that the
+/// schema declares.
+pub fn indexes(schema: &Schema, layout: &TableLayout) -> Vec<(String, String)> {
+    let name = &layout.name;
+    let index = |index: String, columns: &str| {
+        let sql = format!("CREATE INDEX \"{index}\" ON \"{name}\" (space{columns});\n");
+        (index, sql)
+    };
     let references = layout.slots.iter().filter(|slot| slot.target.is_some());
-    references.map(|slot| format!("CREATE INDEX \"_{0}.{1}\" ON \"{0}\" (space, \"{1}\");\n", layout.name, slot.name)).collect()
+    let mut all: Vec<_> = references.map(|slot| index(format!("_{name}.{}", slot.name), &format!(", \"{}\"", slot.name))).collect();
+    let table = &schema.tables[layout.index as usize];
+    all.extend(table.indexes.iter().map(|(declared, columns)| {
+        let columns: String = columns.iter().map(|column| format!(", \"{}\"", table.columns[*column as usize].name)).collect();
+        // A colon stands in no field's name.
+        index(format!("_{name}:{declared}"), &columns)
+    }));
+    all
 }
 
-fn sql_type(kind: &Kind) -> &'static str {
+pub fn create_indexes(schema: &Schema, layout: &TableLayout) -> String {
+    indexes(schema, layout).into_iter().map(|index| index.1).collect()
+}
+
+/// A table that the present schema no longer has: nothing is required of its columns.
+pub fn create_loose(name: &str, columns: &[(String, &'static str)]) -> String {
+    let columns: String = columns.iter().map(|(name, kind)| format!("  \"{name}\" {kind},\n")).collect();
+    format!(
+        "CREATE TABLE \"{name}\" (\n  space INTEGER NOT NULL,\n  id BLOB NOT NULL CHECK (length(id) = 16),\n{columns}  _clock TEXT NOT NULL,\n  \
+         PRIMARY KEY (space, id)\n) STRICT, WITHOUT ROWID;\n"
+    )
+}
+
+pub fn sql_type(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text { .. } | Kind::Json | Kind::Weak | Kind::Set | Kind::Conflicts { .. } | Kind::Position => "TEXT",
         Kind::Real => "REAL",

@@ -41,14 +41,14 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         update_space(store, space, plan)?;
     }
     let actors: Vec<u32> = plan.clients.iter().map(|client| client.actor).collect();
-    let width = 7;
+    let width = 8;
     let mut log = Vec::with_capacity(plan.log.len() * width);
     for row in &plan.log {
         let place: [i64; 4] = [space, row.rev as i64, i64::from(row.part), i64::from(actors[row.key.0])];
         log.extend(place.map(ToSqlOutput::from));
-        log.extend([ToSqlOutput::from(row.key.1 as i64), blob(row.hash), row.changes.as_str().into()]);
+        log.extend([ToSqlOutput::from(row.key.1 as i64), blob(row.hash), store.schema.version.into(), row.changes.as_str().into()]);
     }
-    insert(store, "INSERT INTO _log (space, rev, part, actor, seq, hash, changes) VALUES ", "", width, &log)?;
+    insert(store, "INSERT INTO _log (space, rev, part, actor, seq, hash, schema, changes) VALUES ", "", width, &log)?;
     let width = 6;
     let mut marks = Vec::with_capacity(plan.settled.len() * width);
     for ((client, seq), settled) in &plan.settled {
@@ -83,14 +83,14 @@ fn write_dying(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError>
 
 fn create_space(store: &Store, name: &str, plan: &Plan) -> Result<i64, StoreError> {
     let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
-    let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest) VALUES (?1, ?2, ?3, ?4)")?;
-    Ok(statement.insert(params![name, rev, horizon, digest])?)
+    let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest, schema) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    Ok(statement.insert(params![name, rev, horizon, digest, store.schema.version])?)
 }
 
 fn update_space(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
     let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
-    let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4 WHERE id = ?1")?;
-    statement.execute(params![space, rev, horizon, digest])?;
+    let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4, schema = ?5 WHERE id = ?1")?;
+    statement.execute(params![space, rev, horizon, digest, store.schema.version])?;
     Ok(())
 }
 

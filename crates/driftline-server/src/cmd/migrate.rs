@@ -1,7 +1,8 @@
 use clap::{Args, Subcommand};
 use driftline_core::schema::Schema;
-use driftline_server::migrate;
-use std::path::PathBuf;
+use driftline_server::Faults;
+use driftline_server::migrate::{self, Options};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -19,10 +20,20 @@ enum Action {
         /// A word or two for the file's name.
         #[arg(long, default_value = "change")]
         name: String,
+        /// Plan also what deletes tables and fields, with all that stands in them.
+        #[arg(long)]
+        allow_drop: bool,
     },
     /// Apply the migrations that the database lacks, each in one transaction.
-    Apply(Places),
-    /// List migrations; exit 1 when one is not applied.
+    Apply {
+        #[command(flatten)]
+        places: Places,
+        /// Stop before a migration that takes away what older servers use.
+        #[arg(long)]
+        expand_only: bool,
+    },
+    /// List migrations, and say what differs: the schema from the last of them, the database from all of them. Exit 1 when
+    /// something does.
     Status(Places),
 }
 
@@ -39,29 +50,41 @@ struct Places {
 impl Migrate {
     pub fn run(self) -> Result<ExitCode, String> {
         match self.action {
-            Action::Plan { places, name } => {
-                let text = std::fs::read_to_string(&places.schema).map_err(|e| format!("cannot read {}: {e}", places.schema.display()))?;
-                Schema::parse(&text).map_err(|e| e.to_string())?;
-                match migrate::plan(&text, &places.migrations, &name)? {
-                    Some(path) => println!("wrote {}; review it, then run: driftline migrate apply", path.display()),
-                    None => println!("nothing to do: the last migration has this schema"),
+            Action::Plan { places, name, allow_drop } => {
+                let text = read(&places.schema)?;
+                let paths = migrate::plan_with(&text, &places.migrations, &name, allow_drop)?;
+                for path in &paths {
+                    println!("wrote {}; review it, then run: driftline migrate apply", path.display());
+                }
+                if paths.is_empty() {
+                    println!("nothing to do: the last migration has this schema");
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Apply(places) => {
-                for name in migrate::apply(&places.migrations, &places.data)? {
+            Action::Apply { places, expand_only } => {
+                let faults = Faults::parse(&std::env::var("DRIFTLINE_FAULT").unwrap_or_default())?;
+                for name in migrate::apply_with(&places.migrations, &places.data, &Options { expand_only, faults })? {
                     println!("applied {name}");
                 }
                 Ok(ExitCode::SUCCESS)
             }
             Action::Status(places) => {
+                let schema = Schema::parse(&read(&places.schema)?).map_err(|e| format!("{}: {e}", places.schema.display()))?;
                 let entries = migrate::status(&places.migrations, &places.data)?;
                 for entry in &entries {
                     println!("{:04} {} {}", entry.number, entry.name, entry.state);
                 }
-                let is_current = entries.iter().all(|entry| entry.state == migrate::State::Applied);
+                let differences = migrate::differences(&schema, &places.migrations, &places.data)?;
+                for line in &differences {
+                    println!("{line}");
+                }
+                let is_current = differences.is_empty() && entries.iter().all(|entry| entry.state == migrate::State::Applied);
                 Ok(if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
         }
     }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }

@@ -12,4 +12,5 @@ mod migrations;
 mod process;
 mod push;
 mod restore;
+mod upgrades;
 mod world;

@@ -96,7 +96,10 @@ fn m1_what_cannot_be_planned_is_named() {
             }),
         ),
         ("table `card`, field `x`: changing its type", changed(|tables| tables["card"]["fields"]["x"]["type"] = json!("int"))),
-        ("table `card`, field `x`: changing `nullable`", changed(|tables| tables["card"]["fields"]["x"]["nullable"] = json!(true))),
+        (
+            "table `card`, field `data`: nulls are no longer allowed",
+            changed(|tables| tables["card"]["fields"]["data"]["nullable"] = json!(false)),
+        ),
         ("table `card`, field `z` is new: it must be nullable", changed(|tables| tables["card"]["fields"]["z"] = json!({"type": "text"}))),
         (
             "its SQL column `from_card` is taken",

@@ -1,0 +1,393 @@
+//! The SQL of a migration. A table that changes is built anew and filled from the old one: it then stands exactly as a fresh
+//! database would have it, and SQLite has no other way to change a type or a foreign key.
+//!
+//! What only takes something away (the contracting part) has a number of its own: until then the old columns and tables stay,
+//! with nothing required of them, so that the new server can run while the old ones are shut down.
+
+use crate::diff::{Conversion, Diff, MIGRATION, Origin, Source, indexes_by_name, values};
+use crate::tables::{Layout, Slot, TableLayout, create_indexes, create_loose, create_table, indexes, sql_type};
+use driftline_core::limits::{INT_MAX, JSON_BYTES};
+use driftline_core::schema::{Column, Kind, Schema};
+use driftline_core::upgrade::Type;
+use driftline_core::value::Value;
+
+/// One migration file.
+pub struct Part {
+    pub sql: String,
+    /// It only takes away. Its number comes after that of what it was planned with.
+    pub contracts: bool,
+    /// The oldest schema version whose server can run beside it.
+    pub oldest_server: u32,
+    /// Rows that hang on a dying one may lose what they hang by, so none may be dying.
+    pub needs_no_deletes: bool,
+}
+
+/// The statements for an empty database.
+pub fn first(schema: &Schema) -> Result<String, String> {
+    let layout = Layout::new(schema)?;
+    Ok(layout.tables.iter().map(|table| create_table(schema, table, &table.name, &[]) + &create_indexes(schema, table)).collect())
+}
+
+/// The statements that lead from one schema to the next. `oldest` is the oldest server that can run beside the former.
+pub fn parts(old: &Schema, new: &Schema, oldest: u32, allow_drop: bool) -> Result<Vec<Part>, String> {
+    let diff = Diff::new(old, new)?;
+    let losses = diff.losses();
+    if !losses.is_empty() && !allow_drop {
+        return Err(format!("this would be lost for good: {}; with --allow-drop it is planned", losses.join("; ")));
+    }
+    let mut plan = Plan { before: Layout::new(old)?, after: Layout::new(new)?, expands: false, diff };
+    plan.expands = plan.does_expand()?;
+    let (mut parts, needs_no_deletes) = (Vec::new(), !losses.is_empty());
+    if losses.is_empty() || plan.expands {
+        let sql = plan.expand()?;
+        let oldest_server = if plan.old_servers_can_stay() { oldest } else { new.version };
+        parts.push(Part { sql, contracts: false, oldest_server, needs_no_deletes });
+    }
+    if !losses.is_empty() {
+        parts.push(Part { sql: plan.contract(), contracts: true, oldest_server: new.version, needs_no_deletes });
+    }
+    for part in parts.iter_mut().filter(|part| part.sql.is_empty()) {
+        part.sql = "-- No table changes.\n".to_string();
+    }
+    Ok(parts)
+}
+
+struct Plan<'a> {
+    diff: Diff<'a>,
+    before: Layout,
+    after: Layout,
+    /// Something else is to be done than dropping.
+    expands: bool,
+}
+
+impl Plan<'_> {
+    fn origins(&self) -> impl Iterator<Item = (&TableLayout, &Origin)> {
+        self.after.tables.iter().zip(&self.diff.tables).filter_map(|(table, origin)| Some((table, origin.as_ref()?)))
+    }
+
+    fn new_tables(&self) -> impl Iterator<Item = &TableLayout> {
+        self.after.tables.iter().zip(&self.diff.tables).filter(|(_, origin)| origin.is_none()).map(|(table, _)| table)
+    }
+
+    fn columns(&self, table: &TableLayout) -> &[Column] {
+        &self.diff.new.tables[table.index as usize].columns
+    }
+
+    /// Whether rows stay as they are but for columns that go.
+    fn is_same(&self, table: &TableLayout, origin: &Origin) -> Result<bool, String> {
+        let before = &self.diff.old.tables[origin.table as usize];
+        if before.name != table.name {
+            return Ok(false);
+        }
+        let same = |(source, column): (&Source, &Column)| match source {
+            Source::Old { column: was, conversions } => conversions.is_empty() && before.columns[*was as usize].name == column.name,
+            Source::New(_) => false,
+        };
+        if !origin.columns.iter().zip(self.columns(table)).all(same) {
+            return Ok(false);
+        }
+        let mut kept = self.diff.old.clone();
+        for origin in self.diff.tables.iter().flatten() {
+            let kept = &mut kept.tables[origin.table as usize];
+            kept.indexes.clear();
+            let mut at = 0;
+            kept.columns.retain(|_| {
+                at += 1;
+                !origin.gone.contains(&(at - 1))
+            });
+        }
+        let layout = Layout::new(&kept)?;
+        let text = |schema: &Schema, layout: &TableLayout| create_table(schema, layout, &layout.name, &[]);
+        Ok(text(&kept, layout.table(origin.table)) == text(self.diff.new, table))
+    }
+
+    fn does_expand(&self) -> Result<bool, String> {
+        if self.new_tables().next().is_some() {
+            return Ok(true);
+        }
+        for (table, origin) in self.origins() {
+            let before = &self.diff.old.tables[origin.table as usize];
+            let gone: Vec<&str> = origin.gone.iter().map(|column| before.columns[*column as usize].name.as_str()).collect();
+            let mut kept = indexes_by_name(before);
+            kept.retain(|index| !index.1.iter().any(|column| gone.contains(column)));
+            if !self.is_same(table, origin)? || kept != indexes_by_name(&self.diff.new.tables[table.index as usize]) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The SQL columns of a table that wait to be dropped.
+    fn leftover(&self, origin: &Origin) -> Vec<(String, &'static str)> {
+        let slots = self.before.table(origin.table).slots.iter().filter(|slot| origin.gone.contains(&slot.column));
+        let columns = &self.diff.old.tables[origin.table as usize].columns;
+        slots.map(|slot| (slot.name.clone(), sql_type(&columns[slot.column as usize].kind))).collect()
+    }
+
+    fn expand(&self) -> Result<String, String> {
+        let (mut fill, mut drop, mut rename, mut index) = (String::new(), String::new(), String::new(), String::new());
+        for table in self.new_tables() {
+            if self.diff.gone.iter().any(|gone| self.before.table(*gone).name == table.name) {
+                return Err(format!(
+                    "table `{}` is dropped, and another takes its name: drop it in a version of its own first",
+                    table.name
+                ));
+            }
+            fill += &create_table(self.diff.new, table, &table.name, &[]);
+            index += &create_indexes(self.diff.new, table);
+        }
+        for (table, origin) in self.origins() {
+            let before = self.before.table(origin.table);
+            let more = self.leftover(origin);
+            if let Some((name, _)) = more.iter().find(|more| table.slots.iter().any(|slot| slot.name == more.0)) {
+                return Err(format!(
+                    "table `{}`, field `{name}`: is dropped, and another takes its name: drop it in a version of its own first",
+                    table.name
+                ));
+            }
+            let columns = &self.diff.old.tables[origin.table as usize].columns;
+            let required = |column: &Column| !column.nullable || matches!(column.kind, Kind::Ref { .. });
+            let is_bound = origin.gone.iter().any(|column| required(&columns[*column as usize]));
+            if self.is_same(table, origin)? && !is_bound {
+                self.change_indexes(origin, before, table, &mut drop, &mut index);
+                continue;
+            }
+            fill += &self.fill(table, origin, &more);
+            drop += &format!("DROP TABLE \"{}\";\n", before.name);
+            rename += &format!("ALTER TABLE \"_new.{0}\" RENAME TO \"{0}\";\n", table.name);
+            index += &create_indexes(self.diff.new, table);
+        }
+        for &gone in &self.diff.gone {
+            let table = self.before.table(gone);
+            let columns = &self.diff.old.tables[gone as usize].columns;
+            if table.slots.iter().any(|slot| slot.target.is_some()) {
+                let more: Vec<_> =
+                    table.slots.iter().map(|slot| (slot.name.clone(), sql_type(&columns[slot.column as usize].kind))).collect();
+                let names: String = more.iter().map(|more| format!("\"{}\", ", more.0)).collect();
+                let new = format!("_new.{}", table.name);
+                fill += &create_loose(&new, &more);
+                fill += &format!(
+                    "INSERT INTO \"{new}\" (space, id, {names}_clock)\n  SELECT space, id, {names}_clock FROM \"{}\";\n",
+                    table.name
+                );
+                drop += &format!("DROP TABLE \"{}\";\n", table.name);
+                rename += &format!("ALTER TABLE \"{new}\" RENAME TO \"{}\";\n", table.name);
+            }
+        }
+        Ok(fill + &drop + &rename + &index + &self.rename_in_notes() + &self.parents())
+    }
+
+    /// Indexes that are the schema's own wish come and go without touching the table.
+    fn change_indexes(&self, origin: &Origin, before: &TableLayout, table: &TableLayout, drop: &mut String, create: &mut String) {
+        let gone = |slot: &Slot| origin.gone.contains(&slot.column);
+        let leftover: Vec<String> =
+            before.slots.iter().filter(|slot| gone(slot)).map(|slot| format!("_{}.{}", before.name, slot.name)).collect();
+        let (was, is) = (indexes(self.diff.old, before), indexes(self.diff.new, table));
+        for (name, _) in was.iter().filter(|index| !is.contains(index) && !leftover.contains(&index.0)) {
+            *drop += &format!("DROP INDEX \"{name}\";\n");
+        }
+        *create += &is.into_iter().filter(|index| !was.contains(index)).map(|index| index.1).collect::<String>();
+    }
+
+    fn fill(&self, table: &TableLayout, origin: &Origin, more: &[(String, &'static str)]) -> String {
+        let (new, old) = (format!("_new.{}", table.name), &self.before.table(origin.table).name);
+        let (mut into, mut from) = (String::new(), String::new());
+        for slot in &table.slots {
+            into += &format!("\"{}\", ", slot.name);
+            from += &format!("{}, ", self.value(table, origin, slot));
+        }
+        for (name, _) in more {
+            into += &format!("\"{name}\", ");
+            from += &format!("\"{name}\", ");
+        }
+        let create = create_table(self.diff.new, table, &new, more);
+        let clock = self.clock(table, origin);
+        format!("{create}INSERT INTO \"{new}\" (space, id, {into}_clock)\n  SELECT space, id, {from}{clock} FROM \"{old}\";\n")
+    }
+
+    fn value(&self, table: &TableLayout, origin: &Origin, slot: &Slot) -> String {
+        match &origin.columns[slot.column as usize] {
+            Source::New(value) => literal(value, slot.target),
+            Source::Old { column, conversions } => {
+                let old_target = slot.target.and_then(|target| self.diff.tables[target as usize].as_ref()).map(|origin| origin.table);
+                let before = self.before.table(origin.table).slots.iter().find(|old| old.column == *column && old.target == old_target);
+                let name = before.map_or("NULL".to_string(), |old| format!("\"{}\"", old.name));
+                let columns = self.columns(table);
+                conversions.iter().fold(name, |expression, conversion| convert(&expression, conversion, &columns[slot.column as usize]))
+            }
+        }
+    }
+
+    /// Stamps go by the names of fields, those of a set's elements too; none of the texts has a `>`.
+    fn clock(&self, table: &TableLayout, origin: &Origin) -> String {
+        let before = &self.diff.old.tables[origin.table as usize].columns;
+        let mut clock = "_clock".to_string();
+        for (source, column) in origin.columns.iter().zip(self.columns(table)) {
+            if let Source::Old { column: was, .. } = source
+                && before[*was as usize].name != column.name
+            {
+                let (was, is) = (&before[*was as usize].name, &column.name);
+                clock = format!("replace(replace({clock}, ' {was}=', ' >{is}='), ' {was}:', ' >{is}:')");
+            }
+        }
+        if clock == "_clock" { clock } else { format!("replace({clock}, ' >', ' ')") }
+    }
+
+    /// What is known of deleted rows goes by tables' names.
+    fn rename_in_notes(&self) -> String {
+        let renamed: Vec<(&str, &str)> = self
+            .origins()
+            .map(|(table, origin)| (self.before.table(origin.table).name.as_str(), table.name.as_str()))
+            .filter(|(before, now)| before != now)
+            .collect();
+        if renamed.is_empty() {
+            return String::new();
+        }
+        let cases: String = renamed.iter().map(|(before, now)| format!(" WHEN '{before}' THEN '{now}'")).collect();
+        let names: Vec<String> = renamed.iter().map(|(before, _)| format!("'{before}'")).collect();
+        let names = names.join(", ");
+        let update = |table: &str| format!("UPDATE {table} SET tbl = CASE tbl{cases} END WHERE tbl IN ({names});\n");
+        update("_deleted") + &update("_dying")
+    }
+
+    /// Makes the rows that added references point at, in each space that needs them, and tells of it in the space's log.
+    fn parents(&self) -> String {
+        let mut sql = String::new();
+        for (needing, rows) in &self.diff.parents {
+            let needing = &self.after.table(*needing).name;
+            for row in rows {
+                let (key, values) = values(row);
+                let table = self.after.table(key.table);
+                let (name, id) = (&table.name, format!("x'{:032x}'", key.id.0));
+                let needed = |space: &str| {
+                    format!(
+                        "EXISTS (SELECT 1 FROM \"{needing}\" AS t WHERE t.space = {space})\n  \
+                         AND NOT EXISTS (SELECT 1 FROM \"{name}\" AS t WHERE t.space = {space} AND t.id = {id})"
+                    )
+                };
+                let mut change = String::from("[");
+                row.write_json(self.diff.new, &mut change);
+                change.push(']');
+                if self.diff.new.tables[key.table as usize].server_only {
+                    change = "[]".to_string();
+                }
+                let (change, version) = (quote(&change), self.diff.new.version);
+                let (needed, revived) = (needed("s.id"), needed("d.space"));
+                let names: String = table.slots.iter().map(|slot| format!("\"{}\", ", slot.name)).collect();
+                let literals: String =
+                    table.slots.iter().map(|slot| format!("{}, ", literal(values[slot.column as usize], slot.target))).collect();
+                sql += &format!(
+                    "UPDATE _space AS s SET rev = rev + 1 WHERE {needed};\n\
+                     INSERT INTO _log (space, rev, part, actor, seq, hash, schema, changes)\n  \
+                     SELECT s.id, s.rev, 0, {MIGRATION}, s.rev, zeroblob(16), {version}, {change} FROM _space AS s\n  WHERE {needed};\n\
+                     DELETE FROM _deleted AS d WHERE d.tbl = '{name}' AND d.id = {id} AND {revived};\n\
+                     INSERT INTO \"{name}\" (space, id, {names}_clock)\n  \
+                     SELECT s.id, {id}, {literals}'0.0000000000000000.0' FROM _space AS s\n  WHERE {needed};\n"
+                );
+            }
+        }
+        sql
+    }
+
+    fn contract(&self) -> String {
+        let (mut fill, mut drop, mut rename, mut index, mut notes) =
+            (String::new(), String::new(), String::new(), String::new(), String::new());
+        for (table, _) in self.origins().filter(|(_, origin)| !origin.gone.is_empty()) {
+            let (new, name) = (format!("_new.{}", table.name), &table.name);
+            let names: String = table.slots.iter().map(|slot| format!("\"{}\", ", slot.name)).collect();
+            fill += &create_table(self.diff.new, table, &new, &[]);
+            fill += &format!("INSERT INTO \"{new}\" (space, id, {names}_clock)\n  SELECT space, id, {names}_clock FROM \"{name}\";\n");
+            drop += &format!("DROP TABLE \"{name}\";\n");
+            rename += &format!("ALTER TABLE \"{new}\" RENAME TO \"{name}\";\n");
+            index += &create_indexes(self.diff.new, table);
+        }
+        for &gone in &self.diff.gone {
+            let name = &self.before.table(gone).name;
+            drop += &format!("DROP TABLE \"{name}\";\n");
+            notes += &format!("DELETE FROM _deleted WHERE tbl = '{name}';\n");
+        }
+        fill + &drop + &rename + &index + &notes
+    }
+
+    /// Whether servers of the version before write what these tables take and read what the new servers write.
+    fn old_servers_can_stay(&self) -> bool {
+        let refers_to_old = |column: &Column| {
+            let old = |target: &u16| self.diff.tables[*target as usize].is_some();
+            matches!(&column.kind, Kind::Ref { to, .. } if to.iter().any(old))
+        };
+        let new_ones_stand_alone = self.new_tables().all(|table| !self.columns(table).iter().any(refers_to_old));
+        let stays = |(table, origin): (&TableLayout, &Origin)| {
+            let (was, is) = (&self.diff.old.tables[origin.table as usize], &self.diff.new.tables[table.index as usize]);
+            let same = |(source, column): (&Source, &Column)| match source {
+                Source::New(value) => value.is_null() && !matches!(column.kind, Kind::Ref { .. }),
+                Source::Old { column: before, conversions } => {
+                    let before = &was.columns[*before as usize];
+                    conversions.is_empty() && before.name == column.name && before.nullable == column.nullable
+                }
+            };
+            let loosely = |column: &u16| {
+                let column = &was.columns[*column as usize];
+                column.nullable && !matches!(column.kind, Kind::Ref { .. })
+            };
+            was.name == is.name
+                && was.server_only == is.server_only
+                && origin.columns.iter().zip(&is.columns).all(same)
+                && origin.gone.iter().all(loosely)
+        };
+        new_ones_stand_alone && self.diff.gone.is_empty() && self.origins().all(stays)
+    }
+}
+
+/// The SQL of a conversion; the core's `upgrade::convert` gives the same.
+fn convert(e: &str, conversion: &Conversion, column: &Column) -> String {
+    let Conversion { from, to, nullable, default } = conversion;
+    let typed = Column { name: String::new(), kind: kind_of(*to, column), nullable: true, default: None };
+    let default = typed.read(None, default).map_or("NULL".to_string(), |value| literal(&value, None));
+    let converted = match (from, to) {
+        (Type::Int | Type::Counter, Type::Real) => format!("CAST({e} AS REAL)"),
+        (Type::Int, Type::Text) => format!("CAST({e} AS TEXT)"),
+        (Type::Int, Type::Bool) => format!("({e} <> 0)"),
+        (Type::Real, Type::Int) => {
+            let whole = format!("CAST({e} AS INTEGER)");
+            format!("CASE WHEN abs({e}) <= {INT_MAX}.0 THEN {whole} + ({e} - {whole} >= 0.5) - ({e} - {whole} <= -0.5) ELSE {default} END")
+        }
+        (Type::Text, Type::Int) => {
+            let whole = format!("CAST({e} AS INTEGER)");
+            format!("CASE WHEN CAST({whole} AS TEXT) = {e} AND {whole} BETWEEN -{INT_MAX} AND {INT_MAX} THEN {whole} ELSE {default} END")
+        }
+        (Type::Text, Type::Json) => {
+            format!("CASE WHEN length(CAST(json_quote({e}) AS BLOB)) <= {JSON_BYTES} THEN json_quote({e}) ELSE {default} END")
+        }
+        _ => e.to_string(),
+    };
+    if converted == e && *nullable {
+        return converted;
+    }
+    let null = if *nullable { "NULL" } else { &default };
+    format!("CASE WHEN {e} IS NULL THEN {null} ELSE {converted} END")
+}
+
+fn kind_of(to: Type, column: &Column) -> Kind {
+    if Type::of(&column.kind) == Some(to) { column.kind.clone() } else { to.kind() }
+}
+
+fn literal(value: &Value, target: Option<u16>) -> String {
+    match value {
+        Value::Null => "NULL".to_string(),
+        Value::Ref(key) if target == Some(key.table) => format!("x'{:032x}'", key.id.0),
+        Value::Ref(_) => "NULL".to_string(),
+        Value::Bool(b) => u8::from(*b).to_string(),
+        Value::Int(i) => i.to_string(),
+        Value::Real(r) => format!("{r:?}"),
+        Value::Text(text) | Value::Json(text) => quote(text),
+    }
+}
+
+/// A NUL would end the statement's text.
+fn quote(text: &str) -> String {
+    if text.contains('\0') {
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        return format!("CAST(x'{hex}' AS TEXT)");
+    }
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,89 @@
+//! The server's own tables, whose names begin with `_`. They have numbers of their own, so that a later server can change them
+//! without touching any app's migrations.
+
+use crate::fault::Faults;
+use crate::migrate::{now_ms, run_statements, transaction};
+use rusqlite::{Connection, params};
+
+/// Numbered from 1, each one transaction. What stands here is never changed; what has to change is put below.
+pub const SYSTEM: &[(&str, &str)] = &[("base", BASE)];
+
+const BASE: &str = r#"CREATE TABLE _system (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT;
+CREATE TABLE _migration (
+  number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, version INTEGER NOT NULL, oldest_server INTEGER NOT NULL,
+  applied_at INTEGER NOT NULL) STRICT;
+CREATE TABLE _space (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, rev INTEGER NOT NULL, horizon INTEGER NOT NULL, digest BLOB NOT NULL,
+  schema INTEGER NOT NULL) STRICT;
+CREATE TABLE _client (
+  space INTEGER NOT NULL, principal TEXT NOT NULL, client INTEGER NOT NULL, actor INTEGER NOT NULL, epoch INTEGER NOT NULL,
+  receipt INTEGER, previous INTEGER, closed TEXT NOT NULL, PRIMARY KEY (space, principal, client)) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX "_client.actor" ON _client (space, actor);
+CREATE TABLE _mark (
+  space INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, applied INTEGER NOT NULL,
+  outcome TEXT NOT NULL, PRIMARY KEY (space, actor, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE _log (
+  space INTEGER NOT NULL, rev INTEGER NOT NULL, part INTEGER NOT NULL, actor INTEGER NOT NULL, seq INTEGER NOT NULL,
+  hash BLOB NOT NULL, schema INTEGER NOT NULL, changes TEXT NOT NULL, PRIMARY KEY (space, rev, part)) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX "_log.key" ON _log (space, actor, seq);
+CREATE TABLE _dying (
+  space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, tbl, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE _deleted (
+  space INTEGER NOT NULL, id BLOB NOT NULL, tbl TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, id, tbl)) STRICT, WITHOUT ROWID;
+"#;
+
+const OLD_LAYOUT: &str = "old_layout: this database was made by an early release that kept its own tables among the app's; \
+                          this one cannot read it: keep it aside, and begin with an empty data folder";
+
+/// How many of them a database has.
+pub fn count(conn: &Connection) -> Result<usize, String> {
+    let read = || -> rusqlite::Result<Option<usize>> {
+        if conn.table_exists(None, "_system")? {
+            return conn.query_row("SELECT count(*) FROM _system", [], |row| row.get(0)).map(Some);
+        }
+        Ok(if conn.table_exists(None, "_migration")? { None } else { Some(0) })
+    };
+    let found = read().map_err(|e| format!("cannot read which of the server's own tables there are: {e}"))?;
+    found.ok_or_else(|| OLD_LAYOUT.to_string())
+}
+
+/// What is missing, or too new, in a sentence.
+pub fn trouble(conn: &Connection) -> Result<Option<String>, String> {
+    let count = count(conn)?;
+    Ok(match SYSTEM.get(count) {
+        Some((name, _)) => {
+            let number = count + 1;
+            Some(format!("system_pending: the server's own tables lack number {number} ({name}); run: driftline migrate apply"))
+        }
+        None if count > SYSTEM.len() => {
+            let known = SYSTEM.len();
+            Some(format!(
+                "system_newer: the server's own tables are at number {count}, and this server knows {known}: use a server as new as the database"
+            ))
+        }
+        None => None,
+    })
+}
+
+/// Applies what is missing, each in one transaction, and returns the names.
+pub fn apply(conn: &Connection, faults: &Faults) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    let there = count(conn)?;
+    for (at, (name, sql)) in SYSTEM.iter().enumerate().skip(there) {
+        let number = at + 1;
+        let run = || -> Result<bool, String> {
+            if count(conn)? > at {
+                return Ok(false);
+            }
+            run_statements(conn, sql, faults)?;
+            let insert = "INSERT INTO _system (number, name, applied_at) VALUES (?1, ?2, ?3)";
+            conn.execute(insert, params![number, name, now_ms()]).map_err(|e| e.to_string())?;
+            Ok(true)
+        };
+        let done = transaction(conn, faults, run);
+        if done.map_err(|e| format!("the server's own number {number} ({name}) was not applied, and nothing has changed: {e}"))? {
+            names.push(format!("system {number:04}_{name}"));
+        }
+    }
+    Ok(names)
+}
