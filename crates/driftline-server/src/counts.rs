@@ -4,7 +4,7 @@
 //! to count.
 
 use crate::load::id_list;
-use crate::reap::{self, going_where};
+use crate::reap::{self, Which, all_going, going_of};
 use crate::store::{Store, StoreError};
 use crate::tables::{Layout, read_u128};
 use driftline_core::reconcile::Plan;
@@ -22,9 +22,9 @@ pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreErro
     if store.schema.counts.is_empty() || plan.dying.is_empty() {
         return Ok(());
     }
-    let mut gone = dying_children(store, space, "rev > ?2", -1)?;
+    let mut gone = dying_children(store, space, Which::All)?;
     // What was dying before is out of the counts already.
-    for (i, parents) in dying_children(store, space, "rev < ?2", plan.space.rev as i64)? {
+    for (i, parents) in dying_children(store, space, Which::Before(plan.space.rev))? {
         let gone = gone.entry(i).or_default();
         for (id, before) in parents {
             gone.entry(id).and_modify(|by| *by -= before);
@@ -41,9 +41,9 @@ pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreErro
 }
 
 /// Of each row that stays, how many of the rows that it counts are dying.
-fn dying_children(store: &Store, space: i64, which: &str, rev: i64) -> rusqlite::Result<Children> {
+fn dying_children(store: &Store, space: i64, which: Which) -> rusqlite::Result<Children> {
     let mut children = Children::new();
-    let Some(going) = going_where(&store.conn, &store.schema, &store.layout, space, which, rev)? else { return Ok(children) };
+    let Some(going) = going_of(&store.conn, &store.schema, &store.layout, space, which)? else { return Ok(children) };
     let terms = store.schema.counts.iter().enumerate().filter_map(|(i, count)| {
         let child = store.layout.table(count.child);
         let slot = &child.slot(count.reference, count.parent)?.name;
@@ -58,8 +58,8 @@ fn dying_children(store: &Store, space: i64, which: &str, rev: i64) -> rusqlite:
         "{going}SELECT p.count, p.id, p.children FROM (SELECT count, tbl, id, count(*) AS children FROM ({terms}) GROUP BY count, id) AS p \
          LEFT JOIN going AS h ON h.tbl = p.tbl AND h.id = p.id WHERE h.id IS NULL"
     );
-    let mut statement = store.conn.prepare_cached(&sql)?;
-    let mut rows = statement.query([space, rev])?;
+    let mut statement = store.conn.prepare(&sql)?;
+    let mut rows = statement.query([space])?;
     while let Some(row) = rows.next()? {
         children.entry(row.get(0)?).or_default().insert(RowId(read_u128(row, 1)?), row.get(2)?);
     }
@@ -90,38 +90,47 @@ fn lower_one(
         plan.space.digest.add(&store.schema, key, &row);
     }
     let (table, name) = (&layout.name, &store.schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name);
+    // As a table of its own: else the rows are gone through for each of the values.
     let mut statement = store.conn.prepare_cached(&format!(
-        "UPDATE \"{table}\" SET \"{name}\" = j.value ->> 1 FROM json_each(?2) AS j WHERE \"{table}\".space = ?1 AND \"{table}\".id = unhex(j.value ->> 0)"
+        "WITH new (id, value) AS MATERIALIZED (SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?2)) \
+         UPDATE \"{table}\" SET \"{name}\" = new.value FROM new WHERE \"{table}\".space = ?1 AND \"{table}\".id = new.id"
     ))?;
     statement.execute(params![space, format!("[{}]", values.join(","))])?;
     Ok(())
 }
 
-/// What the count of a row `p` in space `?1` should be; where rows are dying, in the scope of `going`.
-fn live(layout: &Layout, count: &Count, p: &str, dying: bool) -> Option<String> {
+/// Which rows of space `?1` have how many children, `(id, children)`; where rows are dying, in the scope of `going`. Joins, because
+/// SQLite makes no index for a subquery that looks into it.
+fn live(layout: &Layout, count: &Count, dying: bool) -> Option<String> {
     let child = layout.table(count.child);
     let slot = &child.slot(count.reference, count.parent)?.name;
     let (name, index) = (&child.name, child.index);
-    let only =
-        if dying { format!(" AND NOT EXISTS (SELECT 1 FROM going AS g WHERE g.tbl = {index} AND g.id = c.id)") } else { String::new() };
-    Some(format!("(SELECT count(*) FROM \"{name}\" AS c WHERE c.space = ?1 AND c.\"{slot}\" = {p}.id{only})"))
+    let (join, only) = match dying {
+        true => (format!(" LEFT JOIN going AS g ON g.tbl = {index} AND g.id = c.id"), " AND g.id IS NULL"),
+        false => (String::new(), ""),
+    };
+    Some(format!(
+        "(SELECT c.\"{slot}\" AS id, count(*) AS children FROM \"{name}\" AS c{join} \
+         WHERE c.space = ?1 AND c.\"{slot}\" IS NOT NULL{only} GROUP BY c.\"{slot}\")"
+    ))
 }
 
 /// How many rows of a space, none of them dying, have a wrong count, with one of them.
 pub fn wrong(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, count: &Count) -> rusqlite::Result<Option<(i64, RowId)>> {
-    let going = going_where(conn, schema, layout, space, "rev > ?2", -1)?;
-    let Some(live) = live(layout, count, "p", going.is_some()) else { return Ok(None) };
+    let going = all_going(conn, schema, layout, space)?;
+    let Some(live) = live(layout, count, going.is_some()) else { return Ok(None) };
     let table = layout.table(count.parent);
     let name = &schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name;
-    let (going, staying) = match going {
-        Some(going) => (going, format!(" AND NOT EXISTS (SELECT 1 FROM going AS h WHERE h.tbl = {} AND h.id = p.id)", table.index)),
-        None => (String::new(), " AND ?2 IS NOT NULL".to_string()),
+    let (going, join, staying) = match going {
+        Some(going) => (going, format!("LEFT JOIN going AS h ON h.tbl = {} AND h.id = p.id ", table.index), " AND h.id IS NULL"),
+        None => Default::default(),
     };
     let sql = format!(
-        "{going}SELECT count(*), min(p.id) FROM \"{}\" AS p WHERE p.space = ?1 AND p.\"{name}\" IS NOT {live}{staying}",
+        "{going}SELECT count(*), min(p.id) FROM \"{}\" AS p {join}LEFT JOIN {live} AS n ON n.id = p.id \
+         WHERE p.space = ?1 AND p.\"{name}\" IS NOT coalesce(n.children, 0){staying}",
         table.name
     );
-    conn.query_row(&sql, [space, -1], |row| {
+    conn.query_row(&sql, [space], |row| {
         let count: i64 = row.get(0)?;
         Ok(if count > 0 { Some((count, RowId(read_u128(row, 1)?))) } else { None })
     })
@@ -129,14 +138,16 @@ pub fn wrong(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, co
 
 /// Counts a space's children anew, once a migration has changed its tables.
 pub fn fill(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, counts: &[Count]) -> rusqlite::Result<()> {
-    let going = going_where(conn, schema, layout, space, "rev > ?2", -1)?;
+    let going = all_going(conn, schema, layout, space)?;
     for count in counts {
         let table = &layout.table(count.parent).name;
-        let Some(live) = live(layout, count, &format!("\"{table}\""), going.is_some()) else { continue };
+        let Some(live) = live(layout, count, going.is_some()) else { continue };
         let name = &schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name;
-        let going = going.as_deref().unwrap_or("");
-        let sql = format!("{going}UPDATE \"{table}\" SET \"{name}\" = {live} WHERE space = ?1 AND ?2 IS NOT NULL");
-        conn.execute(&sql, [space, -1])?;
+        let sql = format!(
+            "{}UPDATE \"{table}\" SET \"{name}\" = n.children FROM {live} AS n WHERE \"{table}\".space = ?1 AND \"{table}\".id = n.id",
+            going.as_deref().unwrap_or("")
+        );
+        conn.execute(&sql, [space])?;
     }
     Ok(())
 }

@@ -129,38 +129,43 @@ fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> rusqlit
     Ok(Progress::Done)
 }
 
-/// `WITH RECURSIVE going (tbl, id)` of all that is dying in space `?1`; `None` where nothing is.
-fn all_going(store: &Store, space: i64) -> rusqlite::Result<Option<String>> {
-    going_where(&store.conn, &store.schema, &store.layout, space, "rev > ?2", -1)
+/// Which of the rows that are dying.
+#[derive(Debug, Clone, Copy)]
+pub enum Which {
+    All,
+    /// Those deleted before this revision.
+    Before(u64),
 }
 
-/// The same of what a condition on `rev` and `?2` names.
-pub fn going_where(
-    conn: &Connection,
-    schema: &Schema,
-    layout: &Layout,
-    space: i64,
-    which: &str,
-    rev: i64,
-) -> rusqlite::Result<Option<String>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT DISTINCT tbl FROM _dying WHERE space = ?1 AND {which}"))?;
-    let names: Vec<String> = statement.query_map([space, rev], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+/// `WITH RECURSIVE going (tbl, id)` of all that is dying in space `?1`; `None` where nothing is.
+pub fn all_going(conn: &Connection, schema: &Schema, layout: &Layout, space: i64) -> rusqlite::Result<Option<String>> {
+    going_of(conn, schema, layout, space, Which::All)
+}
+
+/// The same of some of it.
+pub fn going_of(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, which: Which) -> rusqlite::Result<Option<String>> {
+    let which = match which {
+        Which::All => String::new(),
+        Which::Before(rev) => format!(" AND rev < {rev}"),
+    };
+    let mut statement = conn.prepare(&format!("SELECT DISTINCT tbl FROM _dying WHERE space = ?1{which}"))?;
+    let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let roots: Vec<u16> = names.iter().filter_map(|name| schema.table(name)).collect();
     if roots.is_empty() {
         return Ok(None);
     }
     let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", schema.tables[*root as usize].name)).collect();
-    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1 AND {which}");
+    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1{which}");
     Ok(Some(layout.going(schema, &base, &roots)))
 }
 
 /// All rows that go with what is dying, itself included; each group after those that refer to it.
 fn going(store: &Store, space: i64) -> rusqlite::Result<Vec<Vec<RowKey>>> {
-    let Some(going) = all_going(store, space)? else { return Ok(Vec::new()) };
+    let Some(going) = all_going(&store.conn, &store.schema, &store.layout, space)? else { return Ok(Vec::new()) };
     store.conn.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS _going (tbl INTEGER, id BLOB, PRIMARY KEY (tbl, id)) WITHOUT ROWID; DELETE FROM temp._going",
     )?;
-    store.conn.prepare_cached(&format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going"))?.execute([space, -1])?;
+    store.conn.prepare_cached(&format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going"))?.execute([space])?;
     let mut keys = Vec::new();
     let mut places = BTreeMap::new();
     let mut statement = store.conn.prepare_cached("SELECT tbl, id FROM temp._going ORDER BY tbl, id")?;
@@ -255,8 +260,8 @@ fn read(store: &Store, space: i64, table: u16, column: &str, ids: &[RowId]) -> r
 
 /// The rows of a space that are not to be seen any more.
 pub fn hidden(store: &Store, space: i64) -> rusqlite::Result<BTreeSet<RowKey>> {
-    let Some(going) = all_going(store, space)? else { return Ok(BTreeSet::new()) };
+    let Some(going) = all_going(&store.conn, &store.schema, &store.layout, space)? else { return Ok(BTreeSet::new()) };
     let mut statement = store.conn.prepare_cached(&format!("{going}SELECT tbl, id FROM going"))?;
-    let rows = statement.query_map([space, -1], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
+    let rows = statement.query_map([space], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
     rows.collect()
 }
