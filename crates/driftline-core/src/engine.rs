@@ -22,6 +22,7 @@ use crate::schema::{EditsToDeleted, Schema};
 use crate::sender::Sender;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::undo::{History, Undoable};
+use crate::upgrade::{upgrade_revisions, upgrade_snapshot};
 use crate::value::{Row, RowKey, parse_hex64};
 use crate::wire::{Revision, read_changes, read_snapshot};
 use std::collections::VecDeque;
@@ -211,6 +212,12 @@ pub struct Engine {
     pump_at: Option<u64>,
     ids: u64,
     pub(crate) history: History,
+    /// Transactions made up to this time of the clock may have been sent: so it stands on disk.
+    pub(crate) sent_on_disk: u64,
+    /// The base on disk is of an older version of the schema.
+    pub(crate) rewrites: bool,
+    /// Another tab, or the disk, is of a newer version of the schema: this page must be loaded again.
+    pub(crate) outdated: bool,
 }
 
 impl Engine {
@@ -251,6 +258,9 @@ impl Engine {
             pump_at: None,
             ids: 0,
             history: History::default(),
+            sent_on_disk: 0,
+            rewrites: false,
+            outdated: false,
         };
         for (client, seq) in config.high {
             let high = engine.high.get_or_insert_with(client, || 0);
@@ -720,11 +730,20 @@ impl Engine {
         self.load_outbox(&disk, &meta, false);
         let mut text = disk.base.concat();
         text.push_str(crate::wire::SNAPSHOT_END);
-        let snapshot = if disk.base.is_empty() { None } else { read_snapshot(&self.schema, &text) };
-        if snapshot.is_none() && !disk.base.is_empty() {
+        let version = meta.uint("schema").map_or(self.schema.version, |version| version as u32);
+        self.outdated |= version > self.schema.version;
+        let is_old = version < self.schema.version;
+        let snapshot = match (disk.base.is_empty() || self.outdated, is_old) {
+            (true, _) => None,
+            (_, true) => upgrade_snapshot(&self.schema, version, &text),
+            (_, false) => read_snapshot(&self.schema, &text),
+        };
+        // What is written next is of the present version, all of it.
+        self.rewrites |= is_old;
+        if snapshot.is_none() && !disk.base.is_empty() && !self.outdated {
             self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
         }
-        let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, tail)).flatten().collect();
+        let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, version, tail)).flatten().collect();
         let found = snapshot.is_some();
         // The other tabs' word may have led further than the disk, from the empty base of revision 0 too.
         let forced = std::mem::take(&mut self.replaced);
@@ -774,6 +793,8 @@ impl Engine {
                 };
                 entry.frozen = closed || slot.slot == self.slot;
                 let key = entry.made.key;
+                // What was never sent may as well be of the present version. Nobody else can be sending it now.
+                let upgraded = entry.outdated && closed && entry.made.at > self.sent_on_disk && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
                 let was_over = self.loaded && !closed && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
                 let known = self.high.get_or_insert_with(key.0, || 0);
@@ -789,6 +810,9 @@ impl Engine {
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.leaving.contains(&key) && !self.is_settled(key) && !was_over {
                     self.outbox.insert(entry);
+                    if upgraded {
+                        self.put(key);
+                    }
                 }
             }
         }
@@ -930,9 +954,13 @@ pub(crate) struct Absorbed {
     pub text: String,
 }
 
-fn read_tail(schema: &Schema, text: &str) -> Option<Vec<Revision>> {
-    let json = Json::parse(text).ok()?;
-    read_changes(schema, json.get("changes")?)
+fn read_tail(schema: &Schema, version: u32, text: &str) -> Option<Vec<Revision>> {
+    let mut json = Json::parse(text).ok()?;
+    let mut changes = json.take("changes")?;
+    if version < schema.version {
+        changes = upgrade_revisions(schema, version, changes).ok()?;
+    }
+    read_changes(schema, &changes)
 }
 
 /// The key of a record as it stands on disk.

@@ -9,6 +9,7 @@ use crate::order::Walk;
 use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
+use crate::upgrade::table_now;
 use crate::value::{RowId, RowKey, write_hex64, write_string, write_uint};
 use crate::wire::read_pair;
 
@@ -66,6 +67,8 @@ pub struct Entry {
     pub aside_until_ms: u64,
     /// The server fails on it while others pass: shown, and tried seldom.
     pub suspended: bool,
+    /// Its body is of an older version of the schema; its edits are not.
+    pub outdated: bool,
 }
 
 /// Of the rows or transactions that one waits for, so many are named.
@@ -569,6 +572,18 @@ impl Entry {
         out
     }
 
+    /// Writes the body anew, in the present version. Returns whether it could be.
+    pub fn upgrade(&mut self, schema: &Schema) -> bool {
+        let Ok(txn) = Txn::parse(schema, &self.body) else { return false };
+        let body = txn.to_body(schema);
+        if body.len() > crate::limits::TXN_BYTES || self.state != State::Queued {
+            return false;
+        }
+        (self.body, self.outdated) = (body, false);
+        self.version += 1;
+        true
+    }
+
     pub fn is_applied(&self) -> bool {
         matches!(self.state, State::Applied { .. })
     }
@@ -576,25 +591,35 @@ impl Entry {
     /// Reads a record. What is on disk may have been sent, so it comes back frozen.
     pub fn from_record(schema: &Schema, slot: u32, text: &str) -> Option<Entry> {
         let json = Json::parse(text).ok()?;
+        let body = json.text("body")?.to_string();
+        let version = Json::parse_or_null(&body).uint("schema")? as u32;
         let mut releases = Vec::new();
         for row in json.list("releases") {
-            let table = schema.table(row.at(0)?.as_str()?)?;
-            releases.push(RowKey { table, id: RowId::parse(row.at(1)?.as_str()?)? });
+            if let Some(table) = table_now(schema, version, row.at(0)?.as_str()?) {
+                releases.push(RowKey { table, id: RowId::parse(row.at(1)?.as_str()?)? });
+            }
         }
         let mut after = Vec::new();
         for key in json.list("after") {
             after.push(read_pair(key)?);
         }
-        let body = json.text("body")?.to_string();
-        let txn = Txn::parse(schema, &body).ok()?;
         let suspended = json.flag("suspended");
         let spent = json.flag("spent");
-        let parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
+        let mut parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
+        let edits = match Txn::parse(schema, &body) {
+            Ok(txn) => txn.edits,
+            // There is nothing to send any more, and its maker shall hear of that.
+            Err(problem) if problem.code == "schema_dropped" => {
+                parked = parked.or(Some(State::Parked { problem, spent }));
+                Vec::new()
+            }
+            Err(_) => return None,
+        };
         let made = Made { at: json.uint("made")?, key: (crate::dedupe::read_id(json.get("client"))?, json.uint("seq")?) };
         Some(Entry {
             made,
             slot,
-            edits: txn.edits,
+            edits,
             releases,
             after,
             was: json.get("was").and_then(read_pair),
@@ -607,6 +632,7 @@ impl Entry {
             // A suspended one is tried again, but alone.
             aside_until_ms: u64::from(suspended),
             suspended,
+            outdated: version < schema.version,
             body,
         })
     }
@@ -636,6 +662,7 @@ impl Txn {
             fails,
             aside_until_ms,
             suspended,
+            outdated: false,
         }
     }
 }

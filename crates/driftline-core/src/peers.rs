@@ -32,6 +32,20 @@ impl Engine {
     /// A message of another tab of the same user and space.
     pub fn handle_peer(&mut self, now_ms: u64, text: &str) {
         let json = Json::parse_or_null(text);
+        let version = json.uint("schema").unwrap_or(0);
+        let ours = u64::from(self.schema.version);
+        if version > ours {
+            // A newer page is open beside this one. What is made here is kept, and the newer one sends it once this one is gone.
+            self.outdated = true;
+            if self.sender.is_some() {
+                self.handle_unlead(now_ms);
+                // It is not ours any more: that gives the turn back.
+                self.effects.push_back(Effect::RenewEpoch { at_least: 0 });
+            }
+        }
+        if version != ours && json.text("t") != Some("hello") {
+            return;
+        }
         match json.text("t") {
             Some("hello") => self.tell_peers_lead(),
             Some("lead") => self.hear_lead(&json),
@@ -151,7 +165,11 @@ impl Engine {
     }
 
     pub(crate) fn broadcast(&mut self, message: String) {
-        self.effects.push_back(Effect::Broadcast(message));
+        let mut out = String::from("{\"schema\":");
+        write_uint(u64::from(self.schema.version), &mut out);
+        out.push(',');
+        out.push_str(message.get(1..).unwrap_or_default());
+        self.effects.push_back(Effect::Broadcast(out));
     }
 
     /// Reads everything from disk again. What is known to be there now, and then is not, has been settled meanwhile.

@@ -80,6 +80,9 @@ impl Engine {
     fn state(&self, now_ms: u64) -> (&'static str, Option<String>) {
         let counts = self.outbox.counts();
         let waiting = counts.queued + counts.in_flight + counts.applied;
+        if self.outdated {
+            return ("not_saving", Some("schema_newer".to_string()));
+        }
         if let Some(code) = &self.storage_problem {
             return ("not_saving", Some(code.clone()));
         }

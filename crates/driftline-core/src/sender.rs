@@ -9,6 +9,7 @@ use crate::edit::Edit;
 use crate::engine::{Absorbed, Effect, Engine, write_key};
 use crate::json::Json;
 use crate::limits;
+use crate::merge::Hlc;
 use crate::outbox::{Entry, Key, Ready, State};
 use crate::problem::Problem;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
@@ -31,6 +32,8 @@ const REFUSALS_IN_A_ROW: u32 = 2;
 const SUSPENDED_MS: u64 = 600_000;
 /// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// The mark of what may have been sent is set this far ahead.
+const SENT_AHEAD_MS: u64 = 10_000;
 /// Rows in one record of the base on disk.
 const CHUNK_ROWS: usize = 1_000;
 /// The base is written anew when the tails since have grown to this many bytes.
@@ -74,6 +77,8 @@ pub(crate) struct Sender {
     tail: Vec<(u64, String)>,
     tail_bytes: usize,
     rewrite: bool,
+    /// The time up to which transactions are about to be sent: on disk first.
+    sent_wanted: u64,
     /// The revision of the base on disk.
     pub disk_rev: Option<u64>,
     /// The base was replaced: the other tabs read it from disk once it is there.
@@ -118,6 +123,7 @@ struct Committing {
     settled: Vec<(u32, Key)>,
     tail: Vec<(u64, String)>,
     rewrite: bool,
+    sent: u64,
 }
 
 /// How a request failed without an answer.
@@ -133,6 +139,8 @@ impl Engine {
     pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, meta: Option<&str>, slots: Vec<crate::engine::SlotDisk>) {
         let meta = Json::parse_or_null(meta.unwrap_or(""));
         let disk_rev = meta.uint("rev");
+        self.sent_on_disk = meta.uint("sent").unwrap_or(0);
+        self.outdated |= meta.uint("schema").is_some_and(|version| version > u64::from(self.schema.version));
         self.sender = Some(Sender {
             epoch,
             request: None,
@@ -157,7 +165,8 @@ impl Engine {
             receipts: SortedMap::new(),
             tail: Vec::new(),
             tail_bytes: 0,
-            rewrite: false,
+            rewrite: self.rewrites,
+            sent_wanted: 0,
             disk_rev: None,
             replaced: false,
             commit: None,
@@ -267,7 +276,7 @@ impl Engine {
     // ---- what to do next ----
 
     pub(crate) fn sender_pump(&mut self, now_ms: u64) {
-        if self.sender.is_none() || !self.loaded || self.reloading.is_some() {
+        if self.sender.is_none() || !self.loaded || self.reloading.is_some() || self.outdated {
             return;
         }
         self.commit(now_ms);
@@ -298,6 +307,9 @@ impl Engine {
         let starved = units.is_empty() && self.outbox.counts().queued > 0 && self.is_saved();
         let Some(sender) = &mut self.sender else { return };
         sender.starved = starved;
+        if self.must_be_told_first(now_ms, &units) {
+            return;
+        }
         let Some(sender) = &self.sender else { return };
         let polls = sender.live == Live::Off && now_ms >= sender.last_pull + POLL_MS;
         if units.is_empty() && !sender.want_pull && !polls {
@@ -333,6 +345,22 @@ impl Engine {
         sender.last_pull = now_ms;
         sender.request = Some(Request { id, started: now_ms, kind: Kind::Push { clients, keys } });
         self.effects.push_back(Effect::Push { id, body });
+    }
+
+    /// Whether the disk does not say yet that these may have been sent. After an upgrade of the schema that decides whether they
+    /// go as they are. The mark is set ahead, so that it is written seldom; and where it cannot be written they go all the same,
+    /// for the server would rather take one for another transaction than apply it twice.
+    fn must_be_told_first(&mut self, now_ms: u64, units: &[Ready]) -> bool {
+        let mut newest = 0;
+        for key in units.iter().flat_map(|unit| &unit.keys) {
+            newest = newest.max(self.outbox.get(*key).map_or(0, |entry| entry.made.at));
+        }
+        let Some(sender) = self.sender.as_mut().filter(|sender| newest > self.sent_on_disk && sender.commit_failures == 0) else {
+            return false;
+        };
+        sender.sent_wanted = newest.max(Hlc::new(now_ms + SENT_AHEAD_MS, 0).0);
+        self.commit(now_ms);
+        true
     }
 
     fn batch(&self, now_ms: u64) -> Vec<Ready> {
@@ -765,7 +793,8 @@ impl Engine {
 
     fn commit(&mut self, now_ms: u64) {
         let Some(sender) = &mut self.sender else { return };
-        let idle = sender.tail.is_empty() && sender.uncommitted.is_empty() && !sender.rewrite;
+        let told = sender.sent_wanted <= self.sent_on_disk;
+        let idle = sender.tail.is_empty() && sender.uncommitted.is_empty() && !sender.rewrite && told;
         if idle || sender.commit.is_some() || !self.has_base || sender.commit_not_before > now_ms {
             return;
         }
@@ -796,7 +825,7 @@ impl Engine {
         let id = self.new_id();
         self.effects.push_back(Effect::Commit { id, epoch, meta, tail: text, base });
         if let Some(sender) = &mut self.sender {
-            sender.commit = Some(Committing { id, rev, receipts, settled, tail, rewrite });
+            sender.commit = Some(Committing { id, rev, receipts, settled, tail, rewrite, sent: sender.sent_wanted });
         }
     }
 
@@ -807,9 +836,12 @@ impl Engine {
         self.storage_problem = None;
         self.receipts.extend(done.receipts);
         sender.disk_rev = Some(done.rev);
-        self.effects.push_back(Effect::Broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev)));
-        if done.rewrite && std::mem::take(&mut sender.replaced) {
-            self.effects.push_back(Effect::Broadcast("{\"t\":\"reload\"}".to_string()));
+        self.sent_on_disk = self.sent_on_disk.max(done.sent);
+        self.rewrites &= !done.rewrite;
+        let replaced = done.rewrite && std::mem::take(&mut sender.replaced);
+        self.broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev));
+        if replaced {
+            self.broadcast("{\"t\":\"reload\"}".to_string());
         }
         for (slot, key) in done.settled {
             self.delete(slot, key);
@@ -856,6 +888,11 @@ impl Engine {
     fn meta(&self, receipts: &SortedMap<u64, u64>) -> String {
         let mut out = String::from("{\"rev\":");
         write_uint(self.replica.rev, &mut out);
+        out.push_str(",\"schema\":");
+        write_uint(u64::from(self.schema.version), &mut out);
+        out.push_str(",\"sent\":");
+        let wanted = self.sender.as_ref().map_or(0, |sender| sender.sent_wanted);
+        write_uint(self.sent_on_disk.max(wanted), &mut out);
         out.push_str(",\"digest\":\"");
         write_hex128(self.replica.digest.0, &mut out);
         out.push_str("\",\"receipts\":{");

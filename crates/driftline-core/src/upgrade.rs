@@ -359,6 +359,19 @@ pub fn steps_after(schema: &Schema, version: u32) -> impl Iterator<Item = &Step>
     schema.upgrades.iter().filter(move |upgrade| upgrade.to > version).flat_map(|upgrade| &upgrade.steps)
 }
 
+/// The table that one of an older version has become, if it is still there.
+pub fn table_now(schema: &Schema, from: u32, name: &str) -> Option<u16> {
+    let mut name = name;
+    for step in steps_after(schema, from) {
+        match step {
+            Step::RenameTable { from, to, .. } if from == name => name = to,
+            Step::DropTable { table } if table == name => return None,
+            _ => {}
+        }
+    }
+    schema.table(name)
+}
+
 /// A transaction's edits in terms of the present version. A transaction of which nothing is left says so: it must not be lost
 /// in silence.
 pub fn upgrade_asked(schema: &Schema, from: u32, edits: Vec<Json>) -> Result<Vec<Json>, Problem> {

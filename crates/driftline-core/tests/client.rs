@@ -202,7 +202,7 @@ fn v2_remote_state_neither_removes_a_pending_create_nor_hides_a_pending_field() 
     let key = *store.rows.keys().next().unwrap();
     let view = |tab: &Tab, key: RowKey| tab.engine.replica().view().get(key).cloned();
     let text = format!(
-        "{{\"t\":\"base\",\"changes\":[{{\"rev\":2,\"parts\":[{{\"actor\":9,\"changes\":[{}]}}]}}],\"settled\":[],\"records\":[]}}",
+        "{{\"schema\":1,\"t\":\"base\",\"changes\":[{{\"rev\":2,\"parts\":[{{\"actor\":9,\"changes\":[{}]}}]}}],\"settled\":[],\"records\":[]}}",
         update("card", 1, "\"set\":{\"x\":3,\"note\":\"theirs\"}")
     );
     // As a tab that does not send, it hears of others' changes from the one that does.

@@ -166,6 +166,8 @@ pub struct Tab {
     pub fetches: Vec<u64>,
     pub events: Vec<String>,
     pub effects: Vec<Effect>,
+    /// The base on disk.
+    pub kept: Disk,
 }
 
 pub fn config() -> Config {
@@ -195,6 +197,7 @@ impl Tab {
             fetches,
             events,
             effects,
+            kept: Disk::default(),
         }
     }
 
@@ -249,7 +252,15 @@ impl Tab {
                     deletes.iter().for_each(|key| drop(self.disk.remove(key)));
                     self.engine.handle_saved(self.now, slot, id);
                 }
-                Effect::Commit { id, .. } => self.engine.handle_committed(self.now, id),
+                Effect::Commit { id, meta, tail, base, .. } => {
+                    self.kept.meta = Some(meta);
+                    if let Some(base) = base {
+                        self.kept.base = base;
+                        self.kept.tails.clear();
+                    }
+                    self.kept.tails.extend(tail.map(|tail| tail.1));
+                    self.engine.handle_committed(self.now, id);
+                }
                 Effect::Push { id, body } => self.pushes.push((id, body)),
                 Effect::Fetch { id } => self.fetches.push(id),
                 Effect::Event(text) => self.events.push(text),
