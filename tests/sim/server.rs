@@ -193,11 +193,16 @@ impl Server {
         }
     }
 
-    /// The rows that may be seen, as they are to be seen.
+    /// Whether something still has to be deleted in the background.
+    pub fn is_dying(&self) -> bool {
+        !self.dying.is_empty()
+    }
+
+    /// The rows that clients may see, as they are to be seen.
     pub fn visible(&self) -> BTreeMap<RowKey, Row> {
         let hidden = self.going(self.dying.clone());
         let mut rows = self.rows.clone();
-        rows.retain(|key, _| !hidden.contains(key));
+        rows.retain(|key, _| !hidden.contains(key) && !self.schema.tables[key.table as usize].server_only);
         for value in rows.values_mut().flat_map(|row| &mut row.values) {
             if matches!(value, Value::Ref(target) if hidden.contains(target)) {
                 *value = Value::Null;
@@ -360,6 +365,20 @@ impl Server {
         }
         out.push_str(wire::SNAPSHOT_END);
         out
+    }
+
+    /// The whole log, without what clients' ids and receipts are: revision, key and changes.
+    pub fn log(&self) -> impl Iterator<Item = (u64, Key, &str)> {
+        self.log.iter().map(|row| (row.rev, row.key, row.changes.as_str()))
+    }
+
+    /// The numbers of a client of which the server keeps hash and outcome.
+    pub fn marks_of(&self, principal: Principal, client: u64) -> Vec<u64> {
+        self.marks.keys().filter(|(owner, key)| *owner == principal && key.0 == client).map(|(_, key)| key.1).collect()
+    }
+
+    pub fn client(&self, principal: Principal, client: u64) -> Option<&ClientState> {
+        self.clients.get(&(principal, client))
     }
 
     // ---- at the end ----

@@ -36,6 +36,8 @@ pub trait Knowledge {
     fn is_deleted(&self, row: RowKey) -> bool;
     /// Whether deleting the row takes more with it than one push may: then the rows that forbid it.
     fn large(&self, row: RowKey) -> Option<&[RowKey]>;
+    /// Those that forbid a large delete, after what its unit has done so far: some have been let go or go along, others have come.
+    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &[RowKey], root: RowKey) -> Vec<RowKey>;
     /// Whether all of these hang on rows that are dying: still there, and not to be seen any more.
     fn are_doomed(&self, rows: &[RowKey]) -> bool;
     /// Whether the row is dying, or one of `roots`, or hangs on one of these: it may be loaded, and is not there for anybody.
@@ -95,12 +97,13 @@ impl Unit<'_> {
 
     fn create(&mut self, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
         let exists = self.rows.contains(edit.row);
+        let holds = self.holds(edit.row);
         match self.judge {
             Judge::View if exists => return Ok(()),
-            _ if exists => {
+            _ if holds => {
                 return Err(Problem::new("row_exists", "a row with this id is there already; make a new id").row(self.schema, edit.row));
             }
-            Judge::Server(known) if known.is_deleted(edit.row) => {
+            Judge::Server(known) if exists || known.is_deleted(edit.row) => {
                 return Err(Problem::new("row_deleted", "a row with this id was deleted; make a new id").row(self.schema, edit.row));
             }
             _ => {}
@@ -165,9 +168,10 @@ impl Unit<'_> {
             return Ok(());
         }
         if let Judge::Server(known) = self.judge
-            && let Some(blockers) = known.large(root)
+            && known.large(root).is_some()
         {
-            return self.delete_tree(root, blockers);
+            let blockers = known.blockers(self.schema, self.rows, &self.effect.changes, &self.trees, root);
+            return self.delete_tree(root, &blockers);
         }
         let doomed = self.doomed(root)?;
         for (child, column) in doomed.nulled {
@@ -188,14 +192,8 @@ impl Unit<'_> {
     /// Deletes a row with more below it than can be written now: the row is marked, and the rest follows in the background. Who
     /// holds the rows sees all of it go at once.
     fn delete_tree(&mut self, root: RowKey, blockers: &[RowKey]) -> Result<(), Problem> {
-        let is_gone = |row: &RowKey| {
-            let deletes = |change: &Edit| matches!(change.op, Op::Delete | Op::DeleteTree) && change.row == *row;
-            self.effect.changes.iter().any(deletes)
-        };
-        let mut blockers = blockers.to_vec();
-        blockers.retain(|row| !is_gone(row));
         if !blockers.is_empty() {
-            return Err(self.restricted(&blockers));
+            return Err(self.restricted(blockers));
         }
         self.effect.changes.push(Edit { op: Op::DeleteTree, ..Edit::delete(root) });
         self.trees.push(root);
@@ -218,7 +216,9 @@ impl Unit<'_> {
             return Problem::new(WAITS, "other rows that are being deleted still refer to this row");
         }
         let mut problem = Problem::new("restricted", "other rows still refer to this row; delete or change them first");
-        for blocker in blockers.iter().take(BLOCKERS_SHOWN) {
+        // Those that are going anyway nobody sees any more.
+        let is_going = |row: RowKey| matches!(self.judge, Judge::Server(known) if known.are_doomed(&[row]));
+        for blocker in blockers.iter().filter(|row| !is_going(**row)).take(BLOCKERS_SHOWN) {
             problem = problem.row(self.schema, *blocker);
         }
         problem
