@@ -143,11 +143,11 @@ impl World {
             42..62 => self.remote(run),
             62..74 => self.deliver(run, true),
             74..80 => self.live(run),
-            80..84 => {
-                let online = run.rng.chance(600);
+            80..85 => {
+                let online = run.rng.chance(450);
                 self.tab.set_online(online);
             }
-            84..87 => self.reload(run),
+            85..88 => self.reload(run),
             _ => self.discard(run),
         }
     }
@@ -296,7 +296,9 @@ impl World {
 
     fn discard(&mut self, run: &mut Run) {
         let waiting = self.waiting();
-        let Some(&key) = run.rng.pick(&waiting) else { return };
+        // What was made first has the most that hangs on it.
+        let first = waiting.first().filter(|_| run.rng.chance(500));
+        let Some(&key) = first.or(run.rng.pick(&waiting)) else { return };
         let dependents = run.rng.chance(600);
         let expected = if dependents { self.dependents(key) } else { BTreeSet::from([key]) };
         let bound = |key: &Key| matches!(self.tab.engine.outbox().get(*key).map(|e| &e.state), Some(State::InFlight | State::Applied { .. }));
