@@ -187,7 +187,8 @@ impl World {
 
     /// Several transactions in one request, of which some are over a limit: these are refused, the others applied.
     fn among_others(&mut self, run: &mut Run, edits: Vec<(Vec<Edit>, bool)>) {
-        let bodies: Vec<(Vec<Edit>, String, bool)> = edits.into_iter().map(|(edits, good)| (edits.clone(), self.body(&edits), good)).collect();
+        let bodies: Vec<(Vec<Edit>, String, bool)> =
+            edits.into_iter().map(|(edits, good)| (edits.clone(), self.body(&edits), good)).collect();
         let units: Vec<(u64, String)> = bodies.iter().map(|(_, body, _)| (self.next(), body.clone())).collect();
         let text = self.push(&self.client(0xa1, ""), &units, "");
         let (status, answer) = self.serve(run, &text);
@@ -349,7 +350,9 @@ impl World {
         }
         run.hits_of("engine halves what a server finds too large", u64::from(halved));
         let there = self.server.rows.len() as u64;
-        run.check("r5", there == count && tab.engine.outbox().is_empty(), || format!("{there} rows of {count}, after refusals of {sizes:?}"));
+        run.check("r5", there == count && tab.engine.outbox().is_empty(), || {
+            format!("{there} rows of {count}, after refusals of {sizes:?}")
+        });
     }
 
     fn json_bytes(&mut self, run: &mut Run) {
@@ -541,7 +544,9 @@ impl World {
             let bad = run.rng.chance(400);
             if bad {
                 let columns = self.schema.tables[usize::from(edit.row.table)].columns.iter();
-                let Some(place) = columns.clone().position(|c| matches!(c.kind, Kind::Text { .. } | Kind::Int | Kind::Json)) else { continue };
+                let Some(place) = columns.clone().position(|c| matches!(c.kind, Kind::Text { .. } | Kind::Int | Kind::Json)) else {
+                    continue;
+                };
                 let value = match &columns.collect::<Vec<_>>()[place].kind {
                     Kind::Text { max_chars } => Value::Text("t".repeat(max_chars + 1)),
                     Kind::Int => Value::Int(limits::INT_MAX + 1),

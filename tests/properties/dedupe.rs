@@ -436,7 +436,9 @@ impl World {
         // Whoever waits for a row gets it.
         for row in std::mem::take(&mut self.promised) {
             let rows = self.tabs[0].view();
-            let edit = making::create(&mut run.rng, &self.schema, row, |rng, _, to| one_of(rng, rows.keys().copied().filter(|k| to.contains(&k.table))));
+            let edit = making::create(&mut run.rng, &self.schema, row, |rng, _, to| {
+                one_of(rng, rows.keys().copied().filter(|k| to.contains(&k.table)))
+            });
             if let Some(edit) = edit.filter(|_| !rows.contains_key(&row))
                 && self.tabs[0].make(&call(&self.schema, &[edit], &[])).is_ok()
             {

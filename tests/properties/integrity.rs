@@ -93,7 +93,10 @@ type Problems = Vec<(&'static str, BTreeSet<RowKey>)>;
 
 /// What should come of a transaction.
 enum Verdict {
-    Applied { rows: Rows, notices: usize },
+    Applied {
+        rows: Rows,
+        notices: usize,
+    },
     /// Any of these.
     Refused(Problems),
 }
@@ -644,7 +647,8 @@ impl World {
                 let Ok(edit) = Edit::read(&self.schema, change, Values::Final) else { return run.find("v1", format!("{change:?}")) };
                 let there = rows.contains_key(&edit.row);
                 let unnamed = edit.references().find(|r| r.1 != edit.row && !rows.contains_key(&r.1));
-                let text = || format!("the log at {} says {} and {unnamed:?}", row.rev, making::shown(&self.schema, std::slice::from_ref(&edit)));
+                let text =
+                    || format!("the log at {} says {} and {unnamed:?}", row.rev, making::shown(&self.schema, std::slice::from_ref(&edit)));
                 run.check("o1", unnamed.is_none() && there != (edit.op == Op::Create), text);
                 match edit.op {
                     // In the log a delete is of one row, and says apart what else goes.
@@ -686,7 +690,9 @@ impl World {
         if let Some(text) = model::differ(&self.schema, &is, should) {
             run.find("v1", format!("a reader at {}: {text}", self.reader.rev));
         }
-        run.check("v4", self.reader.digest == digest_of(&self.schema, should), || "the reader's digest is not that of its rows".to_string());
+        run.check("v4", self.reader.digest == digest_of(&self.schema, should), || {
+            "the reader's digest is not that of its rows".to_string()
+        });
         if !more && !self.server.is_dying() {
             run.hit("digest compared");
             run.check("v4", self.reader.digest == self.server.space.digest, || "the digests differ at equal cursors".to_string());

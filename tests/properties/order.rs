@@ -203,7 +203,8 @@ impl World {
         let schema = self.schema.clone();
         for _ in 0..4 {
             let Some(row) = run.rng.pick(&rows).copied() else { return };
-            let Some((column, old)) = model::references(&schema, &row, &self.view[&row]).find(|r| r.1 != row && self.view.contains_key(&r.1))
+            let Some((column, old)) =
+                model::references(&schema, &row, &self.view[&row]).find(|r| r.1 != row && self.view.contains_key(&r.1))
             else {
                 continue;
             };
@@ -364,7 +365,8 @@ impl World {
         // Children first, so that nothing forbids what goes along.
         let mut left = named.clone();
         while !left.is_empty() {
-            let refers = |row: &RowKey, to: &RowKey| self.view.get(row).is_some_and(|v| model::references(&schema, row, v).any(|r| r.1 == *to));
+            let refers =
+                |row: &RowKey, to: &RowKey| self.view.get(row).is_some_and(|v| model::references(&schema, row, v).any(|r| r.1 == *to));
             let free = left.iter().position(|row| !left.iter().any(|other| other != row && refers(other, row))).unwrap_or(0);
             let row = left.remove(free);
             let _ = model::delete(&schema, &mut self.view, row);
@@ -594,7 +596,8 @@ impl World {
             needed.extend(self.after.get(key).into_iter().flatten().filter(|key| bodies.contains_key(key)));
             for (other, theirs) in bodies.iter().filter(|(other, _)| *other != key) {
                 let creates = |row: RowKey| theirs.iter().any(|edit| edit.op == Op::Create && edit.row == row);
-                let names = edits.iter().any(|edit| (edit.op != Op::Create && creates(edit.row)) || edit.references().any(|r| creates(r.1)));
+                let names =
+                    edits.iter().any(|edit| (edit.op != Op::Create && creates(edit.row)) || edit.references().any(|r| creates(r.1)));
                 let same = edits.iter().any(|edit| theirs.iter().any(|other| other.row == edit.row));
                 let deletes = |row: RowKey| edits.iter().any(|edit| edit.op == Op::Delete && edit.row == row);
                 // Who names a row that is deleted goes first; so does who lets it go, of which the bodies do not tell.
@@ -627,14 +630,15 @@ impl World {
             let said: BTreeSet<&(String, u64)> = unit.txns.iter().filter_map(|txn| outcomes.get(&(txn.client as u64, txn.seq))).collect();
             run.check("o6", said.len() == 1, || format!("a unit with the outcomes {said:?}"));
             let edits = unit.txns.iter().filter_map(|txn| txn.txn.as_ref().ok()).flat_map(|txn| &txn.edits);
-            let created: Vec<Option<u64>> =
-                edits.filter(|edit| edit.op == Op::Create).map(|edit| logged.get(&edit.row).copied()).collect();
+            let created: Vec<Option<u64>> = edits.filter(|edit| edit.op == Op::Create).map(|edit| logged.get(&edit.row).copied()).collect();
             let Some((outcome, rev)) = said.first() else { continue };
             let wanted = (outcome == "applied").then_some(*rev);
             if outcome == "refused" && !created.is_empty() {
                 run.hit("a unit refused as a whole");
             }
-            run.check("o6", created.iter().all(|rev| *rev == wanted), || format!("{outcome} at {rev}, and its rows were made at {created:?}"));
+            run.check("o6", created.iter().all(|rev| *rev == wanted), || {
+                format!("{outcome} at {rev}, and its rows were made at {created:?}")
+            });
         }
     }
 
@@ -691,7 +695,8 @@ fn note(run: &mut Run, bodies: &BTreeMap<Key, Vec<Edit>>) {
         let names: BTreeSet<RowKey> = edits.iter().flat_map(|edit| edit.references().map(|r| r.1)).collect();
         run.hits_of("made before its parent", u64::from(names.iter().any(|row| made.get(row).is_some_and(|other| other > key))));
         let inner = edits.iter().any(|a| {
-            a.references().any(|r| r.1 != a.row && own.contains(&r.1) && edits.iter().any(|b| b.row == r.1 && b.references().any(|s| s.1 == a.row)))
+            a.references()
+                .any(|r| r.1 != a.row && own.contains(&r.1) && edits.iter().any(|b| b.row == r.1 && b.references().any(|s| s.1 == a.row)))
         });
         run.hits_of("cycle inside one transaction", u64::from(inner));
         above.insert(*key, names.iter().filter_map(|row| made.get(row).copied()).filter(|other| other != key).collect());
@@ -700,7 +705,9 @@ fn note(run: &mut Run, bodies: &BTreeMap<Key, Vec<Edit>>) {
     let diamond = |key: &Key| {
         let parents: Vec<&Key> = above[key].iter().collect();
         let pairs = parents.iter().enumerate().flat_map(|(i, a)| parents[..i].iter().map(move |b| (a, b)));
-        pairs.into_iter().any(|(a, b)| above[*a].iter().any(|top| above[*b].contains(top)) || above[*a].contains(*b) || above[*b].contains(*a))
+        pairs
+            .into_iter()
+            .any(|(a, b)| above[*a].iter().any(|top| above[*b].contains(top)) || above[*a].contains(*b) || above[*b].contains(*a))
     };
     run.hits_of("diamond of transactions", bodies.keys().filter(|key| diamond(key)).count() as u64);
 }

@@ -33,7 +33,7 @@ pub const FAMILY: Family = Family {
         "parked",
         "discarded alone",
         "discarded with dependents",
-        "discarded with three or more dependents",
+        "discarded with two or more dependents",
         "discard of what is in flight refused",
         "discarded after it was parked",
         "patches followed",
@@ -301,14 +301,17 @@ impl World {
         let Some(&key) = first.or(run.rng.pick(&waiting)) else { return };
         let dependents = run.rng.chance(600);
         let expected = if dependents { self.dependents(key) } else { BTreeSet::from([key]) };
-        let bound = |key: &Key| matches!(self.tab.engine.outbox().get(*key).map(|e| &e.state), Some(State::InFlight | State::Applied { .. }));
+        let bound =
+            |key: &Key| matches!(self.tab.engine.outbox().get(*key).map(|e| &e.state), Some(State::InFlight | State::Applied { .. }));
         let parked = matches!(self.tab.engine.outbox().get(key).map(|e| &e.state), Some(State::Parked { .. }));
         let in_flight = expected.iter().any(bound);
         let result = self.tab.engine.discard(self.tab.now, key, dependents);
         run.say(|| format!("discards {key:x?}, dependents {dependents} -> {result:?}"));
         let left: BTreeSet<Key> = self.waiting().into_iter().collect();
         let gone: BTreeSet<Key> = waiting.iter().copied().filter(|key| !left.contains(key)).collect();
-        run.check("r3", result.is_err() == in_flight, || format!("discarding {expected:x?}, of which one is in flight: {in_flight}, gives {result:?}"));
+        run.check("r3", result.is_err() == in_flight, || {
+            format!("discarding {expected:x?}, of which one is in flight: {in_flight}, gives {result:?}")
+        });
         if result.is_err() {
             run.hit("discard of what is in flight refused");
             run.check("r3", gone.is_empty(), || format!("refused, and {gone:x?} are gone"));
@@ -316,7 +319,7 @@ impl World {
         }
         run.check("r3", gone == expected, || format!("{gone:x?} are gone instead of {expected:x?}"));
         run.hit(if dependents { "discarded with dependents" } else { "discarded alone" });
-        run.hits_of("discarded with three or more dependents", u64::from(expected.len() > 3));
+        run.hits_of("discarded with two or more dependents", u64::from(expected.len() > 2));
         run.hits_of("discarded after it was parked", u64::from(parked));
         self.tab.run();
         let on_disk = gone.iter().find(|key| self.tab.kept.records.contains_key(key));
@@ -391,7 +394,9 @@ impl World {
         run.check("v2", missing.is_none(), || format!("{missing:?} is pending and not seen"));
         for ((row, column), value) in last {
             let seen = view.get(&row).map(|values| &values[usize::from(column)]);
-            run.check("v2", seen.is_none_or(|seen| seen == value), || format!("{row:?} {column} shows {seen:?} over the pending {value:?}"));
+            run.check("v2", seen.is_none_or(|seen| seen == value), || {
+                format!("{row:?} {column} shows {seen:?} over the pending {value:?}")
+            });
         }
     }
 
