@@ -51,6 +51,7 @@ const NOW: u64 = 1_800_000_000_000;
 /// A transaction's first answer.
 #[derive(Clone)]
 struct First {
+    hash: u128,
     outcome: String,
     rev: Option<u64>,
 }
@@ -293,9 +294,10 @@ impl World {
                     run.hit("held before");
                     continue;
                 }
-                // Whoever uses a key for something else has learned that; the first answer stands.
+                // A copy of the profile may have used the number for something else.
                 if code == "key_reused" {
-                    run.check("d5", self.first.contains_key(&key), || format!("{key:x?} is said to be used, and was never"));
+                    let other = self.first.get(&key).is_some_and(|first| first.hash != txn.hash);
+                    run.check("d5", other, || format!("{key:x?} is said to stand for something else, and does not: {answer}"));
                     continue;
                 }
                 match self.first.get(&key) {
@@ -311,7 +313,7 @@ impl World {
                         if outcome == "refused" {
                             self.refused.push(push.clone());
                         }
-                        self.first.insert(key, First { outcome, rev });
+                        self.first.insert(key, First { hash: txn.hash, outcome, rev });
                     }
                     Some(first) if code == "outcome_unknown" => {
                         let known = closed.contains(&key) && first.outcome != "applied";
@@ -320,6 +322,7 @@ impl World {
                         run.hit("closed meanwhile, nothing known");
                     }
                     Some(first) => {
+                        run.check("d5", first.hash == txn.hash, || format!("{key:x?} with another body is {outcome}"));
                         run.check("d1", first.outcome == outcome && first.rev == rev, || {
                             format!("{key:x?} is {outcome} {rev:?}, and was {} {:?}", first.outcome, first.rev)
                         });
