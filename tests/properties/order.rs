@@ -70,7 +70,7 @@ fn o1_o4_what_goes_out_is_in_order(run: &mut Run) {
     let most = run.rng.range(3, 7) as usize;
     let deep = run.rng.chance(15);
     let mut tables = making::some_tables(&mut run.rng, &schema, true, most);
-    if schema.name == "small" || schema.name == "sim" {
+    if schema.name == run.schemas.small.name {
         tables = making::held_tables(&schema);
     }
     let mut server = Server::new(schema.clone());
@@ -189,11 +189,15 @@ impl World {
             }
             1 => {
                 run.hits_of("deleted before what it hangs on", u64::from(!children.is_empty()));
-                children.iter().chain([&parent]).for_each(|row| drop(self.make(run, vec![Edit::delete(*row)], Vec::new())));
+                for row in children.iter().chain([&parent]) {
+                    self.make(run, vec![Edit::delete(*row)], Vec::new());
+                }
             }
             _ => {
                 run.hits_of("parent deleted before its children", u64::from(!children.is_empty()));
-                [parent].iter().chain(&children).for_each(|row| drop(self.make(run, vec![Edit::delete(*row)], Vec::new())));
+                for row in [parent].iter().chain(&children) {
+                    self.make(run, vec![Edit::delete(*row)], Vec::new());
+                }
             }
         }
     }

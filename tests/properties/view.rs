@@ -383,7 +383,7 @@ impl World {
             if edit.op == Op::Create {
                 made.insert(edit.row);
             } else {
-                edit.set.iter().for_each(|(column, value)| drop(last.insert((edit.row, *column), value)));
+                last.extend(edit.set.iter().map(|(column, value)| ((edit.row, *column), value)));
             }
         }
         // Where something is deleted here as well, rows go and references are nulled; the model knows which.
