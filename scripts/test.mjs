@@ -19,6 +19,7 @@ const NEEDS = {
   lint: ['wasm', 'deny'],
   rust: [],
   wasm: ['wasm', 'browser'],
+  properties: [],
   sim: [],
   package: ['wasm'],
   browser: ['wasm', 'browser'],
@@ -46,6 +47,7 @@ const STEPS = [
   { part: 'lint', name: 'licences, bans and sources of crates', run: checkCrates },
   { part: 'rust', name: 'Rust tests', run: () => run('cargo', ['test', '--workspace']) },
   { part: 'wasm', name: 'wasm tests', run: testWasm },
+  { part: 'properties', name: 'properties of random histories', run: testProperties },
   { part: 'sim', name: 'simulator', run: () => run('npm', ['run', '--silent', 'sim', '--', '--seeds', '2000']) },
   {
     part: 'sim',
@@ -70,6 +72,11 @@ async function testWasm() {
   const runner = join(await wasmBindgenDir(), 'wasm-bindgen-test-runner');
   const env = { CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: runner, CHROMEDRIVER: '/usr/bin/chromedriver' };
   await run('cargo', ['test', ...WASM_TARGET, '-p', 'driftline-core', '-p', 'driftline-client', '--tests'], { env });
+}
+
+// Each family counts the situations that it is about, and fails where a full run met one too seldom.
+async function testProperties() {
+  await run('npm', ['run', '--silent', 'properties', '--', '--histories', '10000']);
 }
 
 // Strictness is asked for here as well, so that no workspace's settings can quietly drop it.

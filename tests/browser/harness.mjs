@@ -13,14 +13,15 @@
 //   const cards = await server.query('SELECT * FROM card');
 //
 // Whatever is still running when the last test of a file has ended is ended then. Only processes started here are ever signalled.
+// After each test, and once all servers have ended, `driftline check` scans every database that a server was started on.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, connect as tcpConnect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after } from 'node:test';
+import { after, afterEach } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
@@ -58,13 +59,31 @@ function endAll() {
 
 // A test that failed half-way leaves a browser or a server, which would keep its process from ending. Scripts that use
 // this module without being tests must not become tests by it.
-if (process.argv[1]?.endsWith('.test.mjs')) after(endAll);
+if (process.argv[1]?.endsWith('.test.mjs')) {
+  afterEach(checkDatabases);
+  after(async () => {
+    endAll();
+    await checkDatabases();
+  });
+}
 process.on('exit', () => {
   // Processes first, because they write into the folders.
   endAll();
   for (const path of folders) rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 });
 for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => process.exit(1));
+
+const databases = new Map(); // Data folders, each with what the server was last told of it.
+
+/** Fails on an orphan, or whatever else `driftline check` finds; a server may be running on the same database. */
+async function checkDatabases() {
+  for (const [data, place] of databases) {
+    if (!existsSync(data)) continue;
+    await runDriftline(['check', ...place]).catch((error) => {
+      throw new Error(`driftline check of ${data} ends with ${error.code}:\n${error.stdout}${error.stderr}`);
+    });
+  }
+}
 
 /** A new empty folder, removed with all it holds when this process ends. */
 export function tempDir(name = 'test') {
@@ -150,6 +169,7 @@ export async function startServer({
   };
 
   await runDriftline(['migrate', 'apply', ...place]);
+  databases.set(data, place);
   await start();
 
   const server = {

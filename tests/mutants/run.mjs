@@ -14,7 +14,7 @@ const seeds = option > 0 ? Number(process.argv[option + 1]) : 600
 function copyWorkspace(to) {
   rmSync(to, { recursive: true, force: true })
   mkdirSync(to, { recursive: true })
-  for (const path of ['Cargo.lock', 'rust-toolchain.toml', 'crates/driftline-core', 'tests/sim', 'tests/src', 'tests/schemas']) {
+  for (const path of ['Cargo.lock', 'rust-toolchain.toml', 'crates/driftline-core', 'tests/sim', 'tests/properties', 'tests/src', 'tests/schemas']) {
     cpSync(join(root, path), join(to, path), { recursive: true })
   }
   // Only the core and the simulator: what else the tests depend on need not be built.

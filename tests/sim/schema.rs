@@ -44,11 +44,26 @@ const PUBLISHING: &str = include_str!("../schemas/publishing/schema.json");
 
 /// Half of the seeds play in the small schema, in which more meets.
 pub fn schema(seed: u64) -> Schema {
-    let text = match seed % 4 {
-        2 => CANVAS,
-        3 => PUBLISHING,
-        _ => SCHEMA,
-    };
+    match seed % 4 {
+        2 => canvas(),
+        3 => publishing(),
+        _ => small(),
+    }
+}
+
+pub fn small() -> Schema {
+    parse(SCHEMA)
+}
+
+pub fn canvas() -> Schema {
+    parse(CANVAS)
+}
+
+pub fn publishing() -> Schema {
+    parse(PUBLISHING)
+}
+
+fn parse(text: &str) -> Schema {
     Schema::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }
 

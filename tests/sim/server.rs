@@ -234,11 +234,32 @@ impl Server {
         plan.log_counts(&self.schema, values, |row| hidden.contains(&row));
     }
 
-    /// The rows that may be seen, as they are to be seen.
+    /// Puts a row of a table that clients do not hold straight into the database, as a counter of views would: with what counts it.
+    pub fn plant(&mut self, key: RowKey, row: Row) {
+        for count in &self.schema.counts {
+            let Some(parent) = counting(count, Some(&row)).filter(|_| count.child == key.table) else { continue };
+            let Some(counts) = self.rows.get_mut(&parent) else { continue };
+            self.space.digest.remove(&self.schema, parent, counts);
+            for values in [Some(&mut counts.values), self.replayed.get_mut(&parent)].into_iter().flatten() {
+                if let Value::Int(count) = &mut values[usize::from(count.column)] {
+                    *count += 1;
+                }
+            }
+            self.space.digest.add(&self.schema, parent, counts);
+        }
+        self.rows.insert(key, row);
+    }
+
+    /// Whether something still has to be deleted in the background.
+    pub fn is_dying(&self) -> bool {
+        !self.dying.is_empty()
+    }
+
+    /// The rows that clients may see, as they are to be seen.
     pub fn visible(&self) -> BTreeMap<RowKey, Row> {
         let hidden = self.going(self.dying.clone());
         let mut rows = self.rows.clone();
-        rows.retain(|key, _| !hidden.contains(key));
+        rows.retain(|key, _| !hidden.contains(key) && !self.schema.tables[key.table as usize].server_only);
         for value in rows.values_mut().flat_map(|row| &mut row.values) {
             if matches!(value, Value::Ref(target) if hidden.contains(target)) {
                 *value = Value::Null;
@@ -356,7 +377,10 @@ impl Server {
             let two = key.map(|key| (key, visible.get(&key).map(|row| &row.values), self.replayed.get(&key)));
             self.find("diverged", format!("the log at {} does not lead to the rows: row, as it is, by the log: {two:?}", self.space.rev));
         }
-        if let Some(text) = miscounted(&self.schema, &visible.iter().map(|(key, row)| (*key, row)).collect::<Vec<_>>()) {
+        // What clients do not hold is counted, too.
+        let hidden = self.going(self.dying.clone());
+        let there: Vec<_> = self.rows.iter().filter(|(key, _)| !hidden.contains(key)).map(|(key, row)| (*key, row)).collect();
+        if let Some(text) = miscounted(&self.schema, &there) {
             self.find("diverged", format!("the server at {}: {text}", self.space.rev));
         }
     }
@@ -407,6 +431,20 @@ impl Server {
         }
         out.push_str(wire::SNAPSHOT_END);
         out
+    }
+
+    /// The whole log, without what clients' ids and receipts are: revision, key and changes.
+    pub fn log(&self) -> impl Iterator<Item = (u64, Key, &str)> {
+        self.log.iter().map(|row| (row.rev, row.key, row.changes.as_str()))
+    }
+
+    /// The numbers of a client of which the server keeps hash and outcome.
+    pub fn marks_of(&self, principal: Principal, client: u64) -> Vec<u64> {
+        self.marks.keys().filter(|(owner, key)| *owner == principal && key.0 == client).map(|(_, key)| key.1).collect()
+    }
+
+    pub fn client(&self, principal: Principal, client: u64) -> Option<&ClientState> {
+        self.clients.get(&(principal, client))
     }
 
     // ---- at the end ----

@@ -12,7 +12,7 @@ use crate::fold::{Fold, fold};
 use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
-use crate::order::{Step, arrange};
+use crate::order::{Step, arrange, components};
 use crate::outbox::{Entry, Key, Made, Outbox, Sending, State};
 use crate::patch::Patch;
 use crate::problem::Problem;
@@ -572,40 +572,49 @@ impl Engine {
     }
 
     /// A new row that waiting transactions refer to may close a cycle. Without a nullable reference on it nothing could
-    /// ever be sent, so it is refused now.
+    /// ever be sent, so it is refused now. Transactions may need each other all the same, where their rows do not.
     fn refuse_cycle(&self, edits: &[Edit], created: &[RowKey]) -> Result<(), Problem> {
         if created.iter().all(|row| self.outbox.referring(*row).next().is_none()) {
             return Ok(());
         }
-        let (mut path, mut known) = (Vec::new(), SortedSet::new());
-        self.require(edits, &mut known, &mut path);
-        // What it makes itself it need not wait for.
-        for row in created {
-            known.remove(row);
-        }
-        path.retain(|row| created.binary_search(row).is_err());
-        while let Some(row) = path.pop() {
-            if created.binary_search(&row).is_ok() {
-                let detail = "this row and others that wait need each other through required references";
-                return Err(Problem::new("cycle", detail).row(&self.schema, row));
+        let (mut rows, mut places, mut needs) = (Vec::new(), SortedMap::new(), Vec::new());
+        let mut place = |row: RowKey, rows: &mut Vec<RowKey>| {
+            *places.get_or_insert_with(row, || {
+                rows.push(row);
+                rows.len() - 1
+            })
+        };
+        // First the new rows, then those that they need, as far as somebody waits to create them.
+        let mut creates = Vec::with_capacity(created.len());
+        for edit in edits {
+            if edit.makes() && place(edit.row, &mut rows) == creates.len() {
+                creates.push(edit);
             }
-            if let Some(entry) = self.outbox.creator_of(row) {
-                self.require(&entry.edits, &mut known, &mut path);
+        }
+        while let Some(&row) = rows.get(needs.len()) {
+            let waiting = || self.outbox.creator_of(row)?.edits.iter().find(|edit| edit.makes() && edit.row == row);
+            let mut list = Vec::new();
+            if let Some(edit) = creates.get(needs.len()).copied().or_else(waiting) {
+                let columns = &self.schema.tables[row.table as usize].columns;
+                for (column, target) in edit.references() {
+                    if !columns[column as usize].nullable && target != row {
+                        list.push(place(target, &mut rows));
+                    }
+                }
+            }
+            needs.push(list);
+        }
+        for group in components(rows.len(), |node, out| out.extend_from_slice(&needs[node])) {
+            if group.len() > 1 && group[0] < creates.len() {
+                let detail = "this row and others that wait need each other through required references";
+                let mut problem = Problem::new("cycle", detail);
+                for node in group {
+                    problem = problem.row(&self.schema, rows[node]);
+                }
+                return Err(problem);
             }
         }
         Ok(())
-    }
-
-    /// Appends the rows that these edits cannot do without and that were not known yet.
-    fn require(&self, edits: &[Edit], known: &mut SortedSet<RowKey>, path: &mut Vec<RowKey>) {
-        for edit in edits {
-            let columns = &self.schema.tables[edit.row.table as usize].columns;
-            for (column, target) in edit.references() {
-                if !columns[column as usize].nullable && target != edit.row && known.insert(target) {
-                    path.push(target);
-                }
-            }
-        }
     }
 
     /// What the rows that a transaction deletes, or whose references it changes, refer to now.
@@ -642,6 +651,10 @@ impl Engine {
         let mut all = old.releases;
         all.extend(releases);
         sort_dedup(&mut all);
+        if txn.edits.iter().all(|edit| edit.op == Op::Create) {
+            // To everyone else these rows never referred to anything else.
+            all.clear();
+        }
         let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all, Vec::new());
         entry.version = old.version + 1;
         self.outbox.insert(entry);

@@ -52,15 +52,21 @@ fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit]) -> Option<Fold> {
     if outbox.is_followed(earlier.made.key) {
         return None;
     }
+    // All of it takes the later's time: whoever has changed another of its rows since would lose to it.
+    for edit in &earlier.edits {
+        if outbox.touching(edit.row).last()?.made != earlier.made {
+            return None;
+        }
+    }
     let mut folded = earlier.edits.clone();
     for edit in edits {
         // The later's rows are among the earlier's, and nobody touched them in between.
         if outbox.touching(edit.row).last()?.made != earlier.made {
             return None;
         }
-        // A reference would move before what makes its target; a row let go, before what deletes it.
+        // A reference would move before what makes its target, or close a cycle with it; a row let go, before what deletes it.
         let moved = edit.set.iter().any(|(column, value)| match value {
-            Value::Ref(target) => outbox.touching(*target).next().is_some_and(|e| e.made != earlier.made) || outbox.deletes(*target),
+            Value::Ref(target) => outbox.touching(*target).next().is_some(),
             Value::Null => released(&folded, edit.row, *column).is_some_and(|target| outbox.deletes(target)),
             _ => false,
         });

@@ -11,7 +11,7 @@ use crate::order::components;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
-use crate::sorted::{SortedMap, sort_dedup};
+use crate::sorted::SortedMap;
 use crate::value::{Row, RowKey, Value};
 
 /// Named blockers of a delete, at most this many: a problem is read by a person.
@@ -37,6 +37,8 @@ pub trait Knowledge {
     fn is_deleted(&self, row: RowKey) -> bool;
     /// Whether deleting the row takes more with it than one push may: then the rows that forbid it.
     fn large(&self, row: RowKey) -> Option<&[RowKey]>;
+    /// Those that forbid a large delete, after what its unit has done so far: some have been let go or go along, others have come.
+    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &[RowKey], root: RowKey) -> Vec<RowKey>;
     /// Whether all of these hang on rows that are dying: still there, and not to be seen any more.
     fn are_doomed(&self, rows: &[RowKey]) -> bool;
     /// Whether the row is dying, or one of `roots`, or hangs on one of these: it may be loaded, and is not there for anybody.
@@ -100,12 +102,13 @@ impl Unit<'_> {
 
     fn create(&mut self, part: usize, edit: &Edit, stamp: Stamp) -> Result<(), Problem> {
         let exists = self.rows.contains(edit.row);
+        let holds = self.holds(edit.row);
         match self.judge {
             Judge::View if exists => return Ok(()),
-            _ if exists => {
+            _ if holds => {
                 return Err(Problem::new("row_exists", "a row with this id is there already; make a new id").row(self.schema, edit.row));
             }
-            Judge::Server(known) if known.is_deleted(edit.row) => {
+            Judge::Server(known) if exists || known.is_deleted(edit.row) => {
                 return Err(Problem::new("row_deleted", "a row with this id was deleted; make a new id").row(self.schema, edit.row));
             }
             _ => {}
@@ -216,9 +219,10 @@ impl Unit<'_> {
             return Ok(());
         }
         if let Judge::Server(known) = self.judge
-            && let Some(blockers) = known.large(root)
+            && known.large(root).is_some()
         {
-            return self.delete_tree(known, root, blockers);
+            let blockers = known.blockers(self.schema, self.rows, &self.effect.changes, &self.trees, root);
+            return self.delete_tree(root, &blockers);
         }
         let doomed = self.doomed(root)?;
         for (child, column) in doomed.nulled {
@@ -238,24 +242,9 @@ impl Unit<'_> {
 
     /// Deletes a row with more below it than can be written now: the row is marked, and the rest follows in the background. Who
     /// holds the rows sees all of it go at once.
-    fn delete_tree(&mut self, known: &dyn Knowledge, root: RowKey, blockers: &[RowKey]) -> Result<(), Problem> {
-        let mut roots = self.trees.clone();
-        roots.push(root);
-        let goes = |row: RowKey| known.is_hidden(self.schema, self.rows, row, &roots);
-        let mut touched: Vec<RowKey> = self.effect.changes.iter().map(|change| change.row).collect();
-        sort_dedup(&mut touched);
-        // Of what the unit has changed so far the rows tell, and not the store.
-        let mut blockers = blockers.to_vec();
-        blockers.retain(|row| touched.binary_search(row).is_err());
-        for row in touched {
-            let Some(found) = self.rows.get(row).filter(|_| !goes(row)) else { continue };
-            let forbids = |(column, target)| on_delete(self.schema, row, column) == OnDelete::Restrict && goes(target);
-            if found.references().any(forbids) {
-                blockers.push(row);
-            }
-        }
+    fn delete_tree(&mut self, root: RowKey, blockers: &[RowKey]) -> Result<(), Problem> {
         if !blockers.is_empty() {
-            return Err(self.restricted(&blockers));
+            return Err(self.restricted(blockers));
         }
         self.effect.changes.push(Edit { op: Op::DeleteTree, ..Edit::delete(root) });
         self.trees.push(root);
@@ -318,7 +307,9 @@ impl Unit<'_> {
             return Problem::new(WAITS, "other rows that are being deleted still refer to this row");
         }
         let mut problem = Problem::new("restricted", "other rows still refer to this row; delete or change them first");
-        for blocker in blockers.iter().take(BLOCKERS_SHOWN) {
+        // Those that are going anyway nobody sees any more.
+        let is_going = |row: RowKey| matches!(self.judge, Judge::Server(known) if known.are_doomed(&[row]));
+        for blocker in blockers.iter().filter(|row| !is_going(**row)).take(BLOCKERS_SHOWN) {
             problem = problem.row(self.schema, *blocker);
         }
         problem

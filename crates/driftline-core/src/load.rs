@@ -87,6 +87,25 @@ impl Knowledge for Known {
         self.large.get(&row).map(Vec::as_slice)
     }
 
+    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &[RowKey], root: RowKey) -> Vec<RowKey> {
+        let mut roots = trees.to_vec();
+        roots.push(root);
+        let restricts = |row: RowKey, column: u16| on_delete(schema, row, column) == OnDelete::Restrict;
+        let moved = |row: RowKey| unit.iter().any(|edit| edit.row == row && edit.set.iter().any(|(column, _)| restricts(row, *column)));
+        let gone = |row: RowKey| {
+            let deleted = unit.iter().any(|edit| edit.row == row && edit.op == Op::Delete);
+            deleted || self.is_hidden(schema, rows, row, &roots)
+        };
+        let blocks = |row: RowKey| {
+            let mut references = rows.get(row).into_iter().flat_map(|found| found.references());
+            references.any(|(column, target)| restricts(row, column) && self.is_hidden(schema, rows, target, &[root]))
+        };
+        let stored = self.large.get(&root).into_iter().flatten().copied().filter(|row| !moved(*row));
+        let came = unit.iter().map(|edit| edit.row).filter(|row| blocks(*row));
+        let all: BTreeSet<RowKey> = stored.chain(came).filter(|row| self.doomed.contains(row) || !gone(*row)).collect();
+        all.into_iter().collect()
+    }
+
     fn are_doomed(&self, rows: &[RowKey]) -> bool {
         rows.iter().all(|row| self.doomed.contains(row))
     }
@@ -145,6 +164,7 @@ enum Stage {
     Children,
     Counting,
     Blockers,
+    Below,
     Deleted,
     Done,
 }
@@ -275,6 +295,10 @@ impl<'a> Load<'a> {
                 self.ask_blockers();
             }
             Stage::Blockers => {
+                self.stage = Stage::Below;
+                self.ask_below();
+            }
+            Stage::Below => {
                 self.stage = Stage::Deleted;
                 self.ask_deleted();
             }
@@ -372,6 +396,20 @@ impl<'a> Load<'a> {
         if self.set.dying {
             children.append(&mut self.counting);
             self.ask(children, Query::Doomed);
+        }
+    }
+
+    /// What forbids a large delete may be dying, or go along with another of them.
+    fn ask_below(&mut self) {
+        let large = &self.set.known.large;
+        let roots: Vec<RowKey> = large.keys().copied().collect();
+        let blockers: BTreeSet<RowKey> = large.values().flatten().copied().collect();
+        let blockers: Vec<RowKey> = blockers.into_iter().collect();
+        if self.set.dying {
+            self.ask(blockers.clone(), Query::Doomed);
+        }
+        if roots.len() > 1 {
+            self.ask(blockers, |rows| Query::Below { roots: roots.clone(), rows });
         }
     }
 

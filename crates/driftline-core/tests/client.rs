@@ -5,7 +5,7 @@ mod common;
 use common::{Store, Tab, check, config, create, delete, id, schema, update};
 use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
 use driftline_core::outbox::State;
-use driftline_core::value::RowKey;
+use driftline_core::value::{RowId, RowKey, Value};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any};
 #[cfg(target_arch = "wasm32")]
@@ -353,4 +353,94 @@ fn l1_what_an_open_tab_has_on_disk_is_not_sent_until_it_offers_it() {
     let mut tab = Tab::new();
     tab.open(Disk { slots: vec![slot], ..Disk::default() });
     assert!(!tab.engine.outbox().get(key).unwrap().frozen);
+}
+
+// ---- bugs that random histories found ----
+
+/// A field of a row on the server.
+fn kept(store: &Store, table: &str, n: u64, column: &str) -> Option<Value> {
+    let schema = schema();
+    let table = schema.table(table).unwrap();
+    let row = store.rows.get(&RowKey { table, id: RowId::parse(&id(n)).unwrap() })?;
+    Some(row.values[schema.tables[table as usize].column(column).unwrap() as usize].clone())
+}
+
+fn conn(n: u64, card: u64, kind: u64) -> String {
+    create("conn", n, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(card), id(kind)))
+}
+
+#[test]
+fn o4_transactions_may_need_each_other_where_their_rows_do_not() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.make(&format!("{},{}", create("card", 1, ""), conn(2, 3, 4))).unwrap();
+    let both = format!("{},{},{},{}", create("card", 3, ""), create("kind", 4, ""), conn(5, 1, 4), conn(6, 3, 4));
+    tab.make(&both).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), store.space.rev, tab.engine.outbox().len()), (6, 1, 0), "one unit");
+}
+
+#[test]
+fn o4_a_cycle_without_a_nullable_reference_is_refused_naming_its_rows() {
+    let mut tab = Tab::leading(&Store::default());
+    let node = |n: u64, up: u64| create("node", n, &format!("\"up\":{{\"node\":\"{}\"}}", id(up)));
+    tab.make(&node(3, 4)).unwrap();
+    tab.make(&node(4, 5)).unwrap();
+    let closing = format!("{{\"edits\":[{},{}]}}", create("kind", 9, ""), node(5, 3));
+    let problem = tab.engine.transact(tab.now, &closing).unwrap_err();
+    let rows: Vec<String> = problem.rows.iter().map(|row| row.1.to_string()).collect();
+    assert_eq!((problem.code.as_str(), rows.len()), ("cycle", 3), "{rows:?}");
+    assert!([3, 4, 5].iter().all(|n| rows.contains(&id(*n))));
+}
+
+#[test]
+fn q6_folding_gives_no_row_a_later_time_than_an_edit_made_after_it() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.engine.set_online(tab.now, false);
+    tab.make(&format!("{},{}", create("card", 1, ""), create("card", 2, ""))).unwrap();
+    tab.now += 10;
+    tab.make(&format!("{},{}", update("card", 2, "\"set\":{\"x\":5}"), create("kind", 3, ""))).unwrap();
+    tab.now += 10;
+    tab.make(&update("card", 1, "\"set\":{\"x\":7}")).unwrap();
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    assert_eq!(kept(&store, "card", 2, "x"), Some(Value::Real(5.0)), "it was written last");
+    assert_eq!(kept(&store, "card", 1, "x"), Some(Value::Real(7.0)));
+}
+
+#[test]
+fn q6_folding_closes_no_cycle() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.engine.set_online(tab.now, false);
+    let node = |n: u64, up: &str| create("node", n, &format!("\"up\":{up}"));
+    let up = |n: u64| format!("{{\"node\":\"{}\"}}", id(n));
+    let boxed = format!("{{\"box\":\"{}\"}}", id(1));
+    tab.make(&format!("{},{},{}", create("box", 1, ""), node(2, &boxed), node(3, &up(2)))).unwrap();
+    tab.make(&update("node", 2, &format!("\"set\":{{\"up\":{}}}", up(3)))).unwrap();
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), tab.engine.outbox().len()), (3, 0), "{:?}", tab.events);
+}
+
+#[test]
+fn o7_a_row_made_elsewhere_in_the_end_does_not_hold_up_what_it_was_to_refer_to() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.make(&create("box", 1, "")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    tab.make(&create("card", 2, &format!("\"box\":\"{}\"", id(1)))).unwrap();
+    // Into a box that nobody has made yet, and perhaps never will.
+    tab.make(&update("card", 2, &format!("\"set\":{{\"box\":\"{}\"}}", id(7)))).unwrap();
+    tab.make(&delete("box", 1)).unwrap();
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), tab.engine.outbox().len()), (0, 1), "the box goes, the card waits");
 }

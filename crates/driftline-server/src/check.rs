@@ -133,17 +133,17 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// A reference to one of several tables names exactly one, or none where it may be null.
+    /// A reference names exactly one row, or none where it may be null: also one to several tables, which has a column for each.
     fn arcs(&mut self, table: &TableLayout) -> rusqlite::Result<()> {
         let columns = &self.schema.tables[table.index as usize].columns;
         for (i, column) in columns.iter().enumerate() {
             let slots: Vec<String> = table
                 .slots
                 .iter()
-                .filter(|slot| slot.column as usize == i)
+                .filter(|slot| slot.column as usize == i && slot.target.is_some())
                 .map(|slot| format!("(\"{}\" IS NOT NULL)", slot.name))
                 .collect();
-            if slots.len() < 2 {
+            if slots.is_empty() || (slots.len() == 1 && column.nullable) {
                 continue;
             }
             let sound = if column.nullable { "<= 1" } else { "= 1" };

@@ -6,6 +6,7 @@ use driftline_core::value::RowId;
 use driftline_server::check::{Report, check};
 use driftline_server::tables::{Layout, TableLayout};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::process::Command;
 
 const CANVAS: &str = include_str!("../../../../tests/schemas/canvas/schema.json");
@@ -35,53 +36,96 @@ fn damage(world: &World, sql: &str) {
     database.execute_batch(sql).unwrap();
 }
 
-/// A row that refers by one of its SQL columns to nothing.
-fn orphan(schema: &Schema, table: &TableLayout, column: &str, n: u64) -> String {
+/// The id of the one sound row of a table.
+fn base(table: &TableLayout) -> u64 {
+    1_000 + u64::from(table.index)
+}
+
+/// A row of a table with these SQL columns for one of its references, and all others sound.
+fn row(schema: &Schema, layout: &Layout, table: &TableLayout, n: u64, column: Option<u16>, set: &[(&str, u64)]) -> String {
     let blob = |n: u64| format!("x'{:032x}'", RowId::parse(&id(n)).unwrap().0);
     let mut names = vec!["space".to_string(), "id".to_string(), "_clock".to_string()];
     let mut values = vec!["1".to_string(), blob(n), "'0.0000000000000000.0'".to_string()];
+    let mut done = Vec::new();
     for slot in &table.slots {
         let definition = &schema.tables[table.index as usize].columns[slot.column as usize];
         let value = match slot.target {
-            Some(_) if slot.name == column => blob(900_000 + n),
-            Some(_) => continue,
-            None if definition.nullable => continue,
+            _ if column == Some(slot.column) => match set.iter().find(|set| set.0 == slot.name) {
+                Some((_, target)) => blob(*target),
+                None => continue,
+            },
+            _ if definition.nullable || done.contains(&slot.column) => continue,
+            Some(target) => blob(base(layout.table(target))),
             None => "0".to_string(),
         };
+        done.push(slot.column);
         names.push(format!("\"{}\"", slot.name));
         values.push(value);
     }
     format!("INSERT INTO \"{}\" ({}) VALUES ({})", table.name, names.join(", "), values.join(", "))
 }
 
-#[tokio::test]
-async fn i3_the_scan_finds_an_orphan_of_every_reference_there_is() {
-    for text in [CANVAS, PUBLISHING] {
-        let schema = Schema::parse(text).unwrap();
-        let layout = Layout::new(&schema).unwrap();
-        let mut planted = 0;
-        for table in &layout.tables {
-            for slot in table.slots.iter().filter(|slot| slot.target.is_some()) {
-                let anything = if text == CANVAS { "box" } else { "user" };
-                let world = start(text, json!([{"op": "create", "table": anything, "id": id(1), "set": {}}])).await;
-                // A column that must not be null cannot be left out, whatever the checks say.
-                damage(
-                    &world,
-                    "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'BLOB NOT NULL,', 'BLOB,'); PRAGMA writable_schema = RESET",
-                );
-                damage(&world, &orphan(&schema, table, &slot.name, 50));
-                let target = &layout.table(slot.target.unwrap()).name;
-                let wanted = format!(
-                    "orphans: 1 rows of `{}` refer by `{}` to rows of `{target}` that are not there, such as {}",
+/// Everything that can be wrong with a reference, worked out from the schema: each column of SQL names a row that is not there, each two
+/// arms of one reference are set at once, and none where there must be one. Returns the statements and what must be found.
+fn plant(schema: &Schema, layout: &Layout) -> (Vec<String>, BTreeSet<String>) {
+    let (mut sql, mut wanted) = (Vec::new(), BTreeSet::new());
+    let sound = schema.parents_first();
+    sql.extend(sound.iter().map(|table| row(schema, layout, layout.table(*table), base(layout.table(*table)), None, &[])));
+    let mut n = 2_000;
+    for table in &layout.tables {
+        for (i, column) in schema.tables[table.index as usize].columns.iter().enumerate() {
+            let arms: Vec<_> = table.slots.iter().filter(|slot| slot.column as usize == i && slot.target.is_some()).collect();
+            let mut add = |set: &[(&str, u64)]| {
+                n += 1;
+                sql.push(row(schema, layout, table, n, Some(i as u16), set));
+                n
+            };
+            let mut unsound = 0;
+            for (k, arm) in arms.iter().enumerate() {
+                let target = layout.table(arm.target.unwrap());
+                let orphan = add(&[(&arm.name, 900_000)]);
+                wanted.insert(format!(
+                    "orphans: 1 rows of `{}` refer by `{}` to rows of `{}` that are not there, such as {}",
                     table.name,
-                    slot.name,
-                    id(50)
-                );
-                assert!(found(&world).contains(&wanted), "{wanted}: {:?}", found(&world));
-                planted += 1;
+                    arm.name,
+                    target.name,
+                    id(orphan)
+                ));
+                for other in &arms[..k] {
+                    add(&[(&arm.name, base(target)), (&other.name, base(layout.table(other.target.unwrap())))]);
+                    unsound += 1;
+                }
+            }
+            if !arms.is_empty() && !column.nullable {
+                add(&[]);
+                unsound += 1;
+            }
+            if unsound > 0 {
+                wanted.insert(format!("arc: {unsound} rows of `{}` name none or more than one row in `{}`", table.name, column.name));
             }
         }
-        assert!(planted >= 11, "{planted} references");
+    }
+    (sql, wanted)
+}
+
+#[tokio::test]
+async fn i3_the_scan_finds_whatever_can_be_wrong_with_any_reference() {
+    for (text, slots, columns) in [(CANVAS, 11, 5), (PUBLISHING, 25, 15)] {
+        let schema = Schema::parse(text).unwrap();
+        let layout = Layout::new(&schema).unwrap();
+        let anything = if text == CANVAS { "box" } else { "user" };
+        let world = start(text, json!([{"op": "create", "table": anything, "id": id(1), "set": {}}])).await;
+        // A column that must not be null cannot be left out, whatever the checks say.
+        damage(
+            &world,
+            "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'BLOB NOT NULL,', 'BLOB,'); PRAGMA writable_schema = RESET",
+        );
+        let (sql, wanted) = plant(&schema, &layout);
+        damage(&world, &sql.join(";"));
+        let found: BTreeSet<String> = found(&world).into_iter().filter(|finding| !finding.starts_with("digest: ")).collect();
+        assert_eq!(found, wanted);
+        let of = |kind: &str| wanted.iter().filter(|finding| finding.starts_with(kind)).count();
+        assert_eq!((of("orphans"), of("arc")), (slots, columns), "as many as there are");
     }
 }
 

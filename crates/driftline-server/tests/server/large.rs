@@ -182,7 +182,9 @@ async fn i5_a_large_delete_is_judged_as_a_small_one_is() {
 const PINNED: &str = r#"{"name": "pinned", "version": 1, "tables": {
   "board": {},
   "note": {"references": {"board": {"to": ["board"], "on_delete": "cascade"}}},
-  "pin": {"references": {"note": {"to": ["note"], "on_delete": "restrict"}}}
+  "pin": {"references": {
+    "board": {"to": ["board"], "nullable": true, "on_delete": "cascade"},
+    "note": {"to": ["note"], "on_delete": "restrict"}}}
 }}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,6 +210,37 @@ async fn i4_what_forbids_a_large_delete_is_found_wherever_it_hangs() {
     until_done(&world);
     assert_sound(&world, None);
     assert_eq!(["board", "note", "pin"].map(|table| world.count(&format!("SELECT count(*) FROM {table}"))), [0; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_large_delete_is_judged_by_what_its_transaction_has_done_so_far() {
+    let world = World::of(PINNED);
+    let mut alice = Client::new("alice", 1);
+    let mut units = vec![alice.unit(json!([create("board", 1, json!({})), create("board", 2, json!({}))]))];
+    units.extend((0..900).map(|n| {
+        let notes = (0..3).map(|i| create("note", 1_000 + 3 * n + i, json!({"board": id(1)})));
+        alice.unit(notes.collect())
+    }));
+    units.push(alice.unit((0..3).map(|n| create("note", 5_000 + n, json!({"board": id(2)}))).collect()));
+    alice.send(&world, "a", units).await;
+    let pin = |n: u64, note: u64, board: Json| create("pin", n, json!({"note": id(note), "board": board}));
+    let pins = json!([pin(7, 5_000, Json::Null), pin(8, 5_001, json!(id(1)))]);
+    assert_eq!(verdict(&alice.edit(&world, "a", pins).await), "applied");
+    let moved = |n: u64, note: u64| json!({"op": "update", "table": "pin", "id": id(n), "set": {"note": id(note)}});
+    // What comes to refer to the row forbids it.
+    for come in [pin(9, 5_002, Json::Null), moved(7, 5_002)] {
+        let outcome = alice.edit(&world, "a", json!([come, delete("note", 5_002), delete("board", 1)])).await;
+        assert_eq!(verdict(&outcome), "refused restricted");
+        assert_eq!(outcome["problem"]["rows"].as_array().unwrap().len(), 1, "{outcome}");
+    }
+    assert_eq!(world.count("SELECT count(*) FROM _dying"), 0);
+    // One pin is moved away, the other goes along with its board.
+    let all = json!([moved(7, 5_002), delete("note", 5_000), delete("board", 1), delete("note", 5_001)]);
+    let outcome = alice.edit(&world, "a", all).await;
+    assert_eq!(verdict(&outcome), "applied", "{outcome}");
+    until_done(&world);
+    assert_sound(&world, None);
+    assert_eq!(["board", "note", "pin"].map(|table| world.count(&format!("SELECT count(*) FROM {table}"))), [1, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,234 @@
+//! Merging (I7): concurrent edits come to the same fields in whatever order they arrive, and to those of the last writer.
+
+use crate::making;
+use crate::model::{self, Rows, values};
+use crate::run::{Family, Run};
+use crate::tab::serve_push;
+use driftline_core::edit::{Edit, Txn};
+use driftline_core::limits;
+use driftline_core::merge::Hlc;
+use driftline_core::schema::{Kind, Schema};
+use driftline_core::value::{RowKey, Value};
+use driftline_core::wire::{Push, PushClient, PushTxn, PushUnit};
+use driftline_tests::sim::server::Server;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+pub const FAMILY: Family = Family {
+    name: "merge",
+    rules: "I7",
+    situations: &[
+        "two writers of one field",
+        "equal times, the client decides",
+        "equal times and client, the number decides",
+        "a field written twice in a transaction",
+        "an older edit arrived later",
+        "a counter added to by several",
+        "a clock ahead was clamped",
+        "two clamped clocks were equal",
+        "every order tried",
+        "an edit older than its row",
+    ],
+    run: i7_the_order_of_arrival_does_not_matter,
+};
+
+const NOW: u64 = 1_800_000_000_000;
+/// As many orders of arrival as four transactions have.
+const ORDERS: u64 = 24;
+
+struct Made {
+    client: u64,
+    seq: u64,
+    txn: Txn,
+}
+
+fn i7_the_order_of_arrival_does_not_matter(run: &mut Run) {
+    let schema = run.real_schema();
+    let fields: Vec<u16> =
+        making::held_tables(&schema).into_iter().filter(|t| making::reference_columns(&schema, *t).iter().all(|c| c.2)).collect();
+    let mut rows = Vec::new();
+    for _ in 0..run.rng.range(1, 3) {
+        let Some(&table) = run.rng.pick(&fields) else { return };
+        let row = making::fresh(&mut run.rng, table);
+        rows.extend(making::create(&mut run.rng, &schema, row, |_, _, _| None));
+    }
+    let born = Made { client: 9, seq: 1, txn: Txn { at: Hlc::new(NOW, 5), edits: rows } };
+    let clients = run.rng.range(2, 5);
+    let mut made: Vec<Made> = Vec::new();
+    for _ in 0..run.rng.range(2, 9) {
+        if !run.step() {
+            break;
+        }
+        let txn = Txn { at: time(run, &made), edits: edits(run, &schema, &born.txn.edits) };
+        let client = 1 + run.rng.below(clients);
+        let seq = 1 + made.iter().filter(|made| made.client == client).count() as u64;
+        run.say(|| format!("client {client} number {seq} at {}.{}: {}", txn.at.ms(), txn.at.count(), making::shown(&schema, &txn.edits)));
+        made.push(Made { client, seq, txn });
+    }
+    if made.is_empty() {
+        return;
+    }
+    run.transactions += made.len() as u64;
+    note(run, &schema, &born, &made);
+    let should = last_writers(&schema, &born, &made);
+    let all = permutations(made.len());
+    if all.is_some() {
+        run.hit("every order tried");
+    }
+    let few = || 0..6;
+    let orders: Vec<Vec<usize>> = all.unwrap_or_else(|| few().map(|_| shuffled(run, made.len())).collect());
+    for order in orders {
+        let is = arrive(run, &schema, &born, &made, &order);
+        if let Some(text) = model::differ(&schema, &is, &should) {
+            run.find("i7", format!("arriving as {order:?}: {text}"));
+            return;
+        }
+        run.find_all("i3", model::orphans(&schema, &is));
+    }
+}
+
+fn shuffled(run: &mut Run, n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    run.rng.shuffle(&mut order);
+    order
+}
+
+/// Times meet often, and some are far ahead.
+fn time(run: &mut Run, made: &[Made]) -> Hlc {
+    if run.rng.chance(300)
+        && let Some(other) = run.rng.pick(made)
+    {
+        return other.txn.at;
+    }
+    match run.rng.below(10) {
+        0 => Hlc::new(NOW + limits::CLOCK_AHEAD_MS + run.rng.below(10_000_000), run.rng.below(9)),
+        1 => Hlc::new(NOW + limits::CLOCK_AHEAD_MS - run.rng.below(3), run.rng.below(3)),
+        2 => Hlc::new(NOW - run.rng.below(100), run.rng.below(9)),
+        _ => Hlc::new(NOW + run.rng.below(5), run.rng.below(9)),
+    }
+}
+
+fn edits(run: &mut Run, schema: &Schema, rows: &[Edit]) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for _ in 0..run.rng.range(1, 3) {
+        let Some(row) = run.rng.pick(rows).map(|edit| edit.row) else { continue };
+        edits.push(making::update(&mut run.rng, schema, row));
+    }
+    edits
+}
+
+/// Who wrote what, and when, in the order by which the last one is chosen.
+type Place = (u64, u64, u64, usize);
+
+fn place(made: &Made, edit: usize) -> Place {
+    let ahead = Hlc::new(NOW + limits::CLOCK_AHEAD_MS, 0);
+    (made.txn.at.0.min(ahead.0), made.client, made.seq, edit)
+}
+
+fn writes(made: &[Made]) -> BTreeMap<(RowKey, u16), Vec<(Place, Value)>> {
+    let mut writes: BTreeMap<(RowKey, u16), Vec<(Place, Value)>> = BTreeMap::new();
+    for made in made {
+        for (i, edit) in made.txn.edits.iter().enumerate() {
+            for (column, value) in &edit.set {
+                writes.entry((edit.row, *column)).or_default().push((place(made, i), value.clone()));
+            }
+        }
+    }
+    writes
+}
+
+fn last_writers(schema: &Schema, born: &Made, made: &[Made]) -> Rows {
+    let mut rows: Rows = born.txn.edits.iter().map(|edit| (edit.row, model::created(schema, edit))).collect();
+    for ((row, column), writes) in writes(made) {
+        let last = writes.into_iter().filter(|write| write.0 >= place(born, 0)).max_by_key(|write| write.0);
+        if let (Some(row), Some((_, value))) = (rows.get_mut(&row), last) {
+            row[usize::from(column)] = value;
+        }
+    }
+    for edit in made.iter().flat_map(|made| &made.txn.edits) {
+        if let Some(row) = rows.get_mut(&edit.row) {
+            model::write(row, &Edit { set: Vec::new(), ..edit.clone() });
+        }
+    }
+    rows
+}
+
+fn note(run: &mut Run, schema: &Schema, born: &Made, made: &[Made]) {
+    let ahead = Hlc::new(NOW + limits::CLOCK_AHEAD_MS, 0);
+    let clamped = made.iter().filter(|made| made.txn.at > ahead).count();
+    run.hits_of("a clock ahead was clamped", clamped as u64);
+    for writes in writes(made).into_values() {
+        let pairs = writes.iter().enumerate().flat_map(|(i, a)| writes[..i].iter().map(move |b| (a.0, b.0)));
+        for (a, b) in pairs {
+            let same = |n: usize| [a.0 == b.0, a.1 == b.1, a.2 == b.2][..n].iter().all(|same| *same);
+            run.hits_of("two writers of one field", u64::from(a.1 != b.1));
+            run.hits_of("equal times, the client decides", u64::from(same(1) && !same(2)));
+            run.hits_of("equal times and client, the number decides", u64::from(same(2) && !same(3)));
+            run.hits_of("a field written twice in a transaction", u64::from(same(3)));
+            run.hits_of("two clamped clocks were equal", u64::from(same(1) && a.0 == ahead.0 && clamped > 1));
+        }
+        run.hits_of("an edit older than its row", u64::from(writes.iter().any(|write| write.0 < place(born, 0))));
+    }
+    run.hits_of("an older edit arrived later", u64::from(made.windows(2).any(|pair| pair[1].txn.at < pair[0].txn.at)));
+    let mut counts: BTreeMap<(RowKey, u16), Vec<u64>> = BTreeMap::new();
+    for made in made {
+        for edit in &made.txn.edits {
+            edit.add.iter().for_each(|add| counts.entry((edit.row, add.0)).or_default().push(made.client));
+        }
+    }
+    debug_assert!(counts.keys().all(|(row, column)| *model::kind(schema, row.table, usize::from(*column)) == Kind::Counter));
+    let several = counts.into_values().filter(|clients| clients.iter().any(|client| *client != clients[0])).count();
+    run.hits_of("a counter added to by several", several as u64);
+}
+
+/// All orders of a few things.
+fn permutations(n: usize) -> Option<Vec<Vec<usize>>> {
+    if (1..=n as u64).product::<u64>() > ORDERS {
+        return None;
+    }
+    let mut all = vec![Vec::new()];
+    for item in 0..n {
+        let longer = |order: Vec<usize>| {
+            (0..=order.len()).map(move |at| {
+                let mut longer = order.clone();
+                longer.insert(at, item);
+                longer
+            })
+        };
+        all = all.into_iter().flat_map(longer).collect();
+    }
+    Some(all)
+}
+
+/// Lets transactions arrive in an order, several in a push at times; returns the rows.
+fn arrive(run: &mut Run, schema: &Rc<Schema>, born: &Made, made: &[Made], order: &[usize]) -> Rows {
+    let mut server = Server::new(schema.clone());
+    let mut batches: Vec<Vec<&Made>> = vec![vec![born]];
+    for i in order {
+        match batches.last_mut() {
+            Some(batch) if run.rng.chance(400) => batch.push(&made[*i]),
+            _ => batches.push(vec![&made[*i]]),
+        }
+    }
+    for batch in batches {
+        let mut clients: Vec<u64> = batch.iter().map(|made| made.client).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        let unit = |made: &&Made| {
+            let client = clients.binary_search(&made.client).unwrap_or(0);
+            let hash = u128::from(made.client) << 64 | u128::from(made.seq);
+            PushUnit { txns: vec![PushTxn { client, seq: made.seq, hash, txn: Ok(made.txn.clone()) }], after: Vec::new() }
+        };
+        let units = batch.iter().map(unit).collect();
+        let known = |id: &u64| PushClient {
+            id: *id,
+            receipt: server.client(1, *id).and_then(|client| client.receipts.current),
+            closed: Default::default(),
+        };
+        let push = Push { epoch: 1, cursor: None, clients: clients.iter().map(known).collect(), units };
+        serve_push(&mut server, 1, &push, NOW, run.rng.draw());
+    }
+    let found: Vec<String> = server.findings.drain(..).map(|finding| finding.text).collect();
+    run.find_all("i3", found);
+    values(&server.rows)
+}
