@@ -766,6 +766,20 @@ async fn m2_a_migration_cut_off_at_any_statement_has_happened_or_has_not() {
 }
 
 #[tokio::test]
+async fn m2_several_that_apply_at_once_do_it_once() {
+    let (world, copy) = waiting().await;
+    for round in 0..6 {
+        let config = copy(&world, round, round % 2 == 0);
+        let all: Vec<_> = (0..6).map(|_| apply_command(&config).stderr(std::process::Stdio::piped()).spawn().unwrap()).collect();
+        for child in all {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "round {round}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert!(migrate::status(&config.migrations, &config.data).unwrap().iter().all(|entry| entry.state == migrate::State::Applied));
+    }
+}
+
+#[tokio::test]
 async fn m2_1000_starts_some_killed_leave_what_one_leaves() {
     let (world, copy) = waiting().await;
     let reference = copy(&world, 0, true);
