@@ -564,6 +564,22 @@ fn m1_indexes_and_nulls_come_and_go() {
     assert!(text.contains("-- No table changes.") && text.contains("\n-- oldest_server: 1\n"), "{text}");
 }
 
+#[test]
+fn m1_a_server_that_counts_something_else_cannot_stay() {
+    let reference = json!({"to": ["shelf"], "nullable": true, "on_delete": "set_null"});
+    let schema = |version: u32, of: &str| {
+        json!({"name": "s", "version": version, "tables": {
+            "shelf": {"counts": {"leaves": {"of": of}}}, "leaf": {"references": {"a": reference, "b": reference}}}})
+        .to_string()
+    };
+    for (of, oldest) in [("leaf.a", 1), ("leaf.b", 2)] {
+        let (_directory, config) = prepare_for(&schema(1, "leaf.a"));
+        let path = migrate::plan(&schema(2, of), &config.migrations, "next").unwrap().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(&format!("\n-- oldest_server: {oldest}\n")), "{of}: {text}");
+    }
+}
+
 /// Values at the edges of each type, and random ones.
 fn values_of(kind: &str, random: &mut impl FnMut() -> u64) -> Json {
     let n = random();
