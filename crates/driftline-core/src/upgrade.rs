@@ -767,6 +767,16 @@ mod tests {
     }
 
     #[test]
+    fn m3_only_the_steps_that_follow_a_version_are_taken() {
+        let create = |version: u32| {
+            let edits = format!(r#"[{{"op":"create","table":"card","id":"{ID}"}}]"#);
+            Txn::parse(&cards(), &format!(r#"{{"schema":{version},"at":[1,0],"edits":{edits}}}"#)).map(|txn| txn.edits.len())
+        };
+        assert_eq!(create(1), Ok(2));
+        assert_eq!(create(2).unwrap_err().detail, "card.layer has no default: give it when creating");
+    }
+
+    #[test]
     fn m3_a_transaction_of_which_nothing_is_left_says_so() {
         let gone = format!(r#"{{"op":"delete","table":"gone","id":"{ID}"}}"#);
         assert_eq!(upgraded(&format!("[{gone}]")).unwrap_err().code, "schema_dropped");

@@ -143,6 +143,8 @@ pub fn fill(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, cou
         let table = &layout.table(count.parent).name;
         let Some(live) = live(layout, count, going.is_some()) else { continue };
         let name = &schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name;
+        // Nothing tells of rows without children, and it may have counted something else before.
+        conn.execute(&format!("UPDATE \"{table}\" SET \"{name}\" = 0 WHERE space = ?1 AND \"{name}\" <> 0"), [space])?;
         let sql = format!(
             "{}UPDATE \"{table}\" SET \"{name}\" = n.children FROM {live} AS n WHERE \"{table}\".space = ?1 AND \"{table}\".id = n.id",
             going.as_deref().unwrap_or("")

@@ -333,7 +333,7 @@ pub fn indexes_by_name(table: &Table) -> Vec<(&str, Vec<&str>)> {
     table.indexes.iter().map(|(name, columns)| (name.as_str(), names(columns))).collect()
 }
 
-fn kind_in_words(schema: &Schema, kind: &Kind) -> String {
+pub fn kind_in_words(schema: &Schema, kind: &Kind) -> String {
     match kind {
         Kind::Text { max_chars, conflicts } => {
             format!("a {}text of at most {max_chars} characters", if conflicts.is_some() { "merged " } else { "" })

@@ -441,7 +441,7 @@ fn list(directory: &Path) -> Result<Vec<Migration>, String> {
 
 fn applied(conn: &Connection) -> Result<Vec<Applied>, String> {
     let read = || -> rusqlite::Result<_> {
-        if !conn.table_exists(None, "_migration")? {
+        if !system::has_table(conn, "_migration")? {
             return Ok(Vec::new());
         }
         let mut statement = conn.prepare("SELECT number, name, sha256, version, oldest_server FROM _migration ORDER BY number")?;

@@ -4,7 +4,7 @@
 //! What only takes something away (the contracting part) has a number of its own: until then the old columns and tables stay,
 //! with nothing required of them, so that the new server can run while the old ones are shut down.
 
-use crate::diff::{Conversion, Diff, MIGRATION, Origin, Source, indexes_by_name, values};
+use crate::diff::{self, Conversion, Diff, MIGRATION, Origin, Source, indexes_by_name, values};
 use crate::tables::{Layout, Slot, TableLayout, create_indexes, create_loose, create_table, indexes, sql_type};
 use driftline_core::limits::{INT_MAX, JSON_BYTES};
 use driftline_core::schema::{Column, Kind, Schema};
@@ -322,7 +322,9 @@ impl Plan<'_> {
                 Source::New(value) => value.is_null() && !matches!(column.kind, Kind::Ref { .. }),
                 Source::Old { column: before, conversions } => {
                     let before = &was.columns[*before as usize];
-                    conversions.is_empty() && before.name == column.name && before.nullable == column.nullable
+                    let counts_the_same = !column.is_count()
+                        || diff::kind_in_words(self.diff.old, &before.kind) == diff::kind_in_words(self.diff.new, &column.kind);
+                    conversions.is_empty() && before.name == column.name && before.nullable == column.nullable && counts_the_same
                 }
             };
             let loosely = |column: &u16| {

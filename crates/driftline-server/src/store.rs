@@ -9,11 +9,11 @@ use driftline_core::load::Load;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
 use driftline_core::schema::Schema;
 use driftline_core::wire::Push;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const DATABASE_FILE: &str = "driftline.db";
 /// Another process (a backup, a person with a shell) may hold the lock for a moment.
@@ -130,10 +130,23 @@ pub struct Known {
 pub fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    write_ahead(&conn)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     rusqlite::vtab::array::load_module(&conn)?;
     Ok(conn)
+}
+
+/// A new database is switched once. SQLite does not wait for another process that is just doing the same.
+fn write_ahead(conn: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < BUSY_TIMEOUT => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
 }

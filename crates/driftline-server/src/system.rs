@@ -35,13 +35,20 @@ CREATE TABLE _deleted (
 const OLD_LAYOUT: &str = "old_layout: this database was made by an early release that kept its own tables among the app's; \
                           this one cannot read it: keep it aside, and begin with an empty data folder";
 
+/// Asked of the catalog itself: what the connection remembers of it may be older.
+pub fn has_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    conn.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1")?.exists([name])
+}
+
 /// How many of them a database has.
 pub fn count(conn: &Connection) -> Result<usize, String> {
     let read = || -> rusqlite::Result<Option<usize>> {
-        if conn.table_exists(None, "_system")? {
+        // In this order: another process may just be making both, in one transaction.
+        let has_migrations = has_table(conn, "_migration")?;
+        if has_table(conn, "_system")? {
             return conn.query_row("SELECT count(*) FROM _system", [], |row| row.get(0)).map(Some);
         }
-        Ok(if conn.table_exists(None, "_migration")? { None } else { Some(0) })
+        Ok(if has_migrations { None } else { Some(0) })
     };
     let found = read().map_err(|e| format!("cannot read which of the server's own tables there are: {e}"))?;
     found.ok_or_else(|| OLD_LAYOUT.to_string())

@@ -140,6 +140,7 @@ async fn m1_rows_go_from_version_1_to_3_and_are_what_clients_make_of_theirs() {
     assert_eq!(world.database().query_row(rows, [], |row| row.get::<_, String>(0)).unwrap(), format!("uno 7 {layer}, -1 {layer}"));
     assert_eq!(world.count("SELECT count(*) FROM layer WHERE name = 'base'"), 1);
     assert_eq!(world.count("SELECT count(*) FROM _deleted WHERE tbl = 'card'"), 1, "what was deleted goes by the new name");
+    assert_eq!(world.count("SELECT schema FROM _space"), 3, "the digest was made anew");
     assert_eq!(world.findings(), [""; 0]);
     let schema = Schema::parse(&world.schema).unwrap();
     let (ours, theirs) = (upgrade_snapshot(&schema, 1, &before).unwrap(), read_snapshot(&schema, &world.snapshot("a").await).unwrap());
@@ -305,11 +306,38 @@ async fn m1_what_is_taken_away_has_a_number_of_its_own_and_both_servers_fit_befo
         json!([{"op": "create", "table": "card", "id": id(20), "set": {"layer": LAYER}}, {"op": "delete", "table": "card", "id": id(2)}]);
     let answer = alice.send(&world, "a", vec![unit(6, body(4, 9_000, edits))]).await;
     assert_eq!(verdict(&answer["outcomes"][0]), "applied", "{answer}");
+    world.database().execute("INSERT INTO _deleted (space, id, tbl, rev) VALUES (1, zeroblob(16), 'scrap', 1)", []).unwrap();
     assert_eq!(migrate::apply(&world.config.migrations, &world.config.data).unwrap(), ["0003_next_contract"]);
+    assert_eq!(world.count("SELECT count(*) FROM _deleted WHERE tbl = 'scrap'"), 0);
     assert_eq!(world.count("SELECT count(*) FROM pragma_table_info('card') WHERE name = 'old'"), 0);
     assert_eq!(world.count("SELECT count(*) FROM sqlite_master WHERE name = 'scrap'"), 0);
     assert_eq!(world.findings(), [""; 0]);
     assert_eq!(answer["digest"], world.digest("a"));
+}
+
+#[tokio::test]
+async fn m1_what_waits_to_be_taken_away_requires_nothing() {
+    let (world, mut alice) = begin().await;
+    let mut schema = first();
+    schema["version"] = json!(2);
+    schema["upgrades"] =
+        json!([{"to": 2, "steps": [{"drop": {"table": "note", "field": "old"}}, {"drop": {"table": "line", "field": "from"}}]}]);
+    schema["tables"]["note"]["fields"].as_object_mut().unwrap().remove("old");
+    schema["tables"]["line"] = json!({});
+    schema["tables"]["tag"] = json!({});
+    assert_eq!(plan(&world.config, &schema), ["0002_next", "0003_next_contract"]);
+    let options = migrate::Options { expand_only: true, ..Default::default() };
+    migrate::apply_with(&world.config.migrations, &world.config.data, &options).unwrap();
+    let world = World { router: open(&world.config).router(), schema: schema.to_string(), ..world };
+    alice.seq = 5;
+    let edits =
+        json!([note(20, json!({})), {"op": "create", "table": "line", "id": id(61)}, {"op": "delete", "table": "note", "id": id(1)}]);
+    let answer = alice.send(&world, "a", vec![unit(6, body(2, 9_000, edits))]).await;
+    assert_eq!(verdict(&answer["outcomes"][0]), "applied", "{answer}");
+    migrate::apply(&world.config.migrations, &world.config.data).unwrap();
+    assert_eq!(answer["digest"], world.digest("a"));
+    let (_directory, fresh) = prepare_for(&schema.to_string());
+    assert_eq!(catalog(&world.config), catalog(&fresh));
 }
 
 #[tokio::test]
@@ -536,6 +564,22 @@ fn m1_indexes_and_nulls_come_and_go() {
     assert!(text.contains("-- No table changes.") && text.contains("\n-- oldest_server: 1\n"), "{text}");
 }
 
+#[test]
+fn m1_a_server_that_counts_something_else_cannot_stay() {
+    let reference = json!({"to": ["shelf"], "nullable": true, "on_delete": "set_null"});
+    let schema = |version: u32, of: &str| {
+        json!({"name": "s", "version": version, "tables": {
+            "shelf": {"counts": {"leaves": {"of": of}}}, "leaf": {"references": {"a": reference, "b": reference}}}})
+        .to_string()
+    };
+    for (of, oldest) in [("leaf.a", 1), ("leaf.b", 2)] {
+        let (_directory, config) = prepare_for(&schema(1, "leaf.a"));
+        let path = migrate::plan(&schema(2, of), &config.migrations, "next").unwrap().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(&format!("\n-- oldest_server: {oldest}\n")), "{of}: {text}");
+    }
+}
+
 /// Values at the edges of each type, and random ones.
 fn values_of(kind: &str, random: &mut impl FnMut() -> u64) -> Json {
     let n = random();
@@ -734,6 +778,20 @@ async fn m2_a_migration_cut_off_at_any_statement_has_happened_or_has_not() {
             std::fs::remove_dir_all(&config.data).unwrap();
         }
         assert!(aborted > 30, "{aborted} statements");
+    }
+}
+
+#[tokio::test]
+async fn m2_several_that_apply_at_once_do_it_once() {
+    let (world, copy) = waiting().await;
+    for round in 0..6 {
+        let config = copy(&world, round, round % 2 == 0);
+        let all: Vec<_> = (0..6).map(|_| apply_command(&config).stderr(std::process::Stdio::piped()).spawn().unwrap()).collect();
+        for child in all {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "round {round}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert!(migrate::status(&config.migrations, &config.data).unwrap().iter().all(|entry| entry.state == migrate::State::Applied));
     }
 }
 
