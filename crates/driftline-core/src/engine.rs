@@ -186,6 +186,8 @@ pub struct Engine {
     pub(crate) unheard: SortedMap<Key, u32>,
     /// Keys of which another tab has said that they are over before their own tab had shown them.
     pub(crate) early: SortedSet<Key>,
+    /// The highest number of each client that earlier tabs used in this slot, until the others have been told.
+    pub(crate) earlier: Vec<Key>,
     /// Keys that vanished by folding: done when the disk knows.
     vanished: SortedSet<Key>,
     /// Retries whose spent record is deleted once they are on disk.
@@ -240,6 +242,7 @@ impl Engine {
             leaving: SortedSet::new(),
             unheard: SortedMap::new(),
             early: SortedSet::new(),
+            earlier: config.high.clone(),
             vanished: SortedSet::new(),
             replaces: Vec::new(),
             online: true,

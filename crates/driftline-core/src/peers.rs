@@ -91,7 +91,7 @@ impl Engine {
     pub(crate) fn tell_peers_saved(&mut self, slot: u32, saved: &[Key], deleted: &[Key]) {
         if slot == self.slot && self.loaded {
             let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(PeerState::takes);
-            self.tell_txns(saved, offered, false);
+            self.tell_txns(saved, offered, None);
         }
         let mut void = deleted.to_vec();
         void.retain(|key| self.outbox.get(*key).is_none());
@@ -111,11 +111,12 @@ impl Engine {
     /// those below it for known. What the earlier tab had shown and is not among them went with it.
     pub(crate) fn tell_peers_opened(&mut self) {
         let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved);
-        self.tell_txns(&own, false, true);
+        let earlier = std::mem::take(&mut self.earlier);
+        self.tell_txns(&own, false, Some(&earlier));
     }
 
-    /// `all`: there is nothing else in this slot.
-    fn tell_txns(&mut self, keys: &[Key], offered: bool, all: bool) {
+    /// `earlier`: up to these numbers there is nothing else in this slot.
+    fn tell_txns(&mut self, keys: &[Key], offered: bool, earlier: Option<&[Key]>) {
         let mut out = String::from("{\"t\":\"txns\",\"slot\":");
         write_uint(u64::from(self.slot), &mut out);
         out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
@@ -135,8 +136,12 @@ impl Engine {
         out.push_str("],\"unsaved\":");
         let unsaved = self.outbox.keys(&|e| e.slot == self.slot && !e.saved);
         write_keys(&unsaved, &mut out);
-        out.push_str(if all { ",\"all\":true}" } else { "}" });
-        if count > 0 || all {
+        if let Some(earlier) = earlier {
+            out.push_str(",\"earlier\":");
+            write_keys(earlier, &mut out);
+        }
+        out.push('}');
+        if count > 0 || earlier.is_some() {
             self.broadcast(out);
         }
     }
@@ -199,7 +204,7 @@ impl Engine {
         if takes {
             // Another sender may not know what an earlier one was offered, nor what an earlier tab left in this slot.
             let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved && e.state == State::Queued && !(same && e.frozen));
-            self.tell_txns(&own, true, false);
+            self.tell_txns(&own, true, None);
         }
         for text in std::mem::take(&mut self.unsaid) {
             self.broadcast(text);
@@ -225,7 +230,7 @@ impl Engine {
         let unknown = |key: &Key| self.unheard.contains_key(key) || self.high.get(&key.0).is_none_or(|high| key.1 > *high);
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
-        let mut news = json.flag("all") && self.forget_unshown(slot, json.list("records"));
+        let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
         let mut over = Vec::new();
         for record in json.list("records") {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
@@ -281,13 +286,16 @@ impl Engine {
     }
 
     /// A tab has opened in a slot and shown all that an earlier one left there. What that one had told of and nobody has been
-    /// offered is gone. Returns whether there was any.
-    fn forget_unshown(&mut self, slot: u32, records: &[Json]) -> bool {
+    /// offered is gone. Of what is made since, which may be found on disk before this is heard, it says nothing. Returns whether
+    /// there was any.
+    fn forget_unshown(&mut self, slot: u32, earlier: &[Key], records: &[Json]) -> bool {
         let mut shown = Vec::new();
         for record in records {
             shown.extend(record.as_str().and_then(record_key));
         }
-        let gone = self.outbox.keys(&|e| e.slot == slot && !e.frozen && e.state == State::Queued && !shown.contains(&e.made.key));
+        let left = |key: Key| earlier.iter().any(|high| high.0 == key.0 && key.1 <= high.1);
+        let unshown = |e: &Entry| e.slot == slot && left(e.made.key) && !shown.contains(&e.made.key);
+        let gone = self.outbox.keys(&|e| unshown(e) && !e.frozen && e.state == State::Queued);
         self.unheard.retain(|_, owner| *owner != slot);
         for key in &gone {
             self.outbox.remove(*key);

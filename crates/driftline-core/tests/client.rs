@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, check, config, create, delete, id, schema, update};
-use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
+use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk};
 use driftline_core::outbox::State;
 use driftline_core::value::{RowId, RowKey, Value};
 use proptest::collection::vec;
@@ -353,6 +353,49 @@ fn l1_what_an_open_tab_has_on_disk_is_not_sent_until_it_offers_it() {
     let mut tab = Tab::new();
     tab.open(Disk { slots: vec![slot], ..Disk::default() });
     assert!(!tab.engine.outbox().get(key).unwrap().frozen);
+}
+
+/// What a tab told the others, oldest first, as told from slot 1.
+fn told_by(tab: &Tab) -> Vec<String> {
+    let told = tab.effects.iter().filter_map(|e| if let Effect::Broadcast(text) = e { Some(text) } else { None });
+    told.map(|text| text.replace("\"slot\":0", "\"slot\":1")).collect()
+}
+
+#[test]
+fn q1_a_tab_that_opens_says_nothing_of_what_it_makes_and_others_find_on_disk() {
+    let mut other = Tab::new();
+    let key = other.make(&create("kind", 1, "")).unwrap();
+    other.open(Disk::default());
+    other.run();
+    let slot = SlotDisk { slot: 1, records: other.disk.values().cloned().collect(), high: Vec::new() };
+    let mut tab = Tab::new();
+    tab.open(Disk { slots: vec![slot], ..Disk::default() });
+    for text in told_by(&other) {
+        tab.engine.handle_peer(tab.now, &text);
+    }
+    assert!(tab.engine.outbox().get(key).is_some(), "found on disk, and then heard of as not there yet");
+}
+
+#[test]
+fn q1_what_a_closed_tab_told_and_did_not_leave_is_forgotten_when_another_opens_in_its_slot() {
+    let mut other = Tab::new();
+    other.open(Disk::default());
+    let key = other.make(&create("kind", 1, "")).unwrap();
+    other.run();
+    let mut tab = Tab::new();
+    tab.open(Disk::default());
+    for text in told_by(&other) {
+        tab.engine.handle_peer(tab.now, &text);
+    }
+    assert!(tab.engine.outbox().get(key).is_some());
+    // It took it back, and was gone before it could say so.
+    let mut next = Tab::of_config(Config { high: vec![key], ..config() });
+    next.open(Disk { slots: vec![SlotDisk { slot: 0, records: Vec::new(), high: vec![key] }], ..Disk::default() });
+    next.run();
+    for text in told_by(&next) {
+        tab.engine.handle_peer(tab.now, &text);
+    }
+    assert!(tab.engine.outbox().get(key).is_none());
 }
 
 // ---- bugs that random histories found ----

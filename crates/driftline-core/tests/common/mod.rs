@@ -185,10 +185,14 @@ impl Tab {
     }
 
     pub fn of(schema: Schema) -> Tab {
+        Tab::of_config(config_for(schema))
+    }
+
+    pub fn of_config(config: Config) -> Tab {
         let (pushes, fetches, events, effects) = Default::default();
         Tab {
-            engine: Engine::new(config_for(schema.clone())),
-            schema,
+            schema: config.schema.clone(),
+            engine: Engine::new(config),
             now: 1_000,
             disk: BTreeMap::new(),
             hold_saves: false,
