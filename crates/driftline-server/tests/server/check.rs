@@ -122,7 +122,9 @@ async fn i3_the_scan_finds_whatever_can_be_wrong_with_any_reference() {
         );
         let (sql, wanted) = plant(&schema, &layout);
         damage(&world, &sql.join(";"));
-        let found: BTreeSet<String> = found(&world).into_iter().filter(|finding| !finding.starts_with("digest: ")).collect();
+        // What was planted is in no digest and in no count.
+        let beside = |finding: &String| !finding.starts_with("digest: ") && !finding.starts_with("counts: ");
+        let found: BTreeSet<String> = found(&world).into_iter().filter(beside).collect();
         assert_eq!(found, wanted);
         let of = |kind: &str| wanted.iter().filter(|finding| finding.starts_with(kind)).count();
         assert_eq!((of("orphans"), of("arc")), (slots, columns), "as many as there are");
