@@ -3,15 +3,15 @@
 //! What is dying counts no more, from the transaction on that deletes it; when the background takes it away, nothing is left
 //! to count.
 
-use crate::load::id_list;
-use crate::reap::{self, Which, all_going, going_of};
+use crate::load::{id_list, read_doomed};
+use crate::reap::{self, Which, all_going};
 use crate::store::{Store, StoreError};
 use crate::tables::{Layout, read_u128};
 use driftline_core::reconcile::Plan;
 use driftline_core::schema::{Count, Schema};
 use driftline_core::value::{RowId, RowKey, Value};
 use rusqlite::{Connection, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// By count (its place in the schema), parents and how many of their children.
 type Children = BTreeMap<usize, BTreeMap<RowId, i64>>;
@@ -35,7 +35,8 @@ pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreErro
     for (i, by) in gone.into_iter().filter(|(_, by)| !by.is_empty()) {
         lower_one(store, space, store.schema.counts[i], &by, plan, &mut lowered)?;
     }
-    let hidden = if plan.counted.is_empty() { BTreeSet::new() } else { reap::hidden(store, space)? };
+    let counted: Vec<RowKey> = plan.counted.iter().map(|edit| edit.row).collect();
+    let hidden = read_doomed(store, Some(space), &counted)?;
     plan.log_counts(&store.schema, lowered, |row| hidden.contains(&row));
     Ok(())
 }
@@ -43,20 +44,39 @@ pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreErro
 /// Of each row that stays, how many of the rows that it counts are dying.
 fn dying_children(store: &Store, space: i64, which: Which) -> rusqlite::Result<Children> {
     let mut children = Children::new();
-    let Some(going) = going_of(&store.conn, &store.schema, &store.layout, space, which)? else { return Ok(children) };
-    let terms = store.schema.counts.iter().enumerate().filter_map(|(i, count)| {
-        let child = store.layout.table(count.child);
-        let slot = &child.slot(count.reference, count.parent)?.name;
-        let (parent, table, index) = (count.parent, &child.name, child.index);
-        Some(format!(
-            "SELECT {i} AS count, {parent} AS tbl, c.\"{slot}\" AS id FROM going AS g CROSS JOIN \"{table}\" AS c \
-             ON g.tbl = {index} AND c.space = ?1 AND c.id = g.id WHERE c.\"{slot}\" IS NOT NULL"
-        ))
-    });
-    let terms = terms.collect::<Vec<_>>().join(" UNION ALL ");
+    let (schema, layout) = (&store.schema, &store.layout);
+    let roots = reap::dying_tables(&store.conn, schema, space, which)?;
+    let cascades = layout.cascades(schema, &roots);
+    let mut wanted = Vec::new();
+    let mut terms = Vec::new();
+    for (i, count) in schema.counts.iter().enumerate() {
+        let child = layout.table(count.child);
+        let Some(slot) = child.slot(count.reference, count.parent) else { continue };
+        // What goes because the row that counts it does need not be looked at: so the work does not grow with it.
+        let elsewise = cascades.iter().any(|(from, by, _)| from.index == child.index && by.name != slot.name);
+        let (parent, name, slot) = (count.parent, &child.name, &slot.name);
+        let from = if elsewise {
+            wanted.push(child.index);
+            format!("going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {} AND c.space = ?1 AND c.id = g.id", child.index)
+        } else if roots.contains(&child.index) {
+            let dying = which.condition();
+            format!(
+                "(SELECT id FROM _dying WHERE {dying} AND tbl = '{name}') AS g CROSS JOIN \"{name}\" AS c ON c.space = ?1 AND c.id = g.id"
+            )
+        } else {
+            continue;
+        };
+        wanted.push(parent);
+        terms.push(format!("SELECT {i} AS count, {parent} AS tbl, c.\"{slot}\" AS id FROM {from} WHERE c.\"{slot}\" IS NOT NULL"));
+    }
+    if terms.is_empty() {
+        return Ok(children);
+    }
+    let going = reap::going_of(schema, layout, &roots, which, Some(&wanted));
     let sql = format!(
-        "{going}SELECT p.count, p.id, p.children FROM (SELECT count, tbl, id, count(*) AS children FROM ({terms}) GROUP BY count, id) AS p \
-         LEFT JOIN going AS h ON h.tbl = p.tbl AND h.id = p.id WHERE h.id IS NULL"
+        "{going}SELECT p.count, p.id, p.children FROM (SELECT count, tbl, id, count(*) AS children FROM ({}) GROUP BY count, id) AS p \
+         LEFT JOIN going AS h ON h.tbl = p.tbl AND h.id = p.id WHERE h.id IS NULL",
+        terms.join(" UNION ALL ")
     );
     let mut statement = store.conn.prepare(&sql)?;
     let mut rows = statement.query([space])?;

@@ -29,6 +29,7 @@ pub mod live;
 mod load;
 pub mod log;
 pub mod migrate;
+mod planner;
 mod reap;
 mod rebuild;
 pub mod router;

@@ -46,8 +46,8 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
                 load.give_rows(read_rows(store, &known, table, &slot.name, parents.iter().map(|key| key.id), limit)?);
             }
             Query::Blockers { root, limit } => load.give_blockers(root, read_blockers(store, &known, root, limit)?),
-            Query::Doomed(keys) => load.give_doomed(read_below(store, &known, None, &keys)?.into_iter().map(|found| found.0)),
-            Query::Below { roots, rows } => load.give_below(read_below(store, &known, Some(&roots), &rows)?),
+            Query::Doomed(keys) => load.give_doomed(read_doomed(store, known.space, &keys)?),
+            Query::Below { roots, rows } => load.give_below(read_below(store, known.space, Some(&roots), &rows)?),
             Query::Deleted(keys) => load.give_deleted(read_deleted(store, &known, &keys)?),
         }
     }
@@ -171,14 +171,25 @@ pub fn any_dying(store: &Store, space: i64) -> rusqlite::Result<bool> {
 /// Who refers, by a `restrict` reference, to the row or to one that goes with it, and stays.
 fn read_blockers(store: &Store, known: &Known, root: RowKey, limit: usize) -> rusqlite::Result<Vec<RowKey>> {
     let Some(space) = known.space else { return Ok(Vec::new()) };
-    let going = store.layout.going(&store.schema, &format!("SELECT {}, ?2", root.table), &[root.table]);
+    let (schema, layout) = (&store.schema, &store.layout);
+    let mut tables: Vec<u16> = layout.cascades(schema, &[root.table]).iter().map(|cascade| cascade.0.index).collect();
+    tables.push(root.table);
     let mut blockers = Vec::new();
-    for target in 0..store.schema.tables.len() as u16 {
-        for (table, slot, _) in store.layout.referring(&store.schema, target).filter(|from| from.2 == OnDelete::Restrict) {
+    for target in 0..schema.tables.len() as u16 {
+        if !tables.contains(&target) {
+            continue;
+        }
+        for (table, slot, _) in layout.referring(schema, target).filter(|from| from.2 == OnDelete::Restrict) {
             let (name, slot, index) = (&table.name, &slot.name, table.index);
+            // A join, because SQLite makes no index for a subquery that looks into what is going.
+            let (wanted, join, stays) = match tables.contains(&index) {
+                true => (vec![target, index], format!(" LEFT JOIN going AS h ON h.tbl = {index} AND h.id = c.id"), " WHERE h.id IS NULL"),
+                false => (vec![target], String::new(), ""),
+            };
+            let going = layout.going(schema, &format!("SELECT {}, ?2", root.table), &[root.table], Some(&wanted));
             let mut statement = store.conn.prepare_cached(&format!(
-                "{going}SELECT DISTINCT c.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id \
-                 WHERE NOT EXISTS (SELECT 1 FROM going AS h WHERE h.tbl = {index} AND h.id = c.id) LIMIT ?3"
+                "{going}SELECT DISTINCT c.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id\
+                 {join}{stays} LIMIT ?3"
             ))?;
             let mut rows = statement.query(params![space, id_bytes(root.id), limit as i64])?;
             while let Some(row) = rows.next()? {
@@ -189,10 +200,15 @@ fn read_blockers(store: &Store, known: &Known, root: RowKey, limit: usize) -> ru
     Ok(blockers)
 }
 
+/// Which of the rows are dying.
+pub fn read_doomed(store: &Store, space: Option<i64>, keys: &[RowKey]) -> rusqlite::Result<BTreeSet<RowKey>> {
+    Ok(read_below(store, space, None, keys)?.into_iter().map(|found| found.0).collect())
+}
+
 /// Follows cascading references up from each row, to see whether one leads to one of `roots`, or (`None`) to a row
 /// that is dying. Returns which leads to which.
-fn read_below(store: &Store, known: &Known, roots: Option<&[RowKey]>, keys: &[RowKey]) -> rusqlite::Result<Vec<(RowKey, RowKey)>> {
-    let Some(space) = known.space else { return Ok(Vec::new()) };
+fn read_below(store: &Store, space: Option<i64>, roots: Option<&[RowKey]>, keys: &[RowKey]) -> rusqlite::Result<Vec<(RowKey, RowKey)>> {
+    let Some(space) = space else { return Ok(Vec::new()) };
     let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
     for key in keys {
         tables.entry(key.table).or_default().push(key.id);

@@ -4,6 +4,7 @@
 use crate::counts;
 use crate::diff;
 use crate::fault::Faults;
+use crate::planner;
 use crate::rebuild::{self, Part};
 use crate::store::{DATABASE_FILE, connect};
 use crate::system::{self, SYSTEM};
@@ -377,6 +378,7 @@ fn apply_one(conn: &Connection, file: &Migration, faults: &Faults) -> Result<boo
     // Also where nothing should have changed: the file may have been altered by hand.
     fill_counts(conn, &file.schema)?;
     recompute_digests(conn, &file.schema)?;
+    planner::inform(conn).map_err(fail)?;
     let sql = "INSERT INTO _migration (number, name, sha256, version, oldest_server, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     conn.execute(sql, params![file.number, file.name, file.sha256, file.schema.version, file.oldest_server, now_ms()]).map_err(fail)?;
     Ok(true)

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// Rows of one transaction: pushes wait for it no longer than for each other.
-const BATCH_ROWS: usize = 500;
+const BATCH_ROWS: usize = 1_000;
 /// How long to wait after a failure, and how often to look without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -137,26 +137,34 @@ pub enum Which {
     Before(u64),
 }
 
-/// `WITH RECURSIVE going (tbl, id)` of all that is dying in space `?1`; `None` where nothing is.
-pub fn all_going(conn: &Connection, schema: &Schema, layout: &Layout, space: i64) -> rusqlite::Result<Option<String>> {
-    going_of(conn, schema, layout, space, Which::All)
+impl Which {
+    /// What of `_dying` in space `?1`.
+    pub fn condition(self) -> String {
+        match self {
+            Which::All => "space = ?1".to_string(),
+            Which::Before(rev) => format!("space = ?1 AND rev < {rev}"),
+        }
+    }
 }
 
-/// The same of some of it.
-pub fn going_of(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, which: Which) -> rusqlite::Result<Option<String>> {
-    let which = match which {
-        Which::All => String::new(),
-        Which::Before(rev) => format!(" AND rev < {rev}"),
-    };
-    let mut statement = conn.prepare(&format!("SELECT DISTINCT tbl FROM _dying WHERE space = ?1{which}"))?;
+/// The tables of what is dying.
+pub fn dying_tables(conn: &Connection, schema: &Schema, space: i64, which: Which) -> rusqlite::Result<Vec<u16>> {
+    let mut statement = conn.prepare(&format!("SELECT DISTINCT tbl FROM _dying WHERE {}", which.condition()))?;
     let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let roots: Vec<u16> = names.iter().filter_map(|name| schema.table(name)).collect();
-    if roots.is_empty() {
-        return Ok(None);
-    }
+    Ok(names.iter().filter_map(|name| schema.table(name)).collect())
+}
+
+/// `WITH RECURSIVE going (tbl, id)` of what is dying in space `?1`, whose tables are `roots`.
+pub fn going_of(schema: &Schema, layout: &Layout, roots: &[u16], which: Which, wanted: Option<&[u16]>) -> String {
     let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", schema.tables[*root as usize].name)).collect();
-    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE space = ?1{which}");
-    Ok(Some(layout.going(schema, &base, &roots)))
+    let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE {}", which.condition());
+    layout.going(schema, &base, roots, wanted)
+}
+
+/// The same of all that is dying; `None` where nothing is.
+pub fn all_going(conn: &Connection, schema: &Schema, layout: &Layout, space: i64) -> rusqlite::Result<Option<String>> {
+    let roots = dying_tables(conn, schema, space, Which::All)?;
+    Ok((!roots.is_empty()).then(|| going_of(schema, layout, &roots, Which::All, None)))
 }
 
 /// All rows that go with what is dying, itself included; each group after those that refer to it.

@@ -55,26 +55,46 @@ impl Layout {
         &self.tables[index as usize]
     }
 
-    /// `WITH RECURSIVE going (tbl, id)`: the rows that go when those of `base` do, whose tables are `roots`. `?1` is the space.
-    /// Tables stand as their index.
-    pub fn going(&self, schema: &Schema, base: &str, roots: &[u16]) -> String {
+    /// The cascading references by which a delete spreads from rows of `roots`, each with the table that it leads to.
+    pub fn cascades<'a>(&'a self, schema: &'a Schema, roots: &[u16]) -> Vec<(&'a TableLayout, &'a Slot, u16)> {
         let mut tables = roots.to_vec();
-        let mut terms = base.to_string();
+        let mut cascades = Vec::new();
         let mut next = 0;
         while let Some(&target) = tables.get(next) {
             next += 1;
-            for (from, column, on_delete) in schema.referrers(target) {
-                let table = self.table(from);
-                if let (OnDelete::Cascade, Some(slot)) = (on_delete, table.slot(column, target)) {
-                    terms += &format!(
-                        " UNION SELECT {from}, c.id FROM going AS g CROSS JOIN \"{}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{}\" = g.id",
-                        table.name, slot.name
-                    );
-                    if !tables.contains(&from) {
-                        tables.push(from);
+            for (from, slot, _) in self.referring(schema, target).filter(|from| from.2 == OnDelete::Cascade) {
+                cascades.push((from, slot, target));
+                if !tables.contains(&from.index) {
+                    tables.push(from.index);
+                }
+            }
+        }
+        cascades
+    }
+
+    /// `WITH RECURSIVE going (tbl, id)`: the rows that go when those of `base` do, whose tables are `roots`. `?1` is the space.
+    /// Tables stand as their index. Where only some tables are `wanted`, rows that lead to none of these may be left out.
+    pub fn going(&self, schema: &Schema, base: &str, roots: &[u16], wanted: Option<&[u16]>) -> String {
+        let mut cascades = self.cascades(schema, roots);
+        if let Some(wanted) = wanted {
+            let mut leading = wanted.to_vec();
+            let mut next = 0;
+            while let Some(&table) = leading.get(next) {
+                next += 1;
+                for (_, _, target) in cascades.iter().filter(|cascade| cascade.0.index == table) {
+                    if !leading.contains(target) {
+                        leading.push(*target);
                     }
                 }
             }
+            cascades.retain(|cascade| leading.contains(&cascade.0.index));
+        }
+        let mut terms = base.to_string();
+        for (from, slot, target) in cascades {
+            let (index, name, slot) = (from.index, &from.name, &slot.name);
+            terms += &format!(
+                " UNION SELECT {index}, c.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id"
+            );
         }
         format!("WITH RECURSIVE going (tbl, id) AS MATERIALIZED ({terms}) ")
     }

@@ -7,13 +7,15 @@ use driftline_core::wire::{read_push, read_snapshot};
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{Faults, migrate};
-use rusqlite::params;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use rusqlite::types::Value as Sql;
+use rusqlite::{params, params_from_iter};
 use serde_json::{Value as Json, json};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const PUBLISHING: &str = include_str!("../../../../tests/schemas/publishing/schema.json");
@@ -41,19 +43,31 @@ async fn site(world: &World, articles: u64) -> Client {
 
 /// Page views of an article, as a counter of views would write them: past the clients, which do not hold them.
 fn view(world: &World, article: u64, from: u64, count: u64) {
+    let insert = "INSERT INTO page_view (space, id, seconds, article, \"user\", _clock) VALUES (?1, ?2, 1, ?3, ?4, '0.0000000000000000.0')";
+    let counts = [("article", "page_views", article), ("user", "page_views", AUTHOR)];
+    plant(world, from, count, insert, &[bytes(article), bytes(AUTHOR)], &counts);
+}
+
+/// Votes on an article.
+fn vote(world: &World, article: u64, from: u64, count: u64) {
+    let insert = "INSERT INTO rating_vote (space, id, article, _clock) VALUES (?1, ?2, ?3, '0.0000000000000000.0')";
+    plant(world, from, count, insert, &[bytes(article)], &[("article", "rating_votes", article)]);
+}
+
+fn plant(world: &World, from: u64, count: u64, insert: &str, refers: &[Vec<u8>], counts: &[(&str, &str, u64)]) {
     let mut database = world.database();
     let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
     let transaction = database.transaction().unwrap();
-    let mut insert = transaction
-        .prepare("INSERT INTO page_view (space, id, seconds, article, \"user\", _clock) VALUES (?1, ?2, 1, ?3, ?4, '0.0000000000000000.0')")
-        .unwrap();
+    let mut insert = transaction.prepare(insert).unwrap();
     for n in from..from + count {
-        insert.execute(params![space, bytes(n), bytes(article), bytes(AUTHOR)]).unwrap();
+        let mut values: Vec<Sql> = vec![space.into(), bytes(n).into()];
+        values.extend(refers.iter().cloned().map(Sql::from));
+        insert.execute(params_from_iter(values)).unwrap();
     }
     drop(insert);
-    for (table, n) in [("article", article), ("user", AUTHOR)] {
-        let sql = format!("UPDATE \"{table}\" SET page_views = page_views + ?3 WHERE space = ?1 AND id = ?2");
-        transaction.execute(&sql, params![space, bytes(n), count]).unwrap();
+    for (table, column, n) in counts {
+        let sql = format!("UPDATE \"{table}\" SET {column} = {column} + ?3 WHERE space = ?1 AND id = ?2");
+        transaction.execute(&sql, params![space, bytes(*n), count]).unwrap();
     }
     let digest = migrate::digest_of(&transaction, &Schema::parse(PUBLISHING).unwrap(), space).unwrap();
     transaction.execute("UPDATE _space SET digest = ?1", params![digest.0.to_be_bytes()]).unwrap();
@@ -276,28 +290,56 @@ fn count_statement(event: TraceEvent<'_>) {
     }
 }
 
+/// What it takes to delete article 10: statements, and hundreds of instructions of SQLite's machine.
+async fn deleting(world: &World, alice: &mut Client) -> (usize, usize) {
+    let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
+    let layout = Arc::new(Layout::new(&schema).unwrap());
+    let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
+    let conn = store.connection();
+    conn.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
+    let instructions = Arc::new(AtomicUsize::new(0));
+    let counted = instructions.clone();
+    let count = move || {
+        counted.fetch_add(1, Relaxed);
+        false
+    };
+    conn.progress_handler(100, Some(count));
+    let unit = alice.unit(json!([delete("article", 10)]));
+    let push = read_push(&schema, &alice.push(vec![unit])).unwrap();
+    STATEMENTS.with(|count| count.set(0));
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
+    conn.execute_batch("COMMIT").unwrap();
+    assert!(plan.outcomes[0].1.contains("applied"), "{:?}", plan.outcomes);
+    (STATEMENTS.with(Cell::get), instructions.load(Relaxed))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_the_answer_takes_as_many_statements_for_100000_children_as_for_10() {
-    let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
     let mut taken = Vec::new();
     for children in [10, 1_000, 100_000] {
         let world = World::of(PUBLISHING);
         let mut alice = site(&world, 1).await;
         view(&world, 10, 10_000, children);
-        let layout = Arc::new(Layout::new(&schema).unwrap());
-        let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
-        store.connection().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
-        let unit = alice.unit(json!([delete("article", 10)]));
-        let push = read_push(&schema, &alice.push(vec![unit])).unwrap();
-        STATEMENTS.with(|count| count.set(0));
-        store.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
-        let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-        store.connection().execute_batch("COMMIT").unwrap();
-        assert!(plan.outcomes[0].1.contains("applied"), "{:?}", plan.outcomes);
-        taken.push(STATEMENTS.with(Cell::get));
+        taken.push(deleting(&world, &mut alice).await.0);
     }
     // In the push, a statement for each 250 ids to remember; in the background, none of the rows is touched by it.
     assert!(taken[1] <= taken[0] + 1_000 / 250 && taken[2] <= taken[0] + 3, "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_the_answer_takes_no_more_work_the_more_rows_there_are() {
+    let mut taken = Vec::new();
+    for (children, elsewhere) in [(10, 10), (10, 100_000), (10_000, 10), (100_000, 10)] {
+        let world = World::of(PUBLISHING);
+        let mut alice = site(&world, 2).await;
+        vote(&world, 10, 10_000, children);
+        vote(&world, 20, 200_000, elsewhere);
+        view(&world, 20, 400_000, elsewhere);
+        taken.push(deleting(&world, &mut alice).await.1);
+    }
+    assert!(taken[1] < taken[0] * 2, "an index is not used: {taken:?}");
+    assert!(taken[3] < taken[2] * 5 / 4, "what goes is gone through: {taken:?}");
 }
 
 /// `None` where the process dies before it has answered in full.

@@ -1,0 +1,45 @@
+// `npm run bench`: measures, and writes what came out to docs/benchmarks.json and docs/benchmarks.md.
+// `npm run bench -- NAME` takes the figures whose names begin so, prints them, and writes nothing.
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { capture, ROOT, run, runAsCommand, TARGET_DIR } from './run.mjs';
+
+const DOCS = join(ROOT, 'docs');
+
+await runAsCommand(import.meta.url, async ([only]) => {
+  await run('cargo', ['build', '--release', '-p', 'driftline-server', '-p', 'driftline-bench']);
+  const native = join(TARGET_DIR, 'release', 'driftline-bench');
+  const figures = JSON.parse(await capture(native, only === undefined ? [] : ['--only', only]));
+  console.log(table(figures));
+  if (only !== undefined) return;
+  await writeFile(join(DOCS, 'benchmarks.json'), `${JSON.stringify(figures, null, 2)}\n`);
+  const page = join(DOCS, 'benchmarks.md');
+  const [before, after] = split(await readFile(page, 'utf8'));
+  await writeFile(page, `${before}\n\n${await machine()}\n\n${table(figures)}\n\n${after}`);
+});
+
+/** What stands around the figures. */
+function split(text) {
+  const [begin, end] = ['<!-- figures -->', '<!-- end of figures -->'];
+  return [text.slice(0, text.indexOf(begin) + begin.length), text.slice(text.indexOf(end))];
+}
+
+async function machine() {
+  const rust = (await capture('rustc', ['--version'])).split(' ')[1];
+  const [cpu] = cpus();
+  const memory = Math.round(totalmem() / 2 ** 30);
+  return `Measured on ${cpus().length} cores of ${cpu.model.trim()}, ${memory} GiB, Linux ${release()}, Rust ${rust}, Node ${process.version}.`;
+}
+
+function table(figures) {
+  const round = (value) => Number(value.toPrecision(3)).toString();
+  const rows = figures.map((figure) => {
+    const { name, unit, value, limit, ratio, target, n } = figure;
+    return `| ${name} | ${round(value)} ${unit} | ${round(limit)} ${unit} | ${ratio.toFixed(2)} | ${target.toFixed(1)} | ${n} |`;
+  });
+  return ['| figure; its limit | value | limit | ratio | target | n |', '|---|---|---|---|---|---|', ...rows].join(
+    '\n',
+  );
+}
