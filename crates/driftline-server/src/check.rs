@@ -6,6 +6,7 @@ use crate::store::{DATABASE_FILE, connect};
 use crate::tables::{Layout, Slot, TableLayout, digest_of, read_u128};
 use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
+use rusqlite::Error as Unreadable;
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
 
@@ -97,9 +98,15 @@ impl Checker<'_> {
         self.counts().map_err(fail)?;
         self.log().map_err(fail)?;
         self.marks().map_err(fail)?;
-        let digest = digest_of(self.conn, self.schema, self.layout, self.space.number).map_err(fail)?.0;
-        if digest != self.space.digest && self.space.schema == self.schema.version {
-            self.find("digest", format!("its rows have the digest {digest:032x}, and {:032x} is noted", self.space.digest));
+        match digest_of(self.conn, self.schema, self.layout, self.space.number) {
+            Ok(digest) if digest.0 != self.space.digest && self.space.schema == self.schema.version => {
+                self.find("digest", format!("its rows have the digest {:032x}, and {:032x} is noted", digest.0, self.space.digest));
+            }
+            Ok(_) => {}
+            Err(error @ (Unreadable::InvalidColumnType(..) | Unreadable::FromSqlConversionFailure(..))) => {
+                self.find("unreadable", format!("a row holds what the server never wrote: {error}"));
+            }
+            Err(error) => return Err(fail(error)),
         }
         Ok(())
     }

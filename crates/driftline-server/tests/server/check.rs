@@ -17,7 +17,7 @@ fn report(world: &World) -> Report {
 }
 
 /// What was found, as `kind: text`.
-fn found(world: &World) -> Vec<String> {
+pub fn found(world: &World) -> Vec<String> {
     report(world).findings.into_iter().map(|finding| format!("{}: {}", finding.kind, finding.text)).collect()
 }
 
@@ -30,7 +30,7 @@ async fn start(schema: &str, edits: Json) -> World {
 }
 
 /// Without foreign keys and checks, as a careless person with a shell would.
-fn damage(world: &World, sql: &str) {
+pub fn damage(world: &World, sql: &str) {
     let database = world.database();
     database.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").unwrap();
     database.execute_batch(sql).unwrap();
@@ -147,6 +147,7 @@ async fn v4_what_differs_from_what_is_noted_is_found() {
         ),
         ("DELETE FROM _log", "log", "the log should hold the revisions 1 to 1, and holds 0 of them"),
         ("UPDATE _space SET rev = 5", "log", "the log should hold the revisions 1 to 5, and holds 1 of them, from 1 to 1"),
+        ("UPDATE card SET _clock = ''", "unreadable", "a row holds what the server never wrote: "),
         ("DELETE FROM _client", "marks", "1 parts of the log belong to clients that are not known"),
         ("INSERT INTO _deleted SELECT space, id, 'card', 1 FROM card", "revived", "2 rows of `card` are there although they were deleted"),
     ] {

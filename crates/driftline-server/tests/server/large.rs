@@ -18,20 +18,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-const PUBLISHING: &str = include_str!("../../../../tests/schemas/publishing/schema.json");
-const AUTHOR: u64 = 1;
-const ORGANIZATION: u64 = 2;
+pub const PUBLISHING: &str = include_str!("../../../../tests/schemas/publishing/schema.json");
+pub const AUTHOR: u64 = 1;
+pub const ORGANIZATION: u64 = 2;
 
-fn create(table: &str, n: u64, set: Json) -> Json {
+pub fn create(table: &str, n: u64, set: Json) -> Json {
     json!({"op": "create", "table": table, "id": id(n), "set": set})
 }
 
-fn delete(table: &str, n: u64) -> Json {
+pub fn delete(table: &str, n: u64) -> Json {
     json!({"op": "delete", "table": table, "id": id(n)})
 }
 
 /// An author with an organization, and articles 10, 20, …
-async fn site(world: &World, articles: u64) -> Client {
+pub async fn site(world: &World, articles: u64) -> Client {
     let mut client = Client::new("alice", 1);
     let mut edits = vec![create("user", AUTHOR, json!({})), create("organization", ORGANIZATION, json!({}))];
     for article in 1..=articles {
@@ -42,14 +42,14 @@ async fn site(world: &World, articles: u64) -> Client {
 }
 
 /// Page views of an article, as a counter of views would write them: past the clients, which do not hold them.
-fn view(world: &World, article: u64, from: u64, count: u64) {
+pub fn view(world: &World, article: u64, from: u64, count: u64) {
     let insert = "INSERT INTO page_view (space, id, seconds, article, \"user\", _clock) VALUES (?1, ?2, 1, ?3, ?4, '0.0000000000000000.0')";
     let counts = [("article", "page_views", article), ("user", "page_views", AUTHOR)];
     plant(world, from, count, insert, &[bytes(article), bytes(AUTHOR)], &counts);
 }
 
 /// Votes on an article.
-fn vote(world: &World, article: u64, from: u64, count: u64) {
+pub fn vote(world: &World, article: u64, from: u64, count: u64) {
     let insert = "INSERT INTO rating_vote (space, id, article, _clock) VALUES (?1, ?2, ?3, '0.0000000000000000.0')";
     plant(world, from, count, insert, &[bytes(article)], &[("article", "rating_votes", article)]);
 }
@@ -74,7 +74,7 @@ fn plant(world: &World, from: u64, count: u64, insert: &str, refers: &[Vec<u8>],
     transaction.commit().unwrap();
 }
 
-fn bytes(n: u64) -> Vec<u8> {
+pub fn bytes(n: u64) -> Vec<u8> {
     driftline_core::value::RowId::parse(&id(n)).unwrap().0.to_be_bytes().to_vec()
 }
 
@@ -93,7 +93,7 @@ async fn discuss(world: &World, client: &mut Client, article: u64, from: u64, co
     }
 }
 
-fn until_done(world: &World) {
+pub fn until_done(world: &World) {
     let began = Instant::now();
     while world.count("SELECT count(*) FROM _dying") > 0 {
         assert!(began.elapsed() < Duration::from_secs(20), "the background does not come to an end");
@@ -102,7 +102,7 @@ fn until_done(world: &World) {
 }
 
 /// Every reference leads to a row, and the digest is that of the rows.
-fn assert_sound(world: &World, digest: Option<&str>) {
+pub fn assert_sound(world: &World, digest: Option<&str>) {
     let orphans = world.database().prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
     assert!(!orphans, "a reference to nothing");
     let stored: Vec<u8> = world.database().query_row("SELECT digest FROM _space", [], |row| row.get(0)).unwrap();

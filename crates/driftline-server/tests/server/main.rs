@@ -10,6 +10,7 @@ mod large;
 mod live;
 mod migrations;
 mod process;
+mod publishing;
 mod push;
 mod restore;
 mod upgrades;
