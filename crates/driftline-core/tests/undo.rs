@@ -126,6 +126,18 @@ fn notices(tab: &Tab) -> Vec<String> {
 // ---- undo and redo ----
 
 #[test]
+fn i8_what_is_made_after_an_undo_ends_what_could_be_redone() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    make(ann, &[create("card", 1, "")]);
+    make(ann, &[update("card", 1, "\"set\":{\"x\":1.0}")]);
+    undo(ann);
+    assert_eq!(ann.engine.undo_depths(), (1, 1));
+    make(ann, &[update("card", 1, "\"set\":{\"y\":2.0}")]);
+    assert_eq!((ann.engine.undo_depths(), redo(ann)), ((2, 0), 0));
+}
+
+#[test]
 fn i8_undoing_a_delete_brings_back_the_same_rows_across_sync() {
     let mut w = world();
     make(&mut w.ann, &[create("board", 1, "\"name\":\"plan\",\"n\":3")]);
