@@ -28,6 +28,11 @@ async function openUser(space) {
   const network = await startNetwork(server.port);
   const browser = await openBrowser();
   browsers.push(browser);
+  const underWay = new Set();
+  browser.context.on('request', (request) => underWay.add(request));
+  for (const end of ['requestfinished', 'requestfailed']) {
+    browser.context.on(end, (request) => underWay.delete(request));
+  }
   const load = async () => {
     const page = await browser.context.newPage();
     await openSite(page, network.url);
@@ -43,7 +48,11 @@ async function openUser(space) {
     browser,
     load,
     tab,
-    network,
+    /** From now on no byte passes. What was under way is done, so that the next thing to be asked is what waits next. */
+    stall: async () => {
+      await until('no request to be under way', () => underWay.size === 0);
+      network.stall();
+    },
     cut: () => network.cut(browser.context),
     restore: () => network.restore(browser.context),
   };
@@ -352,7 +361,7 @@ test('q3_an_edit_made_while_a_request_is_in_flight_is_kept', async () => {
   const user = await openUser(space);
   const page = await user.tab();
   await page.evaluate(() => window.db.tables.card.create({ text: 'there' }).accepted);
-  user.network.stall();
+  await user.stall();
   const id = await page.evaluate(() => {
     const change = window.db.tables.card.create({ text: 'first', color: '1' });
     window.first = change;
@@ -366,7 +375,7 @@ test('q3_an_edit_made_while_a_request_is_in_flight_is_kept', async () => {
   }, id);
   assert.equal(states.length, 2, 'what may have been sent is not altered');
   assert.equal(states[0], 'in_flight');
-  await user.network.restore();
+  await user.restore();
   await untilSynced(page);
   await page.evaluate(() => window.first.accepted);
   const columns = 'text, color, votes';
@@ -377,7 +386,7 @@ test('q3_an_edit_made_while_a_request_is_in_flight_is_kept', async () => {
   assert.deepEqual(await rows('card', columns, space), wanted);
 
   // The same, and the answer never comes: what was sent is sent again, and takes effect once.
-  user.network.stall();
+  await user.stall();
   await page.evaluate((id) => {
     const { db, driftline } = window;
     db.tables.card.update(id, { votes: driftline.increment(10) });
@@ -406,7 +415,7 @@ test('q3_edits_made_before_the_space_has_loaded_are_kept', async () => {
   });
   await first.close();
 
-  await user.network.restore();
+  await user.restore();
   const page = await user.load();
   await user.network.cut();
   const early = await page.evaluate(
