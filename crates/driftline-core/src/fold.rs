@@ -187,9 +187,8 @@ fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) 
     if !edits.is_empty() && gone.iter().all(made_here) && edits.iter().all(|edit| gone.contains(&edit.row)) {
         return Fold::Vanish(keys.into_iter().collect());
     }
-    // The delete goes out, and takes with it on the server what hangs on the rows there: that must be the same.
-    let mut pointless: Vec<Key> = keys.into_iter().collect();
-    pointless.retain(|key| outbox.get(*key).is_some_and(|entry| entry.edits.iter().all(is_plain_update)));
+    // The delete goes out, for what is on the server. What waits below its row would only be taken along there.
+    let pointless: Vec<Key> = keys.into_iter().collect();
     if pointless.is_empty() { Fold::None } else { Fold::Cancel(pointless) }
 }
 

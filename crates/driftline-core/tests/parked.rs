@@ -163,6 +163,26 @@ fn r3_detaching_frees_what_waits() {
 }
 
 #[test]
+fn r3_detaching_leaves_the_refused_one_as_it_was_made() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    make(&mut tab, &[create("card", 1, ""), create("kind", 3, "")]);
+    tab.sync(&mut store);
+    store.rows.remove(&row("card", 1));
+    store.deleted.insert(row("card", 1));
+    // It refers to what it makes itself.
+    let from = format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(3));
+    let into = format!("\"box\":\"{}\"", id(11));
+    let root = make(&mut tab, &[create("conn", 10, &from), create("box", 11, ""), create("card", 12, &into)]);
+    make(&mut tab, &[create("card", 13, &into)]);
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    let before = tab.engine.outbox().get(root).unwrap().body.clone();
+    decide(&mut tab, json!({"what": "detach"}), root).unwrap();
+    assert_eq!(tab.engine.outbox().get(root).unwrap().body, before);
+}
+
+#[test]
 fn r3_an_export_tells_all_of_the_group() {
     let Group { tab, root, .. } = group();
     let file: Json = serde_json::from_str(&tab.engine.export(root, true).unwrap()).unwrap();

@@ -225,3 +225,15 @@ fn m3_a_page_older_than_what_is_on_the_device_changes_nothing_there() {
     assert_eq!((old.kept.meta, old.kept.base), (kept.meta, kept.base));
     assert!(Txn::parse(&schema(ONE), "{\"schema\":3,\"at\":[1,0],\"edits\":[]}").is_err());
 }
+
+#[test]
+fn m3_a_page_that_takes_its_turn_after_a_newer_one_changes_nothing() {
+    let mut old = Tab::of(schema(ONE));
+    old.open(Disk::default());
+    // A newer one was opened, was the first to write, and was closed, before any word of it came.
+    old.engine.handle_lead(old.now, 2, Some("{\"rev\":0,\"schema\":3}"), Vec::new());
+    old.run();
+    make(&mut old, &[create("note", 1, "")]);
+    assert!(old.fetches.is_empty() && old.pushes.is_empty());
+    assert!(old.engine.status(old.now).contains("schema_newer"));
+}
