@@ -1,10 +1,10 @@
 // The canvas app as a person uses it: by its buttons, with a network that comes and goes.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, before, test } from 'node:test';
-import { openBrowser, ROOT, startNetwork, startServer, until } from './harness.mjs';
+import { openBrowser, ROOT, startNetwork, startServer, tempDir, until } from './harness.mjs';
 import { checkOrder, logCount, readLog } from './log.mjs';
 import { untilKeptForOffline } from './page.mjs';
 
@@ -249,4 +249,41 @@ test('r3_what_the_server_refuses_is_held_back_and_can_be_retried_or_discarded', 
   await untilSaved(page);
   assert.equal(await page.locator('[data-testid=parked-entry]').count(), 0, 'a discard outlives a reload');
   assert.deepEqual(await page.evaluate(() => window.driftline.tables.card.query().map((row) => row.text)), ['Kept']);
+});
+
+test('o7_connections_of_a_file_that_name_no_node_are_told_and_all_else_is_opened', async () => {
+  const space = 'dangling';
+  const person = await openPerson(space);
+  const { page } = person;
+  const node = (id, text, y) => ({ id, type: 'text', text, x: 0, y, width: 200, height: 60 });
+  const edge = (id, fromNode, toNode) => ({ id, fromNode, toNode });
+  const nodes = [node('a', 'Alpha', 0), node('b', 'Beta', 200), node('c', 'Gamma', 400)];
+  const lost = [1, 2, 3, 4, 5, 6, 7].map((n) => `lost${n}`);
+  const edges = [
+    ...lost.slice(0, 3).map((id) => edge(id, 'a', 'gone')),
+    edge('kept1', 'a', 'b'),
+    ...lost.slice(3).map((id) => edge(id, 'nowhere', 'b')),
+    edge('kept2', 'b', 'c'),
+  ];
+  const path = join(tempDir('canvas'), 'dangling.canvas');
+  writeFileSync(path, JSON.stringify({ nodes, edges }));
+  await page.setInputFiles('[data-testid=open-file]', path);
+
+  // The first are named, and the others counted, because a notice is short.
+  const notice = page.locator('[data-testid=notice]', { hasText: 'Opened dangling.canvas' });
+  await notice.waitFor();
+  const said = await notice.textContent();
+  for (const id of lost.slice(0, 5)) assert.ok(said.includes(`${id} names a node`), said);
+  assert.match(said, /2 more/);
+  for (const { text } of nodes) await card(page, text).waitFor();
+  await untilSaved(page);
+  const kept = await server.query(
+    `SELECT source_id AS id FROM connection WHERE space = (SELECT id FROM _space WHERE name = '${space}') ORDER BY 1`,
+  );
+  assert.deepEqual(
+    kept.map((row) => row.id),
+    ['kept1', 'kept2'],
+  );
+  assert.equal(await logCount(server, space), 5, 'nothing was sent that could only be refused');
+  assert.equal(await page.locator('[data-testid=parked-entry]').count(), 0);
 });

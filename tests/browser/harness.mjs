@@ -17,6 +17,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
 import { createServer, connect as tcpConnect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -289,6 +290,68 @@ export async function startNetwork(serverPort) {
       for (const context of contexts) await context.setOffline(false);
     },
   };
+}
+
+/**
+ * An HTTP proxy in front of a server, as a hoster puts one there. While `meddle` is set, it answers the requests of the API: it is
+ * given `{ method, path, body }` and a function that asks the server, and returns `{ status, headers, body }`. All else passes.
+ */
+export async function startProxy(serverPort) {
+  const proxy = { port: undefined, meddle: undefined };
+  const relay = createHttpServer(async (request, response) => {
+    try {
+      const body = await readAll(request);
+      const pass = () => forward(serverPort, request, body);
+      const { method, url: path } = request;
+      const meddle = path.startsWith('/v1/') ? proxy.meddle : undefined;
+      const answer = await (meddle ? meddle({ method, path, body: body.toString() }, pass) : pass());
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+    } catch {
+      response.destroy(); // One of the two has gone.
+    }
+  });
+  const tunnels = new Set();
+  relay.on('upgrade', (request, near, head) => {
+    const far = tcpConnect(serverPort, '127.0.0.1');
+    const lines = request.rawHeaders.map((text, i) => (i % 2 === 0 ? `${text}: ` : `${text}\r\n`));
+    far.write(`GET ${request.url} HTTP/1.1\r\n${lines.join('')}\r\n`);
+    far.write(head);
+    near.pipe(far).pipe(near);
+    for (const socket of [near, far]) {
+      tunnels.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        tunnels.delete(socket);
+        near.destroy();
+        far.destroy();
+      });
+    }
+  });
+  running.add(() => {
+    relay.close();
+    relay.closeAllConnections();
+    for (const socket of tunnels) socket.destroy();
+  });
+  await listen(relay, 0);
+  proxy.port = relay.address().port;
+  return proxy;
+}
+
+async function readAll(stream) {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** What the server answers, whole; nothing of it depends on the connection that it came by. */
+async function forward(port, { method, url: path, headers }, body) {
+  const response = await new Promise((answered, failed) => {
+    const options = { host: '127.0.0.1', port, method, path, headers, agent: false };
+    httpRequest(options, answered).on('error', failed).end(body);
+  });
+  const ofConnection = ['connection', 'keep-alive', 'transfer-encoding'];
+  const kept = Object.entries(response.headers).filter(([name]) => !ofConnection.includes(name));
+  return { status: response.statusCode, headers: Object.fromEntries(kept), body: await readAll(response) };
 }
 
 function listen(server, port) {

@@ -2,11 +2,14 @@
 
 import assert from 'node:assert/strict';
 
-/** The log of a space in the order in which it took effect: the key of each transaction and what it changed. */
+/**
+ * The log of a space in the order in which it took effect: the key of each transaction and what it changed. What a migration
+ * made has no client, and a key that says so.
+ */
 export async function readLog(server, space) {
   const parts = await server.query(
-    `SELECT l.rev, l.part, printf('%016x:%d', c.client, l.seq) AS key, l.changes
-       FROM _log l JOIN _space s ON s.id = l.space JOIN _client c ON c.space = l.space AND c.actor = l.actor
+    `SELECT l.rev, l.part, iif(c.client IS NULL, 'migration:' || l.rev, printf('%016x:%d', c.client, l.seq)) AS key, l.changes
+       FROM _log l JOIN _space s ON s.id = l.space LEFT JOIN _client c ON c.space = l.space AND c.actor = l.actor
       WHERE s.name = '${space}' ORDER BY l.rev, l.part`,
   );
   return parts.map((part) => ({ ...part, changes: JSON.parse(part.changes) }));

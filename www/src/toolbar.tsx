@@ -21,13 +21,21 @@ const KINDS = [
   { kind: 'box', name: 'Box', Icon: Square },
 ] as const;
 
+const SENTENCES_MAX = 5;
+
+/** As many sentences as a notice holds; the others are counted. */
+function few(sentences: readonly string[]): string[] {
+  const more = sentences.length - SENTENCES_MAX;
+  return [...sentences.slice(0, SENTENCES_MAX), ...(more > 0 ? [`And ${more} more.`] : [])];
+}
+
 export function Toolbar({ space, notify, create, opened, connectionType, setConnectionType }: ToolbarProps) {
   const db = useDatabase();
   const open = async (file: File) => {
     try {
       const { ids, left_out } = await openFile(db, await file.text());
       opened(ids);
-      notify([`Opened ${file.name}: ${ids.length} items.`, ...left_out.slice(0, 5)].join(' '));
+      notify([`Opened ${file.name}: ${ids.length} items.`, ...few(left_out)].join(' '));
     } catch (error) {
       notify(error instanceof Error ? error.message : String(error));
     }

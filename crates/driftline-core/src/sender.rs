@@ -524,13 +524,16 @@ impl Engine {
         if absorbed.gap {
             self.has_base = false;
         }
-        self.settle_applied(&mut absorbed);
-        parked.extend(self.park_orphans(&absorbed.deleted));
         let complete = !answer.more && !answer.reload && self.replica.rev == answer.rev;
         if complete && answer.digest.is_some_and(|digest| digest != self.replica.digest) {
             self.report("digest_differs", "the rows here differ from the server's; they are fetched again");
             self.has_base = false;
         }
+        if self.has_base {
+            // The revisions of another base than ours say nothing about what ours holds.
+            self.settle_applied(&mut absorbed);
+        }
+        parked.extend(self.park_orphans(&absorbed.deleted));
         self.note_base(absorbed, &parked);
     }
 

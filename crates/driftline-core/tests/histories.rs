@@ -257,6 +257,46 @@ fn v2_a_space_loaded_anew_keeps_what_was_created_offline() {
 }
 
 #[test]
+fn v2_a_server_set_back_to_a_backup_hides_nothing_until_the_space_is_loaded_anew() {
+    // So far back that the cursor is beyond the log, and so little that only the digest tells.
+    for (later, reload) in [(8, true), (2, false)] {
+        let mut store = Store::default();
+        let mut tab = tab(&store);
+        make(&mut tab, &[create("card", 1, "\"x\":1")]);
+        settle(&mut tab, &mut store);
+        let backup = store.clone();
+        for n in 10..10 + later {
+            make(&mut tab, &[create("card", n, "")]);
+            settle(&mut tab, &mut store);
+        }
+        tab.engine.set_online(tab.now, false);
+        make(&mut tab, &[create("card", 2, "\"x\":2")]);
+        make(&mut tab, &[update("card", 1, "\"set\":{\"x\":5}")]);
+        store = backup;
+        tab.engine.set_online(tab.now, true);
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        let (request, body) = tab.pushes.pop().unwrap();
+        let mut answer = store.push(&tab.schema, &body).unwrap();
+        if reload {
+            assert!(store.space.rev < tab.engine.replica().rev);
+            answer = answer.replace("\"reload\":false", "\"reload\":true");
+        }
+        tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+        tab.run();
+        assert_eq!(tab.fetches.len(), 1);
+        let all = |tab: &Tab| [1, 2].map(|n| seen(tab, "card", n, "x"));
+        assert_eq!(all(&tab), [real(5.0), real(2.0)], "both were applied, and the base that shows it is on its way");
+        tab.give_snapshot(&store);
+        assert_eq!(all(&tab), [real(5.0), real(2.0)]);
+        settle(&mut tab, &mut store);
+        assert_eq!((tab.engine.replica().base().len(), tab.disk.len()), (2, 0));
+        assert_eq!(tab.engine.replica().digest, store.space.digest);
+    }
+}
+
+#[test]
 fn o7_a_tag_whose_card_is_gone_keeps_nobody_else() {
     let mut store = Store::default();
     let mut tab = tab(&store);
