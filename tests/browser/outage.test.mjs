@@ -48,6 +48,7 @@ async function openUser(space) {
     browser,
     load,
     tab,
+    network,
     /** From now on no byte passes. What was under way is done, so that the next thing to be asked is what waits next. */
     stall: async () => {
       await until('no request to be under way', () => underWay.size === 0);

@@ -409,22 +409,19 @@ impl Server {
         };
         let reload = found.is_none();
         let (changes, more) = found.unwrap_or_default();
-        wire::write_answer(push, plan, &changes, more, reload)
+        wire::write_answer(&self.schema, push, plan, &changes, more, reload)
     }
 
     pub fn live_message(&self, principal: Principal, cursor: u64) -> Option<String> {
         let (rows, _) = self.changes(principal, cursor, usize::MAX >> 8)?;
-        let mut out = format!("{{\"rev\":{},\"changes\":", self.space.rev);
-        wire::write_changes(&rows, |_, _| false, &mut out);
-        out.push('}');
-        Some(out)
+        Some(wire::write_live(&self.schema, self.space.rev, &rows))
     }
 
     pub fn snapshot(&self) -> String {
         let visible = self.visible();
         let mut digest = Digest::default();
         visible.iter().for_each(|(key, row)| digest.add(&self.schema, *key, row));
-        let mut out = wire::write_snapshot_head(self.space.rev, digest, visible.len());
+        let mut out = wire::write_snapshot_head(&self.schema, self.space.rev, digest, visible.len());
         let rows: Vec<_> = visible.iter().collect();
         for table in rows.chunk_by(|a, b| a.0.table == b.0.table) {
             wire::write_rows(&self.schema, table[0].0.table, table.iter().map(|(key, row)| (key.id, *row)), &mut out);

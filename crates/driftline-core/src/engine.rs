@@ -22,9 +22,9 @@ use crate::schema::{EditsToDeleted, Schema};
 use crate::sender::Sender;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::undo::{History, Undoable};
-use crate::upgrade::{upgrade_revisions, upgrade_snapshot};
+use crate::upgrade::upgrade_snapshot;
 use crate::value::{Row, RowKey, parse_hex64};
-use crate::wire::{Revision, read_changes, read_snapshot};
+use crate::wire::{Revision, read_revisions, read_snapshot};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -206,7 +206,7 @@ pub struct Engine {
     pub(crate) disk_heard: u64,
     /// There was a reason for another reload since.
     pub(crate) reload_again: bool,
-    pub(crate) told_trouble: Option<Option<String>>,
+    pub(crate) told_trouble: Option<(Option<String>, bool)>,
     pub(crate) storage_problem: Option<String>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) last_status: String,
@@ -220,6 +220,8 @@ pub struct Engine {
     pub(crate) rewrites: bool,
     /// Another tab, or the disk, is of a newer version of the schema: this page must be loaded again.
     pub(crate) outdated: bool,
+    /// The server is of a newer version of the schema: it takes what is made here, and what it has to say cannot be read.
+    pub(crate) behind: bool,
 }
 
 impl Engine {
@@ -264,6 +266,7 @@ impl Engine {
             sent_on_disk: 0,
             rewrites: false,
             outdated: false,
+            behind: false,
         };
         for (client, seq) in config.high {
             let high = engine.high.get_or_insert_with(client, || 0);
@@ -971,12 +974,7 @@ pub(crate) struct Absorbed {
 }
 
 fn read_tail(schema: &Schema, version: u32, text: &str) -> Option<Vec<Revision>> {
-    let mut json = Json::parse(text).ok()?;
-    let mut changes = json.take("changes")?;
-    if version < schema.version {
-        changes = upgrade_revisions(schema, version, changes).ok()?;
-    }
-    read_changes(schema, &changes)
+    read_revisions(schema, version, Json::parse(text).ok()?.take("changes")?)
 }
 
 /// The key of a record as it stands on disk.

@@ -17,6 +17,8 @@ pub(crate) struct PeerState {
     pub epoch: u64,
     pub online: bool,
     pub trouble: Option<String>,
+    /// The server is newer than these pages.
+    pub behind: bool,
     /// Whether it has been offered, under this epoch, what had been offered to others.
     offered: bool,
 }
@@ -82,7 +84,7 @@ impl Engine {
             out.push_str(",\"trouble\":");
             write_string(trouble, &mut out);
         }
-        out.push('}');
+        out.push_str(if self.behind { ",\"behind\":true}" } else { "}" });
         self.broadcast(out);
     }
 
@@ -197,7 +199,7 @@ impl Engine {
         self.hear_disk(json);
         let epoch = json.uint("epoch").unwrap_or(0);
         let same = self.peer.as_ref().is_some_and(|peer| peer.offered && peer.epoch == epoch);
-        let mut peer = PeerState { epoch, online, trouble, offered: same };
+        let mut peer = PeerState { epoch, online, trouble, behind: json.flag("behind"), offered: same };
         let takes = peer.takes();
         peer.offered |= takes;
         self.peer = Some(peer);

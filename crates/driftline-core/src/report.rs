@@ -79,7 +79,10 @@ impl Engine {
 
     fn state(&self, now_ms: u64) -> (&'static str, Option<String>) {
         let counts = self.outbox.counts();
-        let waiting = counts.queued + counts.in_flight + counts.applied;
+        // What a newer server has taken is saved; that it has, this page will not see until it is loaded again.
+        let behind = if self.sender.is_some() { self.behind } else { self.peer.as_ref().is_some_and(|peer| peer.behind) };
+        let newer = || behind.then(|| "schema_newer".to_string());
+        let waiting = counts.queued + counts.in_flight + if behind { 0 } else { counts.applied };
         if self.outdated {
             return ("not_saving", Some("schema_newer".to_string()));
         }
@@ -104,10 +107,10 @@ impl Engine {
             None if counts.queued == waiting && waiting > 0 && self.sender.as_ref().is_some_and(|s| s.starved) => {
                 ("not_saving", Some("waiting".to_string()))
             }
-            None if waiting > 0 => ("saving", None),
+            None if waiting > 0 => ("saving", newer()),
             None if counts.parked > 0 => ("not_saving", Some("parked".to_string())),
             None if !self.has_base => ("saving", None),
-            None => ("saved", None),
+            None => ("saved", newer()),
         }
     }
 
@@ -116,7 +119,7 @@ impl Engine {
     }
 
     pub(crate) fn report_status(&mut self, now_ms: u64) {
-        let trouble = |s: &Engine| s.sender.as_ref().map(|s| s.trouble.clone());
+        let trouble = |engine: &Engine| engine.sender.as_ref().map(|sender| (sender.trouble.clone(), engine.behind));
         if trouble(self) != self.told_trouble {
             self.told_trouble = trouble(self);
             self.tell_peers_lead();

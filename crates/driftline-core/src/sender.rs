@@ -13,8 +13,12 @@ use crate::merge::Hlc;
 use crate::outbox::{Entry, Key, Ready, State};
 use crate::problem::Problem;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
+use crate::upgrade::upgrade_snapshot;
 use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
-use crate::wire::{Answer, Outcome, PushClient, PushText, UnitText, read_answer, read_changes, read_snapshot, write_snapshot_head};
+use crate::wire::{
+    Answer, Outcome, PushClient, PushText, Snapshot, UnitText, read_answer, read_revisions, read_snapshot, snapshot_version, version,
+    write_snapshot_head,
+};
 
 /// A request without an answer for so long counts as failed.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
@@ -32,6 +36,8 @@ const REFUSALS_IN_A_ROW: u32 = 2;
 const SUSPENDED_MS: u64 = 600_000;
 /// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// How often a page without a base asks whether the server is of its version again.
+const BEHIND_MS: u64 = 60_000;
 /// The mark of what may have been sent is set this far ahead.
 const SENT_AHEAD_MS: u64 = 10_000;
 /// Rows in one record of the base on disk.
@@ -332,7 +338,8 @@ impl Engine {
             }
             texts.push(text);
         }
-        let body = PushText { epoch: sender.epoch, cursor: Some(self.replica.rev), clients: &clients, units: texts }.to_json();
+        let body =
+            PushText { epoch: sender.epoch, cursor: (!self.behind).then_some(self.replica.rev), clients: &clients, units: texts }.to_json();
         for key in &keys {
             self.outbox.set_state(*key, State::InFlight);
             if let Some(entry) = self.outbox.get_mut(*key) {
@@ -444,8 +451,10 @@ impl Engine {
     pub fn handle_answer(&mut self, now_ms: u64, id: u64, status: u16, retry_after_ms: Option<u64>, body: &str) {
         let Some(request) = self.take_request(id) else { return };
         match (&request.kind, status) {
-            (Kind::Snapshot, 200) => match read_snapshot(&self.schema, body) {
+            (Kind::Snapshot, 200) => match self.read_snapshot(body) {
                 Some(snapshot) => self.take_snapshot(now_ms, snapshot),
+                // This page can do nothing until it is loaded again.
+                None if self.behind => self.fail(now_ms, Some(BEHIND_MS), "schema_newer"),
                 // Cut off on the way.
                 None => self.fail(now_ms, None, "no answer"),
             },
@@ -459,6 +468,16 @@ impl Engine {
             _ => self.take_refusal(now_ms, request, status, retry_after_ms, body),
         }
         self.pump(now_ms);
+    }
+
+    fn read_snapshot(&mut self, body: &str) -> Option<Snapshot> {
+        let version = snapshot_version(&self.schema, body);
+        self.behind = version > self.schema.version;
+        match version < self.schema.version {
+            _ if self.behind => None,
+            true => upgrade_snapshot(&self.schema, version, body),
+            false => read_snapshot(&self.schema, body),
+        }
     }
 
     pub fn handle_send_failed(&mut self, now_ms: u64, id: u64, failure: SendFailure) {
@@ -516,7 +535,17 @@ impl Engine {
                 self.take_new_client();
             }
         }
+        let mut taken = Vec::new();
+        for ((client, seq), outcome) in &answer.outcomes {
+            if matches!(outcome, Outcome::Applied { .. }) {
+                taken.extend(clients.get(*client).map(|client| (client.id, *seq)));
+            }
+        }
         let mut parked = self.settle_outcomes(now_ms, clients, answer.outcomes);
+        if self.hear_version(answer.schema) {
+            self.event_keys("accepted", &taken);
+            return self.note_base(Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() }, &parked);
+        }
         if answer.reload {
             self.has_base = false;
         }
@@ -525,7 +554,9 @@ impl Engine {
             self.has_base = false;
         }
         let complete = !answer.more && !answer.reload && self.replica.rev == answer.rev;
-        if complete && answer.digest.is_some_and(|digest| digest != self.replica.digest) {
+        // Another version counts other columns.
+        let digest = answer.digest.filter(|_| complete && answer.schema == self.schema.version);
+        if digest.is_some_and(|digest| digest != self.replica.digest) {
             self.report("digest_differs", "the rows here differ from the server's; they are fetched again");
             self.has_base = false;
         }
@@ -535,6 +566,22 @@ impl Engine {
         }
         parked.extend(self.park_orphans(&absorbed.deleted));
         self.note_base(absorbed, &parked);
+    }
+
+    /// Whether the server is newer than this page. Then all that its answers say is what became of what was sent.
+    fn hear_version(&mut self, version: u32) -> bool {
+        let was = std::mem::replace(&mut self.behind, version > self.schema.version);
+        let Some(sender) = &mut self.sender else { return self.behind };
+        if self.behind {
+            sender.want_pull = false;
+            if sender.live != Live::Off {
+                sender.live = Live::Off;
+                self.effects.push_back(Effect::Disconnect);
+            }
+        } else if was {
+            sender.want_pull = true;
+        }
+        self.behind
     }
 
     /// Applies outcomes to the outbox; returns the keys whose records changed.
@@ -622,7 +669,7 @@ impl Engine {
         self.put(key);
     }
 
-    fn take_snapshot(&mut self, now_ms: u64, snapshot: crate::wire::Snapshot) {
+    fn take_snapshot(&mut self, now_ms: u64, snapshot: Snapshot) {
         let replace = |base: &mut crate::replica::Base| base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
         let patch = self.replica.rebase(&self.schema, replace, &self.outbox);
         self.effects.extend(patch.map(Effect::Patch));
@@ -877,7 +924,7 @@ impl Engine {
 
     fn base_chunks(&self) -> Vec<String> {
         let base = self.replica.base();
-        let mut chunks = vec![write_snapshot_head(self.replica.rev, self.replica.digest, base.len())];
+        let mut chunks = vec![write_snapshot_head(&self.schema, self.replica.rev, self.replica.digest, base.len())];
         for table in base.chunk_by(|a, b| a.0.table == b.0.table) {
             for rows in table.chunks(CHUNK_ROWS) {
                 let mut chunk = String::new();
@@ -941,7 +988,7 @@ impl Engine {
     fn connect(&mut self, now_ms: u64) {
         let cursor = self.replica.rev;
         let Some(sender) = &mut self.sender else { return };
-        if self.has_base && sender.live == Live::Off && sender.live_not_before <= now_ms && sender.failures == 0 {
+        if self.has_base && !self.behind && sender.live == Live::Off && sender.live_not_before <= now_ms && sender.failures == 0 {
             sender.live = Live::Connecting { since: now_ms };
             self.effects.push_back(Effect::Connect { cursor });
         }
@@ -961,9 +1008,13 @@ impl Engine {
         let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) else { return };
         sender.live = Live::On { heard: now_ms };
         sender.live_failures = 0;
-        let json = Json::parse_or_null(text);
-        if let Some(changes) = json.get("changes") {
-            match read_changes(&self.schema, changes) {
+        let mut json = Json::parse_or_null(text);
+        let version = version(&self.schema, &json);
+        if let Some(changes) = json.take("changes") {
+            if self.hear_version(version) {
+                return self.pump(now_ms);
+            }
+            match read_revisions(&self.schema, version, changes) {
                 Some(revisions) if self.has_base => {
                     let mut absorbed = self.absorb(revisions);
                     if absorbed.gap
@@ -975,7 +1026,11 @@ impl Engine {
                     let parked = self.park_orphans(&absorbed.deleted);
                     self.note_base(absorbed, &parked);
                 }
-                _ => sender.want_pull = true,
+                _ => {
+                    if let Some(sender) = &mut self.sender {
+                        sender.want_pull = true;
+                    }
+                }
             }
         } else if json.uint("ping").is_some_and(|rev| rev > self.replica.rev) {
             sender.want_pull = true;

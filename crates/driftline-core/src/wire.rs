@@ -9,6 +9,7 @@ use crate::load::PushKey;
 use crate::problem::Problem;
 use crate::reconcile::Plan;
 use crate::schema::Schema;
+use crate::upgrade::upgrade_revisions;
 use crate::value::{Row, RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_string, write_uint};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -261,9 +262,8 @@ pub fn write_changes(rows: &[ChangeRow], as_sent: impl Fn(u64, u64) -> bool, out
 }
 
 /// Writes the answer to a push. `changes` are the log's rows after the push's cursor.
-pub fn write_answer(push: &Push, plan: &Plan, changes: &[ChangeRow], more: bool, reload: bool) -> String {
-    let mut out = String::from("{\"rev\":");
-    write_uint(plan.space.rev, &mut out);
+pub fn write_answer(schema: &Schema, push: &Push, plan: &Plan, changes: &[ChangeRow], more: bool, reload: bool) -> String {
+    let mut out = head(schema, plan.space.rev);
     out.push_str(if more { ",\"more\":true" } else { ",\"more\":false" });
     if !more && !reload && !plan.unsettled {
         out.push_str(",\"digest\":\"");
@@ -294,8 +294,33 @@ pub fn write_answer(push: &Push, plan: &Plan, changes: &[ChangeRow], more: bool,
     out
 }
 
+/// Writes a message of a live connection: everything up to a revision.
+pub fn write_live(schema: &Schema, rev: u64, changes: &[ChangeRow]) -> String {
+    let mut out = head(schema, rev);
+    out.push_str(",\"changes\":");
+    write_changes(changes, |_, _| false, &mut out);
+    out.push('}');
+    out
+}
+
+/// How everything with a revision begins.
+fn head(schema: &Schema, rev: u64) -> String {
+    let mut out = String::from("{\"schema\":");
+    write_uint(u64::from(schema.version), &mut out);
+    out.push_str(",\"rev\":");
+    write_uint(rev, &mut out);
+    out
+}
+
+/// The version of the schema in which something speaks; the reader's, where it does not say.
+pub fn version(schema: &Schema, json: &Json) -> u32 {
+    json.uint("schema").map_or(schema.version, |version| version as u32)
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
+    /// The server's version. Where it is newer than the reader's, `changes` are left out: they cannot be read.
+    pub schema: u32,
     pub rev: u64,
     pub more: bool,
     pub digest: Option<Digest>,
@@ -336,15 +361,18 @@ pub struct Part {
 
 /// Reads an answer; `None` where it is not one: then it counts as no answer at all.
 pub fn read_answer(schema: &Schema, text: &str) -> Option<Answer> {
-    let json = Json::parse_or_null(text);
+    let mut json = Json::parse_or_null(text);
+    let changes = json.take("changes")?;
+    let version = version(schema, &json);
     let mut answer = Answer {
+        schema: version,
         rev: json.uint("rev")?,
         more: json.get("more")?.as_bool()?,
         digest: json.text("digest").and_then(parse_hex128).map(Digest),
         reload: json.get("reload")?.as_bool()?,
         clients: Vec::new(),
         outcomes: Vec::new(),
-        changes: read_changes(schema, json.get("changes")?)?,
+        changes: if version > schema.version { Vec::new() } else { read_revisions(schema, version, changes)? },
     };
     for client in json.get("clients")?.as_list()? {
         let receipt = read_id(client.get("receipt"));
@@ -372,6 +400,14 @@ fn read_outcome(json: &Json) -> Option<Outcome> {
         "unknown" => Outcome::Unknown(problem?),
         _ => return None,
     })
+}
+
+/// Reads the changes that a version not newer than the reader's has written.
+pub fn read_revisions(schema: &Schema, version: u32, changes: Json) -> Option<Vec<Revision>> {
+    match version < schema.version {
+        true => read_changes(schema, &upgrade_revisions(schema, version, changes).ok()?),
+        false => read_changes(schema, &changes),
+    }
 }
 
 pub fn read_changes(schema: &Schema, json: &Json) -> Option<Vec<Revision>> {
@@ -404,9 +440,8 @@ pub(crate) fn read_pair(json: &Json) -> Option<(u64, u64)> {
 // ---- snapshots, also the form of the base on a client's disk ----
 
 /// The first line of a snapshot.
-pub fn write_snapshot_head(rev: u64, digest: Digest, rows: usize) -> String {
-    let mut out = String::from("{\"rev\":");
-    write_uint(rev, &mut out);
+pub fn write_snapshot_head(schema: &Schema, rev: u64, digest: Digest, rows: usize) -> String {
+    let mut out = head(schema, rev);
     out.push_str(",\"digest\":\"");
     write_hex128(digest.0, &mut out);
     out.push_str("\",\"rows\":");
@@ -474,6 +509,11 @@ pub struct Snapshot {
     pub rev: u64,
     pub digest: Digest,
     pub rows: Vec<(RowKey, Row)>,
+}
+
+/// The version of the schema in which a snapshot is written.
+pub fn snapshot_version(schema: &Schema, text: &str) -> u32 {
+    version(schema, &Json::parse_or_null(text.lines().next().unwrap_or("")))
 }
 
 /// Reads a snapshot; `None` where it is cut off or broken.

@@ -307,7 +307,7 @@ fn echoed(body: &str) -> Option<String> {
 fn d5_a_new_sender_echoes_the_receipt_on_disk_and_not_the_one_it_once_read() {
     let mut engine = Engine::new(config());
     engine.handle_opened(1, Disk::default());
-    let base = driftline_core::wire::write_snapshot_head(4, Default::default(), 0);
+    let base = driftline_core::wire::write_snapshot_head(&schema(), 4, Default::default(), 0);
     let meta = "{\"rev\":4,\"digest\":\"00000000000000000000000000000000\",\"receipts\":{\"00000000000000aa\":\"00000000000000bb\"},\"answered\":[]}";
     engine.transact(2, &format!("{{\"edits\":[{}]}}", create("kind", 1, ""))).unwrap();
     engine.handle_lead(3, 2, Some(meta), Vec::new());

@@ -138,7 +138,7 @@ fn v3_a_load_that_failed_uploads_nothing() {
     for round in 0..20 {
         if let Some(fetch) = tab.fetches.pop() {
             // Cut off before its last line, with or without the rows that it announced.
-            let text = driftline_core::wire::write_snapshot_head(3, Default::default(), round % 2);
+            let text = driftline_core::wire::write_snapshot_head(&schema(), 3, Default::default(), round % 2);
             tab.engine.handle_answer(tab.now, fetch, 200, None, &text);
         }
         wait(&mut tab, 5_000);

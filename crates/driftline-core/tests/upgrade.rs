@@ -4,7 +4,7 @@ mod common;
 
 use common::{Store, Tab, create, id, update};
 use driftline_core::edit::Txn;
-use driftline_core::engine::Disk;
+use driftline_core::engine::{Config, Disk, Engine};
 use driftline_core::json::Json;
 use driftline_core::outbox::Key;
 use driftline_core::schema::Schema;
@@ -47,7 +47,7 @@ fn key(table: &str, n: u64) -> RowKey {
 /// What a migration does to a server: its rows and its log are of the present version from now on.
 fn migrate(store: &mut Store) {
     let (one, three) = (schema(ONE), schema(THREE));
-    let mut text = write_snapshot_head(store.space.rev, store.space.digest, store.rows.len());
+    let mut text = write_snapshot_head(&one, store.space.rev, store.space.digest, store.rows.len());
     for (key, row) in &store.rows {
         write_rows(&one, key.table, std::iter::once((key.id, row)), &mut text);
     }
@@ -236,4 +236,91 @@ fn m3_a_page_that_takes_its_turn_after_a_newer_one_changes_nothing() {
     make(&mut old, &[create("note", 1, "")]);
     assert!(old.fetches.is_empty() && old.pushes.is_empty());
     assert!(old.engine.status(old.now).contains("schema_newer"));
+}
+
+/// What its answers say to a page that is older than the server.
+#[test]
+fn m3_an_older_page_goes_on_saving_at_a_newer_server_and_shows_all_of_it_once_it_is_loaded_again() {
+    let (mut store, three) = (Store::default(), schema(THREE));
+    let mut old = Tab::of(schema(ONE)).lead(&store);
+    make(&mut old, &[create("note", 1, r#""title":"first","n":1"#)]);
+    old.sync(&mut store);
+    migrate(&mut store);
+    let rev = old.engine.replica().rev;
+    let made = [
+        make(&mut old, &[update("note", 1, r#""set":{"title":"second"},"add":{"n":10}"#)]),
+        make(&mut old, &[create("note", 2, ""), create("line", 3, &format!("\"from\":\"{}\"", id(2)))]),
+    ];
+    old.sync_with(&mut store, &three);
+    assert!(made.iter().all(|key| store.log.iter().filter(|row| row.1 == *key).count() == 1), "taken, each once");
+    let status = old.engine.status(old.now);
+    assert!(status.contains("\"state\":\"saved\"") && status.contains("\"reason\":\"schema_newer\""), "{status}");
+    let accepted = |tab: &Tab| tab.events.iter().filter(|event| event.contains("accepted")).map(String::len).sum::<usize>();
+    assert!(accepted(&old) > 0);
+    // It has not read a word of what it cannot understand, shows what it made, and asks for nothing but whether that has changed.
+    let one = schema(ONE);
+    let note = |n: u64| RowKey { table: one.table("note").unwrap(), id: RowId::parse(&id(n)).unwrap() };
+    assert_eq!(old.engine.replica().rev, rev);
+    assert!(old.engine.replica().view().contains(note(2)) && old.engine.replica().base().iter().all(|row| row.0 != note(2)));
+    old.now += 60_000;
+    old.engine.handle_tick(old.now);
+    old.run();
+    let (_, poll) = old.pushes.pop().expect("it asks again");
+    assert!(poll.contains("\"cursor\":null") && poll.contains("\"units\":[]"), "{poll}");
+    let live = driftline_core::wire::write_live(&three, store.space.rev, &[]);
+    old.engine.handle_live_message(old.now, &live);
+    assert_eq!(old.engine.replica().rev, rev);
+
+    let mut new = reload(&old, THREE);
+    new.sync(&mut store);
+    assert_eq!((new.engine.outbox().len(), new.disk.len()), (0, 0));
+    assert_eq!(new.engine.replica().digest, store.space.digest);
+    assert!(made.iter().all(|key| store.log.iter().filter(|row| row.1 == *key).count() == 1), "still each once");
+    let n = three.tables[key("card", 1).table as usize].column("n").unwrap();
+    assert_eq!(store.rows[&key("card", 1)].values[n as usize], Value::Int(11));
+    // Without a base it can do nothing, and says so.
+    let mut bare = Tab::of(schema(ONE));
+    bare.open(Disk::default());
+    bare.engine.handle_lead(bare.now, 3, None, Vec::new());
+    bare.run();
+    let kept = make(&mut bare, &[create("note", 9, "")]);
+    let fetch = bare.fetches.pop().unwrap();
+    bare.engine.handle_answer(bare.now, fetch, 200, None, &(write_snapshot_head(&three, 0, Default::default(), 0) + SNAPSHOT_END));
+    bare.run();
+    assert!(bare.engine.status(bare.now).contains("\"state\":\"not_saving\",\"reason\":\"schema_newer\""));
+    assert!(bare.pushes.is_empty() && bare.disk.contains_key(&kept));
+}
+
+#[test]
+fn m3_a_newer_page_reads_an_older_server_and_waits_with_what_it_makes() {
+    let (mut store, one) = (Store::default(), schema(ONE));
+    let mut other = Tab::of(one.clone()).lead(&store);
+    make(&mut other, &[create("note", 1, r#""title":"first","n":1"#)]);
+    other.sync(&mut store);
+    let mut new = Tab::of(schema(THREE));
+    new.open(Disk::default());
+    new.engine.handle_lead(new.now, 1, None, Vec::new());
+    new.run();
+    let fetch = new.fetches.pop().unwrap();
+    let mut text = write_snapshot_head(&one, store.space.rev, store.space.digest, store.rows.len());
+    for (key, row) in &store.rows {
+        write_rows(&one, key.table, std::iter::once((key.id, row)), &mut text);
+    }
+    new.engine.handle_answer(new.now, fetch, 200, None, &(text + SNAPSHOT_END));
+    new.run();
+    assert!(new.engine.replica().view().contains(key("card", 1)), "under its new name");
+    other.engine = Engine::new(Config { client: 0xcc, ..common::config_for(one.clone()) });
+    let mut other = other.lead(&store);
+    make(&mut other, &[create("note", 2, "")]);
+    other.sync(&mut store);
+    let made = make(&mut new, &[create("layer", 7, "")]);
+    new.sync_with(&mut store, &one);
+    assert!(new.engine.replica().base().iter().any(|row| row.0 == key("card", 2)), "what is made there is read");
+    assert!(new.engine.outbox().get(made).is_some(), "held, and kept");
+    assert!(new.engine.status(new.now).contains("\"state\":\"not_saving\",\"reason\":\"waiting\""));
+    migrate(&mut store);
+    new.now += 60_000;
+    new.sync(&mut store);
+    assert_eq!(new.engine.outbox().len(), 0);
+    assert_eq!(new.engine.replica().digest, store.space.digest);
 }

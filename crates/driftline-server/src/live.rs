@@ -2,11 +2,11 @@
 
 use crate::auth::{Action, AuthError};
 use crate::error::ApiError;
-use crate::log::{Changes, read_changes};
+use crate::log::read_changes;
 use crate::router::App;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
-use driftline_core::wire::write_changes;
+use driftline_core::wire::write_live;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -130,18 +130,11 @@ async fn catch_up(app: &App, space: &str, principal: &str, socket: &mut WebSocke
         }
         let Some(last) = changes.rows.last().map(|row| row.rev) else { return Ok(()) };
         *cursor = last;
-        send(socket, message(last, &changes)).await?;
+        send(socket, write_live(&app.schema, last, &changes.rows)).await?;
         if !changes.more {
             return Ok(());
         }
     }
-}
-
-fn message(rev: u64, changes: &Changes) -> String {
-    let mut out = format!("{{\"rev\":{rev},\"changes\":");
-    write_changes(&changes.rows, |_, _| false, &mut out);
-    out.push('}');
-    out
 }
 
 async fn send(socket: &mut WebSocket, text: String) -> Result<(), Closing> {

@@ -119,7 +119,7 @@ fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
             }
         }
     }
-    sink.send(write_snapshot_head(state.rev, digest, count))?;
+    sink.send(write_snapshot_head(&store.schema, state.rev, digest, count))?;
     for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
         let layout = store.layout.table(table);
         let mut statement = store.conn.prepare_cached(&layout.select)?;

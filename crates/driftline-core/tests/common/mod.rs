@@ -138,7 +138,7 @@ impl Store {
         let cursor = push.cursor.unwrap_or(u64::MAX);
         let rows = self.log.iter().filter(|row| row.0 > cursor);
         let rows = rows.map(|row| ChangeRow { rev: row.0, actor: 1, own: Some(row.1), changes: row.3.clone() });
-        Ok(write_answer(&push, &plan, &rows.collect::<Vec<_>>(), false, false))
+        Ok(write_answer(schema, &push, &plan, &rows.collect::<Vec<_>>(), false, false))
     }
 
     /// References to rows that are not there.
@@ -221,7 +221,7 @@ impl Tab {
     /// Answers the fetch that waits.
     pub fn give_snapshot(&mut self, store: &Store) {
         let fetch = self.fetches.pop().unwrap();
-        let mut text = driftline_core::wire::write_snapshot_head(store.space.rev, store.space.digest, store.rows.len());
+        let mut text = driftline_core::wire::write_snapshot_head(&self.schema, store.space.rev, store.space.digest, store.rows.len());
         for (key, row) in &store.rows {
             driftline_core::wire::write_rows(&self.schema, key.table, std::iter::once((key.id, row)), &mut text);
         }
@@ -275,6 +275,12 @@ impl Tab {
 
     /// Lets time pass and answers every request from the store until nothing more is sent.
     pub fn sync(&mut self, store: &mut Store) {
+        let schema = self.schema.clone();
+        self.sync_with(store, &schema);
+    }
+
+    /// With a server of another version, perhaps.
+    pub fn sync_with(&mut self, store: &mut Store, schema: &Schema) {
         for _ in 0..200 {
             let Some((id, body)) = self.pushes.pop() else {
                 self.now += 1_000;
@@ -285,7 +291,7 @@ impl Tab {
                 }
                 continue;
             };
-            match store.push(&self.schema, &body) {
+            match store.push(schema, &body) {
                 Ok(answer) => self.engine.handle_answer(self.now, id, 200, None, &answer),
                 Err(status) => self.engine.handle_answer(self.now, id, status, None, "{}"),
             }
