@@ -297,7 +297,7 @@ fn m3_a_newer_page_reads_an_older_server_and_waits_with_what_it_makes() {
     let mut other = Tab::of(one.clone()).lead(&store);
     make(&mut other, &[create("note", 1, r#""title":"first","n":1"#)]);
     other.sync(&mut store);
-    let mut new = Tab::of(schema(THREE));
+    let mut new = Tab::of_config(Config { client: 0xbb, ..common::config_for(schema(THREE)) });
     new.open(Disk::default());
     new.engine.handle_lead(new.now, 1, None, Vec::new());
     new.run();
