@@ -14,6 +14,7 @@ use js_sys::Function;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
+use web_sys::AbortController;
 
 /// Patches that come from elsewhere cross to the application at most this often: once per frame.
 const FRAME_MS: u32 = 16;
@@ -31,6 +32,7 @@ pub struct Driver {
     outboxes: RefCell<Vec<Rc<OutboxDb>>>,
     channel: RefCell<Option<Channel>>,
     net: Net,
+    request: RefCell<Option<AbortController>>,
     live: RefCell<Option<Live>>,
     /// Counts live connections, so that an old one is not heard any more.
     live_count: Cell<u32>,
@@ -74,6 +76,7 @@ impl Driver {
             outboxes: RefCell::new(vec![Rc::new(parts.outbox)]),
             channel: RefCell::new(None),
             net: parts.net,
+            request: RefCell::new(None),
             live: RefCell::new(None),
             live_count: Cell::new(0),
             slot_lock: RefCell::new(Some(parts.slot_lock)),
@@ -137,8 +140,12 @@ impl Driver {
             Effect::Commit { id, epoch, meta, tail, base } => spawn(driver.commit(id, Commit { epoch, meta, tail, base })),
             Effect::Push { id, body } => spawn(driver.ask(id, Some(body))),
             Effect::Fetch { id } => spawn(driver.ask(id, None)),
-            // The engine listens to it no more; the browser ends it in its own time.
-            Effect::Abort { .. } => {}
+            // There is one at a time.
+            Effect::Abort { .. } => {
+                if let Some(request) = self.request.take() {
+                    request.abort();
+                }
+            }
             Effect::Connect { cursor } => spawn(driver.connect(cursor)),
             Effect::Disconnect => {
                 self.live_count.set(self.live_count.get() + 1);
@@ -358,10 +365,17 @@ impl Driver {
     // ---- the server ----
 
     async fn ask(self: Rc<Self>, id: u64, body: Option<String>) {
-        let answer = self.net.request(body).await;
+        let answer = match AbortController::new() {
+            Ok(request) => {
+                let signal = request.signal();
+                self.request.replace(Some(request));
+                self.net.request(body, &signal).await
+            }
+            Err(error) => Err(error),
+        };
         self.with(|engine, now| match answer {
-            Some(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
-            None => engine.handle_send_failed(now, id, SendFailure::Network),
+            Ok(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
+            Err(_) => engine.handle_send_failed(now, id, SendFailure::Network),
         });
     }
 

@@ -1,21 +1,13 @@
-//! The server: requests by reqwest (`fetch` here), the live connection by WebSocket.
+//! The server: requests by `fetch`, the live connection by WebSocket.
 
 use crate::js::listen;
 use js_sys::{Function, Promise};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Request, Url};
 use std::rc::Rc;
-use std::time::Duration;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{MessageEvent, WebSocket};
-
-/// A little more than the engine's own patience, so that it has the first word.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(305);
+use web_sys::{AbortSignal, Headers, MessageEvent, RequestInit, Response, Url, WebSocket};
 
 pub struct Net {
-    client: reqwest::Client,
     /// `http://host/v1/spaces/name/`.
     space_url: String,
     token: Option<Function>,
@@ -34,9 +26,9 @@ impl Net {
             url => url.to_string(),
         };
         // In its normal form: the live connection's address is made from it.
-        let origin = Url::parse(&origin).map_or(origin, String::from);
+        let origin = Url::new(&origin).map_or(origin, |url| url.href());
         let origin = origin.trim_end_matches('/');
-        Net { client: reqwest::Client::new(), space_url: format!("{origin}/v1/spaces/{space}/"), token }
+        Net { space_url: format!("{origin}/v1/spaces/{space}/"), token }
     }
 
     /// The application's token; it may take its time to get one.
@@ -45,27 +37,29 @@ impl Net {
         JsFuture::from(Promise::resolve(&token)).await.ok()?.as_string()
     }
 
-    /// Posts a body to `reconcile`, or gets the snapshot where there is none. `None`: there was no answer.
-    pub async fn request(&self, body: Option<String>) -> Option<Answer> {
-        let (method, name, timeout) = match &body {
-            Some(_) => (Method::POST, "reconcile", REQUEST_TIMEOUT),
-            None => (Method::GET, "snapshot", SNAPSHOT_TIMEOUT),
-        };
-        let mut request = Request::new(method, Url::parse(&format!("{}{name}", self.space_url)).ok()?);
-        *request.timeout_mut() = Some(timeout);
+    /// Posts a body to `reconcile`, or gets the snapshot where there is none. An error: there was no answer. How long to wait for
+    /// one is the engine's business.
+    pub async fn request(&self, body: Option<String>, until: &AbortSignal) -> Result<Answer, JsValue> {
+        let (name, headers, init) = (if body.is_some() { "reconcile" } else { "snapshot" }, Headers::new()?, RequestInit::new());
         if let Some(body) = body {
-            *request.body_mut() = Some(body.into());
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            init.set_method("POST");
+            init.set_body(&body.into());
+            headers.set("content-type", "application/json")?;
         }
         if let Some(token) = self.token().await {
-            request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).ok()?);
+            headers.set("authorization", &format!("Bearer {token}"))?;
         }
-        let response = self.client.execute(request).await.ok()?;
-        let status = response.status().as_u16();
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        init.set_headers(&headers);
+        init.set_signal(Some(until));
+        let fetch: Function = crate::js::global("fetch").dyn_into()?;
+        let url = format!("{}{name}", self.space_url);
+        let response = JsFuture::from(Promise::from(fetch.call2(&JsValue::NULL, &url.into(), &init)?)).await?;
+        let response: Response = response.unchecked_into();
+        let seconds = response.headers().get("retry-after")?.and_then(|value| value.parse::<u64>().ok());
         // A server that asks for a day is asked again within the hour.
         let retry_after_ms = seconds.map(|seconds| seconds.min(3_600) * 1_000);
-        Some(Answer { status, retry_after_ms, body: response.text().await.ok()? })
+        let body = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+        Ok(Answer { status: response.status(), retry_after_ms, body })
     }
 
     /// Opens the live connection.
