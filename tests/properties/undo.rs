@@ -328,6 +328,8 @@ impl World {
             if back.as_ref().is_ok_and(|rows| *rows == model::counted(&self.schema, &view, &view)) {
                 run.check("i8", !self.exact || step.before == step.after, || format!("alone, and nothing is left of {step:x?}"));
                 run.hit("step passed over");
+                let lost = step.before.keys().any(|key| !step.after.contains_key(key) && !view.contains_key(key));
+                run.hits_of("row that could not be brought back", u64::from(lost));
                 from.pop();
                 continue;
             }

@@ -788,14 +788,20 @@ impl Engine {
         let change = |base: &mut crate::replica::Base| {
             let Some(snapshot) = snapshot.filter(|_| !keep) else { return };
             base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
+            let mut defaults = Vec::new();
             for revision in tails {
                 if revision.rev == base.rev() + 1 {
-                    for part in &revision.parts {
-                        base.changes(part.changes.as_deref().unwrap_or(&[]), &mut Vec::new());
+                    for change in revision.parts.iter().flat_map(|part| part.changes.as_deref().unwrap_or(&[])) {
+                        if change.op == Op::Restore {
+                            defaults.push(change.clone());
+                        } else {
+                            base.changes(std::slice::from_ref(change), &mut Vec::new());
+                        }
                     }
                     base.set_rev(revision.rev);
                 }
             }
+            defaults.iter().for_each(|made| base.make_default(made));
         };
         let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.has_base |= found;
