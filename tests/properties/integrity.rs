@@ -221,7 +221,7 @@ impl World {
             let other = one_of(rng, self.rows.keys().copied().filter(|other| to.contains(&other.table) && *other != parent));
             if other.is_some() || nullable {
                 let edit = moved(*key, column, other);
-                rows.get_mut(key).into_iter().for_each(|row| model::write(row, &edit));
+                rows.get_mut(key).into_iter().for_each(|row| model::write(&self.schema, row, &edit));
                 edits.push(edit);
             }
         }
@@ -489,36 +489,16 @@ impl World {
             }
             let mut edit = edit.clone();
             edit.set.retain(|(column, _)| self.written.get(&(edit.row, *column)).is_none_or(|at| *at <= txn.at));
-            rows.get_mut(&edit.row).into_iter().for_each(|row| model::write(row, &edit));
+            rows.get_mut(&edit.row).into_iter().for_each(|row| model::write(&self.schema, row, &edit));
         }
-        for root in self.leaves_first(txn) {
+        let named: Vec<RowKey> = txn.edits.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
+        for root in model::leaves_first(&self.schema, &self.rows, &named) {
             if let Err(blockers) = model::delete(&self.schema, &mut rows, root) {
                 problems.push(("restricted", blockers));
                 break;
             }
         }
         if problems.is_empty() { Verdict::Applied { rows, notices } } else { Verdict::Refused(problems) }
-    }
-
-    /// The rows that a transaction deletes, each after those of them that name it, else as they stand.
-    fn leaves_first(&self, txn: &Txn) -> Vec<RowKey> {
-        fn visit(row: RowKey, named: &[RowKey], refers: &dyn Fn(RowKey, RowKey) -> bool, seen: &mut Vec<RowKey>, out: &mut Vec<RowKey>) {
-            if seen.contains(&row) {
-                return;
-            }
-            seen.push(row);
-            for child in named.iter().filter(|child| refers(**child, row)) {
-                visit(*child, named, refers, seen, out);
-            }
-            out.push(row);
-        }
-        let named: Vec<RowKey> = txn.edits.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
-        let refers = |child: RowKey, parent: RowKey| {
-            self.rows.get(&child).is_some_and(|values| model::references(&self.schema, &child, values).any(|r| r.1 == parent))
-        };
-        let (mut seen, mut out) = (Vec::new(), Vec::new());
-        named.iter().for_each(|row| visit(*row, &named, &refers, &mut seen, &mut out));
-        out
     }
 
     /// The rows that clients may see.

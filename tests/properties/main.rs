@@ -10,10 +10,12 @@ mod dedupe;
 mod integrity;
 mod making;
 mod merge;
+mod migrations;
 mod model;
 mod order;
 mod run;
 mod tab;
+mod undo;
 mod view;
 
 use run::{Family, Finding, Run, Schemas};
@@ -21,7 +23,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-const FAMILIES: [Family; 6] = [order::FAMILY, dedupe::FAMILY, integrity::FAMILY, merge::FAMILY, batches::FAMILY, view::FAMILY];
+const FAMILIES: [Family; 8] =
+    [order::FAMILY, dedupe::FAMILY, integrity::FAMILY, merge::FAMILY, batches::FAMILY, view::FAMILY, undo::FAMILY, migrations::FAMILY];
 
 /// A run of so many histories must meet every situation, and each so often.
 const FULL_RUN: u64 = 10_000;

@@ -1,6 +1,7 @@
 //! Random edits of any schema.
 
 use driftline_core::edit::{Edit, Merge, Op, write_edits};
+use driftline_core::field::{list_of, text_of, texts};
 use driftline_core::outbox::Key;
 use driftline_core::schema::{Kind, Schema};
 use driftline_core::value::{RowId, RowKey, Value};
@@ -45,6 +46,7 @@ pub fn value(rng: &mut Rng, schema: &Schema, table: u16, column: usize) -> Value
         return Value::Null;
     }
     match &column.kind {
+        Kind::Text { conflicts: Some(_), .. } => Value::Text(typed(rng, "")),
         Kind::Text { .. } => Value::Text(format!("t{}", rng.below(10_000))),
         Kind::Real => Value::Real(rng.below(10_000) as f64 / 4.0),
         Kind::Int | Kind::Counter => Value::Int(rng.below(100) as i64 - 20),
@@ -52,7 +54,7 @@ pub fn value(rng: &mut Rng, schema: &Schema, table: u16, column: usize) -> Value
         Kind::Json => Value::Json(format!("{{\"a\":[{}],\"b\":null}}", rng.below(100))),
         Kind::Weak => Value::Text(fresh(rng, 0).id.to_string()),
         Kind::Position => Value::Text(format!("{}V", rng.below(1_000))),
-        Kind::Set => Value::Json("[]".to_string()),
+        Kind::Set => list_of(&elements(rng)),
         Kind::Ref { .. } | Kind::Conflicts { .. } => Value::Null,
         Kind::Count { .. } => Value::Int(0),
     }
@@ -94,12 +96,71 @@ pub fn update(rng: &mut Rng, schema: &Schema, row: RowKey) -> Edit {
             continue;
         }
         match column.kind {
-            // What is merged by its content, and what follows from other rows, is looked at elsewhere.
+            // What is merged by its content is for `rewrite`, and counts follow from other rows.
             Kind::Ref { .. } | Kind::Set | Kind::Conflicts { .. } | Kind::Count { .. } | Kind::Text { conflicts: Some(_), .. } => {}
             Kind::Counter => edit.add.push((i as u16, Merge::Add(rng.below(20) as i64 - 6))),
             _ => edit.set.push((i as u16, value(rng, schema, row.table, i))),
         }
     }
+    edit
+}
+
+const LINES: u64 = 9;
+
+/// A text after somebody has typed into it. Each line begins with its place, so that it is like none of another place.
+pub fn typed(rng: &mut Rng, text: &str) -> String {
+    let mut lines: Vec<String> = text.split('\n').map(str::to_string).collect();
+    let is_new = lines.len() as u64 != LINES;
+    if is_new {
+        lines = vec![String::new(); LINES as usize];
+    }
+    let changed: Vec<u64> = (0..rng.range(1, 2)).map(|_| rng.below(LINES)).collect();
+    for (place, line) in lines.iter_mut().enumerate() {
+        if is_new || changed.contains(&(place as u64)) {
+            *line = format!("{place}{}", (b'a' + rng.below(6) as u8) as char);
+        }
+    }
+    lines.join("\n")
+}
+
+/// Some elements of a set.
+fn elements(rng: &mut Rng) -> Vec<String> {
+    (0..6).filter(|_| rng.chance(300)).map(|i| format!("e{i}")).collect()
+}
+
+/// An update of some fields, with what is merged by its content. `values` are those of the row as its editor sees it; without them the
+/// row is gone.
+pub fn rewrite(rng: &mut Rng, schema: &Schema, row: RowKey, values: Option<&Vec<Value>>) -> Edit {
+    let mut edit = update(rng, schema, row);
+    for (i, column) in schema.tables[usize::from(row.table)].columns.iter().enumerate() {
+        let is = values.map(|values| &values[i]);
+        match &column.kind {
+            Kind::Set if rng.chance(500) => {
+                let (insert, mut remove) = (elements(rng), elements(rng));
+                remove.retain(|element| !insert.contains(element));
+                if !insert.is_empty() || !remove.is_empty() {
+                    edit.add.push((i as u16, Merge::Set { insert, remove }));
+                }
+            }
+            Kind::Text { conflicts: Some(_), .. } if rng.chance(600) => {
+                let from = is.cloned().unwrap_or_else(|| column.default.clone().unwrap_or(Value::Null));
+                let to = match column.nullable && rng.chance(50) {
+                    true => Value::Null,
+                    false => Value::Text(typed(rng, text_of(&from))),
+                };
+                edit.add.push((i as u16, Merge::Text { from, to }));
+            }
+            // Somebody has looked at what could not be merged.
+            Kind::Conflicts { .. } => {
+                let settled: Vec<String> = is.map(texts).unwrap_or_default().into_iter().filter(|_| rng.chance(400)).collect();
+                if !settled.is_empty() {
+                    edit.add.push((i as u16, Merge::Set { insert: Vec::new(), remove: settled }));
+                }
+            }
+            _ => {}
+        }
+    }
+    edit.add.sort_by_key(|add| add.0);
     edit
 }
 

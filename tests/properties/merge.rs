@@ -147,7 +147,7 @@ fn last_writers(schema: &Schema, born: &Made, made: &[Made]) -> Rows {
     }
     for edit in made.iter().flat_map(|made| &made.txn.edits) {
         if let Some(row) = rows.get_mut(&edit.row) {
-            model::write(row, &Edit { set: Vec::new(), ..edit.clone() });
+            model::write(schema, row, &Edit { set: Vec::new(), ..edit.clone() });
         }
     }
     rows

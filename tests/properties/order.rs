@@ -219,7 +219,7 @@ impl World {
             }
             let edit = moved(row, column, other);
             let mut after = self.view.clone();
-            after.get_mut(&row).into_iter().for_each(|values| model::write(values, &edit));
+            after.get_mut(&row).into_iter().for_each(|values| model::write(&schema, values, &edit));
             if model::going(&schema, &after, old).gone.contains(&row) {
                 continue;
             }

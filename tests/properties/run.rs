@@ -86,6 +86,21 @@ impl<'a> Run<'a> {
         if self.rng.chance(500) { self.schemas.canvas.clone() } else { self.schemas.publishing.clone() }
     }
 
+    /// One of the real schemas, or the small one, in which each table treats edits of deleted rows in a way of its own.
+    pub fn varied_schema(&mut self) -> Rc<Schema> {
+        let schema = match self.rng.below(10) {
+            0..4 => &self.schemas.small,
+            4..8 => &self.schemas.canvas,
+            _ => &self.schemas.publishing,
+        };
+        let mut varied = (**schema).clone();
+        for table in &mut varied.tables {
+            let ways = [EditsToDeleted::Drop, EditsToDeleted::Null, EditsToDeleted::Park, EditsToDeleted::Restore];
+            table.edits_to_deleted = self.rng.pick(&ways).copied().unwrap_or(EditsToDeleted::Drop);
+        }
+        Rc::new(varied)
+    }
+
     pub fn hit(&mut self, situation: &'static str) {
         self.hits_of(situation, 1);
     }

@@ -125,7 +125,7 @@ impl World {
                 }
                 edits
             }
-            50..74 => any(rng).map(|row| making::update(rng, &self.schema, row)).into_iter().collect(),
+            50..74 => any(rng).map(|row| making::rewrite(rng, &self.schema, row, rows.get(&row))).into_iter().collect(),
             74..86 => {
                 let Some(row) = any(rng) else { return Vec::new() };
                 let columns = making::reference_columns(&self.schema, row.table);

@@ -4,7 +4,7 @@ use super::Finding;
 use driftline_core::counts::counting;
 use driftline_core::dedupe::{ClientState, Settled};
 use driftline_core::digest::Digest;
-use driftline_core::edit::{Edit, Merge, Op, Values};
+use driftline_core::edit::{Edit, Merge, Op, Values, write_edits};
 use driftline_core::field::{list_of, text_of, texts};
 use driftline_core::integrity::{Judge, apply, on_delete};
 use driftline_core::json::Json;
@@ -14,6 +14,7 @@ use driftline_core::order::referrers_first;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
 use driftline_core::rows::Rows;
 use driftline_core::schema::{Kind, OnDelete, Schema};
+use driftline_core::upgrade::{table_now, upgrade_changes, upgrade_snapshot};
 use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{self, ChangeRow, Push};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,40 @@ impl Server {
             poison: BTreeSet::new(),
             findings: Vec::new(),
         }
+    }
+
+    /// The same server after a migration to another version of the schema; nothing may be dying. What that makes is a revision.
+    pub fn migrated(self, schema: Rc<Schema>) -> Option<Server> {
+        let from = self.schema.version;
+        let snapshot = upgrade_snapshot(&schema, from, &self.snapshot())?;
+        let key_now =
+            |key: &RowKey| Some(RowKey { table: table_now(&schema, from, &self.schema.tables[key.table as usize].name)?, ..*key });
+        let there: BTreeSet<RowKey> = self.rows.keys().filter_map(key_now).collect();
+        let deleted = self.deleted.iter().filter_map(key_now).collect();
+        let mut log = Vec::new();
+        for row in self.log {
+            let Ok(Json::List(changes)) = Json::parse(&row.changes) else { return None };
+            let mut text = String::new();
+            Json::List(upgrade_changes(&schema, from, changes).ok()?).write(&mut text);
+            log.push(LogRow { changes: text, ..row });
+        }
+        let mut space = SpaceState { digest: snapshot.digest, ..self.space };
+        let set = |row: &Row| row.values.iter().cloned().enumerate().map(|(i, value)| (i as u16, value)).collect();
+        let new = snapshot.rows.iter().filter(|(key, _)| !there.contains(key));
+        let made: Vec<Edit> = new.map(|(key, row)| Edit { set: set(row), ..Edit::new(Op::Create, *key) }).collect();
+        if !made.is_empty() {
+            space.rev += 1;
+            let mut changes = String::from("[");
+            write_edits(&schema, &made, &mut changes);
+            changes.push(']');
+            log.push(LogRow { rev: space.rev, principal: 0, key: (0, space.rev), hash: 0, actor: 0, changes });
+        }
+        let rows: BTreeMap<RowKey, Row> = snapshot.rows.into_iter().collect();
+        let replayed = rows.iter().map(|(key, row)| (*key, row.values.clone())).collect();
+        let (marks, clients, logged, findings) = (self.marks, self.clients, self.logged, self.findings);
+        let (delete_rows, next_actor, applied) = (self.delete_rows, self.next_actor, self.applied);
+        let fresh = Server::new(schema);
+        Some(Server { space, rows, log, marks, clients, deleted, delete_rows, next_actor, applied, logged, replayed, findings, ..fresh })
     }
 
     fn find(&mut self, kind: &'static str, text: String) {

@@ -160,7 +160,8 @@ impl Edit {
             "create" => Op::Create,
             "update" => Op::Update,
             "delete" => Op::Delete,
-            "restore" if values == Values::Asked => Op::Restore,
+            // Among what a server said, only an upgrade puts one.
+            "restore" => Op::Restore,
             "delete_tree" if values == Values::Final => Op::DeleteTree,
             _ => return Err(Problem::invalid("an edit's `op` is create, update, delete or restore")),
         };

@@ -7,7 +7,8 @@
 //! This file holds what every tab does: edits, saving, loading. `sender` is what the one tab does that sends for all,
 //! `peers` what tabs tell each other, `report` what the app is told.
 
-use crate::edit::{Edit, Op, Txn, read_edits};
+use crate::edit::{Edit, Merge, Op, Txn, read_edits};
+use crate::field::text_of;
 use crate::fold::{Fold, fold};
 use crate::json::Json;
 use crate::limits;
@@ -18,7 +19,7 @@ use crate::patch::Patch;
 use crate::problem::Problem;
 use crate::reconcile::mix;
 use crate::replica::Replica;
-use crate::schema::{EditsToDeleted, Schema};
+use crate::schema::{EditsToDeleted, Kind, Schema};
 use crate::sender::Sender;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::undo::{History, Undoable};
@@ -389,12 +390,14 @@ impl Engine {
             return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
         }
         let releases = self.releases(&txn.edits);
+        let is_apart = self.is_typed_over(&txn.edits);
         let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
         let gone = effect.changes.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
         let mut patch = Patch::new(&self.schema);
         effect.changes.iter().for_each(|change| patch.change(change));
         let patch = patch.finish();
-        let key = match fold(&self.outbox, self.slot, &txn.edits, &after, &gone) {
+        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone) };
+        let key = match fold {
             Fold::None => self.append(txn, releases, after),
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
@@ -411,6 +414,22 @@ impl Engine {
         self.pump(now_ms);
         let step = Undoable::new(key, now_ms, originals, self.replica.view());
         Ok((key, patch, step))
+    }
+
+    /// Whether texts are edited under which somebody else's change has come, or that could not be merged with one. Two edits of such a
+    /// text are not one edit: what the first met is not what both would meet.
+    fn is_typed_over(&self, edits: &[Edit]) -> bool {
+        edits.iter().any(|edit| {
+            let (Some(seen), Some(base)) = (self.replica.view().get(edit.row), self.replica.base_row(edit.row)) else { return false };
+            let columns = &self.schema.tables[edit.row.table as usize].columns;
+            edit.add.iter().any(|(column, merge)| match (merge, &columns[*column as usize].kind) {
+                (Merge::Text { from, .. }, Kind::Text { conflicts: Some(kept), .. }) => {
+                    let kept = *kept as usize;
+                    text_of(from) != text_of(&seen.values[*column as usize]) || seen.values[kept] != base.values[kept]
+                }
+                _ => false,
+            })
+        })
     }
 
     /// Where edits to deleted rows make them again, an update carries the row.
@@ -775,14 +794,20 @@ impl Engine {
         let change = |base: &mut crate::replica::Base| {
             let Some(snapshot) = snapshot.filter(|_| !keep) else { return };
             base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
+            let mut defaults = Vec::new();
             for revision in tails {
                 if revision.rev == base.rev() + 1 {
-                    for part in &revision.parts {
-                        base.changes(part.changes.as_deref().unwrap_or(&[]), &mut Vec::new());
+                    for change in revision.parts.iter().flat_map(|part| part.changes.as_deref().unwrap_or(&[])) {
+                        if change.op == Op::Restore {
+                            defaults.push(change.clone());
+                        } else {
+                            base.changes(std::slice::from_ref(change), &mut Vec::new());
+                        }
                     }
                     base.set_rev(revision.rev);
                 }
             }
+            defaults.iter().for_each(|made| base.make_default(made));
         };
         let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.has_base |= found;

@@ -81,6 +81,8 @@ const DELETES: u8 = 2;
 const REFERS: u8 = 4;
 const RELEASES: u8 = 8;
 const UPDATES: u8 = 16;
+/// Beside [`CREATES`]: the row had been there before.
+const RESTORES: u8 = 32;
 
 /// Who names a row: its own edits, or references to it. The value is what the transaction does, and its place.
 type Index = SortedMap<(RowKey, Made), (u8, u32)>;
@@ -274,11 +276,12 @@ impl Outbox {
     }
 
     /// The transaction to which one made at this time owes a row: the last before it that makes the row, or else the next
-    /// one. Not the next where the row is deleted in between, for then it had been there.
+    /// one. Not the next where the row is deleted in between, or where that one makes it again, for then it had been there: it may
+    /// have gone with another row.
     fn creator(&self, row: RowKey, at: Made) -> Option<usize> {
         let mut found = None;
         for (key, (role, place)) in self.own.range((row, LOWEST)..=(row, HIGHEST)) {
-            if key.1 > at && (found.is_some() || role & DELETES != 0) {
+            if key.1 > at && (found.is_some() || role & (DELETES | RESTORES) != 0) {
                 break;
             }
             if role & CREATES != 0 {
@@ -475,10 +478,13 @@ impl Outbox {
                     group.push(user.made.key);
                 }
             };
+            let place = self.by_key.get(&entry.made.key).map(|place| *place as usize);
             for edit in &entry.edits {
-                if edit.op == Op::Create {
-                    self.touching(edit.row).for_each(&mut join);
-                    self.referring(edit.row).for_each(&mut join);
+                // What came before a row is made again owes that nothing.
+                let owes = |user: &&Entry| edit.op == Op::Create || self.creator(edit.row, user.made) == place;
+                if edit.makes() {
+                    self.touching(edit.row).filter(owes).for_each(&mut join);
+                    self.referring(edit.row).filter(owes).for_each(&mut join);
                 }
             }
             if self.is_followed(entry.made.key) {
@@ -505,7 +511,8 @@ fn roles(entry: &Entry) -> Vec<(bool, RowKey, u8)> {
     let mut roles = Vec::with_capacity(entry.edits.len() + entry.releases.len());
     for edit in &entry.edits {
         let role = match edit.op {
-            Op::Create | Op::Restore => CREATES,
+            Op::Create => CREATES,
+            Op::Restore => CREATES | RESTORES,
             Op::Update => UPDATES,
             Op::Delete | Op::DeleteTree => DELETES,
         };

@@ -169,6 +169,13 @@ impl Base<'_> {
         }
     }
 
+    /// Makes a row of defaults that an upgrade has rows refer to, where they still do and it is not there.
+    pub fn make_default(&mut self, made: &Edit) {
+        if !self.rows.contains(made.row) && self.rows.children(made.row).next().is_some() {
+            self.changes(std::slice::from_ref(made), &mut Vec::new());
+        }
+    }
+
     /// Applies a transaction of our own of which the server says that it took effect exactly as sent.
     pub fn as_sent(&mut self, edits: &[Edit]) -> Vec<Edit> {
         let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();

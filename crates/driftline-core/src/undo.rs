@@ -121,6 +121,10 @@ impl Undoable {
                 (Change::Set(set), Some(now)) => {
                     let mut edit = Edit::new(Op::Update, *row);
                     for (column, before, after) in set {
+                        // A gesture may have ended where it began.
+                        if before == after {
+                            continue;
+                        }
                         let lost = matches!(before, Value::Ref(target) if !there(*target));
                         let now = &now.values[*column as usize];
                         match back_to(&columns[*column as usize].kind, before, after, now) {

@@ -391,12 +391,13 @@ pub fn upgrade_changes(schema: &Schema, from: u32, changes: Vec<Json>) -> Result
     upgrade(steps_after(schema, from), changes, Values::Final, false)
 }
 
-/// The `changes` of an answer, or of the tail on a client's disk, in terms of the present version.
+/// The tail on a client's disk in terms of the present version. Its rows may be given a reference to a row of which the server has told
+/// nothing yet: before them stands a `restore` of it, for whoever applies them to their end and finds it missing.
 pub fn upgrade_revisions(schema: &Schema, from: u32, mut revisions: Json) -> Result<Json, Problem> {
     for revision in revisions.items_mut() {
         for part in revision.get_mut("parts").map_or(&mut [] as &mut [Json], Json::items_mut) {
             if let Some(Json::List(changes)) = part.get_mut("changes") {
-                *changes = upgrade_changes(schema, from, std::mem::take(changes))?;
+                *changes = upgrade(steps_after(schema, from), std::mem::take(changes), Values::Final, true)?;
             }
         }
     }
@@ -845,8 +846,9 @@ mod tests {
         let upgraded = upgrade_revisions(&schema, 1, Json::parse(&changes).unwrap()).unwrap();
         let revisions = read_changes(&schema, &upgraded).unwrap();
         let changes = revisions[0].parts[0].changes.as_ref().unwrap();
-        assert_eq!((changes.len(), changes[0].op, revisions[0].parts[1].changes.is_none()), (1, Op::Create, true));
-        assert_eq!(changes[0].set[..3], [(0, Value::Int(5)), (1, Value::Int(3)), (2, Value::Text("a".into()))]);
+        let ops: Vec<Op> = changes.iter().map(|change| change.op).collect();
+        assert_eq!((ops, revisions[0].parts[1].changes.is_none()), (vec![Op::Restore, Op::Create], true));
+        assert_eq!(changes[1].set[..3], [(0, Value::Int(5)), (1, Value::Int(3)), (2, Value::Text("a".into()))]);
     }
 
     #[test]

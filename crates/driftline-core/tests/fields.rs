@@ -249,6 +249,33 @@ fn i7_what_waits_is_shown_merged_with_what_arrives() {
 }
 
 #[test]
+fn v2_texts_that_could_not_be_merged_are_not_folded() {
+    let mut store = store("\"body\":\"a\"");
+    let mut tab = tab(&store);
+    tab.sync(&mut store);
+    make(&mut tab, &update("note", 1, "\"set\":{\"x\":1}"));
+    let first = loop {
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        if let Some(push) = tab.pushes.pop() {
+            break push;
+        }
+    };
+    make(&mut tab, &text("body", "a", "mine"));
+    send(&mut store, 9, 1, 1_001, &text("body", "a", "theirs"));
+    let answer = store.push(&tab.schema, &first.1).unwrap();
+    tab.engine.handle_answer(tab.now, first.0, 200, None, &answer);
+    // What is seen now is not what the two edits would come to as one: that would be none, and show what the other wrote.
+    tab.make(&text("body", "mine", "a")).unwrap();
+    assert_eq!(seen(&tab, "body"), Value::Text("a".into()));
+    assert_eq!(tab.engine.outbox().len(), 2);
+    tab.run();
+    settle(&mut tab, &mut store);
+    assert_eq!((held(&store, "body"), held(&store, "body_conflict")), (Value::Text("a".into()), Value::Json("[\"theirs\"]".into())));
+}
+
+#[test]
 fn i7_a_text_that_would_grow_too_long_is_not_merged() {
     let mut store = store("\"body\":\"a\\nb\\nc\"");
     let long = |c: &str| c.repeat(150);

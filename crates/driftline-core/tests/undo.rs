@@ -322,6 +322,60 @@ fn i8_an_undo_of_more_than_a_transaction_holds_takes_several() {
     assert_eq!(w.store.rows.len(), 0);
 }
 
+#[test]
+fn i8_a_drag_that_ended_where_it_began_is_passed_over() {
+    let mut w = world();
+    make(&mut w.ann, &[create("card", 1, "")]);
+    make(&mut w.ann, &[update("card", 1, "\"set\":{\"y\":7}")]);
+    w.ann.now += 10_000;
+    for x in [1, 2, 0] {
+        w.ann.now += 16;
+        w.ann.make(&update("card", 1, &format!("\"set\":{{\"x\":{x}}}"))).unwrap();
+    }
+    w.ann.run();
+    assert_eq!(undo(&mut w.ann), 1);
+    assert_eq!(seen(&w.ann, "card", 1, "y"), Some(Value::Real(0.0)), "the step before, for nothing is left of the drag");
+}
+
+#[test]
+fn i8_what_a_cascade_took_is_brought_back_also_where_an_edit_of_it_had_not_been_sent_yet() {
+    let mut w = world();
+    make(&mut w.ann, &[create("board", 1, ""), create("card", 2, &reference("board", 1)), create("card", 3, "")]);
+    w.sync();
+    w.ann.engine.set_online(w.ann.now, false);
+    // It also writes another row, so the delete does not make it pointless.
+    make(&mut w.ann, &[update("card", 2, "\"set\":{\"x\":5}"), update("card", 3, "\"set\":{\"x\":6}")]);
+    make(&mut w.ann, &[update("board", 1, "\"add\":{\"n\":1}"), update("card", 3, "\"set\":{\"y\":6}")]);
+    make(&mut w.ann, &[delete("board", 1)]);
+    assert_eq!(undo(&mut w.ann), 1);
+    w.ann.engine.set_online(w.ann.now, true);
+    w.sync();
+    assert_eq!((w.store.rows.len(), parked(&w.ann).len()), (3, 0), "board and card are back");
+    assert_eq!(w.row("card", 2).unwrap()[column("card", "x")], Value::Real(5.0));
+    w.assert_same();
+}
+
+#[test]
+fn r3_what_waits_for_a_row_brought_back_is_discarded_with_it_and_what_came_before_is_not() {
+    let mut w = world();
+    make(&mut w.ann, &[create("card", 1, "\"x\":1"), create("card", 2, "")]);
+    w.sync();
+    w.ann.engine.set_online(w.ann.now, false);
+    make(&mut w.ann, &[update("card", 1, "\"set\":{\"y\":1}"), update("card", 2, "\"set\":{\"y\":1}")]);
+    make(&mut w.ann, &[delete("card", 1)]);
+    assert_eq!(undo(&mut w.ann), 1);
+    make(&mut w.ann, &[update("card", 1, "\"set\":{\"x\":9}")]);
+    let waits = |tab: &Tab| tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<Vec<_>>();
+    let keys = waits(&w.ann);
+    assert_eq!(keys.len(), 4);
+    w.ann.engine.discard(w.ann.now, keys[2], true).unwrap();
+    assert_eq!(waits(&w.ann), keys[..2]);
+    w.ann.engine.set_online(w.ann.now, true);
+    w.sync();
+    assert_eq!((w.row("card", 1), parked(&w.ann).len()), (None, 0));
+    w.assert_same();
+}
+
 // ---- edits to rows that somebody deleted ----
 
 /// Ann edits a row offline that Ben deletes first.

@@ -157,6 +157,25 @@ fn m3_q8_what_waits_syncs_exactly_once_after_the_page_was_upgraded_offline() {
 }
 
 #[test]
+fn m3_the_row_of_a_default_reference_is_seen_before_the_server_has_told_of_it() {
+    for deleted in [false, true] {
+        let mut store = Store::default();
+        let mut tab = Tab::of(schema(ONE)).lead(&store);
+        make(&mut tab, &[create("note", 1, "")]);
+        tab.sync(&mut store);
+        if deleted {
+            make(&mut tab, &[common::delete("note", 1)]);
+            tab.sync(&mut store);
+        }
+        assert!(!tab.kept.tails.is_empty(), "behind the base, not in it");
+        tab.engine.set_online(tab.now, false);
+        let tab = reload(&tab, THREE);
+        let view = tab.engine.replica().view();
+        assert_eq!((view.contains(key("card", 1)), view.contains(key("layer", LAYER))), (!deleted, !deleted));
+    }
+}
+
+#[test]
 fn m3_what_a_new_version_has_no_place_for_is_parked_and_not_lost() {
     let store = Store::default();
     let mut tab = Tab::of(schema(ONE)).lead(&store);
