@@ -853,6 +853,7 @@ impl Engine {
                     continue;
                 };
                 entry.frozen = closed || slot.slot == self.slot;
+                entry.unanswered = entry.frozen;
                 let key = entry.made.key;
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
                 let upgraded = entry.outdated && closed && entry.made.at > self.sent_on_disk && entry.upgrade(&self.schema);

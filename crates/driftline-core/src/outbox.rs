@@ -59,6 +59,8 @@ pub struct Entry {
     pub saved: bool,
     /// Whether it may have reached a server, or a tab that may send it. It is never altered again.
     pub frozen: bool,
+    /// Whether it may have taken effect without our knowing: it went out and no answer came, or an earlier page may have sent it.
+    pub unanswered: bool,
     /// Requests that failed with it, since it was last put back.
     pub fails: u32,
     /// How many pushes had passed when the first request with it failed.
@@ -167,6 +169,10 @@ impl Outbox {
 
     pub fn get(&self, key: Key) -> Option<&Entry> {
         self.slab[*self.by_key.get(&key)? as usize].as_ref()
+    }
+
+    fn place(&self, key: Key) -> Option<usize> {
+        self.by_key.get(&key).map(|place| *place as usize)
     }
 
     pub fn counts(&self) -> Counts {
@@ -331,7 +337,7 @@ impl Outbox {
             }
         }
         for key in &entry.after {
-            found.extend(self.by_key.get(key).map(|place| *place as usize));
+            found.extend(self.place(*key));
         }
         sort_dedup(&mut found);
         // What the server has applied holds nobody up.
@@ -474,9 +480,11 @@ impl Outbox {
                 }
             };
             for edit in &entry.edits {
-                if edit.op == Op::Create {
-                    self.touching(edit.row).for_each(&mut join);
-                    self.referring(edit.row).for_each(&mut join);
+                // What had to do with a row before it was deleted does not wait for who restores it.
+                let waits = |user: &&Entry| edit.op == Op::Create || self.creator(edit.row, user.made) == self.place(entry.made.key);
+                if edit.makes() {
+                    self.touching(edit.row).filter(waits).for_each(&mut join);
+                    self.referring(edit.row).filter(waits).for_each(&mut join);
                 }
             }
             if self.is_followed(entry.made.key) {
@@ -548,6 +556,11 @@ impl Entry {
             out.push(']');
         }
         if !self.releases.is_empty() {
+            if self.outdated {
+                // These names are not those of the body's version.
+                out.push_str(",\"names\":");
+                write_uint(u64::from(schema.version), &mut out);
+            }
             out.push_str(",\"releases\":[");
             for (i, row) in self.releases.iter().enumerate() {
                 out.push_str(if i > 0 { ",[\"" } else { "[\"" });
@@ -564,6 +577,9 @@ impl Entry {
         }
         if self.suspended {
             out.push_str(",\"suspended\":true");
+        }
+        if self.unanswered {
+            out.push_str(",\"unanswered\":true");
         }
         out.push_str(",\"body\":");
         // A string and not an object: the bytes must come back as they were.
@@ -593,9 +609,10 @@ impl Entry {
         let json = Json::parse(text).ok()?;
         let body = json.text("body")?.to_string();
         let version = Json::parse_or_null(&body).uint("schema")? as u32;
+        let names = json.uint("names").map_or(version, |version| version as u32);
         let mut releases = Vec::new();
         for row in json.list("releases") {
-            if let Some(table) = table_now(schema, version, row.at(0)?.as_str()?) {
+            if let Some(table) = table_now(schema, names, row.at(0)?.as_str()?) {
                 releases.push(RowKey { table, id: RowId::parse(row.at(1)?.as_str()?)? });
             }
         }
@@ -627,6 +644,7 @@ impl Entry {
             version: 0,
             saved: true,
             frozen: true,
+            unanswered: json.flag("unanswered"),
             fails: 0,
             passes_before: None,
             // A suspended one is tried again, but alone.
@@ -643,7 +661,7 @@ impl Txn {
     pub fn into_entry(self, schema: &Schema, made: Made, slot: u32, releases: Vec<RowKey>, after: Vec<Key>) -> Entry {
         let body = self.to_body(schema);
         let state = State::Queued;
-        let (version, saved, frozen, fails, aside_until_ms, suspended) = (0, false, false, 0, 0, false);
+        let (version, saved, frozen, unanswered, fails, aside_until_ms, suspended) = (0, false, false, false, 0, 0, false);
         let was = None;
         let passes_before = None;
         Entry {
@@ -659,6 +677,7 @@ impl Txn {
             version,
             saved,
             frozen,
+            unanswered,
             fails,
             aside_until_ms,
             suspended,
