@@ -3,7 +3,7 @@
 import type { Problem } from './errors.js';
 
 export interface Status {
-  /** `not_saving` always comes with a reason. */
+  /** `not_saving` always comes with a `reason`. `saved` has one where the server is newer: `schema_newer`, load the page again. */
   readonly state: 'saved' | 'saving' | 'offline' | 'not_saving';
   readonly reason: string | null;
   /** For people and tests: queued, in flight, parked, revision, as in `q3 f2 p1 r40`. */

@@ -219,6 +219,8 @@ pub struct Engine {
     pub(crate) history: History,
     /// Transactions made up to this time of the clock may have been sent: so it stands on disk.
     pub(crate) sent_on_disk: u64,
+    /// The same of earlier pages, as this one found it; of a lost base, any time.
+    pub(crate) sent_before: u64,
     /// The base on disk is of an older version of the schema.
     pub(crate) rewrites: bool,
     /// Another tab, or the disk, is of a newer version of the schema: this page must be loaded again.
@@ -267,6 +269,7 @@ impl Engine {
             ids: 0,
             history: History::default(),
             sent_on_disk: 0,
+            sent_before: u64::MAX,
             rewrites: false,
             outdated: false,
             behind: false,
@@ -856,7 +859,7 @@ impl Engine {
                 entry.unanswered = entry.frozen;
                 let key = entry.made.key;
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
-                let upgraded = entry.outdated && closed && entry.made.at > self.sent_on_disk && entry.upgrade(&self.schema);
+                let upgraded = entry.outdated && closed && entry.made.at > self.sent_before && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
                 let was_over = self.loaded && !closed && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
                 let known = self.high.get_or_insert_with(key.0, || 0);

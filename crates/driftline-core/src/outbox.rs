@@ -71,6 +71,8 @@ pub struct Entry {
     pub suspended: bool,
     /// Its body is of an older version of the schema; its edits are not.
     pub outdated: bool,
+    /// Its body was of an older version, and was written anew because it had not been sent, as far as the disk knew.
+    pub upgraded: bool,
 }
 
 /// Of the rows or transactions that one waits for, so many are named.
@@ -581,6 +583,9 @@ impl Entry {
         if self.unanswered {
             out.push_str(",\"unanswered\":true");
         }
+        if self.upgraded {
+            out.push_str(",\"upgraded\":true");
+        }
         out.push_str(",\"body\":");
         // A string and not an object: the bytes must come back as they were.
         write_string(&self.body, &mut out);
@@ -595,7 +600,7 @@ impl Entry {
         if body.len() > crate::limits::TXN_BYTES || self.state != State::Queued {
             return false;
         }
-        (self.body, self.outdated) = (body, false);
+        (self.body, self.outdated, self.upgraded) = (body, false, true);
         self.version += 1;
         true
     }
@@ -651,6 +656,7 @@ impl Entry {
             aside_until_ms: u64::from(suspended),
             suspended,
             outdated: version < schema.version,
+            upgraded: json.flag("upgraded"),
             body,
         })
     }
@@ -682,6 +688,7 @@ impl Txn {
             aside_until_ms,
             suspended,
             outdated: false,
+            upgraded: false,
         }
     }
 }

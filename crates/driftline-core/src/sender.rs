@@ -146,6 +146,7 @@ impl Engine {
         let meta = Json::parse_or_null(meta.unwrap_or(""));
         let disk_rev = meta.uint("rev");
         self.sent_on_disk = meta.uint("sent").unwrap_or(0);
+        self.sent_before = if meta.is_null() { u64::MAX } else { self.sent_on_disk };
         self.outdated |= meta.uint("schema").is_some_and(|version| version > u64::from(self.schema.version));
         self.sender = Some(Sender {
             epoch,
@@ -182,6 +183,13 @@ impl Engine {
         self.note_disk_rev(disk_rev);
         self.peer = None;
         self.adopt(slots, &meta);
+        if meta.is_null() {
+            // The base was lost, and with it the word of what had been sent: any of these may have been.
+            let newest = self.outbox.keys(&|_| true).iter().filter_map(|key| self.outbox.get(*key)).map(|entry| entry.made.at).max();
+            if let Some(sender) = &mut self.sender {
+                sender.sent_wanted = newest.unwrap_or(0);
+            }
+        }
         // The last sender may have told us of what it had no time to write.
         for key in self.outbox.keys(&|e| matches!(e.state, State::Parked { .. })) {
             self.put(key);
@@ -359,8 +367,8 @@ impl Engine {
     }
 
     /// Whether the disk does not say yet that these may have been sent. After an upgrade of the schema that decides whether they
-    /// go as they are. The mark is set ahead, so that it is written seldom; and where it cannot be written they go all the same,
-    /// for the server would rather take one for another transaction than apply it twice.
+    /// go as they are. The mark is set ahead, so that it is written seldom; and where it cannot be written they go all the same:
+    /// what is then written anew under a key that the server knows is parked.
     fn must_be_told_first(&mut self, now_ms: u64, units: &[Ready]) -> bool {
         let mut newest = 0;
         for key in units.iter().flat_map(|unit| &unit.keys) {
@@ -611,6 +619,13 @@ impl Engine {
                     self.outbox.set_state(key, State::Queued);
                     self.put_aside(key);
                 }
+                // Under its key the server has what it was before it was written anew: sent after all, and then no word of
+                // that reached the disk.
+                Outcome::Refused(problem) if problem.code == "key_reused" && entry.upgraded => {
+                    let detail = "it may have been applied already, before this page was loaded: look, and retry or discard it";
+                    self.park(key, Problem::new("outcome_unknown", detail), true);
+                    parked.push(key);
+                }
                 Outcome::Refused(problem) if problem.code == "key_reused" => self.reissue(key),
                 Outcome::Refused(problem) | Outcome::Unknown(problem) => {
                     self.park(key, problem, true);
@@ -711,7 +726,8 @@ impl Engine {
         };
         match status {
             409 => {
-                let at_least = json.uint("epoch").unwrap_or(0) + 1;
+                let ours = self.epoch().unwrap_or(0);
+                let at_least = json.uint("epoch").unwrap_or(0).max(ours).saturating_add(1);
                 self.effects.push_back(Effect::RenewEpoch { at_least });
                 self.fail(now_ms, None, &code);
             }

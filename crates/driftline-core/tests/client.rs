@@ -398,6 +398,19 @@ fn q1_what_a_closed_tab_told_and_did_not_leave_is_forgotten_when_another_opens_i
     assert!(tab.engine.outbox().get(key).is_none());
 }
 
+#[test]
+fn o5_a_stale_sender_asks_for_an_epoch_beyond_its_own_and_beyond_what_the_server_names() {
+    for (answer, wanted) in [("{\"code\":\"stale_sender\"}", 2), ("{\"code\":\"stale_sender\",\"epoch\":9}", 10)] {
+        let mut tab = Tab::leading(&Store::default());
+        tab.make(&create("kind", 1, "")).unwrap();
+        tab.run();
+        let (id, _) = tab.pushes.pop().unwrap();
+        tab.engine.handle_answer(tab.now, id, 409, None, answer);
+        tab.run();
+        assert!(tab.effects.contains(&Effect::RenewEpoch { at_least: wanted }), "{answer}");
+    }
+}
+
 // ---- bugs that random histories found ----
 
 /// A field of a row on the server.

@@ -297,7 +297,7 @@ fn m3_a_newer_page_reads_an_older_server_and_waits_with_what_it_makes() {
     let mut other = Tab::of(one.clone()).lead(&store);
     make(&mut other, &[create("note", 1, r#""title":"first","n":1"#)]);
     other.sync(&mut store);
-    let mut new = Tab::of(schema(THREE));
+    let mut new = Tab::of_config(Config { client: 0xbb, ..common::config_for(schema(THREE)) });
     new.open(Disk::default());
     new.engine.handle_lead(new.now, 1, None, Vec::new());
     new.run();
@@ -323,4 +323,60 @@ fn m3_a_newer_page_reads_an_older_server_and_waits_with_what_it_makes() {
     new.sync(&mut store);
     assert_eq!(new.engine.outbox().len(), 0);
     assert_eq!(new.engine.replica().digest, store.space.digest);
+}
+
+#[test]
+fn m3_d1_what_may_have_been_sent_is_not_doubled_where_the_base_was_lost() {
+    let mut store = Store::default();
+    let mut tab = Tab::of(schema(ONE)).lead(&store);
+    make(&mut tab, &[create("note", 1, r#""n":1"#)]);
+    tab.sync(&mut store);
+    // Sent, taken, and the answer lost.
+    tab.pushes.clear();
+    make(&mut tab, &[update("note", 1, r#""add":{"n":10}"#)]);
+    let (_, request) = tab.pushes.pop().expect("it has been sent");
+    store.push(&tab.schema, &request).unwrap();
+    migrate(&mut store);
+    // The base is written behind, and may be lost; the outbox is not.
+    tab.kept = Disk::default();
+    let mut tab = reload(&tab, THREE);
+    tab.give_snapshot(&store);
+    tab.now += 60_000;
+    tab.sync(&mut store);
+    let three = schema(THREE);
+    let n = three.tables[key("card", 1).table as usize].column("n").unwrap() as usize;
+    assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(11), "ten were added once");
+    assert!(!tab.events.iter().any(|event| event.contains("\"event\":\"parked\"")), "it went as it was: {:?}", tab.events);
+}
+
+#[test]
+fn m3_d1_what_was_sent_and_the_disk_does_not_know_it_is_parked_and_not_doubled() {
+    let mut store = Store::default();
+    let mut tab = Tab::of(schema(ONE)).lead(&store);
+    make(&mut tab, &[create("note", 1, r#""n":1"#)]);
+    tab.sync(&mut store);
+    tab.pushes.clear();
+    let lost = make(&mut tab, &[update("note", 1, r#""add":{"n":10}"#)]);
+    let (_, request) = tab.pushes.pop().expect("it has been sent");
+    store.push(&tab.schema, &request).unwrap();
+    migrate(&mut store);
+    // The disk took no mark while it was sent.
+    let mut meta = Json::parse(tab.kept.meta.as_ref().unwrap()).unwrap();
+    meta.put("sent", Json::int(0));
+    let mut text = String::new();
+    meta.write(&mut text);
+    tab.kept.meta = Some(text);
+    let mut tab = reload(&tab, THREE);
+    // It stays known over one more reload that it was written anew.
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    let mut tab = reload(&tab, THREE);
+    tab.now += 60_000;
+    tab.sync(&mut store);
+    let three = schema(THREE);
+    let n = three.tables[key("card", 1).table as usize].column("n").unwrap() as usize;
+    assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(11), "ten were added once");
+    // Held back at first; and then the log tells that it was taken.
+    assert!(tab.events.iter().any(|event| event.contains("parked") && event.contains("outcome_unknown")), "{:?}", tab.events);
+    assert!(tab.engine.outbox().get(lost).is_none() && tab.engine.outbox().len() == 0);
 }

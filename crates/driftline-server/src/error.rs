@@ -15,11 +15,13 @@ pub struct ApiError {
     pub code: &'static str,
     pub detail: String,
     pub retry_after_s: Option<u32>,
+    /// Of a stale sender: the epoch that it has to exceed.
+    pub epoch: Option<u64>,
 }
 
 impl ApiError {
     pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> ApiError {
-        ApiError { status, code, detail: detail.into(), retry_after_s: None }
+        ApiError { status, code, detail: detail.into(), retry_after_s: None, epoch: None }
     }
 
     /// What went wrong is in the log; a client has no use for it.
@@ -33,6 +35,11 @@ impl ApiError {
 
     pub fn too_large() -> ApiError {
         ApiError::new(413, "too_large", "a request body has at most 4 MiB")
+    }
+
+    pub fn stale_sender(epoch: u64) -> ApiError {
+        let detail = format!("a sender of epoch {epoch} has taken over");
+        ApiError { epoch: Some(epoch), ..ApiError::new(409, "stale_sender", detail) }
     }
 
     pub fn timeout(detail: &str) -> ApiError {
@@ -51,6 +58,9 @@ impl ApiError {
             self.status
         );
         write_string(&self.detail, &mut out);
+        if let Some(epoch) = self.epoch {
+            out += &format!(",\"epoch\":{epoch}");
+        }
         out.push('}');
         out
     }

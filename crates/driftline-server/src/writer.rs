@@ -223,8 +223,7 @@ impl Writer {
                 reply(&mut job, Ok((push, plan)));
             }
             Err(NotDecided::Stale(stale)) => {
-                let detail = format!("a sender of epoch {} has taken over", stale.epoch);
-                reply(&mut job, Err(ApiError::new(409, "stale_sender", detail)));
+                reply(&mut job, Err(ApiError::stale_sender(stale.epoch)));
             }
             Err(NotDecided::Panicked) => {
                 tracing::error!(space = job.space, "deciding the push panicked");

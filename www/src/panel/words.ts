@@ -23,16 +23,25 @@ const TABLES: Record<string, string> = {
   connection_type: 'connection type',
 };
 
+/** Reasons that are codes. The others are words already. */
+const REASONS: Record<string, string> = {
+  schema_newer: 'load this page again for its new version',
+  waiting: 'waits for what others have not sent yet',
+  parked: 'something is held back',
+  storage_full: 'this device is full',
+};
+
 export function statusWords(status: Status): string {
+  const reason = status.reason && (REASONS[status.reason] ?? status.reason);
   switch (status.state) {
     case 'saved':
-      return 'All changes saved';
+      return reason ? `All changes saved · ${reason}` : 'All changes saved';
     case 'saving':
       return 'Saving…';
     case 'offline':
       return 'Offline · kept on this device';
     case 'not_saving':
-      return `Not saving${status.reason ? ` · ${status.reason}` : ''}`;
+      return `Not saving${reason ? ` · ${reason}` : ''}`;
   }
 }
 

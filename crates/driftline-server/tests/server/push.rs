@@ -92,6 +92,7 @@ async fn d6_an_older_epoch_is_stale_and_changes_nothing() {
     let unit = alice.unit(json!([card(2)]));
     let (status, problem) = world.post("a", alice.push(vec![unit])).await;
     assert_eq!((status, problem["code"].as_str()), (409, Some("stale_sender")));
+    assert_eq!(problem["epoch"], 7, "a device that lost its own has nothing else to go by");
     assert_eq!(world.dump(), before);
 }
 
