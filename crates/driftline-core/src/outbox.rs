@@ -173,10 +173,6 @@ impl Outbox {
         self.slab[*self.by_key.get(&key)? as usize].as_ref()
     }
 
-    fn place(&self, key: Key) -> Option<usize> {
-        self.by_key.get(&key).map(|place| *place as usize)
-    }
-
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -339,7 +335,7 @@ impl Outbox {
             }
         }
         for key in &entry.after {
-            found.extend(self.place(*key));
+            found.extend(self.by_key.get(key).map(|place| *place as usize));
         }
         sort_dedup(&mut found);
         // What the server has applied holds nobody up.
@@ -481,12 +477,13 @@ impl Outbox {
                     group.push(user.made.key);
                 }
             };
+            let place = self.by_key.get(&entry.made.key).map(|place| *place as usize);
             for edit in &entry.edits {
-                // What had to do with a row before it was deleted does not wait for who restores it.
-                let waits = |user: &&Entry| edit.op == Op::Create || self.creator(edit.row, user.made) == self.place(entry.made.key);
+                // What came before a row is made again owes that nothing.
+                let owes = |user: &&Entry| edit.op == Op::Create || self.creator(edit.row, user.made) == place;
                 if edit.makes() {
-                    self.touching(edit.row).filter(waits).for_each(&mut join);
-                    self.referring(edit.row).filter(waits).for_each(&mut join);
+                    self.touching(edit.row).filter(owes).for_each(&mut join);
+                    self.referring(edit.row).filter(owes).for_each(&mut join);
                 }
             }
             if self.is_followed(entry.made.key) {

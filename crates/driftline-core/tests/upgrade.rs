@@ -378,7 +378,7 @@ fn m3_d1_what_was_sent_and_the_disk_does_not_know_it_is_parked_and_not_doubled()
     assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(11), "ten were added once");
     // Held back at first; and then the log tells that it was taken.
     assert!(tab.events.iter().any(|event| event.contains("parked") && event.contains("outcome_unknown")), "{:?}", tab.events);
-    assert!(tab.engine.outbox().get(lost).is_none() && tab.engine.outbox().len() == 0);
+    assert!(tab.engine.outbox().get(lost).is_none() && tab.engine.outbox().is_empty());
 }
 
 #[test]
