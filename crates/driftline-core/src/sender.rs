@@ -183,6 +183,12 @@ impl Engine {
         self.note_disk_rev(disk_rev);
         self.peer = None;
         self.adopt(slots, &meta);
+        // Whom it was offered to before may have sent it.
+        for key in self.outbox.keys(&|e| e.frozen) {
+            if let Some(entry) = self.outbox.get_mut(key) {
+                entry.unanswered = true;
+            }
+        }
         if meta.is_null() {
             // The base was lost, and with it the word of what had been sent: any of these may have been.
             let newest = self.outbox.keys(&|_| true).iter().filter_map(|key| self.outbox.get(*key)).map(|entry| entry.made.at).max();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, create, delete, id, update};
-use driftline_core::engine::Disk;
+use driftline_core::engine::{Config, Disk};
 use driftline_core::outbox::Key;
 use driftline_core::sender::SendFailure;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -331,4 +331,34 @@ fn r3_what_another_tab_discards_while_it_is_on_its_way_is_discarded_if_the_serve
         tab.sync(&mut store);
         assert_eq!(store.rows.len(), usize::from(taken));
     }
+}
+
+#[test]
+fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_answers() {
+    let mut store = Store::default();
+    let mut maker = Tab::leading(&store);
+    let key = make(&mut maker, &[create("box", 1, "")]);
+    let record = maker.engine.outbox().get(key).unwrap().to_record(&maker.schema);
+    let mut tab = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config() });
+    tab.open(Disk::default());
+    let offer = json!({"schema": 1, "t": "txns", "slot": 0, "frozen": true, "records": [record], "unsaved": []});
+    tab.engine.handle_peer(tab.now, &offer.to_string());
+    tab.run();
+    // The sending tab closes, and with it goes what it knew.
+    tab.engine.handle_lead(tab.now, 2, None, Vec::new());
+    tab.run();
+    let edits = json!([{"op": "create", "table": "box", "id": id(1), "set": {"name": "amended"}}]);
+    let amend = json!({"what": "amend", "edits": edits});
+    assert_eq!(decide(&mut tab, amend.clone(), key), Err("in_flight".into()));
+    // In the same epoch it hears of another, which nobody else has been offered.
+    let other = make(&mut maker, &[create("conn", 2, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(8), id(9)))]);
+    let record = maker.engine.outbox().get(other).unwrap().to_record(&maker.schema);
+    let offer = json!({"schema": 1, "t": "txns", "slot": 0, "frozen": true, "records": [record], "unsaved": []});
+    tab.engine.handle_peer(tab.now, &offer.to_string());
+    tab.run();
+    let edits = json!([{"op": "create", "table": "box", "id": id(2)}]);
+    assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": edits}), other), Ok(()));
+    tab.give_snapshot(&store);
+    tab.sync(&mut store);
+    assert!(tab.engine.outbox().is_empty());
 }
