@@ -395,9 +395,12 @@ impl World {
         let Some(engine) = self.tabs.get(&tab).map(|tab| &tab.engine) else { return };
         let decide = |entry: &&driftline_core::outbox::Entry| matches!(entry.state, State::Parked { .. }) || entry.suspended;
         let parked: Vec<Key> = engine.outbox().iter().filter(decide).map(|entry| entry.made.key).collect();
-        let Some(&key) = self.rng.pick(&parked) else { return };
+        let waiting: Vec<Key> = engine.outbox().iter().map(|entry| entry.made.key).collect();
+        // At times somebody thinks better of what only waits.
+        let any = self.rng.chance(200);
+        let Some(&key) = self.rng.pick(if any { &waiting } else { &parked }) else { return };
         let dependents = self.rng.chance(600);
-        if self.rng.chance(300) {
+        if any || self.rng.chance(300) {
             self.rewrite(tab, key, dependents);
         } else if self.rng.chance(500) {
             self.say(|| format!("tab {tab} retries {key:x?}"));

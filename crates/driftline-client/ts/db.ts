@@ -167,7 +167,8 @@ export class Db<S extends SchemaInput> {
 
   /**
    * Takes back what this tab did last, as far as nobody has gone on from it, by transactions like any other. Returns these;
-   * none where there is nothing to undo. `status.undo` and `status.redo` tell how many steps there are.
+   * none where there is nothing to undo. `status.undo` and `status.redo` tell how many steps there are. A step that cannot be
+   * taken back throws, and the next call takes the one before it.
    */
   undo(): Change[] {
     return this.#takeBack(false);

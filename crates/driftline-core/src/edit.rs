@@ -112,6 +112,13 @@ impl Edit {
         out.push('}');
     }
 
+    /// The length of its JSON.
+    pub fn bytes(&self, schema: &Schema) -> usize {
+        let mut out = String::new();
+        self.write_json(schema, &mut out);
+        out.len()
+    }
+
     /// One member for each way of merging: `add`, `text`, `insert` and `remove`.
     fn write_merges(&self, schema: &Schema, table: &Table, out: &mut String) {
         for way in ["add", "text", "insert", "remove"] {

@@ -29,6 +29,9 @@ use crate::wire::{Revision, read_revisions, read_snapshot};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+/// What a body has beside its edits, at most.
+const ENVELOPE_BYTES: usize = 128;
+
 pub struct Config {
     pub schema: Schema,
     /// The slot of this tab: its outbox's database.
@@ -337,11 +340,14 @@ impl Engine {
     }
 
     fn take_back(&mut self, now_ms: u64, redo: bool) -> Result<Vec<(Key, String)>, Problem> {
-        let mut edits = self.next_undo(redo)?;
         let (mut made, mut taken, mut refused) = (Vec::new(), Vec::new(), None);
+        let mut edits = self.next_undo(redo).unwrap_or_else(|problem| {
+            refused = Some(problem);
+            Vec::new()
+        });
         // What one step did may be more than one transaction holds: a delete takes all with it that hangs on the row.
         while !edits.is_empty() && refused.is_none() {
-            let rest = edits.split_off(edits.len().min(limits::TXN_EDITS));
+            let rest = edits.split_off(self.portion(&edits));
             match self.make(now_ms, edits, Vec::new()) {
                 Ok((key, patch, step)) => {
                     made.push((key, patch));
@@ -353,15 +359,27 @@ impl Engine {
         }
         let history = &mut self.history;
         let (from, to) = if redo { (&mut history.undone, &mut history.done) } else { (&mut history.done, &mut history.undone) };
-        if refused.is_none() {
+        // What is refused would be refused again, and the steps before it could never be reached. The rest of one that has begun to
+        // go back is tried again.
+        if refused.as_ref().is_none_or(|problem| made.is_empty() && problem.code != "outbox_full") {
             from.pop();
         }
-        to.extend(Undoable::joined(taken));
+        to.extend(Undoable::joined(taken, &self.schema, self.replica.view()));
         match refused {
             // What has been taken back already must be seen.
             Some(problem) if made.is_empty() => Err(problem),
             _ => Ok(made),
         }
+    }
+
+    /// How many of these edits one transaction holds, at least one.
+    fn portion(&self, edits: &[Edit]) -> usize {
+        let mut bytes = ENVELOPE_BYTES;
+        let fits = |edit: &&Edit| {
+            bytes += edit.bytes(&self.schema) + 1;
+            bytes <= limits::TXN_BYTES
+        };
+        edits.iter().take(limits::TXN_EDITS).take_while(fits).count().max(1)
     }
 
     /// The edits that the next undo or redo will make. Steps on which everybody has gone on are passed over.
@@ -379,16 +397,10 @@ impl Engine {
 
     fn make(&mut self, now_ms: u64, edits: Vec<Edit>, after: Vec<Key>) -> Result<(Key, String, Undoable), Problem> {
         let mut edits = self.arranged(edits)?;
-        if edits.len() > limits::TXN_EDITS {
-            return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
-        }
         self.refuse_impossible(&edits)?;
         self.note_what_was(&mut edits);
         let at = self.clock.next(now_ms);
-        let txn = Txn { at, edits };
-        if txn.to_body(&self.schema).len() > limits::TXN_BYTES {
-            return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
-        }
+        let txn = Txn { at, edits: self.bounded(at, edits)? };
         let releases = self.releases(&txn.edits);
         let is_apart = self.is_typed_over(&txn.edits);
         let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
@@ -412,7 +424,7 @@ impl Engine {
             }
         };
         self.pump(now_ms);
-        let step = Undoable::new(key, now_ms, originals, self.replica.view());
+        let step = Undoable::new(key, now_ms, originals, &self.schema, self.replica.view());
         Ok((key, patch, step))
     }
 
@@ -430,6 +442,36 @@ impl Engine {
                 _ => false,
             })
         })
+    }
+
+    /// The edits, if a transaction of this time holds them; what rows were is left out where there is no room for it.
+    pub(crate) fn bounded(&self, at: Hlc, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
+        if edits.len() > limits::TXN_EDITS {
+            return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
+        }
+        let mut txn = Txn { at, edits };
+        if txn.to_body(&self.schema).len() <= limits::TXN_BYTES {
+            return Ok(txn.edits);
+        }
+        let mut were = Vec::with_capacity(txn.edits.len());
+        for edit in &mut txn.edits {
+            were.push(std::mem::take(&mut edit.was));
+        }
+        let mut bytes = txn.to_body(&self.schema).len();
+        for (edit, was) in txn.edits.iter_mut().zip(were) {
+            let without = edit.bytes(&self.schema);
+            edit.was = was;
+            let more = edit.bytes(&self.schema) - without;
+            if bytes + more <= limits::TXN_BYTES {
+                bytes += more;
+            } else {
+                edit.was.clear();
+            }
+        }
+        if bytes > limits::TXN_BYTES {
+            return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
+        }
+        Ok(txn.edits)
     }
 
     /// Where edits to deleted rows make them again, an update carries the row.
@@ -839,6 +881,7 @@ impl Engine {
                     continue;
                 };
                 entry.frozen = closed || slot.slot == self.slot;
+                entry.unanswered = entry.frozen;
                 let key = entry.made.key;
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
                 let upgraded = entry.outdated && closed && entry.made.at > self.sent_before && entry.upgrade(&self.schema);

@@ -107,6 +107,9 @@ fn keep(kept: &mut Value, text: String) -> Result<(), Problem> {
 }
 
 fn elements(row: &mut Row, column: u16, insert: &[String], remove: &[String], stamp: Option<Stamp>) -> Result<bool, Problem> {
+    if insert.len().max(remove.len()) > limits::SET_ELEMENTS {
+        return Err(Problem::new("set_full", "an edit puts at most 1,000 elements into a set, and takes as many out: split it"));
+    }
     let mut list = texts(&row.values[column as usize]);
     let mut lost = false;
     for (elements, is_in) in [(insert, true), (remove, false)] {

@@ -137,6 +137,9 @@ fn take_into_merge(into: &mut Merge, merge: &Merge) -> Option<()> {
                 change_list(insert, element, false);
                 change_list(remove, element, true);
             }
+            if insert.len().max(remove.len()) > limits::SET_ELEMENTS {
+                return None;
+            }
         }
         _ => return None,
     }

@@ -154,14 +154,20 @@ impl Unit<'_> {
         let columns = &table.columns;
         let mut row = before.clone();
         let mut done = Edit::new(Op::Update, edit.row);
+        let mut is_older = false;
         for (column, value) in &edit.set {
             let is_reference = matches!(columns[*column as usize].kind, Kind::Ref { .. });
             if self.is_server() && !is_reference && !row.clocks.write(*column, stamp) {
                 self.effect.as_sent = false;
+                is_older |= row.clocks.created > stamp;
                 continue;
             }
             row.values[*column as usize] = value.clone();
             done.set_column(*column, value.clone());
+        }
+        if is_older {
+            let problem = Problem::new("row_newer", "the row was made, or brought back, after this was written: it keeps its values");
+            self.effect.notices.push((part, problem.row(self.schema, edit.row)));
         }
         let mut written = Vec::new();
         for (column, merge) in &edit.add {

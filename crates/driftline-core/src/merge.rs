@@ -105,14 +105,21 @@ impl Clocks {
 
     /// Forgets the oldest of too many elements that are in the set no more. `present` is sorted.
     pub fn forget_elements(&mut self, column: u16, present: &[String]) {
-        let is_gone = |e: &Element| e.column == column && present.binary_search(&e.text).is_err();
-        let mut gone = self.elements.iter().filter(|e| is_gone(e)).count();
-        while gone > limits::SET_REMOVED {
-            let oldest = (0..self.elements.len()).filter(|i| is_gone(&self.elements[*i])).min_by_key(|i| self.elements[*i].stamp);
-            let Some(oldest) = oldest else { return };
-            self.elements.remove(oldest);
-            gone -= 1;
+        let mut gone = Vec::new();
+        for (at, element) in self.elements.iter().enumerate() {
+            if element.column == column && present.binary_search(&element.text).is_err() {
+                gone.push((element.stamp, at));
+            }
         }
+        let Some(excess) = gone.len().checked_sub(limits::SET_REMOVED).filter(|excess| *excess > 0) else { return };
+        gone.select_nth_unstable(excess - 1);
+        let mut oldest: Vec<usize> = gone[..excess].iter().map(|(_, at)| *at).collect();
+        oldest.sort_unstable();
+        let mut at = 0;
+        self.elements.retain(|_| {
+            at += 1;
+            oldest.binary_search(&(at - 1)).is_err()
+        });
     }
 
     /// A text for one database column: the creation's stamp, then by name `column=stamp` and, for elements of sets,

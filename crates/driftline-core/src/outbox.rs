@@ -59,6 +59,8 @@ pub struct Entry {
     pub saved: bool,
     /// Whether it may have reached a server, or a tab that may send it. It is never altered again.
     pub frozen: bool,
+    /// Whether it may have taken effect without our knowing: it went out and no answer came, or an earlier page may have sent it.
+    pub unanswered: bool,
     /// Requests that failed with it, since it was last put back.
     pub fails: u32,
     /// How many pushes had passed when the first request with it failed.
@@ -557,6 +559,11 @@ impl Entry {
             out.push(']');
         }
         if !self.releases.is_empty() {
+            if self.outdated {
+                // These names are not those of the body's version.
+                out.push_str(",\"names\":");
+                write_uint(u64::from(schema.version), &mut out);
+            }
             out.push_str(",\"releases\":[");
             for (i, row) in self.releases.iter().enumerate() {
                 out.push_str(if i > 0 { ",[\"" } else { "[\"" });
@@ -573,6 +580,9 @@ impl Entry {
         }
         if self.suspended {
             out.push_str(",\"suspended\":true");
+        }
+        if self.unanswered {
+            out.push_str(",\"unanswered\":true");
         }
         if self.upgraded {
             out.push_str(",\"upgraded\":true");
@@ -605,9 +615,10 @@ impl Entry {
         let json = Json::parse(text).ok()?;
         let body = json.text("body")?.to_string();
         let version = Json::parse_or_null(&body).uint("schema")? as u32;
+        let names = json.uint("names").map_or(version, |version| version as u32);
         let mut releases = Vec::new();
         for row in json.list("releases") {
-            if let Some(table) = table_now(schema, version, row.at(0)?.as_str()?) {
+            if let Some(table) = table_now(schema, names, row.at(0)?.as_str()?) {
                 releases.push(RowKey { table, id: RowId::parse(row.at(1)?.as_str()?)? });
             }
         }
@@ -639,6 +650,7 @@ impl Entry {
             version: 0,
             saved: true,
             frozen: true,
+            unanswered: json.flag("unanswered"),
             fails: 0,
             passes_before: None,
             // A suspended one is tried again, but alone.
@@ -656,7 +668,7 @@ impl Txn {
     pub fn into_entry(self, schema: &Schema, made: Made, slot: u32, releases: Vec<RowKey>, after: Vec<Key>) -> Entry {
         let body = self.to_body(schema);
         let state = State::Queued;
-        let (version, saved, frozen, fails, aside_until_ms, suspended) = (0, false, false, 0, 0, false);
+        let (version, saved, frozen, unanswered, fails, aside_until_ms, suspended) = (0, false, false, false, 0, 0, false);
         let was = None;
         let passes_before = None;
         Entry {
@@ -672,6 +684,7 @@ impl Txn {
             version,
             saved,
             frozen,
+            unanswered,
             fails,
             aside_until_ms,
             suspended,

@@ -6,7 +6,7 @@
 use crate::edit::{Edit, Op, Txn, read_edits};
 use crate::engine::{Effect, Engine, Replaces, parse_key, write_key};
 use crate::json::Json;
-use crate::limits;
+use crate::merge::Hlc;
 use crate::outbox::{Entry, Key, Made, State};
 use crate::problem::Problem;
 use crate::schema::{Kind, Schema};
@@ -14,6 +14,9 @@ use crate::value::{RowId, RowKey, Value, write_string, write_uint};
 
 /// A transaction of which nothing is known to have taken effect, and what it is to say from now on.
 type Rewritten = (Key, Vec<Edit>);
+
+/// No time takes more digits.
+const LONGEST: Hlc = Hlc(u64::MAX);
 
 impl Engine {
     /// Carries out a decision, or passes it on to the tab whose business it is:
@@ -41,6 +44,7 @@ impl Engine {
                         return Err(Problem::new("busy", "another tab is still writing what depends on it; try again in a moment"));
                     }
                 }
+                self.refuse_unanswered(key, &rewritten)?;
                 for (key, edits) in rewritten {
                     let at = self.clock_next(now_ms);
                     self.rekey(key, Some(Txn { at, edits }));
@@ -58,8 +62,10 @@ impl Engine {
         let json = Json::parse_or_null(text);
         let Some(key) = json.text("key").and_then(parse_key) else { return };
         if self.may_alter(key) {
-            // Whoever decided has been told already what is wrong with it.
-            let _ = self.decide(now_ms, text);
+            // Of what else is wrong with it whoever decided has been told already.
+            if self.decide(now_ms, text).is_err_and(|problem| problem.code == "in_flight") {
+                self.unsaid.push(text.to_string());
+            }
         } else if self.outbox.get(key).is_some_and(|entry| entry.slot == self.slot) {
             // It has been offered meanwhile: now it is the sending tab's, which has heard of the offer before this.
             self.pass_on(text);
@@ -159,6 +165,16 @@ impl Engine {
         Ok(group)
     }
 
+    /// Under a new key, what has taken effect already would do so once more. Nothing has, that waits for a refused one.
+    fn refuse_unanswered(&self, root: Key, rewritten: &[Rewritten]) -> Result<(), Problem> {
+        let is_parked = |entry: &Entry| matches!(entry.state, State::Parked { .. });
+        let get = |key: Key| self.outbox.get(key);
+        if get(root).is_some_and(is_parked) || !rewritten.iter().any(|(key, _)| get(*key).is_some_and(|e| e.unanswered && !is_parked(e))) {
+            return Ok(());
+        }
+        Err(Problem::new("in_flight", "it may be with the server, which has not answered yet; try again when it has"))
+    }
+
     // ---- saying something else ----
 
     /// What a decision makes of the transactions that it concerns; nothing has changed yet.
@@ -167,10 +183,7 @@ impl Engine {
         if what == "amend" {
             self.group(key, false)?;
             let edits = self.arranged(read_edits(&self.schema, json)?)?;
-            if edits.len() > limits::TXN_EDITS {
-                return Err(Problem::invalid("a transaction has at most 1,000 edits: split it"));
-            }
-            return Ok(vec![(key, edits)]);
+            return Ok(vec![(key, self.bounded(LONGEST, edits)?)]);
         }
         let mut group = self.group(key, dependents || what == "detach")?;
         let (mut from, mut to) = (Vec::new(), None);
@@ -199,7 +212,8 @@ impl Engine {
                 }
             }
             if changed {
-                rewritten.push((key, self.arranged(edits)?));
+                let edits = self.arranged(edits)?;
+                rewritten.push((key, self.bounded(LONGEST, edits)?));
             }
         }
         if rewritten.is_empty() {
@@ -260,7 +274,7 @@ impl Engine {
         entry.slot = self.slot;
         entry.state = State::Queued;
         entry.was = Some(key);
-        (entry.version, entry.saved, entry.frozen) = (entry.version + 1, false, false);
+        (entry.version, entry.saved, entry.frozen, entry.unanswered) = (entry.version + 1, false, false, false);
         (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
         self.outbox.insert(entry);
         self.history.rekey(key, new);
@@ -283,8 +297,8 @@ impl Engine {
 
     // ---- telling ----
 
-    /// Transactions as a file may hold them: `{"name", "version", "transactions": [{"key", "made", "state", "problem", "body",
-    /// "before"}]}`. `before` is what the server holds of the rows that they change, null where it holds none.
+    /// Transactions as a file may hold them: `{"name", "version", "transactions": [{"key", "made", "problem", "body",
+    /// "before"}]}`. `problem` is null of what is not parked. `before` is what the server holds of the rows that they change, null where it holds none.
     pub fn export(&self, key: Key, dependents: bool) -> Result<String, Problem> {
         if self.outbox.get(key).is_none() {
             return Err(unknown_key());

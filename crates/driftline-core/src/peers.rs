@@ -127,7 +127,11 @@ impl Engine {
             let schema = self.schema.clone();
             let own_slot = self.slot;
             let Some(entry) = self.outbox.get_mut(*key).filter(|entry| entry.slot == own_slot && entry.saved) else { continue };
-            entry.frozen |= offered;
+            if offered {
+                // Whom it was offered to before may have sent it.
+                entry.unanswered |= entry.frozen;
+                entry.frozen = true;
+            }
             if count > 0 {
                 out.push(',');
             }
@@ -255,6 +259,7 @@ impl Engine {
             if same {
                 if let Some(known) = self.outbox.get_mut(key) {
                     known.frozen |= frozen;
+                    known.unanswered |= entry.unanswered;
                 }
                 continue;
             }

@@ -183,6 +183,12 @@ impl Engine {
         self.note_disk_rev(disk_rev);
         self.peer = None;
         self.adopt(slots, &meta);
+        // Whom it was offered to before may have sent it.
+        for key in self.outbox.keys(&|e| e.frozen) {
+            if let Some(entry) = self.outbox.get_mut(key) {
+                entry.unanswered = true;
+            }
+        }
         if meta.is_null() {
             // The base was lost, and with it the word of what had been sent: any of these may have been.
             let newest = self.outbox.keys(&|_| true).iter().filter_map(|key| self.outbox.get(*key)).map(|entry| entry.made.at).max();
@@ -213,7 +219,7 @@ impl Engine {
     pub fn handle_unlead(&mut self, now_ms: u64) {
         if let Some(sender) = self.sender.take() {
             if let Some(request) = sender.request {
-                self.requeue(&request);
+                self.requeue(&request, true);
                 self.effects.push_back(Effect::Abort { id: request.id });
             }
             self.effects.push_back(Effect::Disconnect);
@@ -278,7 +284,7 @@ impl Engine {
                 if records.contains(&key) || slot.deleted(&records, key) {
                     self.outbox.remove(key);
                 } else if let Some(entry) = self.outbox.get_mut(key).filter(|_| !own) {
-                    entry.frozen = true;
+                    (entry.frozen, entry.unanswered) = (true, true);
                 }
             }
             self.unheard.retain(|_, owner| *owner != slot.slot);
@@ -292,6 +298,10 @@ impl Engine {
     pub(crate) fn sender_pump(&mut self, now_ms: u64) {
         if self.sender.is_none() || !self.loaded || self.reloading.is_some() || self.outdated {
             return;
+        }
+        if self.sender.as_ref().is_some_and(|sender| sender.request.is_none()) {
+            // What was on its way when it was decided about is so no more.
+            self.carry_out_unsaid(now_ms);
         }
         self.commit(now_ms);
         let Some(sender) = &self.sender else { return };
@@ -469,7 +479,7 @@ impl Engine {
             (Kind::Push { clients, keys }, 200) => match read_answer(&self.schema, body) {
                 Some(answer) => self.take_answer(now_ms, clients, keys, answer),
                 None => {
-                    self.requeue(&request);
+                    self.requeue(&request, true);
                     self.fail(now_ms, None, "no answer");
                 }
             },
@@ -495,7 +505,7 @@ impl Engine {
     }
 
     fn request_failed(&mut self, now_ms: u64, request: Request, failure: SendFailure) {
-        self.requeue(&request);
+        self.requeue(&request, true);
         match (failure, &request.kind) {
             (SendFailure::Timeout, Kind::Push { keys, .. }) => self.blame(now_ms, keys.clone(), None, "no answer"),
             _ => self.fail(now_ms, None, "unreachable"),
@@ -506,11 +516,12 @@ impl Engine {
         self.sender.as_mut()?.request.take_if(|request| request.id == id)
     }
 
-    /// Puts what a request carried back into the queue; it stays frozen, for it may have arrived.
-    fn requeue(&mut self, request: &Request) {
+    /// Puts what a request carried back into the queue; it stays frozen. `lost`: it may have arrived and taken effect.
+    fn requeue(&mut self, request: &Request, lost: bool) {
         let Kind::Push { keys, .. } = &request.kind else { return };
         for key in keys {
-            if self.outbox.get(*key).is_some_and(|e| e.state == State::InFlight) {
+            if let Some(entry) = self.outbox.get_mut(*key).filter(|e| e.state == State::InFlight) {
+                entry.unanswered |= lost;
                 self.outbox.set_state(*key, State::Queued);
             }
         }
@@ -608,6 +619,7 @@ impl Engine {
                 }
                 // Our view of its dependencies was wrong; it is not asked again at once.
                 Outcome::Held => {
+                    entry.unanswered = false;
                     entry.fails += 1;
                     entry.aside_until_ms = now_ms + 1 + delay_ms(entry.fails, random);
                     self.outbox.set_state(key, State::Queued);
@@ -710,9 +722,10 @@ impl Engine {
     // ---- failures ----
 
     fn take_refusal(&mut self, now_ms: u64, request: Request, status: u16, retry_after_ms: Option<u64>, body: &str) {
-        self.requeue(&request);
         let json = Json::parse_or_null(body);
         let code = json.text("code").unwrap_or("no answer").to_string();
+        // Whoever is on the way between may not know what the server has done.
+        self.requeue(&request, status >= 500 && json.text("code").is_none());
         let keys = match request.kind {
             Kind::Push { keys, .. } => keys,
             Kind::Snapshot => Vec::new(),
@@ -804,6 +817,8 @@ impl Engine {
             // What was suspended already, before a reload even, has had its quick tries.
             if entry.suspended || (entry.fails >= FAILS_TO_SUSPEND && others_pass) {
                 entry.suspended = true;
+                // It would have been found among what the server had done.
+                entry.unanswered &= trouble == "no answer";
                 entry.aside_until_ms = now_ms + SUSPENDED_MS / 2 + random % (SUSPENDED_MS / 2);
                 suspended.push(key);
             } else {
@@ -1103,7 +1118,7 @@ impl Engine {
             sender.live = Live::Off;
             self.effects.push_back(Effect::Disconnect);
             if let Some(request) = self.sender.as_mut().and_then(|s| s.request.take()) {
-                self.requeue(&request);
+                self.requeue(&request, true);
                 self.effects.push_back(Effect::Abort { id: request.id });
             }
         }

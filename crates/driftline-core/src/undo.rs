@@ -4,6 +4,7 @@
 //! left it, and nothing that somebody has written since; a deleted row comes back under its id by a restore. Undoing is
 //! a step itself, which is how it is redone.
 
+use crate::digest::Digest;
 use crate::edit::{Edit, Merge, Op};
 use crate::field::{text_of, texts};
 use crate::outbox::Key;
@@ -23,7 +24,8 @@ const GESTURE_MS: u64 = 500;
 /// What became of a row.
 #[derive(Debug, Clone, PartialEq)]
 enum Change {
-    Made,
+    /// As it was then.
+    Made(Digest),
     /// With what it was.
     Gone(Vec<Value>),
     /// Its columns that changed: before, after.
@@ -39,12 +41,12 @@ pub struct Undoable {
 
 impl Undoable {
     /// Compares the rows that a transaction changed with what they were.
-    pub fn new(key: Key, at_ms: u64, before: SortedMap<RowKey, Option<Row>>, view: &Rows) -> Undoable {
+    pub fn new(key: Key, at_ms: u64, before: SortedMap<RowKey, Option<Row>>, schema: &Schema, view: &Rows) -> Undoable {
         let mut changes = Vec::with_capacity(before.len());
         for (row, old) in before {
             let change = match (old, view.get(row)) {
                 (None, None) => continue,
-                (None, Some(_)) => Change::Made,
+                (None, Some(new)) => Change::Made(likeness(schema, row, new)),
                 (Some(old), None) => Change::Gone(old.values),
                 (Some(old), Some(new)) => {
                     let mut set = Vec::new();
@@ -65,11 +67,16 @@ impl Undoable {
     }
 
     /// Several transactions that are one step.
-    pub fn joined(steps: Vec<Undoable>) -> Option<Undoable> {
+    pub fn joined(steps: Vec<Undoable>, schema: &Schema, view: &Rows) -> Option<Undoable> {
         let mut steps = steps.into_iter();
         let mut joined = steps.next()?;
         for step in steps {
             joined.changes.extend(step.changes);
+        }
+        for (row, change) in &mut joined.changes {
+            if let (Change::Made(made), Some(now)) = (change, view.get(*row)) {
+                *made = likeness(schema, *row, now);
+            }
         }
         Some(joined)
     }
@@ -104,7 +111,6 @@ impl Undoable {
         for (row, change) in &self.changes {
             let columns = &schema.tables[row.table as usize].columns;
             match (change, view.get(*row)) {
-                (Change::Made, Some(_)) => edits.push(Edit::delete(*row)),
                 (Change::Gone(values), None) if back.contains(row) => {
                     let mut edit = Edit::new(Op::Restore, *row);
                     for (i, value) in values.iter().enumerate() {
@@ -140,7 +146,40 @@ impl Undoable {
                 _ => {}
             }
         }
+        for row in self.removable(schema, view, &edits).iter() {
+            edits.push(Edit::delete(*row));
+        }
         edits
+    }
+
+    /// The rows that can go again: still as they were made, and nothing hangs on them but what goes too, or is moved by `edits`.
+    fn removable(&self, schema: &Schema, view: &Rows, edits: &[Edit]) -> SortedSet<RowKey> {
+        let mut gone = SortedSet::new();
+        for (row, change) in &self.changes {
+            if let (Change::Made(made), Some(now)) = (change, view.get(*row))
+                && *made == likeness(schema, *row, now)
+            {
+                gone.insert(*row);
+            }
+        }
+        let mut moved = SortedSet::new();
+        for edit in edits {
+            moved.extend(edit.set.iter().map(|(column, _)| (edit.row, *column)));
+        }
+        let mut stay = Vec::new();
+        for row in gone.iter() {
+            if view.children(*row).any(|child| !gone.contains(&child.0) && !moved.contains(&child)) {
+                stay.push(*row);
+            }
+        }
+        while let Some(row) = stay.pop() {
+            if gone.remove(&row)
+                && let Some(now) = view.get(row)
+            {
+                stay.extend(now.references().map(|(_, parent)| parent));
+            }
+        }
+        gone
     }
 
     /// The rows that can come back: all that they cannot do without is there, or comes back too.
@@ -170,6 +209,19 @@ impl Undoable {
             };
         }
     }
+}
+
+/// What tells whether somebody has changed a row; its counts follow from others.
+fn likeness(schema: &Schema, key: RowKey, row: &Row) -> Digest {
+    let mut row = row.clone();
+    for (i, column) in schema.tables[key.table as usize].columns.iter().enumerate() {
+        if column.is_count() {
+            row.values[i] = Value::Null;
+        }
+    }
+    let mut digest = Digest::default();
+    digest.add(schema, key, &row);
+    digest
 }
 
 /// How a field goes back.

@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{Store, Tab, create, id, update};
-use driftline_core::engine::Disk;
+use common::{Store, Tab, create, delete, id, update};
+use driftline_core::engine::{Config, Disk};
 use driftline_core::outbox::Key;
+use driftline_core::sender::SendFailure;
 use driftline_core::value::{RowId, RowKey, Value};
 use serde_json::{Value as Json, json};
 #[cfg(target_arch = "wasm32")]
@@ -198,24 +199,25 @@ fn r3_an_export_tells_all_of_the_group() {
     assert!(tab.engine.export((1, 1), true).is_err());
 }
 
+/// The page, loaded again.
+fn reopened(disk: &Tab, store: &Store) -> Tab {
+    let mut tab = Tab::new();
+    tab.open(Disk { slots: vec![disk.slot()], ..Disk::default() });
+    tab.engine.handle_lead(tab.now, 2, None, vec![disk.slot()]);
+    tab.run();
+    tab.give_snapshot(store);
+    tab
+}
+
 #[test]
 fn r3_a_group_and_what_was_decided_survive_a_reload() {
     let Group { store, tab, root } = group();
-    let reopened = |disk: &Tab| {
-        let mut tab = Tab::new();
-        let (slot, meta) = (disk.slot(), Disk::default().meta);
-        tab.open(Disk { slots: vec![slot.clone()], meta, ..Disk::default() });
-        tab.engine.handle_lead(tab.now, 2, None, vec![slot]);
-        tab.run();
-        tab.give_snapshot(&store);
-        tab
-    };
-    let mut again = reopened(&tab);
+    let mut again = reopened(&tab, &store);
     assert_eq!(parked(&again).len(), 1);
     assert_eq!(parked(&again)[0]["problem"]["code"], "missing_parent");
     assert_eq!(parked(&again)[0]["dependents"].as_array().unwrap().len(), 1);
     decide(&mut again, json!({"what": "reparent", "from": name("card", 1), "to": name("card", 2)}), root).unwrap();
-    let mut last = reopened(&again);
+    let mut last = reopened(&again, &store);
     let mut store = store.clone();
     last.now += 20_000;
     last.sync(&mut store);
@@ -234,4 +236,129 @@ fn o4_a_new_row_that_others_wait_for_closes_no_cycle_by_what_comes_with_it() {
     let mut store = Store::default();
     tab.sync(&mut store);
     assert_eq!((store.rows.len(), parked(&tab).len()), (4, 0));
+}
+
+#[test]
+fn r3_what_is_discarded_with_dependents_takes_what_waits_for_a_row_that_it_restores() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    make(&mut tab, &[create("box", 1, "")]);
+    tab.sync(&mut store);
+    make(&mut tab, &[delete("box", 1)]);
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    tab.now += 10_000;
+    let restore = tab.engine.undo(tab.now).unwrap()[0].0;
+    tab.run();
+    make(&mut tab, &[create("box", 2, &format!("\"up\":\"{}\"", id(1)))]);
+    assert_eq!(tab.engine.outbox().len(), 2);
+    decide(&mut tab, json!({"what": "discard", "dependents": true}), restore).unwrap();
+    assert_eq!(tab.engine.outbox().len(), 0, "box 2 waits for box 1, which nobody makes any more");
+}
+
+#[test]
+fn r3_amending_what_has_taken_effect_already_does_not_double_it() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    make(&mut tab, &[create("card", 1, "")]);
+    tab.sync(&mut store);
+    let key = make(&mut tab, &[update("card", 1, "\"add\":{\"n\":5}")]);
+    // It arrives, and the answer is lost.
+    let (request, body) = tab.pushes.pop().expect("it is on its way");
+    store.push(&tab.schema, &body).unwrap();
+    tab.engine.handle_send_failed(tab.now, request, SendFailure::Network);
+    tab.run();
+    let edits: Json = serde_json::from_str(&format!("[{}]", update("card", 1, "\"add\":{\"n\":6}"))).unwrap();
+    let decided = decide(&mut tab, json!({"what": "amend", "edits": edits}), key);
+    tab.now += 60_000;
+    tab.sync(&mut store);
+    let n = store.rows[&row("card", 1)].values[0].clone();
+    assert!(n == Value::Int(6) || (decided.is_err() && n == Value::Int(5)), "{n:?}, decided {decided:?}");
+}
+
+#[test]
+fn o6_an_amended_transaction_is_bounded_like_any_other() {
+    let mut tab = Tab::leading(&Store::default());
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    let key = make(&mut tab, &[create("card", 1, "")]);
+    let text = "a".repeat(60_000);
+    let edits: Vec<Json> =
+        (0..20).map(|n| serde_json::from_str(&create("card", 10 + n, &format!("\"note\":\"{text}\""))).unwrap()).collect();
+    assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": edits}), key), Err("invalid".into()), "more than 1 MiB");
+}
+
+#[test]
+fn r3_what_an_earlier_page_may_have_sent_is_not_amended_but_what_waits_for_a_refused_one_is_detached() {
+    let Group { store, tab, root } = group();
+    let mut again = reopened(&tab, &store);
+    decide(&mut again, json!({"what": "detach"}), root).unwrap();
+    assert_eq!(parked(&again).len(), 1);
+    let mut offline = Tab::leading(&store);
+    offline.engine.set_online(offline.now, false);
+    let key = make(&mut offline, &[create("box", 30, "")]);
+    let mut again = Tab::new();
+    again.open(Disk { slots: vec![offline.slot()], ..Disk::default() });
+    again.engine.handle_lead(again.now, 2, None, vec![offline.slot()]);
+    again.run();
+    let edits = json!([{"op": "create", "table": "box", "id": id(30)}]);
+    assert_eq!(decide(&mut again, json!({"what": "amend", "edits": edits}), key), Err("in_flight".into()));
+    assert_eq!(decide(&mut offline, json!({"what": "amend", "edits": edits}), key), Ok(()), "this page knows that it never went");
+}
+
+#[test]
+fn r3_what_another_tab_discards_while_it_is_on_its_way_is_discarded_if_the_server_does_not_take_it() {
+    for taken in [false, true] {
+        let mut store = Store::default();
+        let mut tab = Tab::leading(&store);
+        tab.sync(&mut store);
+        let key = make(&mut tab, &[create("box", 1, "")]);
+        let (request, body) = tab.pushes.pop().expect("it is on its way");
+        let decision = format!("{{\"schema\":1,\"what\":\"discard\",\"key\":\"{}\",\"t\":\"do\"}}", key_text(key));
+        tab.engine.handle_peer(tab.now, &decision);
+        tab.run();
+        assert!(tab.engine.outbox().get(key).is_some());
+        if taken {
+            let answer = store.push(&tab.schema, &body).unwrap();
+            tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+        } else {
+            tab.engine.handle_answer(tab.now, request, 503, None, "{\"code\":\"busy\"}");
+        }
+        tab.run();
+        assert_eq!((tab.engine.outbox().len(), tab.disk.len()), (0, 0));
+        tab.now += 60_000;
+        tab.sync(&mut store);
+        assert_eq!(store.rows.len(), usize::from(taken));
+    }
+}
+
+#[test]
+fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_answers() {
+    let mut store = Store::default();
+    let mut maker = Tab::leading(&store);
+    let key = make(&mut maker, &[create("box", 1, "")]);
+    let record = maker.engine.outbox().get(key).unwrap().to_record(&maker.schema);
+    let mut tab = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config() });
+    tab.open(Disk::default());
+    let offer = json!({"schema": 1, "t": "txns", "slot": 0, "frozen": true, "records": [record], "unsaved": []});
+    tab.engine.handle_peer(tab.now, &offer.to_string());
+    tab.run();
+    // The sending tab closes, and with it goes what it knew.
+    tab.engine.handle_lead(tab.now, 2, None, Vec::new());
+    tab.run();
+    let edits = json!([{"op": "create", "table": "box", "id": id(1), "set": {"name": "amended"}}]);
+    let amend = json!({"what": "amend", "edits": edits});
+    assert_eq!(decide(&mut tab, amend.clone(), key), Err("in_flight".into()));
+    // In the same epoch it hears of another, which nobody else has been offered.
+    let other = make(&mut maker, &[create("conn", 2, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(8), id(9)))]);
+    let record = maker.engine.outbox().get(other).unwrap().to_record(&maker.schema);
+    let offer = json!({"schema": 1, "t": "txns", "slot": 0, "frozen": true, "records": [record], "unsaved": []});
+    tab.engine.handle_peer(tab.now, &offer.to_string());
+    tab.run();
+    let edits = json!([{"op": "create", "table": "box", "id": id(2)}]);
+    assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": edits}), other), Ok(()));
+    tab.give_snapshot(&store);
+    tab.sync(&mut store);
+    assert!(tab.engine.outbox().is_empty());
 }

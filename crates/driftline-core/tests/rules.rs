@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Store, Tab, config, create, id, update};
+use common::{Store, Tab, config, create, id, schema, update};
 use driftline_core::engine::{Disk, Engine, SlotDisk};
 use driftline_core::outbox::State;
 #[cfg(target_arch = "wasm32")]

@@ -352,6 +352,91 @@ fn i8_what_a_cascade_took_is_brought_back_also_where_an_edit_of_it_had_not_been_
     w.sync();
     assert_eq!((w.store.rows.len(), parked(&w.ann).len()), (3, 0), "board and card are back");
     assert_eq!(w.row("card", 2).unwrap()[column("card", "x")], Value::Real(5.0));
+}
+
+#[test]
+fn i8_a_delete_of_more_bytes_than_a_transaction_holds_can_be_undone() {
+    let mut w = world();
+    for n in 0..20 {
+        make(&mut w.ann, &[create("folder", n, &format!("\"name\":\"{}\"", "a".repeat(60_000)))]);
+    }
+    w.sync();
+    make(&mut w.ann, &(0..20).map(|n| delete("folder", n)).collect::<Vec<_>>());
+    w.sync();
+    assert_eq!(w.store.rows.len(), 0);
+    assert_eq!(undo(&mut w.ann), 2, "1.2 MB come back");
+    w.sync();
+    assert_eq!(w.store.rows.len(), 20);
+    w.assert_same();
+}
+
+/// A row that grew beyond what one transaction holds, and one that did not.
+fn large_row() -> (Store, Tab) {
+    let fields: Vec<String> = (0..5).map(|n| format!("\"f{n}\":{{\"type\":\"json\",\"nullable\":true}}")).collect();
+    let text = format!(
+        "{{\"name\":\"t\",\"version\":1,\"tables\":{{\"page\":{{\"edits_to_deleted\":\"restore\",\"fields\":{{\"x\":{{\"type\":\"int\",\"default\":0}},{}}}}}}}}}",
+        fields.join(",")
+    );
+    let mut store = Store::default();
+    let mut tab = Tab::of(Schema::parse(&text).unwrap()).lead(&store);
+    make(&mut tab, &[create("page", 1, ""), create("page", 2, "")]);
+    tab.sync(&mut store);
+    let large = "a".repeat(250_000);
+    for n in 0..5 {
+        make(&mut tab, &[update("page", 1, &format!("\"set\":{{\"f{n}\":\"{large}\"}}"))]);
+        tab.sync(&mut store);
+    }
+    (store, tab)
+}
+
+#[test]
+fn i8_a_step_that_cannot_be_undone_says_so_once_and_does_not_stand_before_the_others() {
+    let (mut store, mut tab) = large_row();
+    make(&mut tab, &[update("page", 2, "\"set\":{\"x\":5}")]);
+    make(&mut tab, &[delete("page", 1)]);
+    tab.sync(&mut store);
+    let depth = tab.engine.undo_depths().0;
+    tab.now += 10_000;
+    assert_eq!(tab.engine.undo(tab.now).map_err(|problem| problem.code), Err("invalid".into()));
+    assert_eq!(tab.engine.undo_depths(), (depth - 1, 0));
+    assert_eq!(undo(&mut tab), 1);
+    tab.sync(&mut store);
+    assert!(store.rows.values().all(|row| row.values.contains(&Value::Int(0))), "the step before");
+}
+
+#[test]
+fn i8_undoing_a_create_takes_nothing_with_it_that_others_have_made_or_changed() {
+    let mut w = world();
+    let steps = [create("board", 1, ""), create("folder", 2, ""), create("card", 3, ""), create("link", 4, "")];
+    for step in &steps {
+        make(&mut w.ann, std::slice::from_ref(step));
+    }
+    w.sync();
+    w.ben.now = w.ann.now + 1_000;
+    make(&mut w.ben, &[create("card", 11, &reference("board", 1)), create("board", 12, &reference("folder", 2))]);
+    make(&mut w.ben, &[update("card", 3, "\"set\":{\"x\":1}")]);
+    w.sync();
+    assert_eq!((undo(&mut w.ann), undo(&mut w.ann)), (1, 0), "the link goes, the others are passed over");
+    w.sync();
+    assert_eq!((w.store.rows.len(), w.row("link", 4)), (5, None));
+    assert_eq!(w.row("board", 12).unwrap()[column("board", "folder")], Value::Ref(key("folder", 2)));
+    w.assert_same();
+}
+
+#[test]
+fn i8_undoing_a_create_takes_what_was_made_with_it_and_lets_go_of_what_was_moved_to_it() {
+    let mut w = world();
+    make(&mut w.ann, &[create("card", 1, "")]);
+    let moved = update("card", 1, &format!("\"set\":{{{}}}", reference("board", 2)));
+    make(&mut w.ann, &[create("board", 2, ""), create("card", 3, &reference("board", 2)), moved]);
+    make(&mut w.ann, &[update("card", 3, "\"set\":{\"x\":1},\"add\":{\"n\":4}")]);
+    w.sync();
+    assert_eq!((undo(&mut w.ann), undo(&mut w.ann)), (1, 1));
+    w.sync();
+    assert_eq!((w.store.rows.len(), seen(&w.ben, "card", 1, "board")), (1, Some(Value::Null)));
+    assert_eq!((redo(&mut w.ann), redo(&mut w.ann)), (1, 1));
+    w.sync();
+    assert_eq!((seen(&w.ben, "card", 1, "board"), seen(&w.ben, "card", 3, "n")), (Some(Value::Ref(key("board", 2))), Some(Value::Int(4))));
     w.assert_same();
 }
 
@@ -373,10 +458,38 @@ fn r3_what_waits_for_a_row_brought_back_is_discarded_with_it_and_what_came_befor
     w.ann.engine.set_online(w.ann.now, true);
     w.sync();
     assert_eq!((w.row("card", 1), parked(&w.ann).len()), (None, 0));
+}
+
+#[test]
+fn i8_who_wrote_a_row_before_it_was_deleted_and_brought_back_is_told_that_it_came_too_late() {
+    let mut w = world();
+    make(&mut w.ann, &[create("card", 1, "\"x\":1")]);
+    w.sync();
+    w.ben.engine.set_online(w.ben.now, false);
+    w.ben.now = w.ann.now;
+    make(&mut w.ben, &[update("card", 1, "\"set\":{\"x\":7},\"add\":{\"n\":2}")]);
+    w.ann.now += 60_000;
+    make(&mut w.ann, &[delete("card", 1)]);
+    assert_eq!(undo(&mut w.ann), 1);
+    w.ann.sync(&mut w.store);
+    w.ben.engine.set_online(w.ben.now, true);
+    w.sync();
+    assert_eq!((seen(&w.ann, "card", 1, "x"), seen(&w.ann, "card", 1, "n")), (Some(Value::Real(1.0)), Some(Value::Int(2))));
+    assert_eq!(notices(&w.ben), ["row_newer"]);
     w.assert_same();
 }
 
 // ---- edits to rows that somebody deleted ----
+
+#[test]
+fn i6_a_row_of_a_table_that_restores_can_be_edited_however_large_it_is() {
+    let (mut store, mut tab) = large_row();
+    make(&mut tab, &[update("page", 1, "\"set\":{\"x\":1}"), update("page", 2, "\"set\":{\"x\":1}")]);
+    let sent: Vec<bool> = tab.engine.outbox().iter().flat_map(|entry| &entry.edits).map(|edit| edit.was.is_empty()).collect();
+    assert_eq!(sent, [true, false], "what does not fit is left out");
+    tab.sync(&mut store);
+    assert!(store.rows.values().all(|row| row.values.contains(&Value::Int(1))));
+}
 
 /// Ann edits a row offline that Ben deletes first.
 fn edit_of_deleted(table: &str, first: &[String], edit: String) -> World {

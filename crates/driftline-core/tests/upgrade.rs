@@ -6,7 +6,7 @@ use common::{Store, Tab, create, id, update};
 use driftline_core::edit::Txn;
 use driftline_core::engine::{Config, Disk, Engine};
 use driftline_core::json::Json;
-use driftline_core::outbox::Key;
+use driftline_core::outbox::{Entry, Key, Made};
 use driftline_core::schema::Schema;
 use driftline_core::upgrade::{upgrade_changes, upgrade_snapshot};
 use driftline_core::value::{RowId, RowKey, Value};
@@ -397,5 +397,25 @@ fn m3_d1_what_was_sent_and_the_disk_does_not_know_it_is_parked_and_not_doubled()
     assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(11), "ten were added once");
     // Held back at first; and then the log tells that it was taken.
     assert!(tab.events.iter().any(|event| event.contains("parked") && event.contains("outcome_unknown")), "{:?}", tab.events);
-    assert!(tab.engine.outbox().get(lost).is_none() && tab.engine.outbox().len() == 0);
+    assert!(tab.engine.outbox().get(lost).is_none() && tab.engine.outbox().is_empty());
+}
+
+#[test]
+fn m3_a_record_names_the_rows_that_it_releases_by_the_version_whose_names_it_uses() {
+    let tables = "\"pin\": {\"references\": {\"to\": {\"to\": [\"a\", \"b\"], \"on_delete\": \"cascade\"}}}, \"a\": {}, \"b\": {}";
+    let one = schema(&format!("{{\"name\": \"t\", \"version\": 1, \"tables\": {{{tables}}}}}"));
+    let swap =
+        [("a", "c"), ("b", "a"), ("c", "b")].map(|(from, to)| format!("{{\"rename_table\": {{\"from\": \"{from}\", \"to\": \"{to}\"}}}}"));
+    let two = schema(&format!(
+        "{{\"name\": \"t\", \"version\": 2, \"upgrades\": [{{\"to\": 2, \"steps\": [{}]}}], \"tables\": {{{tables}}}}}",
+        swap.join(",")
+    ));
+    let row = |schema: &Schema, table: &str| RowKey { table: schema.table(table).unwrap(), id: RowId::parse(&id(1)).unwrap() };
+    let body = format!("{{\"schema\":1,\"at\":[1,0],\"edits\":[{}]}}", common::delete("pin", 2));
+    let made = Made { at: 1, key: (1, 1) };
+    let entry = Txn::parse(&one, &body).unwrap().into_entry(&one, made, 0, vec![row(&one, "a")], Vec::new());
+    let read = Entry::from_record(&two, 0, &entry.to_record(&one)).unwrap();
+    assert_eq!(read.releases, [row(&two, "b")]);
+    let again = Entry::from_record(&two, 0, &read.to_record(&two)).unwrap();
+    assert_eq!(again.releases, read.releases);
 }

@@ -1,10 +1,11 @@
 //! Two people with real engines, each offline, on one card of a real database.
 
-use crate::world::{World, id, token};
+use crate::world::{Client, World, id, token, verdict};
 use driftline_core::engine::{Config, Disk, Effect, Engine};
 use driftline_core::schema::Schema;
 use driftline_core::value::{RowId, RowKey, Value, write_hex128};
 use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
 
 const CANVAS: &str = include_str!("../../../../tests/schemas/canvas/schema.json");
 
@@ -181,4 +182,28 @@ async fn i7_labels_put_on_by_two_people_offline_are_all_there() {
     ann.sync(&world).await;
     assert_eq!(ann.field("labels"), json!(["a=b:c %20", "ann's", "ben's"]));
     assert_eq!(stored(&world, "labels"), json!("[\"a=b:c %20\",\"ann's\",\"ben's\"]"));
+}
+
+const SETS: &str = r#"{"name": "sets", "version": 1, "tables": {"card": {"fields": {"labels": {"type": "set"}}}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r4_a_transaction_within_the_limits_does_not_keep_the_writer_for_long() {
+    let world = World::of(SETS);
+    let mut alice = Client::new("alice", 1);
+    let full: Vec<String> = (0..1_000).map(|n| format!("zzzzzzzzzzzzzzzzzzzz{n}")).collect();
+    assert_eq!(
+        verdict(&alice.edit(&world, "a", json!([{"op": "create", "table": "card", "id": id(1), "set": {"labels": full}}])).await),
+        "applied"
+    );
+    for (elements, expected) in [(1_100, "refused set_full"), (1_000, "applied")] {
+        let edits: Vec<Json> = (0..95)
+            .map(|part| {
+                let remove: Vec<String> = (0..elements).map(|n| format!("{:x}", part * elements + n)).collect();
+                json!({"op": "update", "table": "card", "id": id(1), "remove": {"labels": remove}})
+            })
+            .collect();
+        let began = Instant::now();
+        assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), expected);
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
 }
