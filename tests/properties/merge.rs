@@ -124,6 +124,9 @@ fn edits(run: &mut Run, schema: &Schema, rows: &[Edit]) -> Vec<Edit> {
     edits
 }
 
+/// Who put an element in, or took it out.
+type Did = Vec<(u64, bool)>;
+
 /// Who wrote what, and when, in the order by which the last one is chosen.
 type Place = (u64, u64, u64, usize);
 
@@ -184,7 +187,7 @@ fn note(run: &mut Run, schema: &Schema, born: &Made, made: &[Made]) {
     }
     run.hits_of("an older edit arrived later", u64::from(made.windows(2).any(|pair| pair[1].txn.at < pair[0].txn.at)));
     let mut counts: BTreeMap<(RowKey, u16), Vec<u64>> = BTreeMap::new();
-    let mut elements: BTreeMap<(RowKey, u16, &String), Vec<(u64, bool)>> = BTreeMap::new();
+    let mut elements: BTreeMap<(RowKey, u16, &String), Did> = BTreeMap::new();
     for made in made {
         for edit in &made.txn.edits {
             edit.add.iter().for_each(|add| counts.entry((edit.row, add.0)).or_default().push(made.client));
@@ -196,7 +199,7 @@ fn note(run: &mut Run, schema: &Schema, born: &Made, made: &[Made]) {
             }
         }
     }
-    let both = |did: &Vec<(u64, bool)>| did.iter().any(|other| other.0 != did[0].0 && other.1 != did[0].1);
+    let both = |did: &Did| did.iter().any(|other| other.0 != did[0].0 && other.1 != did[0].1);
     run.hits_of("an element put in and taken out by several", elements.values().filter(|did| both(did)).count() as u64);
     for ((row, column), clients) in counts {
         let several = u64::from(clients.iter().any(|client| *client != clients[0]));
