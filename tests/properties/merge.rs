@@ -4,7 +4,7 @@ use crate::making;
 use crate::model::{self, Rows, values};
 use crate::run::{Family, Run};
 use crate::tab::serve_push;
-use driftline_core::edit::{Edit, Txn};
+use driftline_core::edit::{Edit, Merge, Txn};
 use driftline_core::limits;
 use driftline_core::merge::Hlc;
 use driftline_core::schema::{Kind, Schema};
@@ -28,6 +28,10 @@ pub const FAMILY: Family = Family {
         "two clamped clocks were equal",
         "every order tried",
         "an edit older than its row",
+        "an element put in and taken out by several",
+        "texts typed into by several",
+        "texts that could be merged",
+        "texts that could not be merged",
     ],
     run: i7_the_order_of_arrival_does_not_matter,
 };
@@ -70,7 +74,6 @@ fn i7_the_order_of_arrival_does_not_matter(run: &mut Run) {
     }
     run.transactions += made.len() as u64;
     note(run, &schema, &born, &made);
-    let should = last_writers(&schema, &born, &made);
     let all = permutations(made.len());
     if all.is_some() {
         run.hit("every order tried");
@@ -79,6 +82,8 @@ fn i7_the_order_of_arrival_does_not_matter(run: &mut Run) {
     let orders: Vec<Vec<usize>> = all.unwrap_or_else(|| few().map(|_| shuffled(run, made.len())).collect());
     for order in orders {
         let is = arrive(run, &schema, &born, &made, &order);
+        let should = last_writers(&schema, &born, order.iter().map(|i| &made[*i]));
+        note_texts(run, &schema, &made, &is);
         if let Some(text) = model::differ(&schema, &is, &should) {
             run.find("i7", format!("arriving as {order:?}: {text}"));
             return;
@@ -112,10 +117,15 @@ fn edits(run: &mut Run, schema: &Schema, rows: &[Edit]) -> Vec<Edit> {
     let mut edits = Vec::new();
     for _ in 0..run.rng.range(1, 3) {
         let Some(row) = run.rng.pick(rows).map(|edit| edit.row) else { continue };
-        edits.push(making::update(&mut run.rng, schema, row));
+        // Mostly everybody has seen the row as it was made.
+        let born = rows.iter().find(|edit| edit.row == row).map(|edit| model::created(schema, edit)).filter(|_| run.rng.chance(900));
+        edits.push(making::rewrite(&mut run.rng, schema, row, born.as_ref()));
     }
     edits
 }
+
+/// Who put an element in, or took it out.
+type Did = Vec<(u64, bool)>;
 
 /// Who wrote what, and when, in the order by which the last one is chosen.
 type Place = (u64, u64, u64, usize);
@@ -137,17 +147,23 @@ fn writes(made: &[Made]) -> BTreeMap<(RowKey, u16), Vec<(Place, Value)>> {
     writes
 }
 
-fn last_writers(schema: &Schema, born: &Made, made: &[Made]) -> Rows {
+/// What fields come to when transactions arrive in an order: which decides about nothing but which of two texts is the base of the merge.
+fn last_writers<'a>(schema: &Schema, born: &Made, arriving: impl Iterator<Item = &'a Made>) -> Rows {
     let mut rows: Rows = born.txn.edits.iter().map(|edit| (edit.row, model::created(schema, edit))).collect();
-    for ((row, column), writes) in writes(made) {
-        let last = writes.into_iter().filter(|write| write.0 >= place(born, 0)).max_by_key(|write| write.0);
-        if let (Some(row), Some((_, value))) = (rows.get_mut(&row), last) {
-            row[usize::from(column)] = value;
-        }
-    }
-    for edit in made.iter().flat_map(|made| &made.txn.edits) {
-        if let Some(row) = rows.get_mut(&edit.row) {
-            model::write(schema, row, &Edit { set: Vec::new(), ..edit.clone() });
+    let mut last: BTreeMap<(RowKey, u16, Option<String>), Place> = BTreeMap::new();
+    for made in arriving {
+        for (i, edit) in made.txn.edits.iter().enumerate() {
+            let Some(row) = rows.get_mut(&edit.row) else { continue };
+            model::write_if(schema, row, edit, &mut |column, element| {
+                let known = last.get(&(edit.row, column, element.map(str::to_string))).copied();
+                // A field is as old as its row, and an element that nobody has touched is of no time.
+                let known = known.or(element.is_none().then(|| place(born, 0)));
+                let is_last = known.is_none_or(|known| known <= place(made, i));
+                if is_last {
+                    last.insert((edit.row, column, element.map(str::to_string)), place(made, i));
+                }
+                is_last
+            });
         }
     }
     rows
@@ -171,14 +187,48 @@ fn note(run: &mut Run, schema: &Schema, born: &Made, made: &[Made]) {
     }
     run.hits_of("an older edit arrived later", u64::from(made.windows(2).any(|pair| pair[1].txn.at < pair[0].txn.at)));
     let mut counts: BTreeMap<(RowKey, u16), Vec<u64>> = BTreeMap::new();
+    let mut elements: BTreeMap<(RowKey, u16, &String), Did> = BTreeMap::new();
     for made in made {
         for edit in &made.txn.edits {
             edit.add.iter().for_each(|add| counts.entry((edit.row, add.0)).or_default().push(made.client));
+            for (column, merge) in &edit.add {
+                let Merge::Set { insert, remove } = merge else { continue };
+                for (element, is_in) in insert.iter().map(|e| (e, true)).chain(remove.iter().map(|e| (e, false))) {
+                    elements.entry((edit.row, *column, element)).or_default().push((made.client, is_in));
+                }
+            }
         }
     }
-    debug_assert!(counts.keys().all(|(row, column)| *model::kind(schema, row.table, usize::from(*column)) == Kind::Counter));
-    let several = counts.into_values().filter(|clients| clients.iter().any(|client| *client != clients[0])).count();
-    run.hits_of("a counter added to by several", several as u64);
+    let both = |did: &Did| did.iter().any(|other| other.0 != did[0].0 && other.1 != did[0].1);
+    run.hits_of("an element put in and taken out by several", elements.values().filter(|did| both(did)).count() as u64);
+    for ((row, column), clients) in counts {
+        let several = u64::from(clients.iter().any(|client| *client != clients[0]));
+        match model::kind(schema, row.table, usize::from(column)) {
+            Kind::Counter => run.hits_of("a counter added to by several", several),
+            Kind::Text { .. } => run.hits_of("texts typed into by several", several),
+            _ => {}
+        }
+    }
+}
+
+fn note_texts(run: &mut Run, schema: &Schema, made: &[Made], is: &Rows) {
+    let mut wanted: BTreeMap<(RowKey, u16), Vec<&Value>> = BTreeMap::new();
+    for edit in made.iter().flat_map(|made| &made.txn.edits) {
+        for (column, merge) in &edit.add {
+            if let Merge::Text { to, .. } = merge {
+                wanted.entry((edit.row, *column)).or_default().push(to);
+            }
+        }
+    }
+    for ((row, column), wanted) in wanted {
+        let (Some(values), Kind::Text { conflicts: Some(kept), .. }) = (is.get(&row), model::kind(schema, row.table, usize::from(column)))
+        else {
+            continue;
+        };
+        run.hits_of("texts that could not be merged", u64::from(values[usize::from(*kept)] != Value::Null));
+        let is_new = wanted.iter().all(|to| **to != values[usize::from(column)]) && wanted.len() > 1;
+        run.hits_of("texts that could be merged", u64::from(is_new));
+    }
 }
 
 /// All orders of a few things.
@@ -228,6 +278,8 @@ fn arrive(run: &mut Run, schema: &Rc<Schema>, born: &Made, made: &[Made], order:
         let push = Push { epoch: 1, cursor: None, clients: clients.iter().map(known).collect(), units };
         serve_push(&mut server, 1, &push, NOW, run.rng.draw());
     }
+    // Nothing typed is gone, among others.
+    server.check_end();
     let found: Vec<String> = server.findings.drain(..).map(|finding| finding.text).collect();
     run.find_all("i3", found);
     values(&server.rows)

@@ -47,7 +47,7 @@ pub const FAMILY: Family = Family {
         "text of somebody else left alone",
         "step passed over",
         "nothing left to undo",
-        "refused, for a row of somebody else",
+        "row left, for what others made of it",
         "what could be redone given up by a new edit",
         "undone step discarded",
         "answer lost",
@@ -330,6 +330,8 @@ impl World {
                 run.hit("step passed over");
                 let lost = step.before.keys().any(|key| !step.after.contains_key(key) && !view.contains_key(key));
                 run.hits_of("row that could not be brought back", u64::from(lost));
+                let left = step.after.keys().any(|key| !step.before.contains_key(key) && view.contains_key(key));
+                run.hits_of("row left, for what others made of it", u64::from(left));
                 from.pop();
                 continue;
             }
@@ -350,7 +352,12 @@ impl World {
                 let fits = problem.code == if blockers.is_some() { "restricted" } else { "cycle" };
                 run.check("i8", fits && (!self.exact || blockers.is_none()), || format!("{problem:?} and should be {blockers:?}"));
                 run.check("i8", is == view, || "refused, and the view has changed".to_string());
-                run.hits_of("refused, for a row of somebody else", u64::from(blockers.is_some()));
+                // It does not stand before the others.
+                if redo {
+                    self.undone.pop()
+                } else {
+                    self.done.pop()
+                };
                 false
             }
             (Some((step, Ok(should))), Ok(made)) => {
@@ -402,6 +409,8 @@ impl World {
         run.hits_of("undone offline", u64::from(self.tab.engine.status(self.tab.now).contains("offline")));
         run.hits_of("undone after a delete went in the background", u64::from(self.server.is_dying()));
         run.hits_of("row deleted by an undo", u64::from(view.keys().any(|key| !is.contains_key(key))));
+        let left = step.after.keys().any(|key| !step.before.contains_key(key) && is.contains_key(key));
+        run.hits_of("row left, for what others made of it", u64::from(left));
         let gone: Vec<&RowKey> = step.before.keys().filter(|key| !step.after.contains_key(key)).collect();
         let back = gone.iter().filter(|key| !view.contains_key(key) && is.contains_key(key)).count();
         run.hits_of("row brought back", u64::from(back > 0));
@@ -813,9 +822,30 @@ fn taken_back(schema: &Schema, view: &Rows, step: &Step) -> Result<Rows, Option<
             }
         }
     }
-    // Whatever hangs on what was made goes with it, and may forbid it.
-    let made: Vec<RowKey> = step.after.keys().copied().filter(|key| !step.before.contains_key(key) && view.contains_key(key)).collect();
-    for key in model::leaves_first(schema, view, &made) {
+    // What was made goes, if it is as it was made and nothing hangs on it but what goes too, or has just been moved.
+    let same = |key: &RowKey, now: &[Value], made: &[Value]| {
+        let counts = |i: usize| matches!(model::kind(schema, key.table, i), Kind::Count { .. });
+        now.iter().zip(made).enumerate().all(|(i, (now, made))| counts(i) || now == made)
+    };
+    let made = step.after.iter().filter(|(key, _)| !step.before.contains_key(key));
+    let mut going: BTreeSet<RowKey> =
+        made.filter(|(key, after)| view.get(key).is_some_and(|now| same(key, now, after))).map(|(key, _)| *key).collect();
+    loop {
+        let stays = |key: &RowKey| {
+            view.iter()
+                .filter(|row| !going.contains(row.0))
+                .any(|(child, values)| model::references(schema, child, values).any(|(i, to)| to == *key && rows[child][i] == values[i]))
+        };
+        let staying: Vec<RowKey> = going.iter().filter(|key| stays(key)).copied().collect();
+        if staying.is_empty() {
+            break;
+        }
+        staying.iter().for_each(|key| {
+            going.remove(key);
+        });
+    }
+    let going: Vec<RowKey> = going.into_iter().collect();
+    for key in model::leaves_first(schema, view, &going) {
         model::delete(schema, &mut rows, key).map_err(Some)?;
     }
     Ok(model::counted(schema, &rows, view))

@@ -5,7 +5,7 @@ use crate::making::{self, call, moved, one_of, shown};
 use crate::model::{self, Rows, values};
 use crate::run::{Family, Run};
 use crate::tab::{Tab, config, serve};
-use driftline_core::edit::{Edit, Op};
+use driftline_core::edit::{Edit, Merge, Op};
 use driftline_core::json::Json;
 use driftline_core::outbox::{Key, State};
 use driftline_core::schema::Schema;
@@ -37,6 +37,8 @@ pub const FAMILY: Family = Family {
         "discard of what is in flight refused",
         "discarded after it was parked",
         "patches followed",
+        "pending text over another that came",
+        "pending edit of a deleted row that is made again",
     ],
     run: v2_r3_the_view_is_the_base_with_what_waits,
 };
@@ -58,7 +60,7 @@ struct World {
 }
 
 fn v2_r3_the_view_is_the_base_with_what_waits(run: &mut Run) {
-    let schema = run.real_schema();
+    let schema = run.varied_schema();
     let most = run.rng.range(3, 6) as usize;
     let tables = making::some_tables(&mut run.rng, &schema, true, most);
     let mut server = Server::new(schema.clone());
@@ -366,6 +368,16 @@ impl World {
             entry.edits.iter().for_each(|edit| model::show(&self.schema, &mut should, edit));
         }
         let view = self.tab.view();
+        for edit in self.tab.engine.outbox().iter().flat_map(|entry| &entry.edits).filter(|edit| edit.op == Op::Update) {
+            let base = self.tab.engine.replica().base_row(edit.row);
+            let met = |merge: &Merge, at: u16| match (merge, base) {
+                (Merge::Text { from, to }, Some(row)) => row.values[usize::from(at)] != *from && row.values[usize::from(at)] != *to,
+                _ => false,
+            };
+            run.hits_of("pending text over another that came", u64::from(edit.add.iter().any(|add| met(&add.1, add.0))));
+            let again = base.is_none() && model::revived(&self.schema, edit).is_some() && view.contains_key(&edit.row);
+            run.hits_of("pending edit of a deleted row that is made again", u64::from(again));
+        }
         if let Some(text) = model::differ(&self.schema, &view, &should) {
             run.find("v2", format!("in the view, {text}"));
         }
