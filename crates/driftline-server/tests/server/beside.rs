@@ -1,6 +1,7 @@
 //! Large deletes and what happens beside them: what the same transaction moves, and what others do meanwhile.
 
-use crate::large::{bytes, create, delete};
+use crate::large::{assert_sound, bytes, create, delete};
+use crate::process::{post, try_start};
 use crate::world::{Client, World, id, verdict};
 use driftline_core::schema::Schema;
 use driftline_server::migrate;
@@ -124,6 +125,43 @@ async fn i5_a_new_row_can_be_hung_on_what_is_moved_out_of_a_large_delete() {
     assert_eq!(verdict(&outcome), "applied", "folder 4 went out with folder 2: {outcome}");
 }
 
+const TAGGED: &str = r#"{"name": "tagged", "version": 1, "tables": {
+  "board": {}, "tag": {},
+  "note": {"references": {
+    "board": {"to": ["board"], "nullable": true, "on_delete": "cascade"},
+    "tag": {"to": ["tag"], "nullable": true, "on_delete": "cascade"}}}
+}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_row_that_has_come_back_meanwhile_is_not_taken_away_by_an_older_large_delete() {
+    let world = World::of(TAGGED);
+    let mut alice = Client::new("alice", 1);
+    let last = 900_000;
+    let all =
+        json!([create("board", 1, json!({})), create("tag", 2, json!({})), create("note", last, json!({"board": id(1), "tag": id(2)})),]);
+    assert_eq!(verdict(&alice.edit(&world, "a", all).await), "applied");
+    let sql = format!("INSERT INTO note (space, id, board, _clock) VALUES (?1, ?2, ?3, {CLOCK})");
+    fill(&world, &sql, 1_000..61_000, &[1]);
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([delete("board", 1)])).await), "applied");
+    // The background has begun: it knows by now what it is going to take.
+    let began = Instant::now();
+    while world.count("SELECT count(*) FROM note") > 60_000 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([delete("tag", 2)])).await), "applied");
+    let restore = |table: &str, n: u64, set: Json| json!({"op": "restore", "table": table, "id": id(n), "set": set});
+    let back = json!([restore("tag", 2, json!({})), restore("note", last, json!({"tag": id(2)}))]);
+    let outcome = alice.edit(&world, "a", back).await;
+    assert!(world.count("SELECT count(*) FROM _dying") > 0, "the test was too late to see anything");
+    if verdict(&outcome) == "held" {
+        return;
+    }
+    assert_eq!(verdict(&outcome), "applied");
+    assert!(done_within(&world, Duration::from_secs(60)));
+    assert_eq!(world.count("SELECT count(*) FROM note"), 1, "it was brought back, and everybody has been told so");
+}
+
 const KINDS: &str = r#"{"name": "kinds", "version": 1, "tables": {
   "kind": {},
   "folder": {"references": {"up": {"to": ["folder"], "nullable": true, "on_delete": "cascade"}}},
@@ -148,4 +186,31 @@ async fn i5_many_deletes_in_one_transaction_do_not_each_go_through_all_that_is_b
         assert_eq!(verdict(&outcome), "applied");
     }
     assert!(times[1] < times[0] * 20, "{times:?}");
+}
+
+#[test]
+fn i5_rows_that_lose_a_reference_to_what_goes_do_so_a_batch_at_a_time() {
+    let schema = r#"{"name": "labels", "version": 1, "tables": {
+      "label": {}, "note": {"references": {"label": {"to": ["label"], "nullable": true, "on_delete": "set_null"}}}}}"#;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let world = World::of(schema);
+    runtime.block_on(async {
+        let mut alice = Client::new("alice", 1);
+        assert_eq!(verdict(&alice.edit(&world, "a", json!([create("label", 1, json!({}))])).await), "applied");
+    });
+    fill(&world, &format!("INSERT INTO note (space, id, label, _clock) VALUES (?1, ?2, ?3, {CLOCK})"), 1_000..6_000, &[1]);
+    let mut bob = Client::new("bob", 2);
+    let unit = bob.unit(json!([delete("label", 1)]));
+    // The first commit is the push.
+    let mut process = try_start(&world, "abort_after_commit=2").expect("it starts");
+    let _ = post(&process, &bob.push(vec![unit]));
+    process.child.wait().unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM note WHERE label IS NULL"), 1_000);
+    assert_sound(&world, None);
+    let process = try_start(&world, "").expect("it starts");
+    assert!(done_within(&world, Duration::from_secs(10)));
+    drop(process);
+    assert_eq!(world.count("SELECT count(*) FROM note WHERE label IS NULL"), 5_000);
+    assert_eq!(world.count("SELECT count(*) FROM label"), 0);
+    assert_sound(&world, None);
 }
