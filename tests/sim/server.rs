@@ -167,23 +167,34 @@ impl Server {
                     let children = self.rows.iter().filter(|(key, row)| key.table == table && refers(row));
                     load.give_rows(children.take(limit).map(|(key, row)| (*key, row.clone())));
                 }
-                Query::Blockers { root, limit } => {
-                    let going = self.going([root].into());
-                    let blocks = |(key, row): &(&RowKey, &Row)| {
-                        !going.contains(key)
-                            && row.references().any(|r| going.contains(&r.1) && on_delete(&self.schema, **key, r.0) == OnDelete::Restrict)
-                    };
-                    load.give_blockers(root, self.rows.iter().filter(blocks).take(limit).map(|(key, _)| *key).collect());
+                Query::Blockers { heads, apart, limit } => {
+                    let mut blockers = Vec::new();
+                    for head in &heads {
+                        let going = self.going_without([*head].into(), |row| heads.contains(row) || apart.contains(row));
+                        for (key, row) in self.rows.iter().filter(|(key, _)| !going.contains(key)) {
+                            let forbidden = row.references().filter(|r| on_delete(&self.schema, *key, r.0) == OnDelete::Restrict);
+                            blockers.extend(forbidden.filter(|r| going.contains(&r.1)).map(|r| (*key, r.1)));
+                        }
+                    }
+                    load.give_blockers(blockers.into_iter().take(limit));
                 }
                 Query::Doomed(keys) => {
                     let going = self.going(self.dying.clone());
                     load.give_doomed(keys.into_iter().filter(|key| going.contains(key)));
                 }
-                Query::Below { roots, rows } => {
-                    for root in roots {
-                        let going = self.going([root].into());
-                        load.give_below(rows.iter().filter(|row| going.contains(row)).map(|row| (*row, root)));
+                Query::Above(rows) => {
+                    let mut up: Vec<RowKey> = rows;
+                    let mut seen = BTreeSet::new();
+                    let mut above = Vec::new();
+                    while let Some(key) = up.pop() {
+                        let row = self.rows.get(&key).filter(|_| seen.insert(key)).into_iter();
+                        let references = row.flat_map(|row| row.references());
+                        for (_, target) in references.filter(|r| on_delete(&self.schema, key, r.0) == OnDelete::Cascade) {
+                            above.push((key, target));
+                            up.push(target);
+                        }
                     }
+                    load.give_above(above);
                 }
                 Query::Deleted(keys) => load.give_deleted(keys.into_iter().filter(|key| self.deleted.contains(key))),
             }
@@ -230,10 +241,16 @@ impl Server {
 
     /// These rows and all that go with them.
     fn going(&self, roots: BTreeSet<RowKey>) -> BTreeSet<RowKey> {
+        self.going_without(roots, |_| false)
+    }
+
+    /// The same, without the rows that are `apart` and what goes with these alone.
+    fn going_without(&self, roots: BTreeSet<RowKey>, apart: impl Fn(&RowKey) -> bool) -> BTreeSet<RowKey> {
         let mut going = roots;
         loop {
             let found = self.rows.iter().filter(|(key, row)| {
                 !going.contains(key)
+                    && !apart(key)
                     && row.references().any(|r| going.contains(&r.1) && on_delete(&self.schema, **key, r.0) == OnDelete::Cascade)
             });
             let found: Vec<RowKey> = found.map(|(key, _)| *key).collect();

@@ -11,7 +11,7 @@ use crate::order::components;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::{EditsToDeleted, Kind, OnDelete, Schema};
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::value::{Row, RowKey, Value};
 
 /// Named blockers of a delete, at most this many: a problem is read by a person.
@@ -35,14 +35,14 @@ pub enum Judge<'a> {
 pub trait Knowledge {
     /// Whether the row is known to have been deleted.
     fn is_deleted(&self, row: RowKey) -> bool;
-    /// Whether deleting the row takes more with it than one push may: then the rows that forbid it.
-    fn large(&self, row: RowKey) -> Option<&[RowKey]>;
+    /// Whether deleting the row takes more with it than one push may.
+    fn is_large(&self, row: RowKey) -> bool;
     /// Those that forbid a large delete, after what its unit has done so far: some have been let go or go along, others have come.
-    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &[RowKey], root: RowKey) -> Vec<RowKey>;
+    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &SortedSet<RowKey>, root: RowKey) -> Vec<RowKey>;
     /// Whether all of these hang on rows that are dying: still there, and not to be seen any more.
     fn are_doomed(&self, rows: &[RowKey]) -> bool;
     /// Whether the row is dying, or one of `roots`, or hangs on one of these: it may be loaded, and is not there for anybody.
-    fn is_hidden(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool;
+    fn is_hidden(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &SortedSet<RowKey>) -> bool;
 }
 
 /// What a unit did.
@@ -70,7 +70,7 @@ pub fn apply(
 ) -> Result<Effect, (usize, Problem)> {
     let depth = rows.depth();
     let effect = Effect { as_sent: true, ..Effect::default() };
-    let mut unit = Unit { schema, rows, judge, effect, counts: Counts::default(), trees: Vec::new() };
+    let mut unit = Unit { schema, rows, judge, effect, counts: Counts::default(), trees: SortedSet::new() };
     for (part, edit) in steps {
         if let Err(problem) = unit.step(*part, edit, stamps[*part]) {
             unit.rows.roll_back(depth);
@@ -87,7 +87,7 @@ struct Unit<'a> {
     effect: Effect,
     counts: Counts,
     /// Rows that the unit has deleted in the background.
-    trees: Vec<RowKey>,
+    trees: SortedSet<RowKey>,
 }
 
 impl Unit<'_> {
@@ -225,7 +225,7 @@ impl Unit<'_> {
             return Ok(());
         }
         if let Judge::Server(known) = self.judge
-            && known.large(root).is_some()
+            && known.is_large(root)
         {
             let blockers = known.blockers(self.schema, self.rows, &self.effect.changes, &self.trees, root);
             return self.delete_tree(root, &blockers);
@@ -253,7 +253,7 @@ impl Unit<'_> {
             return Err(self.restricted(blockers));
         }
         self.effect.changes.push(Edit { op: Op::DeleteTree, ..Edit::delete(root) });
-        self.trees.push(root);
+        self.trees.insert(root);
         Ok(())
     }
 
@@ -405,7 +405,7 @@ impl Unit<'_> {
 
 /// Whether a row hangs on one that an earlier unit deleted in the background.
 fn is_dying(judge: Judge, schema: &Schema, rows: &Rows, row: RowKey) -> bool {
-    matches!(judge, Judge::Server(known) if known.is_hidden(schema, rows, row, &[]))
+    matches!(judge, Judge::Server(known) if known.is_hidden(schema, rows, row, &SortedSet::new()))
 }
 
 struct Doomed {

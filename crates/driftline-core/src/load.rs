@@ -10,9 +10,13 @@ use crate::edit::{Edit, Op};
 use crate::integrity::{Knowledge, on_delete};
 use crate::rows::Rows;
 use crate::schema::{OnDelete, Schema};
+use crate::sorted::SortedSet;
 use crate::value::{Row, RowId, RowKey};
 use crate::wire::{Push, PushUnit};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Rows that forbid a large delete: so many are looked at, which is more than one transaction can move away.
+const BLOCKERS: usize = crate::limits::TXN_EDITS + 10;
 
 /// A transaction's key within a push: the client's index there, and the sequence number.
 pub type PushKey = (usize, u64);
@@ -31,12 +35,13 @@ pub enum Query {
     Rows { table: u16, ids: Vec<RowId> },
     /// The rows of `table` whose reference `column` points at one of these rows; `limit` of them are enough.
     Children { table: u16, column: u16, parents: Vec<RowKey>, limit: usize },
-    /// Rows that forbid, by a `restrict` reference, deleting this row and all that goes with it; `limit` of them are enough.
-    Blockers { root: RowKey, limit: usize },
+    /// Rows that refer, by a `restrict` reference, to one of `heads` or to what hangs on it, and do not hang on the same one.
+    /// What hangs on a head only by way of another, or of one of `apart`, does not count. `limit` of them are enough.
+    Blockers { heads: Vec<RowKey>, apart: Vec<RowKey>, limit: usize },
     /// Which of these rows hang, by cascading references, on one that is dying.
     Doomed(Vec<RowKey>),
-    /// Which of these rows hang, by cascading references, on which of `roots`.
-    Below { roots: Vec<RowKey>, rows: Vec<RowKey> },
+    /// The cascading references of these rows, of the rows that they lead to, and so on up.
+    Above(Vec<RowKey>),
     /// Which of these rows are known to have been deleted.
     Deleted(Vec<RowKey>),
 }
@@ -70,10 +75,14 @@ pub struct WorkingSet {
 pub struct Known {
     /// Rows known to have been deleted, or to hang on one that is dying.
     pub deleted: BTreeSet<RowKey>,
-    /// Rows whose delete takes more with it than one push may, with the rows that forbid it.
-    large: BTreeMap<RowKey, Vec<RowKey>>,
-    /// Rows of the push that hang on one of those, with that one.
-    below: BTreeSet<(RowKey, RowKey)>,
+    /// Rows whose delete takes more with it than one push may.
+    large: BTreeSet<RowKey>,
+    /// Rows that forbid one of these deletes as the store has them, with what they refer to.
+    blockers: BTreeSet<(RowKey, RowKey)>,
+    /// There may be more of them.
+    more_blockers: bool,
+    /// What stored rows hang on. Those that are loaded may have moved since.
+    above: BTreeMap<RowKey, Vec<RowKey>>,
     /// Rows that hang on one that is dying. They are still there, and are not to be seen any more.
     doomed: BTreeSet<RowKey>,
 }
@@ -83,35 +92,38 @@ impl Knowledge for Known {
         self.deleted.contains(&row)
     }
 
-    fn large(&self, row: RowKey) -> Option<&[RowKey]> {
-        self.large.get(&row).map(Vec::as_slice)
+    fn is_large(&self, row: RowKey) -> bool {
+        self.large.contains(&row)
     }
 
-    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &[RowKey], root: RowKey) -> Vec<RowKey> {
-        let mut roots = trees.to_vec();
-        roots.push(root);
-        let restricts = |row: RowKey, column: u16| on_delete(schema, row, column) == OnDelete::Restrict;
-        let moved = |row: RowKey| unit.iter().any(|edit| edit.row == row && edit.set.iter().any(|(column, _)| restricts(row, *column)));
-        let gone = |row: RowKey| {
-            let deleted = unit.iter().any(|edit| edit.row == row && edit.op == Op::Delete);
-            deleted || self.is_hidden(schema, rows, row, &roots)
-        };
-        let blocks = |row: RowKey| {
-            let mut references = rows.get(row).into_iter().flat_map(|found| found.references());
-            references.any(|(column, target)| restricts(row, column) && self.is_hidden(schema, rows, target, &[root]))
-        };
-        let stored = self.large.get(&root).into_iter().flatten().copied().filter(|row| !moved(*row));
-        let came = unit.iter().map(|edit| edit.row).filter(|row| blocks(*row));
-        let all: BTreeSet<RowKey> = stored.chain(came).filter(|row| self.doomed.contains(row) || !gone(*row)).collect();
-        all.into_iter().collect()
+    /// By the rows as they are now: the unit may have moved any of them, with all that hangs on it.
+    fn blockers(&self, schema: &Schema, rows: &Rows, unit: &[Edit], trees: &SortedSet<RowKey>, root: RowKey) -> Vec<RowKey> {
+        let mut only_root = SortedSet::new();
+        only_root.insert(root);
+        let goes = |row: RowKey| self.is_hidden(schema, rows, row, &only_root);
+        let dying = self.blockers.iter().filter(|(row, target)| self.doomed.contains(row) && goes(*target));
+        let mut found: BTreeSet<RowKey> = dying.map(|pair| pair.0).collect();
+        let stored = self.blockers.iter().map(|pair| pair.0);
+        let candidates: BTreeSet<RowKey> = stored.chain(unit.iter().map(|edit| edit.row)).collect();
+        for row in candidates.into_iter().filter(|row| !self.doomed.contains(row)) {
+            let blocks = restricts(schema, rows, row).any(goes);
+            if blocks && !goes(row) && !self.is_hidden(schema, rows, row, trees) {
+                found.insert(row);
+            }
+        }
+        if found.is_empty() && self.more_blockers {
+            // Nobody has looked at the others: better a delete too few than one that can never be carried out.
+            return self.blockers.iter().map(|pair| pair.0).collect();
+        }
+        found.into_iter().collect()
     }
 
     fn are_doomed(&self, rows: &[RowKey]) -> bool {
         rows.iter().all(|row| self.doomed.contains(row))
     }
 
-    /// Follows the rows up as far as they are loaded; of others the store has told.
-    fn is_hidden(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &[RowKey]) -> bool {
+    /// Loaded rows hang on what they refer to now, others on what the store has told.
+    fn is_hidden(&self, schema: &Schema, rows: &Rows, row: RowKey, roots: &SortedSet<RowKey>) -> bool {
         if self.doomed.contains(&row) {
             return true;
         }
@@ -121,16 +133,29 @@ impl Knowledge for Known {
         let mut up = vec![row];
         let mut seen = BTreeSet::new();
         while let Some(row) = up.pop() {
-            if roots.iter().any(|root| *root == row || self.below.contains(&(row, *root))) {
+            if roots.contains(&row) {
                 return true;
             }
             if seen.insert(row) {
-                let targets = rows.get(row).into_iter().flat_map(|found| found.references());
-                up.extend(targets.filter(|(column, _)| on_delete(schema, row, *column) == OnDelete::Cascade).map(|target| target.1));
+                match rows.get(row) {
+                    Some(found) => up.extend(hangs_on(schema, row, found.references())),
+                    None => up.extend(self.above.get(&row).into_iter().flatten()),
+                }
             }
         }
         false
     }
+}
+
+/// Where the cascading ones of a row's references lead.
+fn hangs_on(schema: &Schema, row: RowKey, references: impl Iterator<Item = (u16, RowKey)>) -> impl Iterator<Item = RowKey> {
+    references.filter(move |(column, _)| on_delete(schema, row, *column) == OnDelete::Cascade).map(|target| target.1)
+}
+
+/// The rows that a loaded row forbids deleting.
+fn restricts<'a>(schema: &'a Schema, rows: &'a Rows, row: RowKey) -> impl Iterator<Item = RowKey> + 'a {
+    let references = rows.get(row).into_iter().flat_map(|found| found.references());
+    references.filter(move |(column, _)| on_delete(schema, row, *column) == OnDelete::Restrict).map(|target| target.1)
 }
 
 pub struct Load<'a> {
@@ -163,8 +188,10 @@ enum Stage {
     Doomed,
     Children,
     Counting,
+    Large,
     Blockers,
-    Below,
+    BlockingRows,
+    AboveBlockers,
     Deleted,
     Done,
 }
@@ -227,13 +254,19 @@ impl<'a> Load<'a> {
         }
     }
 
-    pub fn give_blockers(&mut self, root: RowKey, blockers: Vec<RowKey>) {
-        self.set.known.large.insert(root, blockers);
+    /// Each with what it refers to.
+    pub fn give_blockers(&mut self, blockers: impl IntoIterator<Item = (RowKey, RowKey)>) {
+        self.set.known.blockers.extend(blockers);
     }
 
-    /// Each with the root that it hangs on.
-    pub fn give_below(&mut self, below: impl IntoIterator<Item = (RowKey, RowKey)>) {
-        self.set.known.below.extend(below);
+    /// Each row with one that it hangs on.
+    pub fn give_above(&mut self, above: impl IntoIterator<Item = (RowKey, RowKey)>) {
+        for (row, target) in above {
+            let targets = self.set.known.above.entry(row).or_default();
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
     }
 
     pub fn give_doomed(&mut self, doomed: impl IntoIterator<Item = RowKey>) {
@@ -291,14 +324,22 @@ impl<'a> Load<'a> {
                 }
             }
             Stage::Counting => {
+                self.stage = Stage::Large;
+                self.ask_large();
+            }
+            Stage::Large => {
                 self.stage = Stage::Blockers;
                 self.ask_blockers();
             }
             Stage::Blockers => {
-                self.stage = Stage::Below;
-                self.ask_below();
+                self.stage = Stage::BlockingRows;
+                self.ask_blocking_rows();
             }
-            Stage::Below => {
+            Stage::BlockingRows => {
+                self.stage = Stage::AboveBlockers;
+                self.ask_above_blockers();
+            }
+            Stage::AboveBlockers => {
                 self.stage = Stage::Deleted;
                 self.ask_deleted();
             }
@@ -323,7 +364,7 @@ impl<'a> Load<'a> {
     }
 
     fn edits(&self) -> impl Iterator<Item = &'a Edit> {
-        self.units().iter().flat_map(|u| &u.txns).filter_map(|t| t.txn.as_ref().ok()).flat_map(|t| &t.edits)
+        self.units().iter().flat_map(edits_of)
     }
 
     fn ask_rows(&mut self) {
@@ -364,7 +405,6 @@ impl<'a> Load<'a> {
 
     /// More would go than one push may write: begins again with half of the units that delete. `false` where one is left.
     fn try_fewer(&mut self) -> bool {
-        let deletes = |unit: &PushUnit| unit.txns.iter().flat_map(|txn| &txn.txn).flat_map(|txn| &txn.edits).any(|e| e.op == Op::Delete);
         let units = self.units();
         let deleting: Vec<usize> = units.iter().enumerate().filter(|(_, unit)| deletes(unit)).map(|(i, _)| i).collect();
         if deleting.len() < 2 {
@@ -378,20 +418,12 @@ impl<'a> Load<'a> {
     }
 
     /// Where more would go than one push may write, even for one unit, its deletes go in the background.
-    fn ask_blockers(&mut self) {
+    fn ask_large(&mut self) {
         let mut children = std::mem::take(&mut self.children);
         if children.len() > self.delete_rows {
-            let roots = self.roots();
-            let mut rows: Vec<RowKey> = self.edits().flat_map(Edit::named).collect();
-            rows.retain(|row| self.set.rows.contains(*row));
-            self.queue.push(Query::Below { roots: roots.clone(), rows });
-            for root in roots {
-                if self.schema.may_be_restricted(root.table) {
-                    self.queue.push(Query::Blockers { root, limit: crate::limits::TXN_EDITS + 10 });
-                } else {
-                    self.set.known.large.insert(root, Vec::new());
-                }
-            }
+            self.set.known.large = self.roots().into_iter().collect();
+            let named: BTreeSet<RowKey> = self.edits().flat_map(Edit::named).filter(|row| self.set.rows.contains(*row)).collect();
+            self.ask(named.into_iter().collect(), Query::Above);
         }
         if self.set.dying {
             children.append(&mut self.counting);
@@ -399,18 +431,68 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// What forbids a large delete may be dying, or go along with another of them.
-    fn ask_below(&mut self) {
-        let large = &self.set.known.large;
-        let roots: Vec<RowKey> = large.keys().copied().collect();
-        let blockers: BTreeSet<RowKey> = large.values().flatten().copied().collect();
-        let blockers: Vec<RowKey> = blockers.into_iter().collect();
+    /// What hangs on a row that the push moves goes where that goes, so such rows are looked at by themselves.
+    fn ask_blockers(&mut self) {
+        let known = &self.set.known;
+        if !known.large.iter().any(|root| self.schema.may_be_restricted(root.table)) {
+            return;
+        }
+        let deleting: Vec<&PushUnit> = self.units().iter().filter(|unit| deletes(unit)).collect();
+        let mut moved: BTreeMap<RowKey, Vec<&Edit>> = BTreeMap::new();
+        for edit in deleting.iter().flat_map(|unit| edits_of(unit)) {
+            if edit.set.iter().any(|(column, _)| on_delete(self.schema, edit.row, *column) == OnDelete::Cascade) {
+                moved.entry(edit.row).or_default().push(edit);
+            }
+        }
+        // Rows that hang on one that is deleted, or may come to.
+        let may_go = |row: RowKey| {
+            let mut up = vec![row];
+            let mut seen = BTreeSet::new();
+            while let Some(row) = up.pop() {
+                if known.large.contains(&row) {
+                    return true;
+                }
+                if !seen.insert(row) {
+                    continue;
+                }
+                let edits = moved.get(&row).into_iter().flatten();
+                up.extend(edits.clone().flat_map(|edit| hangs_on(self.schema, row, edit.references())));
+                // Another unit may find it where it was.
+                let sets = |column: u16| deleting.len() == 1 && edits.clone().any(|edit| edit.set.iter().any(|set| set.0 == column));
+                match self.set.rows.get(row) {
+                    Some(found) => up.extend(hangs_on(self.schema, row, found.references().filter(|(column, _)| !sets(*column)))),
+                    None => up.extend(known.above.get(&row).into_iter().flatten()),
+                }
+            }
+            false
+        };
+        let all: BTreeSet<RowKey> = known.large.iter().chain(moved.keys()).copied().collect();
+        let stored = all.into_iter().filter(|row| self.set.rows.contains(*row));
+        let (heads, apart): (Vec<RowKey>, Vec<RowKey>) = stored.partition(|row| may_go(*row));
+        self.ask(heads, |heads| Query::Blockers { heads, apart: apart.clone(), limit: BLOCKERS });
+    }
+
+    /// What forbids a large delete may be dying, or go along, or be moved by the push.
+    fn ask_blocking_rows(&mut self) {
+        self.set.known.more_blockers = self.set.known.blockers.len() >= BLOCKERS;
+        let blockers: BTreeSet<RowKey> = self.set.known.blockers.iter().map(|pair| pair.0).collect();
+        let mut wanted = blockers.clone();
+        wanted.retain(|row| !self.set.rows.contains(*row) && !self.set.known.doomed.contains(row));
+        self.ask_for(wanted);
         if self.set.dying {
-            self.ask(blockers.clone(), Query::Doomed);
+            self.ask(blockers.into_iter().collect(), Query::Doomed);
         }
-        if roots.len() > 1 {
-            self.ask(blockers, |rows| Query::Below { roots: roots.clone(), rows });
+    }
+
+    fn ask_above_blockers(&mut self) {
+        if self.set.known.large.is_empty() {
+            return;
         }
+        let mut wanted: BTreeSet<RowKey> = self.set.known.blockers.iter().flat_map(|pair| [pair.0, pair.1]).collect();
+        let looked_at: BTreeSet<RowKey> = wanted.iter().copied().chain(self.edits().map(|edit| edit.row)).collect();
+        wanted.extend(looked_at.into_iter().flat_map(|row| restricts(self.schema, &self.set.rows, row)));
+        wanted.retain(|row| !self.set.known.above.contains_key(row));
+        self.ask(wanted.into_iter().collect(), Query::Above);
     }
 
     /// Asks for the children of the rows that were found going since the last round; each row is looked at once.
@@ -465,4 +547,12 @@ impl<'a> Load<'a> {
         }
         self.ask(missing.into_iter().collect(), Query::Deleted);
     }
+}
+
+fn edits_of(unit: &PushUnit) -> impl Iterator<Item = &Edit> {
+    unit.txns.iter().filter_map(|txn| txn.txn.as_ref().ok()).flat_map(|txn| &txn.edits)
+}
+
+fn deletes(unit: &PushUnit) -> bool {
+    edits_of(unit).any(|edit| edit.op == Op::Delete)
 }

@@ -55,6 +55,8 @@ pub struct Clocks {
     pub fields: Vec<(u16, Stamp)>,
     /// Elements that were put into a set since, or taken out: by column and element, ascending.
     pub elements: Vec<Element>,
+    /// Stamps of fields that the schema does not have, as they stand in the text: a server of a later version may know them.
+    pub unknown: Box<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,24 +143,29 @@ impl Clocks {
             out.push('=');
             write_stamp(element.stamp, &mut out);
         }
+        out.push_str(&self.unknown);
         out
     }
 
-    /// Reads [`Clocks::to_text`]; columns that the schema no longer has are dropped.
+    /// Reads [`Clocks::to_text`]; what is said of columns that the schema does not have is kept as it is.
     pub fn from_text(text: &str, column_of: impl Fn(&str) -> Option<u16>) -> Option<Clocks> {
         let mut words = text.split(' ');
         let mut clocks = Clocks::created(parse_stamp(words.next()?)?);
+        let mut unknown = String::new();
         for word in words {
             let (name, stamp) = word.split_once('=')?;
             let stamp = parse_stamp(stamp)?;
-            match name.split_once(':') {
-                Some((name, text)) => {
-                    let text = parse_element(text)?;
-                    clocks.elements.extend(column_of(name).map(|column| Element { column, text, stamp }));
+            let (name, element) = name.split_once(':').map_or((name, None), |(name, element)| (name, Some(element)));
+            match (column_of(name), element) {
+                (Some(column), Some(text)) => clocks.elements.push(Element { column, text: parse_element(text)?, stamp }),
+                (Some(column), None) => clocks.fields.push((column, stamp)),
+                (None, _) => {
+                    unknown.push(' ');
+                    unknown.push_str(word);
                 }
-                None => clocks.fields.extend(column_of(name).map(|column| (column, stamp))),
             }
         }
+        clocks.unknown = unknown.into();
         clocks.fields.sort_by_key(|f| f.0);
         clocks.elements.sort_by(|a, b| (a.column, &a.text).cmp(&(b.column, &b.text)));
         Some(clocks)
@@ -258,12 +265,21 @@ mod tests {
     #[test]
     fn clocks_read_back_as_written() {
         let fields = vec![(0, stamp(5, 6, 7)), (2, stamp(0, 0, 0))];
-        let mut clocks = Clocks { created: stamp(1 << 60, u64::MAX, 7), fields, elements: Vec::new() };
+        let mut clocks = Clocks { created: stamp(1 << 60, u64::MAX, 7), fields, ..Clocks::default() };
         for (i, text) in ["", "to do", "a=b:c%20 d", "ü\n\u{1F600}", "%", "%zz"].into_iter().enumerate() {
             assert!(clocks.write_element(i as u16 % 3, text, stamp(i as u64, 1, 2)));
         }
         let text = clocks.to_text(|c| format!("c{c}"));
         let back = Clocks::from_text(&text, |name| name.strip_prefix('c')?.parse().ok());
         assert_eq!(back, Some(clocks));
+    }
+
+    #[test]
+    fn i7_stamps_of_fields_that_are_not_known_are_written_as_they_were_read() {
+        let text = "5.0000000000000006.7 color=9.0000000000000001.2 title=8.0000000000000001.1 tags:a%20b=9.0000000000000001.3";
+        let clocks = Clocks::from_text(text, |name| (name == "title").then_some(0)).unwrap();
+        let written = clocks.to_text(|_| "title".to_string());
+        let words = |text: &str| text.split(' ').map(str::to_string).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(words(&written), words(text));
     }
 }

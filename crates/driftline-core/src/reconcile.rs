@@ -188,7 +188,7 @@ impl<'a> Decision<'a> {
             return true;
         }
         let large =
-            |txn: &&PushTxn| txn.txn.iter().flat_map(|txn| &txn.edits).any(|e| e.op == Op::Delete && self.set.known.large(e.row).is_some());
+            |txn: &&PushTxn| txn.txn.iter().flat_map(|txn| &txn.edits).any(|e| e.op == Op::Delete && self.set.known.is_large(e.row));
         !self.plan.dying.is_empty() || (self.plan.space.rev > self.first_rev && fresh.iter().any(large))
     }
 

@@ -45,9 +45,9 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
                 let Some(slot) = table.slot(column, target) else { continue };
                 load.give_rows(read_rows(store, &known, table, &slot.name, parents.iter().map(|key| key.id), limit)?);
             }
-            Query::Blockers { root, limit } => load.give_blockers(root, read_blockers(store, &known, root, limit)?),
+            Query::Blockers { heads, apart, limit } => load.give_blockers(read_blockers(store, &known, &heads, &apart, limit)?),
             Query::Doomed(keys) => load.give_doomed(read_doomed(store, known.space, &keys)?),
-            Query::Below { roots, rows } => load.give_below(read_below(store, known.space, Some(&roots), &rows)?),
+            Query::Above(rows) => load.give_above(read_above(store, &known, &rows)?),
             Query::Deleted(keys) => load.give_deleted(read_deleted(store, &known, &keys)?),
         }
     }
@@ -168,12 +168,32 @@ pub fn any_dying(store: &Store, space: i64) -> rusqlite::Result<bool> {
     store.conn.prepare_cached("SELECT 1 FROM _dying WHERE space = ?1 LIMIT 1")?.exists([space])
 }
 
-/// Who refers, by a `restrict` reference, to the row or to one that goes with it, and stays.
-fn read_blockers(store: &Store, known: &Known, root: RowKey, limit: usize) -> rusqlite::Result<Vec<RowKey>> {
+/// Who refers, by a `restrict` reference, to a head or to what goes with it, and does not go with the same one: with what it
+/// refers to. One statement for all heads of a pair of tables.
+fn read_blockers(
+    store: &Store,
+    known: &Known,
+    heads: &[RowKey],
+    apart: &[RowKey],
+    limit: usize,
+) -> rusqlite::Result<Vec<(RowKey, RowKey)>> {
     let Some(space) = known.space else { return Ok(Vec::new()) };
     let (schema, layout) = (&store.schema, &store.layout);
-    let mut tables: Vec<u16> = layout.cascades(schema, &[root.table]).iter().map(|cascade| cascade.0.index).collect();
-    tables.push(root.table);
+    let (heads, apart) = (by_table(heads), by_table(apart));
+    let roots: Vec<u16> = heads.keys().copied().collect();
+    let mut tables: Vec<u16> = layout.cascades(schema, &roots).iter().map(|cascade| cascade.0.index).collect();
+    tables.extend(&roots);
+    // `?1` is the space, `?2` the limit; then a list per table of heads, and one per table of those where another way ends.
+    let mut lists = Vec::new();
+    let mut place = |ids: &[RowId]| {
+        lists.push(id_list(ids.iter().copied()));
+        lists.len() + 2
+    };
+    let base: BTreeMap<u16, usize> = heads.iter().map(|(table, ids)| (*table, place(ids))).collect();
+    let mut ends = heads.clone();
+    apart.into_iter().for_each(|(table, ids)| ends.entry(table).or_default().extend(ids));
+    ends.retain(|table, _| tables.contains(table));
+    let ends: BTreeMap<u16, usize> = ends.iter().map(|(table, ids)| (*table, place(ids))).collect();
     let mut blockers = Vec::new();
     for target in 0..schema.tables.len() as u16 {
         if !tables.contains(&target) {
@@ -183,60 +203,73 @@ fn read_blockers(store: &Store, known: &Known, root: RowKey, limit: usize) -> ru
             let (name, slot, index) = (&table.name, &slot.name, table.index);
             // A join, because SQLite makes no index for a subquery that looks into what is going.
             let (wanted, join, stays) = match tables.contains(&index) {
-                true => (vec![target, index], format!(" LEFT JOIN going AS h ON h.tbl = {index} AND h.id = c.id"), " WHERE h.id IS NULL"),
+                true => (
+                    vec![target, index],
+                    format!(" LEFT JOIN going AS h ON h.tbl = {index} AND h.id = c.id AND h.head_tbl = g.head_tbl AND h.head = g.head"),
+                    " WHERE h.id IS NULL",
+                ),
                 false => (vec![target], String::new(), ""),
             };
-            let going = layout.going(schema, &format!("SELECT {}, ?2", root.table), &[root.table], Some(&wanted));
+            // Each list is bound in every statement, whether it needs it or not.
+            let going = layout.going_by_head(schema, &base, &ends, &wanted);
             let mut statement = store.conn.prepare_cached(&format!(
-                "{going}SELECT DISTINCT c.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id\
-                 {join}{stays} LIMIT ?3"
+                "{going}SELECT DISTINCT c.id, g.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND \
+                 c.\"{slot}\" = g.id{join}{stays} LIMIT ?2"
             ))?;
-            let mut rows = statement.query(params![space, id_bytes(root.id), limit as i64])?;
+            statement.raw_bind_parameter(1, space)?;
+            statement.raw_bind_parameter(2, limit as i64)?;
+            for (i, list) in lists.iter().enumerate().take(statement.parameter_count().saturating_sub(2)) {
+                statement.raw_bind_parameter(i + 3, list)?;
+            }
+            let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
-                blockers.push(RowKey { table: index, id: RowId(read_u128(row, 0)?) });
+                let key = |table: u16, at| Ok::<_, rusqlite::Error>(RowKey { table, id: RowId(read_u128(row, at)?) });
+                blockers.push((key(index, 0)?, key(target, 1)?));
             }
         }
     }
     Ok(blockers)
 }
 
-/// Which of the rows are dying.
-pub fn read_doomed(store: &Store, space: Option<i64>, keys: &[RowKey]) -> rusqlite::Result<BTreeSet<RowKey>> {
-    Ok(read_below(store, space, None, keys)?.into_iter().map(|found| found.0).collect())
-}
-
-/// Follows cascading references up from each row, to see whether one leads to one of `roots`, or (`None`) to a row
-/// that is dying. Returns which leads to which.
-fn read_below(store: &Store, space: Option<i64>, roots: Option<&[RowKey]>, keys: &[RowKey]) -> rusqlite::Result<Vec<(RowKey, RowKey)>> {
-    let Some(space) = space else { return Ok(Vec::new()) };
+fn by_table(keys: &[RowKey]) -> BTreeMap<u16, Vec<RowId>> {
     let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
     for key in keys {
         tables.entry(key.table).or_default().push(key.id);
     }
-    let goal = match roots {
-        // Ids are unique enough: a row of another table under the same id is looked at again below.
-        Some(_) => "u.id IN rarray(?3)".to_string(),
-        None => {
-            let cases = store.schema.tables.iter().enumerate().map(|(i, table)| format!(" WHEN {i} THEN '{}'", table.name));
-            let table = format!("CASE u.tbl{} END", cases.collect::<String>());
-            format!("EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = ?1 AND d.id = u.id AND d.tbl = {table})")
-        }
-    };
-    let goals = id_list(roots.unwrap_or(&[]).iter().map(|root| root.id));
+    tables
+}
+
+/// Follows cascading references up from each row: returns each row on the way with what it refers to.
+fn read_above(store: &Store, known: &Known, keys: &[RowKey]) -> rusqlite::Result<Vec<(RowKey, RowKey)>> {
+    let Some(space) = known.space else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for (table, ids) in tables {
-        let sql = format!("{}SELECT DISTINCT u.first, u.tbl, u.id FROM up AS u WHERE {goal}", store.layout.above(&store.schema, table));
+    for (table, ids) in by_table(keys) {
+        let sql = format!("{}SELECT child_tbl, child, tbl, id FROM up WHERE child IS NOT NULL", store.layout.above(&store.schema, table));
         let mut statement = store.conn.prepare_cached(&sql)?;
-        let ids = id_list(ids.into_iter());
-        let mut rows = match roots {
-            Some(_) => statement.query(params![space, ids, goals])?,
-            None => statement.query(params![space, ids])?,
-        };
+        let mut rows = statement.query(params![space, id_list(ids.into_iter())])?;
         while let Some(row) = rows.next()? {
-            let goal = RowKey { table: row.get(1)?, id: RowId(read_u128(row, 2)?) };
-            if roots.is_none_or(|roots| roots.contains(&goal)) {
-                found.push((RowKey { table, id: RowId(read_u128(row, 0)?) }, goal));
-            }
+            let key = |at| Ok::<_, rusqlite::Error>(RowKey { table: row.get(at)?, id: RowId(read_u128(row, at + 1)?) });
+            found.push((key(0)?, key(2)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Which of the rows are dying: follows cascading references up from each, to see whether one leads to a row that is.
+pub fn read_doomed(store: &Store, space: Option<i64>, keys: &[RowKey]) -> rusqlite::Result<BTreeSet<RowKey>> {
+    let Some(space) = space else { return Ok(BTreeSet::new()) };
+    let cases = store.schema.tables.iter().enumerate().map(|(i, table)| format!(" WHEN {i} THEN '{}'", table.name));
+    let dying = format!(
+        "EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = ?1 AND d.id = u.id AND d.tbl = CASE u.tbl{} END)",
+        cases.collect::<String>()
+    );
+    let mut found = BTreeSet::new();
+    for (table, ids) in by_table(keys) {
+        let up = store.layout.above_each(&store.schema, table);
+        let mut statement = store.conn.prepare_cached(&format!("{up}SELECT DISTINCT u.first FROM up AS u WHERE {dying}"))?;
+        let mut rows = statement.query(params![space, id_list(ids.into_iter())])?;
+        while let Some(row) = rows.next()? {
+            found.insert(RowKey { table, id: RowId(read_u128(row, 0)?) });
         }
     }
     Ok(found)

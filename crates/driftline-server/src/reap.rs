@@ -1,17 +1,18 @@
 //! Large deletes: what hangs on a dying row goes in the background, leaves first, a batch per transaction.
 //!
 //! The push that deleted the row only marked it (`_dying`). A thread of its own works out from the database which rows go
-//! and in which order, and hands the writer batch after batch. It keeps nothing: after a crash it begins again with what is
+//! and in which order, and hands the writer batch after batch; first those that stay lose their references to what goes. It keeps nothing: after a crash it begins again with what is
 //! left, which still hangs together, because no row goes before those that refer to it.
 
-use crate::load::{id_bytes, id_list, read_digest};
+use crate::load::{id_bytes, id_list, read_digest, read_doomed};
 use crate::store::{Store, StoreError};
 use crate::tables::{Layout, blob, read_u128};
 use crate::write::insert;
 use crate::writer::Background;
+use driftline_core::digest::Digest;
 use driftline_core::order::referrers_first;
-use driftline_core::schema::Schema;
-use driftline_core::value::{Row, RowId, RowKey};
+use driftline_core::schema::{OnDelete, Schema};
+use driftline_core::value::{Row, RowId, RowKey, Value};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,10 +24,13 @@ const BATCH_ROWS: usize = 1_000;
 /// How long to wait after a failure, and how often to look without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Rows to delete in one transaction, in order.
+/// What to do in one transaction.
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub space: i64,
+    /// Rows that stay, with a column whose reference becomes null if it leads to a row that is dying.
+    pub nulls: Vec<(RowKey, u16)>,
+    /// Rows to delete, in order.
     pub rows: Vec<RowKey>,
     /// The revision that deleted them.
     pub rev: u64,
@@ -110,8 +114,17 @@ fn dying(store: &Store) -> rusqlite::Result<BTreeMap<i64, Dying>> {
 
 /// All that is dying in a space goes together: one may refer to what hangs on another.
 fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> rusqlite::Result<Progress> {
+    let groups = going(store, space)?;
+    let nulls = nulled(store, space)?;
+    for nulls in nulls.chunks(BATCH_ROWS) {
+        let batch = Batch { space, nulls: nulls.to_vec(), rows: Vec::new(), rev: dying.rev, done: Vec::new() };
+        let progress = writer.reap(batch);
+        if progress != Progress::Done {
+            return Ok(progress);
+        }
+    }
     let mut batches: Vec<Vec<RowKey>> = vec![Vec::new()];
-    for group in going(store, space)? {
+    for group in groups {
         match batches.last_mut() {
             Some(last) if last.is_empty() || last.len() + group.len() <= BATCH_ROWS => last.extend(group),
             _ => batches.push(group),
@@ -121,7 +134,7 @@ fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> rusqlit
     tracing::info!(space, rows, "a large delete goes on in the background");
     for (i, rows) in batches.into_iter().enumerate() {
         let done = if i + 1 == count { dying.roots.clone() } else { Vec::new() };
-        let progress = writer.reap(Batch { space, rows, rev: dying.rev, done });
+        let progress = writer.reap(Batch { space, nulls: Vec::new(), rows, rev: dying.rev, done });
         if progress != Progress::Done {
             return Ok(progress);
         }
@@ -209,13 +222,81 @@ fn going(store: &Store, space: i64) -> rusqlite::Result<Vec<Vec<RowKey>>> {
     Ok(groups.into_iter().map(|group| group.into_iter().map(|i| keys[i]).collect()).collect())
 }
 
-/// Writes one batch, inside the caller's transaction. Rows that are gone already are passed over.
+/// The rows that stay and refer to one that goes, with the column. [`going`] has been called before.
+fn nulled(store: &Store, space: i64) -> rusqlite::Result<Vec<(RowKey, u16)>> {
+    let mut found = Vec::new();
+    for target in 0..store.schema.tables.len() as u16 {
+        for (table, slot, _) in store.layout.referring(&store.schema, target).filter(|from| from.2 == OnDelete::SetNull) {
+            let (name, index, column) = (&table.name, table.index, &slot.name);
+            let mut statement = store.conn.prepare_cached(&format!(
+                "SELECT c.id FROM temp._going AS g CROSS JOIN \"{name}\" AS c ON c.space = ?1 AND c.\"{column}\" = g.id \
+                 LEFT JOIN temp._going AS h ON h.tbl = {index} AND h.id = c.id WHERE g.tbl = {target} AND h.id IS NULL"
+            ))?;
+            let mut rows = statement.query([space])?;
+            while let Some(row) = rows.next()? {
+                found.push((RowKey { table: index, id: RowId(read_u128(row, 0)?) }, slot.column));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Makes references null. By now a row may refer to another one, or what it refers to may have come back.
+fn write_nulls(store: &Store, batch: &Batch, digest: &mut Digest) -> Result<(), StoreError> {
+    let mut columns: BTreeMap<(u16, u16), Vec<RowId>> = BTreeMap::new();
+    for (key, column) in &batch.nulls {
+        columns.entry((key.table, *column)).or_default().push(key.id);
+    }
+    for ((table, column), ids) in columns {
+        let rows = read(store, batch.space, table, "id", &ids)?;
+        let target = |row: &Row| if let Value::Ref(target) = row.values[column as usize] { Some(target) } else { None };
+        let targets: BTreeSet<RowKey> = rows.iter().filter_map(|(_, row)| target(row)).collect();
+        let doomed = read_doomed(store, Some(batch.space), &targets.into_iter().collect::<Vec<_>>())?;
+        let mut nulled = Vec::new();
+        for (key, mut row) in rows {
+            if target(&row).is_some_and(|target| doomed.contains(&target)) {
+                digest.remove(&store.schema, key, &row);
+                row.values[column as usize] = Value::Null;
+                digest.add(&store.schema, key, &row);
+                nulled.push(key.id);
+            }
+        }
+        let layout = store.layout.table(table);
+        let slots = layout.slots.iter().filter(|slot| slot.column == column);
+        let sets: Vec<String> = slots.map(|slot| format!("\"{}\" = NULL", slot.name)).collect();
+        let sql = format!("UPDATE \"{}\" SET {} WHERE space = ?1 AND id IN rarray(?2)", layout.name, sets.join(", "));
+        store.conn.prepare_cached(&sql)?.execute(params![batch.space, id_list(nulled.into_iter())])?;
+    }
+    Ok(())
+}
+
+/// Says which rows keep a batch from being deleted: no push should have let it come to this.
+pub fn log_blockers(store: &Store, batch: &Batch) {
+    let going: BTreeSet<RowKey> = batch.rows.iter().copied().collect();
+    let targets: BTreeSet<u16> = batch.rows.iter().map(|key| key.table).collect();
+    for target in targets {
+        let ids: Vec<RowId> = batch.rows.iter().filter(|key| key.table == target).map(|key| key.id).collect();
+        for (table, slot, _) in store.layout.referring(&store.schema, target) {
+            let found = read(store, batch.space, table.index, &slot.name, &ids).unwrap_or_default();
+            if let Some((blocker, _)) = found.iter().find(|(key, _)| !going.contains(key)) {
+                let (table, column, id) = (&table.name, &slot.name, format!("{:032x}", blocker.id.0));
+                tracing::error!(space = batch.space, table, column, id, "this row refers to one that is being deleted");
+            }
+        }
+    }
+}
+
+/// Writes one batch, inside the caller's transaction. Rows that are gone already are passed over, and so are those that are
+/// dying no more: somebody has made them anew since the batch was put together.
 pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
+    let mut digest = read_digest(store, batch.space)?;
+    write_nulls(store, batch, &mut digest)?;
+    let doomed = read_doomed(store, Some(batch.space), &batch.rows)?;
+    let going: Vec<RowKey> = batch.rows.iter().copied().filter(|key| doomed.contains(key)).collect();
     let mut tables: BTreeMap<u16, Vec<RowId>> = BTreeMap::new();
-    for key in &batch.rows {
+    for key in &going {
         tables.entry(key.table).or_default().push(key.id);
     }
-    let mut digest = read_digest(store, batch.space)?;
     for (&target, ids) in &tables {
         for (table, slot, _) in store.layout.referring(&store.schema, target) {
             if !store.schema.tables[table.index as usize].columns[slot.column as usize].nullable {
@@ -223,7 +304,7 @@ pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
             }
             for (key, mut row) in read(store, batch.space, table.index, &slot.name, ids)? {
                 digest.remove(&store.schema, key, &row);
-                row.values[slot.column as usize] = driftline_core::value::Value::Null;
+                row.values[slot.column as usize] = Value::Null;
                 digest.add(&store.schema, key, &row);
             }
             let sql = format!("UPDATE \"{0}\" SET \"{1}\" = NULL WHERE space = ?1 AND \"{1}\" IN rarray(?2)", table.name, slot.name);
@@ -235,13 +316,13 @@ pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
             digest.remove(&store.schema, key, &row);
         }
     }
-    for run in batch.rows.chunk_by(|a, b| a.table == b.table) {
+    for run in going.chunk_by(|a, b| a.table == b.table) {
         let name = &store.layout.table(run[0].table).name;
         let mut statement = store.conn.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE space = ?1 AND id IN rarray(?2)"))?;
         statement.execute(params![batch.space, id_list(run.iter().map(|key| key.id))])?;
     }
-    let mut deleted = Vec::with_capacity(batch.rows.len() * 4);
-    for key in &batch.rows {
+    let mut deleted = Vec::with_capacity(going.len() * 4);
+    for key in &going {
         let table = store.schema.tables[key.table as usize].name.as_str();
         deleted.extend([ToSqlOutput::from(batch.space), blob(key.id.0), table.into(), (batch.rev as i64).into()]);
     }

@@ -126,13 +126,15 @@ impl Plan<'_> {
 
     fn expand(&self) -> Result<String, String> {
         let (mut fill, mut drop, mut rename, mut index) = (String::new(), String::new(), String::new(), String::new());
-        for table in self.new_tables() {
+        for table in &self.after.tables {
             if self.diff.gone.iter().any(|gone| self.before.table(*gone).name == table.name) {
                 return Err(format!(
                     "table `{}` is dropped, and another takes its name: drop it in a version of its own first",
                     table.name
                 ));
             }
+        }
+        for table in self.new_tables() {
             fill += &create_table(self.diff.new, table, &table.name, &[]);
             index += &create_indexes(self.diff.new, table);
         }

@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use driftline_core::digest::Digest;
 use driftline_core::load::SpaceState;
+use driftline_core::schema::Schema;
 use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{SNAPSHOT_END, write_rows, write_snapshot_head};
 use futures_util::stream::unfold;
@@ -79,12 +80,14 @@ impl Sink {
 }
 
 /// A row as it is to be seen while others are dying: not at all where it is one of them, and without references to them.
-fn without_hidden((key, mut row): (RowKey, Row), hidden: &BTreeSet<RowKey>) -> Option<(RowKey, Row)> {
+/// What is required is never null: no client could read the row, and with it the space.
+fn without_hidden(schema: &Schema, (key, mut row): (RowKey, Row), hidden: &BTreeSet<RowKey>) -> Option<(RowKey, Row)> {
     if hidden.contains(&key) {
         return None;
     }
-    for value in &mut row.values {
-        if matches!(value, Value::Ref(target) if hidden.contains(target)) {
+    let columns = &schema.tables[key.table as usize].columns;
+    for (value, column) in row.values.iter_mut().zip(columns) {
+        if column.nullable && matches!(value, Value::Ref(target) if hidden.contains(target)) {
             *value = Value::Null;
         }
     }
@@ -112,7 +115,7 @@ fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
             let mut rows = statement.query([number])?;
             while let Some(row) = rows.next()? {
                 let row = layout.read(&store.schema, row)?;
-                if let Some((key, row)) = without_hidden(row, &hidden) {
+                if let Some((key, row)) = without_hidden(&store.schema, row, &hidden) {
                     digest.add(&store.schema, key, &row);
                     count += 1;
                 }
@@ -128,7 +131,7 @@ fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
         loop {
             let row = rows.next()?.map(|row| layout.read(&store.schema, row)).transpose()?;
             let is_last = row.is_none();
-            chunk.extend(row.and_then(|row| without_hidden(row, &hidden)));
+            chunk.extend(row.and_then(|row| without_hidden(&store.schema, row, &hidden)));
             if !chunk.is_empty() && (is_last || chunk.len() == LINE_ROWS) {
                 let mut line = String::new();
                 write_rows(&store.schema, table, chunk.iter().map(|(key, row)| (key.id, row)), &mut line);

@@ -10,6 +10,7 @@ use driftline_core::schema::{Column, Kind, OnDelete, Schema, Table};
 use driftline_core::value::{Row, RowId, RowKey, Value};
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
+use std::collections::BTreeMap;
 
 /// SQLite refuses tables beyond 2,000 columns; ours add three.
 const SQL_COLUMNS: usize = 1_990;
@@ -72,9 +73,8 @@ impl Layout {
         cascades
     }
 
-    /// `WITH RECURSIVE going (tbl, id)`: the rows that go when those of `base` do, whose tables are `roots`. `?1` is the space.
-    /// Tables stand as their index. Where only some tables are `wanted`, rows that lead to none of these may be left out.
-    pub fn going(&self, schema: &Schema, base: &str, roots: &[u16], wanted: Option<&[u16]>) -> String {
+    /// Those of them by which it spreads to tables that are `wanted`.
+    fn cascades_to<'a>(&'a self, schema: &'a Schema, roots: &[u16], wanted: Option<&[u16]>) -> Vec<(&'a TableLayout, &'a Slot, u16)> {
         let mut cascades = self.cascades(schema, roots);
         if let Some(wanted) = wanted {
             let mut leading = wanted.to_vec();
@@ -89,6 +89,30 @@ impl Layout {
             }
             cascades.retain(|cascade| leading.contains(&cascade.0.index));
         }
+        cascades
+    }
+
+    /// `WITH RECURSIVE going (head_tbl, head, tbl, id)`: the rows that go when a head does, by head. The heads of a table are in the
+    /// array whose parameter `heads` names; rows in those of `ends`, heads among them, go with no other.
+    pub fn going_by_head(&self, schema: &Schema, heads: &BTreeMap<u16, usize>, ends: &BTreeMap<u16, usize>, wanted: &[u16]) -> String {
+        let base = heads.iter().map(|(table, list)| format!("SELECT {table}, value, {table}, value FROM rarray(?{list})"));
+        let mut terms = base.collect::<Vec<_>>().join(" UNION ");
+        let roots: Vec<u16> = heads.keys().copied().collect();
+        for (from, slot, target) in self.cascades_to(schema, &roots, Some(wanted)) {
+            let (index, name, slot) = (from.index, &from.name, &slot.name);
+            let end = ends.get(&index).map_or(String::new(), |list| format!(" WHERE c.id NOT IN (SELECT value FROM rarray(?{list}))"));
+            terms += &format!(
+                " UNION SELECT g.head_tbl, g.head, {index}, c.id FROM going AS g CROSS JOIN \"{name}\" AS c \
+                 ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id{end}"
+            );
+        }
+        format!("WITH RECURSIVE going (head_tbl, head, tbl, id) AS MATERIALIZED ({terms}) ")
+    }
+
+    /// `WITH RECURSIVE going (tbl, id)`: the rows that go when those of `base` do, whose tables are `roots`. `?1` is the space.
+    /// Tables stand as their index. Where only some tables are `wanted`, rows that lead to none of these may be left out.
+    pub fn going(&self, schema: &Schema, base: &str, roots: &[u16], wanted: Option<&[u16]>) -> String {
+        let cascades = self.cascades_to(schema, roots, wanted);
         let mut terms = base.to_string();
         for (from, slot, target) in cascades {
             let (index, name, slot) = (from.index, &from.name, &slot.name);
@@ -99,11 +123,22 @@ impl Layout {
         format!("WITH RECURSIVE going (tbl, id) AS MATERIALIZED ({terms}) ")
     }
 
-    /// `WITH RECURSIVE up (first, tbl, id)`: from each row of `table` whose id is in the array `?2`, itself and all that it hangs
-    /// on. `?1` is the space.
+    /// `WITH RECURSIVE up (child_tbl, child, tbl, id)`: from the rows of `table` whose ids are in the array `?2`, all that they hang
+    /// on, each with what hangs on it by one step. `?1` is the space.
     pub fn above(&self, schema: &Schema, table: u16) -> String {
+        let base = format!("SELECT NULL, NULL, {table}, value FROM rarray(?2)");
+        format!("WITH RECURSIVE up (child_tbl, child, tbl, id) AS MATERIALIZED ({}) ", self.climb(schema, table, base, "u.tbl, u.id"))
+    }
+
+    /// `WITH RECURSIVE up (first, tbl, id)`: the same, with the row that the way began at, and itself.
+    pub fn above_each(&self, schema: &Schema, table: u16) -> String {
+        let base = format!("SELECT value, {table}, value FROM rarray(?2)");
+        format!("WITH RECURSIVE up (first, tbl, id) AS MATERIALIZED ({}) ", self.climb(schema, table, base, "u.first"))
+    }
+
+    fn climb(&self, schema: &Schema, table: u16, base: String, from_where: &str) -> String {
         let mut tables = vec![table];
-        let mut terms = format!("SELECT value, {table}, value FROM rarray(?2)");
+        let mut terms = base;
         let mut next = 0;
         while let Some(&from) = tables.get(next) {
             next += 1;
@@ -112,7 +147,7 @@ impl Layout {
                 let kind = &schema.tables[from as usize].columns[slot.column as usize].kind;
                 if let (Some(target), Kind::Ref { on_delete: OnDelete::Cascade, .. }) = (slot.target, kind) {
                     terms += &format!(
-                        " UNION SELECT u.first, {target}, c.\"{0}\" FROM up AS u CROSS JOIN \"{1}\" AS c ON u.tbl = {from} \
+                        " UNION SELECT {from_where}, {target}, c.\"{0}\" FROM up AS u CROSS JOIN \"{1}\" AS c ON u.tbl = {from} \
                          AND c.space = ?1 AND c.id = u.id WHERE c.\"{0}\" IS NOT NULL",
                         slot.name, layout.name
                     );
@@ -122,7 +157,7 @@ impl Layout {
                 }
             }
         }
-        format!("WITH RECURSIVE up (first, tbl, id) AS MATERIALIZED ({terms}) ")
+        terms
     }
 
     /// The SQL columns that may refer to rows of `target`: table, slot, and what a delete does.

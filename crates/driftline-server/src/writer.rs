@@ -167,6 +167,7 @@ impl Writer {
         if let Err(error) = &written {
             tracing::error!(space = batch.space, %error, "a batch of a large delete failed");
             let _ = self.store.conn.execute_batch("ROLLBACK");
+            reap::log_blockers(&self.store, batch);
         }
         let _ = done.send(if written.is_ok() { Progress::Done } else { Progress::BatchFailed });
     }

@@ -108,7 +108,7 @@ impl Store {
                     load.give_rows(found.take(limit).map(|(key, row)| (*key, row.clone())));
                 }
                 // None of these histories has as many rows as a large delete.
-                Query::Blockers { .. } | Query::Doomed(_) | Query::Below { .. } => unreachable!("nothing is dying"),
+                Query::Blockers { .. } | Query::Doomed(_) | Query::Above(_) => unreachable!("nothing is dying"),
                 Query::Deleted(keys) => load.give_deleted(keys.into_iter().filter(|key| self.deleted.contains(key))),
             }
         }

@@ -1,6 +1,7 @@
 //! The real router, writer and database, on a database of each test's own. Names begin with the rule that they show.
 
 mod access;
+mod beside;
 mod check;
 mod commit;
 mod counts;

@@ -828,3 +828,55 @@ async fn m2_1000_starts_some_killed_leave_what_one_leaves() {
     assert!(state(&reference) == last);
     drop(Server::open(reference, Arc::new(Open)).unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_a_table_that_takes_the_name_of_one_that_is_dropped_is_refused_when_planned() {
+    let one = r#"{"name": "n", "version": 1, "tables": {"a": {"fields": {"x": {"type": "int", "default": 0}}}, "b": {}}}"#;
+    let two = r#"{"name": "n", "version": 2, "tables": {"b": {"fields": {"x": {"type": "int", "default": 0}}}},
+        "upgrades": [{"to": 2, "steps": [{"drop_table": {"table": "b"}}, {"rename_table": {"from": "a", "to": "b"}}]}]}"#;
+    let (_directory, config) = prepare_for(one);
+    let planned = migrate::plan_with(two, &config.migrations, "swap", true);
+    let applied = planned.as_ref().map(|_| migrate::apply(&config.migrations, &config.data));
+    assert!(matches!(&applied, Err(_) | Ok(Ok(_))), "what is planned can be applied: {applied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_server_of_the_version_before_keeps_the_stamps_of_fields_that_it_does_not_know() {
+    let schema = |version: u32, more: &str| {
+        format!(
+            "{{\"name\":\"s\",\"version\":{version},\"tables\":{{\"note\":{{\"fields\":{{\"title\":{{\"type\":\"text\",\"default\":\"\"}}{more}}}}}}}}}"
+        )
+    };
+    let (one, two) = (schema(1, ""), schema(2, ",\"color\":{\"type\":\"text\",\"nullable\":true}"));
+    let (directory, config) = prepare_for(&one);
+    let old = directory.path().join("old");
+    std::fs::create_dir_all(old.join("migrations")).unwrap();
+    for file in std::fs::read_dir(&config.migrations).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), old.join("migrations").join(file.file_name())).unwrap();
+    }
+    std::fs::write(old.join("schema.json"), &one).unwrap();
+    let before = Config { schema: old.join("schema.json"), migrations: old.join("migrations"), ..config.clone() };
+    std::fs::write(&config.schema, &two).unwrap();
+    migrate::plan(&two, &config.migrations, "color").unwrap();
+    migrate::apply(&config.migrations, &config.data).unwrap();
+    // Both run on the same database, as docs/migrations.md says they can.
+    let mut world = World { router: open(&config).router(), directory, config, schema: two };
+    let new_router = world.router.clone();
+    let old_router = open(&before).router();
+    let mut alice = Client::new("alice", 1);
+    let mut send = async |world: &World, schema: u32, at: u64, edit: Json| {
+        alice.seq += 1;
+        let body = json!({"schema": schema, "at": [at, 0], "edits": [edit]});
+        let unit = json!({"txns": [{"key": [0, alice.seq], "body": body}], "after": []});
+        let answer = alice.send(world, "a", vec![unit]).await;
+        assert_eq!(verdict(&answer["outcomes"][0]), "applied", "{answer}");
+    };
+    send(&world, 2, 1_000, json!({"op": "create", "table": "note", "id": id(1), "set": {}})).await;
+    send(&world, 2, 5_000, json!({"op": "update", "table": "note", "id": id(1), "set": {"color": "the later"}})).await;
+    world.router = old_router;
+    send(&world, 1, 6_000, json!({"op": "update", "table": "note", "id": id(1), "set": {"title": "by the old one"}})).await;
+    world.router = new_router;
+    send(&world, 2, 3_000, json!({"op": "update", "table": "note", "id": id(1), "set": {"color": "the earlier"}})).await;
+    let color: String = world.database().query_row("SELECT color FROM note", [], |row| row.get(0)).unwrap();
+    assert_eq!(color, "the later");
+}
