@@ -419,3 +419,37 @@ fn m3_a_record_names_the_rows_that_it_releases_by_the_version_whose_names_it_use
     let again = Entry::from_record(&two, 0, &read.to_record(&two)).unwrap();
     assert_eq!(again.releases, read.releases);
 }
+
+#[test]
+fn m3_r3_what_is_parked_outlives_an_upgrade_and_is_decided_in_the_new_version() {
+    let mut store = Store::default();
+    let mut tab = Tab::of(schema(ONE)).lead(&store);
+    make(&mut tab, &[create("note", 1, ""), create("note", 3, "")]);
+    tab.sync(&mut store);
+    // Somebody else has deleted the one that the line is drawn from.
+    let gone = RowKey { table: schema(ONE).table("note").unwrap(), id: RowId::parse(&id(1)).unwrap() };
+    let row = store.rows.remove(&gone).unwrap();
+    store.space.digest.remove(&schema(ONE), gone, &row);
+    store.deleted.insert(gone);
+    let line = make(&mut tab, &[create("line", 2, &format!("\"from\":\"{}\"", id(1)))]);
+    tab.sync(&mut store);
+    assert_eq!(tab.engine.outbox().counts().parked, 1);
+    migrate(&mut store);
+    let mut tab = reload(&tab, THREE);
+    tab.sync(&mut store);
+    // That deletion stands in no log here: the base is fetched anew.
+    tab.give_snapshot(&store);
+    let outbox: serde_json::Value = serde_json::from_str(&tab.engine.outbox_json(tab.now, 10)).unwrap();
+    assert_eq!((&outbox[0]["state"], &outbox[0]["problem"]["code"]), (&"parked".into(), &"missing_parent".into()));
+    let mut text = String::new();
+    driftline_core::engine::write_key(line, &mut text);
+    let card = |n: u64| serde_json::json!({"table": "card", "id": id(n)});
+    let decision = serde_json::json!({"what": "reparent", "key": text, "from": card(1), "to": card(3)});
+    tab.engine.decide(tab.now, &decision.to_string()).unwrap();
+    tab.run();
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    assert_eq!((tab.engine.outbox().len(), tab.disk.len()), (0, 0));
+    assert_eq!(store.rows[&key("line", 2)].values, [Value::Ref(key("card", 3))]);
+    assert_eq!(store.orphans(), 0);
+}
