@@ -156,8 +156,8 @@ async function discardWithDependents(page, key, left) {
   // Right after a reload it takes a moment until the tab may send, and so decide.
   await untilOnly(page, left);
   // Rows come with the next frame.
-  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
-  assert.deepEqual(await sizesOf(page), expected, 'the view is rolled back by what was discarded, and by no more');
+  const isRolledBack = async () => JSON.stringify(await sizesOf(page)) === JSON.stringify(expected);
+  await until('the view to be rolled back by what was discarded, and by no more', isRolledBack);
   // A decision is on its way to the disk when the call returns.
   await until('the disk to hold what is left', async () => (await recordsOnDisk(page)) === left.length);
   await reload(page);
