@@ -135,7 +135,7 @@ impl World {
     }
 
     fn body(&self, edits: &[Edit]) -> String {
-        Txn { at: Hlc::new(NOW, 0), edits: edits.to_vec() }.to_body(&self.schema)
+        Txn { at: Hlc::new(NOW, 0), edits: edits.to_vec() }.to_body(&self.schema, Hlc::new(NOW, 0).0)
     }
 
     fn push(&self, clients: &str, units: &[(u64, String)], after: &str) -> String {

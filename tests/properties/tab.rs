@@ -132,7 +132,7 @@ impl Tab {
                 }
                 Effect::Patch(patch) => self.patches.push(patch),
                 Effect::Event(text) => self.events.push(text),
-                Effect::Connect { .. } | Effect::Disconnect | Effect::Broadcast(_) | Effect::Wake { .. } => {}
+                Effect::Connect { .. } | Effect::Disconnect | Effect::Broadcast(_) | Effect::Replace | Effect::Wake { .. } => {}
             }
         }
     }

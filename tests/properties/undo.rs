@@ -406,7 +406,7 @@ impl World {
             None => run.hit("undone what the server had taken"),
             _ => {}
         }
-        run.hits_of("undone offline", u64::from(self.tab.engine.status(self.tab.now).contains("offline")));
+        run.hits_of("undone offline", u64::from(self.tab.engine.status().contains("offline")));
         run.hits_of("undone after a delete went in the background", u64::from(self.server.is_dying()));
         run.hits_of("row deleted by an undo", u64::from(view.keys().any(|key| !is.contains_key(key))));
         let left = step.after.keys().any(|key| !step.before.contains_key(key) && is.contains_key(key));

@@ -1,10 +1,10 @@
 //! What must hold: at each step where that is cheap, after each crash, and once everything has come to rest.
 
-use super::browser::{Browser, TabId};
-use super::journal::Fate;
-use super::server::{Key, miscounted};
+use super::journal::{Fate, Name, Story};
+use super::server::{Applied, Key, miscounted};
 use super::shell::Tab;
-use super::world::World;
+use super::store::{Store, TabId};
+use super::world::{Space, World};
 use driftline_core::digest::{Digest, body_hash};
 use driftline_core::edit::{Edit, Txn};
 use driftline_core::engine::parse_key;
@@ -17,6 +17,9 @@ use driftline_core::value::RowKey;
 use driftline_core::wire::{Push, read_push};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
+
+/// A tab that has heard nothing of the server for so long, and has something to send, says so.
+const DOUBT_MS: u64 = 12_000;
 
 impl World {
     // ---- at each step ----
@@ -33,9 +36,68 @@ impl World {
         if deep && let Some(text) = view_differs(&self.schema, tab) {
             wrong.push(text);
         }
+        let lie = if deep { self.lie(tab) } else { None };
         for text in wrong {
             self.find("diverged", format!("tab {id}: {text}"));
         }
+        if let Some(text) = lie {
+            self.find("lie", format!("tab {id}: {text}"));
+        }
+    }
+
+    /// What the status says, and is not so.
+    fn lie(&self, tab: &Tab) -> Option<String> {
+        let text = tab.engine.status();
+        let status: Json = serde_json::from_str(&text).unwrap_or_default();
+        let store = &self.stores[tab.store];
+        let Space { server, journal, .. } = self.space_of(tab);
+        match (status["state"].as_str()?, status["reason"].as_str()) {
+            ("saved", _) if !store.forked => {
+                let open = |story: &Story| story.maker == tab.id && story.fate == Fate::Open;
+                let waits = |name: &Name, story: &Story| open(story) && !server.logged.contains_key(&name.0);
+                let (name, _) = journal.stories.iter().find(|(name, story)| waits(name, story))?;
+                Some(format!("it says that all is saved, and the server does not have {:x?}: {text}", name.0))
+            }
+            ("saving", None) => {
+                let heard = store.heard_at.max(tab.awake_at).max(tab.frozen_until);
+                (self.now > heard + DOUBT_MS).then(|| format!("it says that it is saving, and has heard nothing since {heard}: {text}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Requests that get nowhere become rare: backing off to 30 s, with full jitter.
+    pub fn check_patience(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        let (count, since) = &mut tab.unanswered;
+        if *count == 0 {
+            *since = self.now;
+        }
+        *count += 1;
+        let (count, elapsed) = (*count, self.now - *since);
+        if count > 20 + elapsed / 4_000 {
+            self.find("unbounded", format!("tab {id} made {count} requests in {elapsed} ms, and none succeeded"));
+        }
+    }
+
+    /// What the server still remembers of a client is what that has not acknowledged.
+    fn check_memory(&self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        for store in self.stores.iter().filter(|store| !store.forked) {
+            let server = &self.spaces[store.space].server;
+            let clients: BTreeSet<u64> = store.disk.slots.keys().flat_map(|slot| store.high(*slot)).map(|high| high.0).collect();
+            for client in clients {
+                let records = store.disk.slots.values().flat_map(|db| db.records.keys());
+                let held = records.filter(|key| key.0 == client).count();
+                let marks = server.marks_of(store.principal, client).len();
+                let ranges = server.client(store.principal, client).map_or(0, |state| state.closed.iter().count());
+                // The last push has been answered, and nothing has been sent since to say so.
+                if marks > held + 2 || ranges > held + 2 {
+                    wrong.push(("unbounded", format!("of {client:x} the server keeps {marks} marks and {ranges} ranges, and {held} wait")));
+                }
+            }
+        }
+        wrong
     }
 
     /// Watches what the app is told.
@@ -47,31 +109,42 @@ impl World {
         }
         let keys: Vec<Key> = event["keys"].as_array().into_iter().flatten().filter_map(|key| parse_key(key.as_str()?)).collect();
         let key = |name: &str| event[name].as_str().and_then(parse_key);
+        let Some(place) = self.tabs.get(&id).map(|tab| tab.store) else { return };
+        let Store { space, lineage, forked, .. } = self.stores[place];
+        let Space { journal, rewritten, .. } = &mut self.spaces[space];
         match name {
-            "saved" => keys.into_iter().for_each(|key| self.journal.saved(key)),
+            "saved" => keys.into_iter().for_each(|key| journal.saved((key, lineage))),
             "discarded" => {
-                if let Some(story) = key("key").and_then(|key| self.journal.stories.get_mut(&key)) {
+                if let Some(story) = key("key").and_then(|key| journal.stories.get_mut(&(key, lineage))) {
                     story.fate = Fate::Discarded { by: id };
                 }
             }
             "rekeyed" => {
                 if let (Some(from), Some(to)) = (key("from"), key("to")) {
-                    self.journal.rekeyed(id, from, to);
+                    journal.rekeyed(id, (from, lineage), to);
                     let entry = self.tabs.get(&id).and_then(|tab| tab.engine.outbox().get(to));
-                    if let (true, Some(entry), Some(story)) = (self.rewritten.contains(&from), entry, self.journal.stories.get_mut(&to)) {
+                    if let (true, Some(entry), Some(story)) = (rewritten.contains(&from), entry, journal.stories.get_mut(&(to, lineage))) {
                         story.calls = vec![entry.edits.clone()];
-                        self.rewritten.insert(to);
+                        rewritten.insert(to);
                     }
                 }
             }
             "parked" => {
                 self.stats.parked += 1;
                 let code = event["problem"]["code"].as_str().unwrap_or("");
-                if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped") {
+                let settled = forked && matches!(code, "outcome_unknown");
+                if settled {
+                    self.note("outcome unknown, after a fork");
+                } else if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped") {
                     self.find("lost", format!("tab {id}: {text}"));
                 }
             }
-            "error" => self.find("diverged", format!("tab {id}: {text}")),
+            "error" => match event["problem"]["code"].as_str().unwrap_or("") {
+                "record_corrupt" | "base_corrupt" if self.rates.tear > 0 => self.note("corruption reported"),
+                // It must, where two histories have the same length.
+                "digest_differs" if self.stores[place].forked => self.note("digest differed"),
+                _ => self.find("diverged", format!("tab {id}: {text}")),
+            },
             _ => {}
         }
     }
@@ -80,31 +153,36 @@ impl World {
     pub fn check_push(&mut self, id: TabId, body: &str) {
         let Ok(push) = read_push(&self.schema, body) else { return };
         let Some(tab) = self.tabs.get(&id) else { return };
-        let browser = &self.browsers[tab.browser];
+        let store = &self.stores[tab.store];
+        let sent = &mut self.spaces[store.space].sent;
         let mut wrong = Vec::new();
         for txn in push.units.iter().flat_map(|unit| &unit.txns) {
             let key = (push.clients[txn.client].id, txn.seq);
-            let on_disk = browser.record(key).and_then(|record| record_body(record));
-            if on_disk.is_none_or(|body| body_hash(&body) != txn.hash) {
+            sent.insert((key, txn.hash, store.lineage));
+            let on_disk = store.record(key).and_then(|record| record_body(record));
+            // Who has been replaced without knowing may say again what has been settled: the server does not listen.
+            if push.epoch >= store.disk.base.epoch && on_disk.is_none_or(|body| body_hash(&body) != txn.hash) {
                 wrong.push(("lost", format!("tab {id} sends {key:x?}, which is not on disk like that")));
             }
         }
-        wrong.extend(self.misordered(&push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
+        wrong.extend(self.misordered(store.space, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
         for (kind, text) in wrong {
             self.find(kind, text);
         }
     }
 
-    fn misordered(&self, push: &Push) -> Vec<String> {
+    fn misordered(&self, space: usize, push: &Push) -> Vec<String> {
+        let Space { server, journal, .. } = &self.spaces[space];
         let mut created: BTreeSet<RowKey> = BTreeSet::new();
         let mut wrong = Vec::new();
         for unit in &push.units {
             let edits: Vec<&Edit> = unit.txns.iter().filter_map(|t| t.txn.as_ref().ok()).flat_map(|t| &t.edits).collect();
             created.extend(edits.iter().filter(|edit| edit.makes()).map(|edit| edit.row));
-            let held = |row: &RowKey| created.contains(row) || self.server.rows.contains_key(row) || self.server.deleted.contains(row);
+            let known = |row: &RowKey| server.rows.contains_key(row) || server.deleted.contains(row) || server.once.contains(row);
+            let held = |row: &RowKey| created.contains(row) || known(row);
             for edit in edits {
                 // An edit of a row whose creation another tab took back is for the server to refuse.
-                let own = (!edit.makes() && !self.journal.taken_back(edit.row)).then_some(edit.row);
+                let own = (!edit.makes() && !journal.taken_back(edit.row)).then_some(edit.row);
                 let names =
                     own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.schema.is_loose(edit, r.0)).map(|r| r.1));
                 wrong.extend(names.filter(|row| !held(row)).map(|row| format!("{row:?} before it was created, in {edit:?}")));
@@ -116,15 +194,18 @@ impl World {
     // ---- after a crash ----
 
     /// What was called saved must be on disk: as a record, or in a base that holds its effect.
-    pub fn after_crash(&mut self, dead: TabId, browser: usize) {
+    pub fn after_crash(&mut self, dead: TabId, place: usize) {
         let mut wrong = Vec::new();
         let mut forget = Vec::new();
         let mut reopen = Vec::new();
-        let b = &self.browsers[browser];
-        let disk_rev = b.disk_rev().filter(|_| !b.base.chunks.is_empty()).unwrap_or(0);
-        for (key, story) in self.journal.stories.iter_mut().filter(|(_, story)| story.browser == browser) {
-            let record = b.record(*key);
-            let logged = self.server.logged.get(key).map(|at| self.server.applied[*at].rev);
+        let store = &self.stores[place];
+        let Space { server, journal, .. } = &mut self.spaces[store.space];
+        let disk_rev = store.disk_rev().filter(|_| !store.disk.base.chunks.is_empty()).unwrap_or(0);
+        let of_store = journal.stories.iter_mut().filter(|(name, story)| story.store == place && name.1 == store.lineage);
+        for (name, story) in of_store {
+            let key = &name.0;
+            let record = store.record(*key);
+            let logged = server.logged.get(key).map(|at| server.applied[*at].rev);
             match (&story.fate, record) {
                 (Fate::Open, Some(record)) if story.maker == dead => {
                     let body = record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
@@ -133,16 +214,16 @@ impl World {
                         None => wrong.push(format!("{key:x?} is on disk, but not as it was called saved")),
                     }
                 }
-                (Fate::Open, None) if story.durable > 0 && logged.is_none_or(|rev| rev > disk_rev) => {
+                (Fate::Open, None) if story.durable > 0 && logged.is_none_or(|rev| rev > disk_rev) && !(store.forked || story.set_back) => {
                     wrong.push(format!("{key:x?} was called saved and is not on disk (in the log: {logged:?}, base on disk: {disk_rev})"));
                 }
-                (Fate::Open, None) if story.maker == dead && logged.is_none() => {
-                    forget.push(*key);
-                    reopen.extend((story.root != *key).then_some(*key));
+                (Fate::Open, None) if story.maker == dead && logged.is_none() && story.durable == 0 => {
+                    forget.push(*name);
+                    reopen.extend((story.root.0 != *key).then_some(*key));
                 }
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
                 // Its number was never on disk, and may be given again.
-                (Fate::Vanished { told: false }, None) if story.maker == dead => forget.push(*key),
+                (Fate::Vanished { told: false }, None) if story.maker == dead => forget.push(*name),
                 (Fate::Vanished { .. }, Some(_)) if story.maker == dead => story.fate = Fate::Open,
                 // The tab that was about to delete it is not always the one that made it.
                 (Fate::Discarded { by }, Some(_)) if *by == dead => story.fate = Fate::Open,
@@ -150,11 +231,12 @@ impl World {
             }
         }
         for new in reopen {
-            let replaced = self.journal.stories.values_mut().filter(|story| story.fate == Fate::Replaced(new));
-            replaced.for_each(|story| story.fate = Fate::Open);
+            let replaced = |name: &Name, story: &Story| name.1 == store.lineage && story.fate == Fate::Replaced(new);
+            let replaced = journal.stories.iter_mut().filter(|(name, story)| replaced(name, story));
+            replaced.for_each(|(_, story)| story.fate = Fate::Open);
         }
-        for key in forget {
-            self.journal.stories.remove(&key);
+        for name in forget {
+            journal.stories.remove(&name);
         }
         for text in wrong {
             self.find("lost", text);
@@ -165,17 +247,19 @@ impl World {
 
     /// Whether nothing is left to be done: everyone has the server's revision, and what waits can only wait.
     pub fn at_rest(&self) -> bool {
+        let rev = |store: &Store| self.spaces[store.space].server.space.rev;
         let rested = |tab: &Tab| {
-            tab.opened && tab.engine.is_saved() && tab.engine.replica().rev == self.server.space.rev && self.sendable(tab).is_none()
+            let rev = rev(&self.stores[tab.store]);
+            tab.opened && tab.engine.is_saved() && tab.engine.replica().rev == rev && self.sendable(tab).is_none()
         };
-        let on_disk = |b: &Browser| b.writes.is_empty() && b.disk_rev() == Some(self.server.space.rev);
-        self.browsers.iter().all(on_disk) && self.tabs.values().all(rested)
+        let on_disk = |store: &Store| store.writes.is_empty() && store.disk_rev() == Some(rev(store));
+        self.stores.iter().all(on_disk) && self.tabs.values().all(rested)
     }
 
     /// A transaction that could be sent, or that is on its way.
     fn sendable(&self, tab: &Tab) -> Option<String> {
         let outbox = tab.engine.outbox();
-        if self.browsers[tab.browser].lead != Some(tab.id) {
+        if self.stores[tab.store].lead != Some(tab.id) {
             return None;
         }
         let lacks = |edit: &Edit, column: u16, row: RowKey| tab.engine.replica().lacks(tab.engine.schema(), edit, column, row);
@@ -186,7 +270,7 @@ impl World {
         let mut unknown = BTreeSet::new();
         outbox.visit(&sending, |members, wait, _| {
             let stuck = match &wait {
-                Some(Wait::Rows(rows)) => rows.iter().all(|row| self.server.visible().contains_key(row)),
+                Some(Wait::Rows(rows)) => rows.iter().all(|row| self.space_of(tab).server.visible().contains_key(row)),
                 Some(Wait::Parked | Wait::Keys(_)) => false,
                 Some(Wait::Saving | Wait::Aside) | None => true,
             };
@@ -201,21 +285,26 @@ impl World {
 
     pub fn check_end(&mut self, rested: bool) {
         let mut wrong = Vec::new();
-        while self.server.reap_step() {}
+        for space in &mut self.spaces {
+            while space.server.reap_step() {}
+            space.server.check_end();
+            wrong.extend(space.server.findings.drain(..).map(|finding| (finding.kind, finding.text)));
+        }
         for tab in self.tabs.values() {
             if !rested {
                 let why = self.sendable(tab).unwrap_or_default();
-                let line = tab.engine.status(self.now);
-                wrong.push((
-                    "stuck",
-                    format!("tab {} (sends: {}) at {line}, server at {}: {why}", tab.id, tab.epoch > 0, self.server.space.rev),
-                ));
+                let line = tab.engine.status();
+                let rev = self.space_of(tab).server.space.rev;
+                wrong.push(("stuck", format!("tab {} (sends: {}) at {line}, server at {rev}: {why}", tab.id, tab.epoch > 0)));
             }
             wrong.extend(self.check_tab(tab).into_iter().map(|text| ("diverged", format!("tab {}: {text}", tab.id))));
         }
-        self.server.check_end();
-        wrong.extend(self.server.findings.drain(..).map(|finding| (finding.kind, finding.text)));
-        wrong.extend(self.check_journal());
+        for space in 0..self.spaces.len() {
+            wrong.extend(self.check_journal(space));
+        }
+        if rested {
+            wrong.extend(self.check_memory());
+        }
         for (kind, text) in wrong {
             self.find(kind, text);
         }
@@ -223,16 +312,17 @@ impl World {
 
     fn check_tab(&self, tab: &Tab) -> Vec<String> {
         let mut wrong = Vec::new();
+        let server = &self.space_of(tab).server;
         let replica = tab.engine.replica();
         let base = replica.base();
-        let visible = self.server.visible();
+        let visible = server.visible();
         let same = base.len() == visible.len() && base.iter().zip(&visible).all(|(a, b)| a.0 == *b.0 && a.1.values == b.1.values);
         if !same {
-            wrong.push(format!("its base at {} is not the server's at {}", replica.rev, self.server.space.rev));
+            wrong.push(format!("its base at {} is not the server's at {}", replica.rev, server.space.rev));
         }
         let mut digest = Digest::default();
         base.iter().for_each(|(key, row)| digest.add(&self.schema, *key, row));
-        if replica.digest != digest || digest != self.server.space.digest {
+        if replica.digest != digest || digest != server.space.digest {
             wrong.push("its digest is not that of its rows, or not the server's".to_string());
         }
         wrong.extend(miscounted(&self.schema, &base).map(|text| format!("its base: {text}")));
@@ -240,8 +330,9 @@ impl World {
         let view: Vec<_> = replica.view().iter().map(|(key, row)| (*key, row)).collect();
         wrong.extend(miscounted(&self.schema, &view).map(|text| format!("its view: {text}")));
         wrong.extend(view_differs(&self.schema, tab));
-        let browser = &self.browsers[tab.browser];
-        let on_disk: BTreeSet<Key> = browser.slots.values().flat_map(|db| db.records.keys().copied()).collect();
+        let records = self.stores[tab.store].disk.slots.values().flat_map(|db| &db.records);
+        // What cannot be read is set aside.
+        let on_disk: BTreeSet<Key> = records.filter(|(_, record)| record_body(record).is_some()).map(|(key, _)| *key).collect();
         let held: BTreeSet<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();
         if on_disk != held {
             let differ: Vec<_> = on_disk.symmetric_difference(&held).collect();
@@ -251,35 +342,49 @@ impl World {
     }
 
     /// Each key took effect once, with all that was folded into it, or still waits.
-    fn check_journal(&self) -> Vec<(&'static str, String)> {
+    fn check_journal(&self, space: usize) -> Vec<(&'static str, String)> {
+        let Space { server, journal, sent, .. } = &self.spaces[space];
         let mut wrong = Vec::new();
         let mut roots = BTreeSet::new();
-        for (key, at) in &self.server.logged {
-            let Some(story) = self.journal.stories.get(key) else {
-                wrong.push(("doubled", format!("{key:x?} is in the log and nobody made it")));
+        let mut settled: BTreeSet<Name> = BTreeSet::new();
+        for (key, at) in &server.logged {
+            let Applied { edits, hash, .. } = &server.applied[*at];
+            // Of several that go by this key, it is the one that was sent as this, and its copies.
+            let senders = journal.of(*key).filter(|(name, _)| sent.contains(&(*key, *hash, name.1)));
+            let senders: BTreeSet<Name> = senders.map(|(_, story)| story.root).collect();
+            let least = |story: &Story| if self.tabs.contains_key(&story.maker) { story.calls.len() } else { story.durable };
+            let (same, others): (Vec<_>, Vec<_>) = journal
+                .of(*key)
+                .filter(|(_, story)| senders.contains(&story.root))
+                .partition(|(_, story)| story.prefix(edits, least(story)).is_some());
+            let Some((_, story)) = same.first() else {
+                match others.first() {
+                    Some((_, story)) => wrong.push(("lost", format!("{key:x?} took effect as {edits:?} and should be {:?}", story.calls))),
+                    None => wrong.push(("doubled", format!("{key:x?} is in the log and nobody made it"))),
+                }
                 continue;
             };
-            if !roots.insert(story.root) {
+            settled.extend(same.iter().map(|(name, _)| **name));
+            // Whoever decides about a copy of it decides that it is something else.
+            if !same.iter().any(|(_, story)| story.decided) && !roots.insert(story.root) {
                 wrong.push(("doubled", format!("{key:x?} took effect under more than one key")));
             }
-            let applied = &self.server.applied[*at];
-            let alive = self.tabs.contains_key(&story.maker);
-            let least = if alive { story.calls.len() } else { story.durable };
-            if story.prefix(&applied.edits, least).is_none() {
-                wrong.push(("lost", format!("{key:x?} took effect as {:?} and should be {:?}", applied.edits, story.calls)));
-            }
-            let early = story.after.iter().filter_map(|after| self.server.logged.get(after)).any(|after| after > at);
-            if early {
+            let early = story.after.iter().filter_map(|after| server.logged.get(after)).any(|after| after > at);
+            if early && !same.iter().any(|(_, story)| self.stores[story.store].forked) {
                 wrong.push(("misordered", format!("{key:x?} took effect before what it comes after")));
             }
         }
-        let held: BTreeSet<Key> = self.tabs.values().flat_map(|tab| tab.engine.outbox().iter().map(|entry| entry.made.key)).collect();
-        for (key, story) in self.journal.stories.iter().filter(|(_, story)| story.fate == Fate::Open) {
-            if !self.server.logged.contains_key(key) && !held.contains(key) {
-                wrong.push((
-                    "lost",
-                    format!("{key:x?} is neither in the log nor in an outbox, {} of {} calls saved", story.durable, story.calls.len()),
-                ));
+        let of_space = |tab: &&Tab| self.stores[tab.store].space == space;
+        let held: BTreeSet<Name> = self
+            .tabs
+            .values()
+            .filter(of_space)
+            .flat_map(|tab| tab.engine.outbox().iter().map(|entry| (entry.made.key, self.stores[tab.store].lineage)))
+            .collect();
+        for (name, story) in journal.stories.iter().filter(|(_, story)| story.fate == Fate::Open && !story.set_back) {
+            if !settled.contains(name) && !held.contains(name) {
+                let (key, calls) = (name.0, story.calls.len());
+                wrong.push(("lost", format!("{key:x?} is neither in the log nor in an outbox, {} of {calls} calls saved", story.durable)));
             }
         }
         wrong

@@ -1,9 +1,11 @@
 //! What people did, by key: the measure of what is lost or doubled.
 
-use super::browser::TabId;
+use super::check::record_body;
 use super::server::Key;
-use driftline_core::edit::{Edit, Merge, Op};
+use super::store::{Image, Lineage, TabId};
+use driftline_core::edit::{Edit, Merge, Op, Txn};
 use driftline_core::field::{list_of, texts};
+use driftline_core::schema::Schema;
 use driftline_core::value::{RowKey, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,25 +19,35 @@ pub enum Fate {
     Discarded { by: TabId },
     /// A retry under another key stands for it.
     Replaced(Key),
+    /// The disk that held it came back older. It may have been sent before.
+    Abandoned,
 }
 
+#[derive(Clone)]
 pub struct Story {
     /// The tab that holds it in memory, if it is not on disk.
     pub maker: TabId,
-    pub browser: usize,
+    pub store: usize,
     /// The edits of each call that was folded into it, in order.
     pub calls: Vec<Vec<Edit>>,
     /// So many calls were called saved.
     pub durable: usize,
     pub fate: Fate,
-    /// The first key of its retries.
-    pub root: Key,
+    /// The first of its retries, and of what its copies on other disks are copies of.
+    pub root: Name,
     pub after: Vec<Key>,
+    /// The server had it, and was set back to before that.
+    pub set_back: bool,
+    /// Somebody decided about it where it could not be settled.
+    pub decided: bool,
 }
+
+/// Two lives of a disk may use one key for different things.
+pub type Name = (Key, Lineage);
 
 #[derive(Default)]
 pub struct Journal {
-    pub stories: BTreeMap<Key, Story>,
+    pub stories: BTreeMap<Name, Story>,
 }
 
 /// What a list of edits comes to, row by row.
@@ -84,40 +96,69 @@ pub fn sum<'a>(edits: impl Iterator<Item = &'a Edit>) -> BTreeMap<RowKey, Sum> {
 }
 
 impl Journal {
-    pub fn made(&mut self, key: Key, maker: TabId, browser: usize, edits: Vec<Edit>, after: Vec<Key>) {
-        let story = self.stories.entry(key).or_insert_with(|| Story {
+    pub fn made(&mut self, name: Name, maker: TabId, store: usize, edits: Vec<Edit>, after: Vec<Key>) {
+        let story = self.stories.entry(name).or_insert_with(|| Story {
             maker,
-            browser,
+            store,
             calls: Vec::new(),
             durable: 0,
             fate: Fate::Open,
-            root: key,
+            root: name,
             after,
+            set_back: false,
+            decided: false,
         });
         story.calls.push(edits);
     }
 
-    /// Whether the transaction that created a row has vanished or was discarded.
+    /// What goes by a key, in whatever life of a disk.
+    pub fn of(&self, key: Key) -> impl Iterator<Item = (&Name, &Story)> {
+        self.stories.range((key, 0)..=(key, Lineage::MAX))
+    }
+
+    /// Whether the transactions that created a row have vanished, were discarded, or are gone with a disk.
     pub fn taken_back(&self, row: RowKey) -> bool {
         let creates = |story: &&Story| story.calls.iter().flatten().any(|edit| edit.op == Op::Create && edit.row == row);
         // One that was replaced counts by what replaced it.
-        let over = |fate: &Fate| matches!(fate, Fate::Vanished { .. } | Fate::Discarded { .. } | Fate::Replaced(_));
-        self.stories.values().filter(creates).all(|story| over(&story.fate))
+        self.stories.values().filter(creates).all(|story| story.fate != Fate::Open || story.set_back)
     }
 
-    pub fn saved(&mut self, key: Key) {
-        let Some(story) = self.stories.get_mut(&key) else { return };
+    pub fn saved(&mut self, name: Name) {
+        let Some(story) = self.stories.get_mut(&name) else { return };
         match &mut story.fate {
             Fate::Vanished { told } => *told = true,
             _ => story.durable = story.calls.len(),
         }
     }
 
-    pub fn rekeyed(&mut self, maker: TabId, from: Key, to: Key) {
-        let Some(old) = self.stories.get_mut(&from) else { return };
+    pub fn rekeyed(&mut self, maker: TabId, (from, lineage): Name, to: Key) {
+        let Some(old) = self.stories.get_mut(&(from, lineage)) else { return };
         old.fate = Fate::Replaced(to);
-        let (calls, root, browser, after) = (old.calls.clone(), old.root, old.browser, old.after.clone());
-        self.stories.insert(to, Story { maker, browser, calls, durable: 0, fate: Fate::Open, root, after });
+        let new = Story { maker, durable: 0, fate: Fate::Open, ..old.clone() };
+        self.stories.insert((to, lineage), new);
+    }
+
+    /// A disk begins another life: what is on it goes on there, as far as it is on it.
+    pub fn fork(&mut self, schema: &Schema, from: Lineage, to: Lineage, store: usize, disk: &Image) {
+        for (key, record) in disk.slots.values().flat_map(|slot| &slot.records) {
+            let txn = record_body(record).and_then(|body| Txn::parse(schema, &body).ok());
+            let (Some(story), Some(txn)) = (self.stories.get(&(*key, from)), txn) else { continue };
+            let Some(calls) = story.prefix(&txn.edits, 0) else { continue };
+            let mut copy = Story { maker: 0, store, durable: calls, fate: Fate::Open, ..story.clone() };
+            copy.calls.truncate(calls);
+            self.stories.insert((*key, to), copy);
+        }
+    }
+
+    /// A disk's life is over.
+    pub fn abandon(&mut self, lineage: Lineage) {
+        let open = self.stories.iter_mut().filter(|(name, story)| name.1 == lineage && story.fate == Fate::Open);
+        open.for_each(|(_, story)| story.fate = Fate::Abandoned);
+    }
+
+    /// The server no longer knows of these.
+    pub fn set_back(&mut self, gone: &BTreeSet<Key>) {
+        self.stories.iter_mut().filter(|(name, _)| gone.contains(&name.0)).for_each(|(_, story)| story.set_back = true);
     }
 }
 

@@ -1,31 +1,48 @@
 //! `sim --seeds N [--from M] [--trace]`: runs the worlds of N seeds and says what was found. Exit code 1 on any finding.
+//! A seed that fails is shrunk: `--skip` and `--without` play the part of its history that is left.
 
-use driftline_tests::sim::{Finding, KINDS, Stats, run};
+use driftline_tests::sim::faults::STATES;
+use driftline_tests::sim::shrink::shrink;
+use driftline_tests::sim::{Finding, KINDS, Part, Stats, run};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Findings shown in full; the rest are counted.
 const SHOWN: usize = 5;
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
+const USAGE: &str = "usage: sim --seeds N [--from M] [--threads T] [--skip 3,5-9] [--without FAULT,FAULT] [--no-shrink] [--trace]";
 
 struct Options {
     seeds: u64,
     from: u64,
-    trace: bool,
     threads: u64,
+    part: Part,
+    shrinks: bool,
+    trace: bool,
 }
 
 fn options() -> Result<Options, String> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let mut options = Options { seeds: 1_000, from: 1, trace: false, threads };
+    let mut options = Options { seeds: 1_000, from: 1, threads, part: Part::default(), shrinks: true, trace: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let mut number = || args.next().and_then(|n| n.parse().ok()).ok_or(format!("{arg} takes a number"));
+        let mut value = || args.next().ok_or(format!("{arg} takes a value"));
+        let number = |text: String| text.parse().map_err(|_| format!("{text} is not a number"));
         match arg.as_str() {
-            "--seeds" => options.seeds = number()?,
-            "--from" => options.from = number()?,
-            "--threads" => options.threads = number()?.max(1),
+            "--seeds" => options.seeds = number(value()?)?,
+            "--from" => options.from = number(value()?)?,
+            "--threads" => options.threads = number(value()?)?.max(1),
+            "--skip" => {
+                for range in value()?.split(',') {
+                    let (from, to) = range.split_once('-').unwrap_or((range, range));
+                    options.part.skip.extend(number(from.to_string())?..=number(to.to_string())?);
+                }
+            }
+            "--without" => options.part.without.extend(value()?.split(',').map(str::to_string)),
+            "--no-shrink" => options.shrinks = false,
             "--trace" => options.trace = true,
-            _ => return Err(format!("{arg} is not an option; usage: sim --seeds N [--from M] [--threads T] [--trace]")),
+            _ => return Err(format!("{arg} is not an option; {USAGE}")),
         }
     }
     Ok(options)
@@ -36,15 +53,20 @@ type Outcome = (Stats, BTreeMap<u64, Vec<Finding>>);
 /// Runs every `step`-th seed. A panic is a finding like any other.
 fn run_some(options: &Options, first: u64, step: u64) -> Outcome {
     let mut outcome = Outcome::default();
+    let mut told = Instant::now();
     for seed in (options.from + first..options.from + options.seeds).step_by(step as usize) {
-        match std::panic::catch_unwind(|| run(seed, options.trace)) {
+        match std::panic::catch_unwind(|| run(seed, &options.part, options.trace)) {
             Ok((stats, found)) => {
                 outcome.0.add(&stats);
                 if !found.is_empty() {
                     outcome.1.insert(seed, found);
                 }
             }
-            Err(_) => drop(outcome.1.insert(seed, vec![Finding { kind: "stuck", text: "it panicked".to_string() }])),
+            Err(_) => drop(outcome.1.insert(seed, vec![Finding { kind: "panic", text: "it panicked".to_string() }])),
+        }
+        if first == 0 && told.elapsed() > PROGRESS {
+            told = Instant::now();
+            eprintln!("{} of {} seeds, {} failed so far in this thread", seed - options.from, options.seeds, outcome.1.len());
         }
     }
     outcome
@@ -78,9 +100,34 @@ fn main() {
         }
     });
     print(&options, &stats, &failed, start.elapsed().as_secs_f64());
+    if let Some(seed) = failed.keys().next().filter(|_| options.shrinks && !options.trace) {
+        print_shrunk(*seed, &stats);
+    }
     if !failed.is_empty() {
         std::process::exit(1);
     }
+}
+
+fn print_shrunk(seed: u64, stats: &Stats) {
+    let faults: Vec<&str> = stats.faults.keys().copied().collect();
+    let works = 260;
+    let Some((part, finding)) = shrink(seed, &faults, works) else { return };
+    println!(
+        "seed {seed} shrunk: {} of {works} things done are left, {} kinds of faults",
+        works - part.skip.len() as u64,
+        faults.len() - part.without.len()
+    );
+    println!("  {}: {}", finding.kind, finding.text);
+    let without: Vec<&str> = part.without.iter().map(String::as_str).collect();
+    let mut skip: Vec<(u64, u64)> = Vec::new();
+    for at in part.skip {
+        match skip.last_mut() {
+            Some(last) if last.1 + 1 == at => last.1 = at,
+            _ => skip.push((at, at)),
+        }
+    }
+    let skip: Vec<String> = skip.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+    println!("  replay: npm run sim -- --from {seed} --seeds 1 --trace --skip {} --without '{}'", skip.join(","), without.join(","));
 }
 
 fn print(options: &Options, stats: &Stats, failed: &BTreeMap<u64, Vec<Finding>>, seconds: f64) {
@@ -95,25 +142,25 @@ fn print(options: &Options, stats: &Stats, failed: &BTreeMap<u64, Vec<Finding>>,
         let seeds: Vec<String> = failed.iter().take(40).map(|(seed, found)| format!("{seed} {}", found[0].kind)).collect();
         println!("failed: {} of {}: {}", failed.len(), options.seeds, seeds.join(", "));
     }
-    println!("seeds {} (from {}), edits {}, refused when made {}", options.seeds, options.from, stats.edits, stats.refused);
+    let seeds = options.seeds;
+    println!("seeds {seeds} (from {}), edits {}, refused when made {}", options.from, stats.edits, stats.refused);
     println!("folded {}, applied {}, parked {}, requests {}", stats.folded, stats.applied, stats.parked, stats.pushes);
-    let total: u64 = stats.faults.values().sum();
-    println!("faults {total}");
-    for (kind, count) in &stats.faults {
-        println!("  {count:>8} {kind}");
+    for (event, count) in &stats.events {
+        println!("  {count:>8} {event}");
     }
-    println!("deaths of tabs by what they were doing");
-    for (state, count) in &stats.states {
-        println!("  {count:>8} {state}");
+    let total: u64 = stats.faults.values().flat_map(BTreeMap::values).sum();
+    println!("faults {total}, by what the tabs that they hit were doing");
+    let heads: Vec<String> = STATES.iter().map(|state| format!("{state:>10}")).collect();
+    println!("  {:34}{}", "", heads.concat());
+    for (fault, states) in &stats.faults {
+        let cells: Vec<String> = STATES.iter().map(|state| format!("{:>10}", states.get(state).copied().unwrap_or(0))).collect();
+        println!("  {fault:34}{}", cells.concat());
     }
     for kind in KINDS {
         let count: usize = failed.values().flatten().filter(|finding| finding.kind == kind).count();
         println!("{kind} {count}");
     }
-    let hours = stats.virtual_ms as f64 / 3_600_000.0;
-    println!(
-        "{seconds:.1} s: {:.0} seeds/s, {:.0} edits/s, {hours:.0} virtual hours",
-        options.seeds as f64 / seconds,
-        stats.edits as f64 / seconds
-    );
+    let (hours, seeds) = (stats.virtual_ms as f64 / 3_600_000.0, seeds as f64);
+    println!("a history has {:.0} edits and {:.0} faults on average", stats.edits as f64 / seeds, total as f64 / seeds);
+    println!("{seconds:.1} s: {:.0} seeds/s, {:.0} edits/s, {hours:.0} virtual hours", seeds / seconds, stats.edits as f64 / seconds);
 }

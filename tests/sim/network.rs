@@ -1,7 +1,7 @@
 //! The network and the server's process: what is lost, doubled, late, and when the server fails or dies.
 
-use super::browser::TabId;
-use super::world::{Event, Input, World};
+use super::store::TabId;
+use super::world::{Asker, Event, Input, World};
 use driftline_core::sender::SendFailure;
 use driftline_core::wire::{RequestError, read_push};
 
@@ -14,36 +14,30 @@ pub struct Conn {
 }
 
 impl World {
-    pub fn latency(&mut self) -> u64 {
-        let late = !self.healed && self.rng.chance(self.rates.late);
-        if late {
-            self.fault("message late");
+    pub fn latency(&mut self, tab: TabId) -> u64 {
+        if self.happens_to(tab, self.rates.late, "message late") {
             return self.rng.range(500, 40_000);
         }
         self.rng.range(5, 120)
     }
 
-    /// Whose tab it is, or was.
-    fn principal(&self, tab: TabId) -> Option<u32> {
-        self.principals.get(&tab).copied()
-    }
-
     fn online(&self, tab: TabId) -> bool {
-        self.tabs.get(&tab).is_some_and(|tab| self.browsers[tab.browser].online)
+        self.tabs.get(&tab).is_some_and(|tab| self.devices[self.stores[tab.store].device].online)
     }
 
     /// Sends a request; `None` is a fetch of the snapshot.
     pub fn send(&mut self, tab: TabId, id: u64, body: Option<String>) {
         self.stats.pushes += 1;
+        self.check_patience(tab);
         self.say(|| format!("tab {tab} sends {}", body.as_deref().unwrap_or("a fetch")));
-        if !self.online(tab) || self.happens(self.rates.lost, "request lost") {
+        if !self.online(tab) || self.happens_to(tab, self.rates.lost, "request lost") {
             return self.send_fails(tab, id);
         }
-        if self.happens(self.rates.doubled, "request doubled") {
-            let delay = self.latency() + self.rng.below(20_000);
+        if self.happens_to(tab, self.rates.doubled, "request doubled") {
+            let delay = self.latency(tab) + self.rng.below(20_000);
             self.after(delay, Event::Request { tab, id, body: body.clone(), answered: false });
         }
-        let delay = self.latency();
+        let delay = self.latency(tab);
         self.after(delay, Event::Request { tab, id, body, answered: true });
     }
 
@@ -55,16 +49,25 @@ impl World {
         }
     }
 
-    fn answer(&mut self, tab: TabId, id: u64, status: u16, retry_after_ms: Option<u64>, body: String, answered: bool) {
+    fn answer(&mut self, tab: TabId, id: u64, status: u16, retry_after_ms: Option<u64>, mut body: String, answered: bool) {
         if !answered {
             return;
         }
-        if self.happens(self.rates.lost, "answer lost") {
+        if self.happens_to(tab, self.rates.lost, "answer lost") {
             return self.send_fails(tab, id);
         }
+        if self.happens_to(tab, self.rates.cut, "answer cut off") {
+            let wanted = self.rng.below(body.len().max(1) as u64) as usize;
+            let at = (0..=wanted).rev().find(|at| body.is_char_boundary(*at)).unwrap_or(0);
+            body.truncate(at);
+        }
         self.say(|| format!("tab {tab} is answered {status} {body}"));
-        let delay = self.latency();
+        let delay = self.latency(tab);
         self.after(delay, Event::ToTab(tab, Input::Answer { id, status, retry_after_ms, body }));
+    }
+
+    fn refuse(&mut self, tab: TabId, id: u64, status: u16, retry_after_ms: Option<u64>, code: &str, answered: bool) {
+        self.answer(tab, id, status, retry_after_ms, format!("{{\"code\":\"{code}\"}}"), answered);
     }
 
     /// A request reaches the server. Its sender may have died meanwhile.
@@ -72,57 +75,56 @@ impl World {
         if self.now < self.server_up_at {
             return self.send_fails(tab, id);
         }
-        let Some(principal) = self.principal(tab) else { return };
-        if self.happens(self.rates.server_error, "server error") {
+        let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
+        if self.expired.get(&principal).is_some_and(|until| self.now < *until) {
+            self.hit(tab, "token refused");
+            let (status, code) = *self.rng.pick(&[(401, "token_expired"), (403, "forbidden")]).unwrap_or(&(401, "token_expired"));
+            return self.refuse(tab, id, status, None, code, answered);
+        }
+        if self.happens_to(tab, self.rates.server_error, "server error") {
             let (status, retry) = *self.rng.pick(&[(500, None), (503, Some(1_000)), (429, Some(300)), (502, None)]).unwrap_or(&(500, None));
-            return self.answer(tab, id, status, retry, "{\"code\":\"internal\"}".to_string(), answered);
+            return self.refuse(tab, id, status, retry, "internal", answered);
         }
         let Some(body) = body else {
-            let mut snapshot = self.server.snapshot();
-            if self.happens(self.rates.lost / 2, "snapshot cut off") {
-                snapshot.truncate(snapshot.len() / 2);
-            }
+            let snapshot = self.spaces[space].server.snapshot();
             return self.answer(tab, id, 200, None, snapshot, answered);
         };
         let push = match read_push(&self.schema, body) {
             Ok(push) => push,
             Err(RequestError { status, code, detail }) => {
                 self.find("lost", format!("a request that the server cannot read: {code} {detail}"));
-                return self.answer(tab, id, status, None, format!("{{\"code\":\"{code}\"}}"), answered);
+                return self.refuse(tab, id, status, None, code, answered);
             }
         };
-        if self.happens(self.rates.crash_server / 2, "server crashed before the commit") {
+        if self.happens_to(tab, self.rates.crash_server / 2, "server crashed before the commit") {
             self.crash_server();
             return self.send_fails(tab, id);
         }
-        if self.server.poisoned(&push) {
-            self.fault("poison row");
-            return self.answer(tab, id, 500, None, "{\"code\":\"internal\"}".to_string(), answered);
+        if self.spaces[space].server.poisoned(&push) {
+            self.hit(tab, "server fails on a row");
+            return self.refuse(tab, id, 500, None, "internal", answered);
         }
         let random = self.rng.draw();
-        let mut plan = match self.server.decide(principal, &push, self.now, random) {
+        let mut plan = match self.spaces[space].server.decide(principal, &push, self.now, random) {
             Ok(plan) => plan,
             Err(stale) => {
+                self.note("stale sender refused");
                 let body = format!("{{\"code\":\"stale_sender\",\"epoch\":{}}}", stale.epoch);
                 return self.answer(tab, id, 409, None, body, answered);
             }
         };
-        self.server.commit(principal, &push, &mut plan, self.now);
-        self.publish();
-        while self.rng.chance(500) && self.server.reap_step() {
-            self.fault("large delete goes on");
+        self.spaces[space].server.commit(principal, &push, &mut plan, self.now);
+        self.publish(space);
+        while self.rng.chance(500) && self.spaces[space].server.reap_step() {
+            self.note("large delete goes on");
         }
-        if self.happens(self.rates.crash_server, "server crashed after the commit") {
+        if self.happens_to(tab, self.rates.crash_server, "server crashed after the commit") {
             self.crash_server();
             return self.send_fails(tab, id);
         }
         let limit = if self.rng.chance(300) { self.rng.range(1, 5) as usize } else { 2_000 };
-        let text = self.server.answer(principal, &push, &plan, limit);
+        let text = self.spaces[space].server.answer(principal, &push, &plan, limit);
         self.answer(tab, id, 200, None, text, answered);
-        if self.happens(self.rates.break_live / 4, "log cut") {
-            let cut = self.rng.range(self.server.space.horizon, self.server.space.rev);
-            self.server.space.horizon = cut;
-        }
     }
 
     pub fn crash_server(&mut self) {
@@ -136,9 +138,10 @@ impl World {
     // ---- live ----
 
     pub fn connect(&mut self, tab: TabId, conn: u64, cursor: u64) {
-        let refused = self.now < self.server_up_at || !self.online(tab) || self.happens(self.rates.lost, "live refused");
-        let Some(principal) = self.principal(tab) else { return };
-        if refused || self.server.changes(principal, cursor, 1).is_none() {
+        let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
+        let expired = self.expired.get(&principal).is_some_and(|until| self.now < *until);
+        let refused = expired || self.now < self.server_up_at || !self.online(tab) || self.happens_to(tab, self.rates.lost, "live refused");
+        if refused || self.spaces[space].server.changes(principal, cursor, 1).is_none() {
             let delay = self.rng.range(1, 2_000);
             return self.after(delay, Event::ToTab(tab, Input::LiveClosed { conn }));
         }
@@ -150,8 +153,9 @@ impl World {
     }
 
     /// Something was committed: everyone who listens hears of it.
-    fn publish(&mut self) {
-        let conns: Vec<u64> = self.conns.keys().copied().collect();
+    fn publish(&mut self, space: usize) {
+        let in_space = |conn: &Conn| self.askers.get(&conn.tab).is_some_and(|asker| asker.space == space);
+        let conns: Vec<u64> = self.conns.iter().filter(|(_, conn)| in_space(conn)).map(|(id, _)| *id).collect();
         for conn in conns {
             let delay = self.rng.below(50);
             self.after(delay, Event::Live { conn });
@@ -161,27 +165,27 @@ impl World {
     pub fn live(&mut self, id: u64) {
         let Some(conn) = self.conns.get(&id) else { return };
         let (tab, cursor) = (conn.tab, conn.cursor);
-        if cursor >= self.server.space.rev {
+        let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
+        let rev = self.spaces[space].server.space.rev;
+        if cursor >= rev {
             return;
         }
-        let Some(principal) = self.principal(tab) else { return };
-        match self.server.live_message(principal, cursor) {
+        match self.spaces[space].server.live_message(principal, cursor) {
             Some(text) => self.live_send(id, text),
             None => self.break_conn(id),
         }
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.cursor = self.server.space.rev;
+            conn.cursor = rev;
         }
     }
 
     pub fn ping(&mut self, id: u64) {
-        if !self.conns.contains_key(&id) {
-            return;
-        }
-        if self.happens(self.rates.break_live, "live broken") {
+        let Some(tab) = self.conns.get(&id).map(|conn| conn.tab) else { return };
+        let Some(Asker { space, .. }) = self.askers.get(&tab).copied() else { return };
+        if self.happens_to(tab, self.rates.break_live, "live broken") {
             return self.break_conn(id);
         }
-        self.live_send(id, format!("{{\"ping\":{}}}", self.server.space.rev));
+        self.live_send(id, format!("{{\"ping\":{}}}", self.spaces[space].server.space.rev));
         self.after(2_000, Event::Ping { conn: id });
     }
 

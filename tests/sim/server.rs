@@ -25,13 +25,16 @@ pub type Principal = u32;
 pub type Key = (u64, u64);
 
 /// A transaction that took effect.
+#[derive(Clone)]
 pub struct Applied {
     pub rev: u64,
     pub at: Hlc,
     pub key: Key,
+    pub hash: u128,
     pub edits: Vec<Edit>,
 }
 
+#[derive(Clone)]
 struct LogRow {
     rev: u64,
     principal: Principal,
@@ -41,6 +44,7 @@ struct LogRow {
     changes: String,
 }
 
+#[derive(Clone)]
 pub struct Server {
     schema: Rc<Schema>,
     pub space: SpaceState,
@@ -62,6 +66,8 @@ pub struct Server {
     replayed: BTreeMap<RowKey, Vec<Value>>,
     /// Rows on which the server fails.
     pub poison: BTreeSet<RowKey>,
+    /// Rows that were there before the server was set back.
+    pub once: BTreeSet<RowKey>,
     pub findings: Vec<Finding>,
 }
 
@@ -95,6 +101,7 @@ impl Server {
             logged: BTreeMap::new(),
             replayed: BTreeMap::new(),
             poison: BTreeSet::new(),
+            once: BTreeSet::new(),
             findings: Vec::new(),
         }
     }
@@ -131,6 +138,13 @@ impl Server {
         let (delete_rows, next_actor, applied) = (self.delete_rows, self.next_actor, self.applied);
         let fresh = Server::new(schema);
         Some(Server { space, rows, log, marks, clients, deleted, delete_rows, next_actor, applied, logged, replayed, findings, ..fresh })
+    }
+
+    /// The server as it was when it was backed up.
+    pub fn set_back(&mut self, backup: Server) {
+        let now = std::mem::replace(self, backup);
+        self.once.extend(now.once.into_iter().chain(now.deleted).chain(now.rows.into_keys()));
+        (self.poison, self.findings) = (now.poison, now.findings);
     }
 
     fn find(&mut self, kind: &'static str, text: String) {
@@ -221,7 +235,7 @@ impl Server {
             }
             let txn = push.units.iter().flat_map(|u| &u.txns).find(|t| (t.client, t.seq) == row.key);
             if let Some(txn) = txn.and_then(|t| t.txn.as_ref().ok()) {
-                self.applied.push(Applied { rev: row.rev, at: txn.at.clamped(now_ms), key, edits: txn.edits.clone() });
+                self.applied.push(Applied { rev: row.rev, at: txn.at.clamped(now_ms), key, hash: row.hash, edits: txn.edits.clone() });
             }
             self.replay(row.rev, &row.changes);
             self.log.push(LogRow { rev: row.rev, principal, key, hash: row.hash, actor, changes: row.changes.clone() });
@@ -448,7 +462,7 @@ impl Server {
         let rows = self.log.iter().filter(|row| row.rev > cursor && row.rev <= last).map(|row| ChangeRow {
             rev: row.rev,
             actor: row.actor,
-            own: (row.principal == principal).then_some(row.key),
+            own: (row.principal == principal).then_some((row.key, row.hash)),
             changes: row.changes.clone(),
         });
         Some((rows.collect(), last < self.space.rev))

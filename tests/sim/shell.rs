@@ -1,7 +1,8 @@
 //! A tab: what the shell around an engine does with its effects, and what it tells the engine.
 
-use super::browser::{Db, Done, TabId, Work};
-use super::world::{Event, Input, World};
+use super::store::{Db, Done, TabId, Work};
+use super::world::{Asker, Event, Input, TABS, World};
+use driftline_core::clock::Clock;
 use driftline_core::engine::{Config, Disk, Effect, Engine};
 use driftline_core::json::Json;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -14,133 +15,199 @@ pub enum Read {
     Reload,
 }
 
+/// What a tab asks the server for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    Load,
+    Push,
+    Pull,
+}
+
 pub struct Tab {
     pub id: TabId,
-    pub browser: usize,
+    pub store: usize,
     pub slot: u32,
     pub engine: Engine,
+    pub clock: Clock,
     pub opened: bool,
+    /// Until then it hears nothing and does nothing.
+    pub frozen_until: u64,
     /// Messages of other tabs that came before the disk was read.
     buffered: Vec<String>,
     /// The epoch under which it leads; 0 while it does not.
     pub epoch: u64,
+    pub request: Option<(u64, Request)>,
     pub live: Option<u64>,
     /// The rows as the app knows them from patches.
     pub app: BTreeMap<RowKey, Vec<Value>>,
+    /// When it was opened, or last had reason to hope.
+    pub awake_at: u64,
+    /// Requests since the last that succeeded, and since when.
+    pub unanswered: (u64, u64),
 }
 
 impl World {
-    pub fn open_tab(&mut self, browser: usize) {
-        if self.tabs_of(browser).len() >= 3 {
+    pub fn open_tab(&mut self, place: usize) {
+        if self.tabs_of(place).len() >= TABS {
             return;
         }
         let id = self.new_id();
         let seed = self.rng.draw();
         let fresh_client = self.rng.draw();
-        let b = &mut self.browsers[browser];
-        let slot = b.lowest_free_slot();
-        b.slot_locks.insert(slot, id);
-        let high = b.high(slot);
-        let db = b.slots.entry(slot).or_default();
-        let client = *db.client.get_or_insert(fresh_client);
+        let store = &mut self.stores[place];
+        let device = &mut self.devices[store.device];
+        let slot = store.lowest_free_slot();
+        store.slot_locks.insert(slot, id);
+        let high = store.high(slot);
+        store.disk.slots.entry(slot).or_default();
+        let client = *device.clients.entry((store.principal, slot)).or_insert(fresh_client);
         let config = Config { schema: (*self.schema).clone(), slot, client, high, seed, outbox_txns: 10_000, outbox_bytes: 10_000_000 };
-        let online = b.online;
-        self.principals.insert(id, b.principal);
-        let engine = Engine::new(config);
-        let tab = Tab { id, browser, slot, engine, opened: false, buffered: Vec::new(), epoch: 0, live: None, app: BTreeMap::new() };
-        self.say(|| format!("tab {id} of browser {browser} opens in slot {slot}"));
+        let online = device.online;
+        self.askers.insert(id, Asker { principal: store.principal, space: store.space, store: place });
+        let tab = Tab {
+            id,
+            store: place,
+            slot,
+            engine: Engine::new(config),
+            clock: Clock::default(),
+            opened: false,
+            frozen_until: 0,
+            buffered: Vec::new(),
+            epoch: 0,
+            request: None,
+            live: None,
+            app: BTreeMap::new(),
+            awake_at: self.now,
+            unanswered: (0, 0),
+        };
+        let (user, space) = (store.principal, store.space);
+        self.say(|| format!("tab {id} opens in slot {slot} of store {place}: user {user}, space {space}"));
         self.tabs.insert(id, tab);
         self.with_engine(id, |engine, now| engine.set_online(now, online));
         self.start_reading(id, Read::Open);
     }
 
-    fn grant_lead(&mut self, browser: usize) {
-        if self.browsers[browser].lead.is_some() {
+    fn grant_lead(&mut self, store: usize) {
+        if self.stores[store].lead.is_some() {
             return;
         }
-        let Some(next) = self.browsers[browser].lead_queue.pop_front() else { return };
-        self.browsers[browser].lead = Some(next);
-        self.begin(next, browser, Db::Base, Work::Lead);
+        let Some(next) = self.stores[store].lead_queue.pop_front() else { return };
+        self.stores[store].lead = Some(next);
+        self.after(0, Event::ToTab(next, Input::Granted));
+    }
+
+    /// A tab takes the lock from whoever holds it.
+    fn steal_lead(&mut self, thief: TabId) {
+        let Some(store) = self.tabs.get(&thief).map(|tab| tab.store) else { return };
+        if self.stores[store].lead == Some(thief) {
+            return;
+        }
+        self.note("sender replaced");
+        self.say(|| format!("tab {thief} takes the lock from {:?}", self.stores[store].lead));
+        self.stores[store].lead_queue.retain(|waiting| *waiting != thief);
+        if let Some(victim) = self.stores[store].lead.replace(thief) {
+            self.after(0, Event::ToTab(victim, Input::Stolen));
+        }
+        self.after(0, Event::ToTab(thief, Input::Granted));
     }
 
     /// The tab is gone at once; what it was writing has reached the disk, or has not.
     pub fn crash(&mut self, tab: TabId) {
         let Some(dead) = self.tabs.remove(&tab) else { return };
-        let browser = dead.browser;
-        let state = self.state_of(&dead);
-        *self.stats.states.entry(state.clone()).or_insert(0) += 1;
-        self.say(|| format!("tab {tab} dies while {state}"));
+        let store = dead.store;
+        self.say(|| format!("tab {tab} dies while {}", self.state_of(&dead)));
         let mut stopped = Vec::new();
-        let pending: Vec<u64> = self.browsers[browser].writes.iter().filter(|w| w.1.tab == tab).map(|w| *w.0).collect();
+        let pending: Vec<u64> = self.stores[store].writes.iter().filter(|w| w.1.tab == tab).map(|w| *w.0).collect();
         for id in pending {
-            let Some(write) = self.browsers[browser].writes.remove(&id) else { continue };
-            if stopped.contains(&write.db) || self.rng.chance(500) {
-                stopped.push(write.db);
+            let Some(write) = self.stores[store].writes.remove(&id) else { continue };
+            if stopped.contains(&write.db) {
                 continue;
             }
-            self.browsers[browser].carry_out(write, false);
+            if self.rng.chance(500) {
+                stopped.push(write.db);
+                if !self.healed && self.rng.chance(self.rates.tear) && !self.part.without.contains("record torn") {
+                    self.tear(store, write);
+                }
+                continue;
+            }
+            self.carry_out_write(store, write, false);
         }
         if let Some(conn) = dead.live {
             self.conns.remove(&conn);
         }
-        let b = &mut self.browsers[browser];
-        b.slot_locks.remove(&dead.slot);
-        b.lead_queue.retain(|waiting| *waiting != tab);
-        if b.lead == Some(tab) {
-            b.lead = None;
-            self.grant_lead(browser);
+        let left = &mut self.stores[store];
+        left.slot_locks.remove(&dead.slot);
+        left.lead_queue.retain(|waiting| *waiting != tab);
+        if left.lead == Some(tab) {
+            left.lead = None;
+            self.grant_lead(store);
         } else {
             let delay = if self.rng.chance(500) { 0 } else { self.rng.below(500) };
-            self.after(delay, Event::Adopt { browser, slot: dead.slot });
+            self.after(delay, Event::Adopt { store, slot: dead.slot });
         }
-        self.after_crash(tab, browser);
+        self.after_crash(tab, store);
         let delay = self.rng.range(1, 5_000);
-        if self.tabs_of(browser).len() < 2 {
-            self.after(delay, Event::OpenTab { browser });
+        if self.tabs_of(store).len() < 2 {
+            self.after(delay, Event::OpenTab { store });
         }
     }
 
-    pub fn crash_browser(&mut self, browser: usize) {
-        let mut tabs = self.tabs_of(browser);
-        self.browsers[browser].lead_queue.clear();
+    /// Of what was being written only a part has reached the disk: of a new record, or of the base.
+    fn tear(&mut self, store: usize, write: super::store::Write) {
+        let half = |text: &mut String| {
+            let at = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(at);
+        };
+        let space = self.stores[store].space;
+        let lineage = self.stores[store].lineage;
+        let disk = &mut self.stores[store].disk;
+        match (write.work, write.db) {
+            (Work::Save { puts, .. }, Db::Slot(slot)) => {
+                let records = &mut disk.slots.entry(slot).or_default().records;
+                // The one it replaces would have to be lost for this.
+                let fresh = |key: &super::server::Key| !records.contains_key(key);
+                let Some((key, mut record)) = puts.into_iter().rfind(|put| fresh(&put.0)) else { return };
+                half(&mut record);
+                records.insert(key, record);
+                self.spaces[space].journal.stories.remove(&(key, lineage));
+                self.note("record torn");
+            }
+            (Work::Commit { epoch, meta, tail, base, .. }, _) if epoch == disk.base.epoch => {
+                disk.base.meta = Some(meta);
+                if let Some(mut chunks) = base {
+                    chunks.last_mut().into_iter().for_each(half);
+                    (disk.base.chunks, disk.base.tails) = (chunks, Vec::new());
+                } else if let Some(mut tail) = tail {
+                    half(&mut tail);
+                    disk.base.tails.push(tail);
+                }
+                self.note("base torn");
+            }
+            _ => {}
+        }
+    }
+
+    pub fn crash_device(&mut self, device: usize) {
+        let mut tabs = self.tabs_on(device);
         self.rng.shuffle(&mut tabs);
+        // They all go before anybody could take over.
+        for tab in &tabs {
+            let store = self.tabs[tab].store;
+            self.stores[store].lead_queue.clear();
+        }
         for tab in tabs {
-            self.browsers[browser].lead_queue.clear();
             self.crash(tab);
         }
-        self.browsers[browser].busy.clear();
+        for store in self.stores.iter_mut().filter(|store| store.device == device) {
+            store.busy.clear();
+        }
     }
 
-    fn state_of(&self, tab: &Tab) -> String {
-        let writing = |wanted: fn(&Work) -> bool| self.browsers[tab.browser].writes.values().any(|w| w.tab == tab.id && wanted(&w.work));
-        let mut state = Vec::new();
-        state.push(if !tab.opened {
-            "opening"
-        } else if tab.epoch > 0 {
-            "sending for all"
-        } else {
-            "following"
-        });
-        if writing(|w| matches!(w, Work::Save { .. })) {
-            state.push("saving");
-        }
-        if writing(|w| matches!(w, Work::Commit { .. })) {
-            state.push("committing");
-        }
-        if writing(|w| matches!(w, Work::Lead)) {
-            state.push("taking the lead");
-        }
-        if tab.engine.outbox().counts().in_flight > 0 {
-            state.push("with a push in flight");
-        }
-        state.join(", ")
-    }
-
-    pub fn adopt(&mut self, browser: usize, slot: u32) {
-        let b = &self.browsers[browser];
+    pub fn adopt(&mut self, store: usize, slot: u32) {
+        let b = &self.stores[store];
         let Some(lead) = b.lead.filter(|_| !b.slot_locks.contains_key(&slot)) else { return };
         if self.tabs.get(&lead).is_some_and(|tab| tab.epoch > 0) {
-            let disk = self.browsers[browser].read_slot(slot);
+            let disk = self.stores[store].read_slot(slot);
             self.to_tab(lead, Input::Adopted(disk));
         }
     }
@@ -155,12 +222,12 @@ impl World {
 
     pub fn read_disk(&mut self, tab: TabId, why: Read, mut disk: Disk, half: u8) {
         let Some(reader) = self.tabs.get(&tab) else { return };
-        let browser = &self.browsers[reader.browser];
+        let store = &self.stores[reader.store];
         if half != 1 {
-            browser.read_base(&mut disk);
+            store.read_base(&mut disk);
         }
         if half != 0 {
-            browser.read_slots(&mut disk);
+            store.read_slots(&mut disk);
         }
         let delay = self.rng.below(15);
         match half {
@@ -173,16 +240,35 @@ impl World {
 
     pub fn to_tab(&mut self, id: TabId, input: Input) {
         let Some(tab) = self.tabs.get_mut(&id) else { return };
-        let browser = tab.browser;
+        if self.now < tab.frozen_until {
+            // It waits in the page's queue.
+            let until = tab.frozen_until;
+            return self.at(until, Event::ToTab(id, input));
+        }
+        let store = tab.store;
         match input {
-            Input::Tick => self.with_engine(id, |e, now| e.handle_tick(now)),
+            Input::Answer { status: 200, .. } => (tab.unanswered, self.stores[store].heard_at) = ((0, 0), self.now),
+            Input::LiveOpen { .. } | Input::LiveMessage { .. } => self.stores[store].heard_at = self.now,
+            Input::Online(_) => (tab.unanswered, tab.awake_at) = ((0, 0), self.now),
+            _ => {}
+        }
+        match input {
+            Input::Tick { at_ms } => {
+                tab.clock.reach(self.now + self.devices[self.stores[store].device].ahead, at_ms);
+                self.with_engine(id, |e, now| e.handle_tick(now));
+            }
+            Input::Online(online) => self.with_engine(id, |e, now| e.set_online(now, online)),
             Input::Peer(text) if !tab.opened => tab.buffered.push(text),
             Input::Peer(text) => self.with_engine(id, |e, now| e.handle_peer(now, &text)),
-            Input::Done(done) => self.done(id, browser, done),
+            Input::Done(done) => self.done(id, store, done),
             Input::Answer { id: request, status, retry_after_ms, body } => {
+                tab.request.take_if(|asked| asked.0 == request);
                 self.with_engine(id, |e, now| e.handle_answer(now, request, status, retry_after_ms, &body));
             }
-            Input::SendFailed { id: request, failure } => self.with_engine(id, |e, now| e.handle_send_failed(now, request, failure)),
+            Input::SendFailed { id: request, failure } => {
+                tab.request.take_if(|asked| asked.0 == request);
+                self.with_engine(id, |e, now| e.handle_send_failed(now, request, failure));
+            }
             Input::LiveOpen { conn } if tab.live == Some(conn) => self.with_engine(id, |e, now| e.handle_live_open(now)),
             Input::LiveMessage { conn, text } if tab.live == Some(conn) => self.with_engine(id, |e, now| e.handle_live_message(now, &text)),
             Input::LiveClosed { conn } if tab.live == Some(conn) => {
@@ -198,14 +284,24 @@ impl World {
                     self.with_engine(id, |e, now| e.handle_peer(now, &text));
                 }
                 if self.tabs.contains_key(&id) {
-                    self.browsers[browser].lead_queue.push_back(id);
-                    self.grant_lead(browser);
+                    self.stores[store].lead_queue.push_back(id);
+                    self.grant_lead(store);
                 }
             }
             Input::Read { why: Read::Reload, disk } => self.with_engine(id, |e, now| e.handle_reloaded(now, disk)),
+            Input::Granted if self.stores[store].lead == Some(id) => self.begin(id, Db::Base, Work::Lead),
+            Input::Granted => {}
+            Input::Stolen => {
+                tab.epoch = 0;
+                tab.request = None;
+                self.with_engine(id, |e, now| e.handle_unlead(now));
+                self.queue_for_lead(id);
+            }
             Input::Lead { epoch, slots } => {
                 tab.epoch = epoch;
-                let meta = self.browsers[browser].base.meta.clone();
+                // Whoever takes over has reason to hope.
+                self.stores[store].heard_at = self.now;
+                let meta = self.stores[store].disk.base.meta.clone();
                 self.with_engine(id, |e, now| e.handle_lead(now, epoch, meta.as_deref(), slots));
             }
             Input::Adopted(slot) => self.with_engine(id, |e, now| e.handle_adopted(now, slot)),
@@ -213,22 +309,33 @@ impl World {
         self.check_step(id);
     }
 
-    fn done(&mut self, id: TabId, browser: usize, done: Done) {
+    fn queue_for_lead(&mut self, id: TabId) {
+        let Some(store) = self.tabs.get(&id).map(|tab| tab.store) else { return };
+        let store_ref = &mut self.stores[store];
+        if store_ref.lead != Some(id) && !store_ref.lead_queue.contains(&id) {
+            store_ref.lead_queue.push_back(id);
+            self.grant_lead(store);
+        }
+    }
+
+    fn done(&mut self, id: TabId, store: usize, done: Done) {
         match done {
             Done::Saved { slot, id: save } => self.with_engine(id, |e, now| e.handle_saved(now, slot, save)),
             Done::SaveFailed { slot, id: save } => self.with_engine(id, |e, now| e.handle_save_failed(now, slot, save, "quota")),
             Done::Committed { id: commit } => self.with_engine(id, |e, now| e.handle_committed(now, commit)),
             Done::CommitFailed { id: commit, code } => self.with_engine(id, |e, now| e.handle_commit_failed(now, commit, code)),
             Done::Epoch(epoch) => {
-                if let (Some(epoch), Some(tab)) = (epoch, self.tabs.get_mut(&id)) {
-                    tab.epoch = epoch;
+                if let Some(tab) = self.tabs.get_mut(&id) {
+                    tab.epoch = epoch.unwrap_or(0);
                 }
                 self.with_engine(id, |e, now| e.handle_epoch(now, epoch));
             }
+            // It has been taken away meanwhile.
+            Done::Led { .. } if self.stores[store].lead != Some(id) => {}
             Done::Led { epoch } => {
                 // The locks of closed tabs' slots are taken while they are read.
-                let b = &self.browsers[browser];
-                let closed = b.slots.keys().filter(|slot| b.slot_locks.get(slot).is_none_or(|holder| *holder == id));
+                let b = &self.stores[store];
+                let closed = b.disk.slots.keys().filter(|slot| b.slot_locks.get(slot).is_none_or(|holder| *holder == id));
                 let slots = closed.map(|slot| b.read_slot(*slot)).collect();
                 self.say(|| format!("tab {id} leads, epoch {epoch}"));
                 self.to_tab(id, Input::Lead { epoch, slots });
@@ -236,19 +343,25 @@ impl World {
         }
     }
 
+    /// What a tab's engine takes for the time.
+    pub fn time_of(&mut self, id: TabId) -> u64 {
+        let Some(tab) = self.tabs.get_mut(&id) else { return self.now };
+        tab.clock.read(self.now + self.devices[self.stores[tab.store].device].ahead)
+    }
+
     /// Tells an engine something and carries out what it wants done.
     pub fn with_engine<R: Default>(&mut self, id: TabId, tell: impl FnOnce(&mut Engine, u64) -> R) -> R {
+        let now = self.time_of(id);
         let Some(tab) = self.tabs.get_mut(&id) else { return R::default() };
-        let now = self.now + self.browsers[tab.browser].skew;
         let result = tell(&mut tab.engine, now);
         while let Some(effect) = self.tabs.get_mut(&id).and_then(|tab| tab.engine.poll()) {
-            if self.happens(self.rates.crash_tab, "tab crashed") {
+            if self.happens_to(id, self.rates.crash_tab, "tab crashed") {
                 self.crash(id);
                 break;
             }
-            if self.happens(self.rates.crash_tab / 6, "browser crashed") {
-                let browser = self.tabs[&id].browser;
-                self.crash_browser(browser);
+            if self.happens_to(id, self.rates.crash_tab / 6, "browser crashed") {
+                let device = self.stores[self.tabs[&id].store].device;
+                self.crash_device(device);
                 break;
             }
             self.effect(id, effect);
@@ -258,30 +371,38 @@ impl World {
 
     fn effect(&mut self, id: TabId, effect: Effect) {
         let Some(tab) = self.tabs.get_mut(&id) else { return };
-        let browser = tab.browser;
+        let store = tab.store;
         match effect {
             Effect::Save { id: save, slot, client, puts, deletes } => {
                 if client.is_some() {
-                    self.find("doubled", format!("tab {id} takes itself for a copy"));
+                    self.note("copy found out");
+                    if !self.stores[store].forked {
+                        self.find("doubled", format!("tab {id} takes itself for a copy"));
+                    }
                 }
-                self.begin(id, browser, Db::Slot(slot), Work::Save { id: save, client, puts, deletes });
+                self.begin(id, Db::Slot(slot), Work::Save { id: save, client, puts, deletes });
             }
             Effect::Commit { id: commit, epoch, meta, tail, base } => {
                 let tail = tail.map(|tail| tail.1);
-                self.begin(id, browser, Db::Base, Work::Commit { id: commit, epoch, meta, tail, base });
+                self.begin(id, Db::Base, Work::Commit { id: commit, epoch, meta, tail, base });
             }
             Effect::Push { id: request, body } => {
+                let kind = if body.contains("\"units\":[]") { Request::Pull } else { Request::Push };
+                tab.request = Some((request, kind));
                 self.check_push(id, &body);
                 self.send(id, request, Some(body));
             }
-            Effect::Fetch { id: request } => self.send(id, request, None),
-            Effect::Abort { .. } => {}
+            Effect::Fetch { id: request } => {
+                tab.request = Some((request, Request::Load));
+                self.send(id, request, None);
+            }
+            Effect::Abort { id: request } => drop(tab.request.take_if(|asked| asked.0 == request)),
             Effect::Connect { cursor } => {
                 let conn = self.new_id();
                 if let Some(tab) = self.tabs.get_mut(&id) {
                     tab.live = Some(conn);
                 }
-                let delay = self.latency();
+                let delay = self.latency(id);
                 self.after(delay, Event::Connect { tab: id, conn, cursor });
             }
             Effect::Disconnect => {
@@ -289,26 +410,27 @@ impl World {
                     self.conns.remove(&conn);
                 }
             }
-            Effect::Broadcast(text) => self.broadcast(id, browser, &text),
+            Effect::Broadcast(text) => self.broadcast(id, store, &text),
             Effect::Reload => self.start_reading(id, Read::Reload),
             Effect::RenewEpoch { at_least } => {
                 let held = tab.epoch;
-                self.begin(id, browser, Db::Base, Work::RenewEpoch { held, at_least });
+                self.begin(id, Db::Base, Work::RenewEpoch { held, at_least });
             }
+            Effect::Replace => self.steal_lead(id),
             Effect::Patch(patch) => self.patch_app(id, &patch),
             Effect::Event(event) => self.watch(id, &event),
             Effect::Wake { at_ms } => {
-                let at = at_ms.saturating_sub(self.browsers[browser].skew);
-                self.at(at, Event::ToTab(id, Input::Tick));
+                let delay = at_ms.saturating_sub(self.time_of(id));
+                self.after(delay, Event::ToTab(id, Input::Tick { at_ms }));
             }
         }
     }
 
-    fn broadcast(&mut self, from: TabId, browser: usize, text: &str) {
+    fn broadcast(&mut self, from: TabId, store: usize, text: &str) {
         self.say(|| format!("tab {from} says {text}"));
-        for to in self.tabs_of(browser).into_iter().filter(|to| *to != from) {
+        for to in self.tabs_of(store).into_iter().filter(|to| *to != from) {
             let delay = if self.rng.chance(30) { self.rng.below(1_500) } else { self.rng.below(8) };
-            let last = self.browsers[browser].channel.entry((from, to)).or_insert(0);
+            let last = self.stores[store].channel.entry((from, to)).or_insert(0);
             *last = (*last).max(self.now + delay);
             let time = *last;
             self.at(time, Event::ToTab(to, Input::Peer(text.to_string())));

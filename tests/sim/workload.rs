@@ -1,9 +1,9 @@
 //! What people do: edits in any order, drags, transactions of several edits, decisions, closing and opening.
 
-use super::browser::TabId;
 use super::journal::Fate;
 use super::server::Key;
-use super::world::{Event, World};
+use super::store::{Store, TabId};
+use super::world::{Event, Input, World};
 use driftline_core::edit::{Edit, read_edits};
 use driftline_core::engine::write_key;
 use driftline_core::field::{text_of, texts};
@@ -22,8 +22,14 @@ impl World {
         self.work_left -= 1;
         let pause = if self.rng.chance(100) { self.rng.range(1_000, 15_000) } else { self.rng.range(1, 600) };
         self.after(pause, Event::Work);
-        let tabs: Vec<TabId> = self.tabs.keys().copied().collect();
+        let tabs: Vec<TabId> = self.tabs.values().filter(|tab| self.now >= tab.frozen_until).map(|tab| tab.id).collect();
         let Some(&tab) = self.rng.pick(&tabs) else { return };
+        if self.part.skip.contains(&self.works) {
+            return;
+        }
+        if self.rng.chance(self.rates.incidents) {
+            return self.incident(tab);
+        }
         match self.rng.below(100) {
             0..25 => {
                 let edit = self.create(tab, None);
@@ -38,21 +44,10 @@ impl World {
             84..88 => self.ordered(tab),
             88..93 => self.decide_parked(tab),
             93..96 => self.turn_network(tab),
-            96 => {
-                self.fault("tab closed");
-                self.crash(tab);
-            }
+            96 if self.happens_to(tab, 1_000, "tab closed") => self.crash(tab),
             97 => self.poison(tab),
-            98 if self.rng.chance(500) => self.undo(tab),
-            98 if self.rng.chance(self.rates.crash_tab * 20) => {
-                self.fault("browser crashed");
-                let browser = self.tabs[&tab].browser;
-                self.crash_browser(browser);
-            }
-            _ if self.rng.chance(self.rates.crash_server * 4) => {
-                self.fault("server crashed at rest");
-                self.crash_server();
-            }
+            98 => self.undo(tab),
+            99 if self.happens_everywhere(self.rates.crash_server * 10, "server crashed at rest") => self.crash_server(),
             _ => {}
         }
         if self.tabs.contains_key(&tab) {
@@ -70,11 +65,10 @@ impl World {
         });
         let text = json!({"edits": edits, "after": texts.collect::<Vec<_>>()}).to_string();
         let deletes = edits.iter().any(|edit| edit["op"] == "delete");
+        let now = self.time_of(id);
         let tab = self.tabs.get_mut(&id)?;
-        let browser = tab.browser;
         let held = |tab: &super::shell::Tab| tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<BTreeSet<Key>>();
         let before = if deletes { held(tab) } else { BTreeSet::new() };
-        let now = self.now + self.browsers[browser].skew;
         self.stats.edits += 1;
         let (key, patch) = match tab.engine.transact(now, &text) {
             Ok(made) => made,
@@ -93,23 +87,27 @@ impl World {
     }
 
     fn note_made(&mut self, id: TabId, key: Key, edits: Vec<Edit>, after: Vec<Key>, vanished: Vec<Key>) {
+        let Some(tab) = self.tabs.get(&id) else { return };
+        let (store, held) = (tab.store, tab.engine.outbox().get(key).is_some());
+        let Store { space, lineage, .. } = self.stores[store];
+        let journal = &mut self.spaces[space].journal;
         for key in vanished {
-            if let Some(story) = self.journal.stories.get_mut(&key) {
+            if let Some(story) = journal.stories.get_mut(&(key, lineage)) {
                 story.fate = Fate::Vanished { told: false };
             }
         }
-        let Some(tab) = self.tabs.get(&id).filter(|tab| tab.engine.outbox().get(key).is_some()) else { return };
-        let browser = tab.browser;
-        self.stats.folded += u64::from(self.journal.stories.contains_key(&key));
-        self.journal.made(key, id, browser, edits, after);
+        if held {
+            self.stats.folded += u64::from(journal.stories.contains_key(&(key, lineage)));
+            journal.made((key, lineage), id, store, edits, after);
+        }
     }
 
     /// Undoes or redoes some steps, as somebody does who holds the keys down.
     fn undo(&mut self, id: TabId) {
         for _ in 0..self.rng.range(1, 5) {
             let redo = self.rng.chance(300);
+            let now = self.time_of(id);
             let Some(tab) = self.tabs.get_mut(&id) else { return };
-            let now = self.now + self.browsers[tab.browser].skew;
             let held = |tab: &super::shell::Tab| tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<BTreeSet<Key>>();
             let before = held(tab);
             let edits = tab.engine.next_undo(redo).unwrap_or_default();
@@ -117,7 +115,7 @@ impl World {
             let vanished: Vec<Key> = before.difference(&held(tab)).copied().collect();
             self.say(|| format!("tab {id} {} {made:x?}", if redo { "redoes" } else { "undoes" }));
             for (key, patch) in made.unwrap_or_default() {
-                *self.stats.faults.entry(if redo { "redone" } else { "undone" }).or_insert(0) += 1;
+                self.note(if redo { "redone" } else { "undone" });
                 self.stats.edits += 1;
                 self.patch_app(id, &patch);
                 self.note_made(id, key, edits.clone(), Vec::new(), vanished.clone());
@@ -160,8 +158,8 @@ impl World {
                 let active: Vec<u16> = to.iter().copied().filter(|table| self.active.contains(table)).collect();
                 let table = *self.rng.pick(if active.is_empty() { to } else { &active })?;
                 let id = self.fresh_row();
-                let browser = self.tabs.get(&tab)?.browser;
-                let promised = &mut self.browsers[browser].promised;
+                let store = self.tabs.get(&tab)?.store;
+                let promised = &mut self.stores[store].promised;
                 let old = promised.iter().find(|p| to.contains(&p.0)).copied().filter(|_| self.rng.chance(500));
                 let (table, id) = old.unwrap_or((table, id));
                 if old.is_none() {
@@ -182,10 +180,10 @@ impl World {
     pub fn create(&mut self, tab: TabId, table: Option<u16>) -> Json {
         let active = self.active.clone();
         let table = table.or_else(|| self.rng.pick(&active).copied()).unwrap_or(0);
-        let browser = self.tabs.get(&tab).map_or(0, |tab| tab.browser);
-        let promised = self.browsers[browser].promised.iter().position(|p| p.0 == table);
+        let store = self.tabs.get(&tab).map_or(0, |tab| tab.store);
+        let promised = self.stores[store].promised.iter().position(|p| p.0 == table);
         let id = match promised.filter(|_| self.rng.chance(700)) {
-            Some(i) => self.browsers[browser].promised.remove(i).1,
+            Some(i) => self.stores[store].promised.remove(i).1,
             None => self.fresh_row(),
         };
         let mut set = Map::new();
@@ -207,6 +205,19 @@ impl World {
         }
         let mut edit = self.edit("create", RowKey { table, id: RowId(id) });
         edit["set"] = Json::Object(set);
+        edit
+    }
+
+    /// A row that needs no other.
+    pub fn create_alone(&mut self, tab: TabId) -> Json {
+        let schema = self.schema.clone();
+        let refers = |column: &Column| matches!(column.kind, Kind::Ref { .. });
+        let alone = |table: &u16| !schema.tables[*table as usize].columns.iter().any(|column| refers(column) && !column.nullable);
+        let table = self.active.iter().copied().find(alone);
+        let mut edit = self.create(tab, table);
+        if let (Some(table), Some(set)) = (table, edit["set"].as_object_mut()) {
+            set.retain(|name, _| !schema.tables[table as usize].columns.iter().any(|column| refers(column) && column.name == *name));
+        }
         edit
     }
 
@@ -400,6 +411,7 @@ impl World {
         let any = self.rng.chance(200);
         let Some(&key) = self.rng.pick(if any { &waiting } else { &parked }) else { return };
         let dependents = self.rng.chance(600);
+        self.note_decided(tab, key);
         if any || self.rng.chance(300) {
             self.rewrite(tab, key, dependents);
         } else if self.rng.chance(500) {
@@ -408,6 +420,17 @@ impl World {
         } else {
             self.say(|| format!("tab {tab} discards {key:x?}"));
             self.with_engine(tab, |engine, now| Some(engine.discard(now, key, dependents)));
+        }
+    }
+
+    /// Where a disk has a copy, each of the two may come to another decision.
+    fn note_decided(&mut self, tab: TabId, key: Key) {
+        let group = self.tabs[&tab].engine.outbox().with_dependents(key);
+        let Store { space, lineage, forked, .. } = self.stores[self.tabs[&tab].store];
+        for key in group.into_iter().filter(|_| forked) {
+            if let Some(story) = self.spaces[space].journal.stories.get_mut(&(key, lineage)) {
+                story.decided = true;
+            }
         }
     }
 
@@ -436,23 +459,29 @@ impl World {
             _ => decision["what"] = json!("detach"),
         }
         let group = self.tabs.get(&tab).map(|tab| tab.engine.outbox().with_dependents(key)).unwrap_or_default();
-        self.rewritten.extend(group);
+        let Store { space, .. } = self.stores[self.tabs[&tab].store];
+        self.spaces[space].rewritten.extend(group);
         let text = decision.to_string();
         let done = self.with_engine(tab, |engine, now| Some(engine.decide(now, &text)));
         self.say(|| format!("tab {tab} decides {text}: {done:?}"));
         if let Some(Ok(())) = done {
-            *self.stats.faults.entry("rewritten").or_insert(0) += 1;
+            self.note("rewritten");
         }
     }
 
     fn turn_network(&mut self, tab: TabId) {
-        let browser = self.tabs[&tab].browser;
-        self.browsers[browser].online = !self.browsers[browser].online;
-        let online = self.browsers[browser].online;
-        self.fault("network switched");
-        self.say(|| format!("browser {browser} is {}", if online { "online" } else { "offline" }));
-        for tab in self.tabs_of(browser) {
-            self.with_engine(tab, |engine, now| engine.set_online(now, online));
+        let device = self.stores[self.tabs[&tab].store].device;
+        let online = !self.devices[device].online;
+        if self.happens_on(device, if online { "back online" } else { "went offline" }) {
+            self.switch_network(device, online);
+        }
+    }
+
+    pub fn switch_network(&mut self, device: usize, online: bool) {
+        self.devices[device].online = online;
+        self.say(|| format!("device {device} is {}", if online { "online" } else { "offline" }));
+        for tab in self.tabs_on(device) {
+            self.to_tab(tab, Input::Online(online));
         }
     }
 
@@ -466,7 +495,8 @@ impl World {
         if let (Some(table), Some(id)) = (table, id)
             && self.make(tab, vec![edit], Vec::new()).is_some()
         {
-            self.server.poison.insert(RowKey { table, id });
+            let space = self.stores[self.tabs[&tab].store].space;
+            self.spaces[space].server.poison.insert(RowKey { table, id });
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The world of one seed: the queue of events, and what each of them sets off.
 
-use super::browser::{Browser, Done, TabId, Work, Write};
+use super::faults::Rates;
 use super::journal::Journal;
 use super::network::Conn;
 use super::rng::Rng;
 use super::server::{Key, Principal, Server};
 use super::shell::{Read, Tab};
-use super::{Finding, Stats};
+use super::store::{Device, Done, Lineage, Store, TabId, Work, Write};
+use super::{Finding, Part, Stats};
 use driftline_core::engine::{Disk, SlotDisk};
 use driftline_core::schema::Schema;
 use driftline_core::sender::SendFailure;
@@ -15,24 +16,52 @@ use std::rc::Rc;
 
 /// What a tab is told.
 pub enum Input {
-    Tick,
+    Tick {
+        at_ms: u64,
+    },
+    Online(bool),
     Peer(String),
     Done(Done),
-    Answer { id: u64, status: u16, retry_after_ms: Option<u64>, body: String },
-    SendFailed { id: u64, failure: SendFailure },
-    LiveOpen { conn: u64 },
-    LiveMessage { conn: u64, text: String },
-    LiveClosed { conn: u64 },
-    Read { why: Read, disk: Disk },
-    Lead { epoch: u64, slots: Vec<SlotDisk> },
+    Answer {
+        id: u64,
+        status: u16,
+        retry_after_ms: Option<u64>,
+        body: String,
+    },
+    SendFailed {
+        id: u64,
+        failure: SendFailure,
+    },
+    LiveOpen {
+        conn: u64,
+    },
+    LiveMessage {
+        conn: u64,
+        text: String,
+    },
+    LiveClosed {
+        conn: u64,
+    },
+    Read {
+        why: Read,
+        disk: Disk,
+    },
+    /// Its request for the lock of the sending tab is granted.
+    Granted,
+    /// Another tab has taken it away.
+    Stolen,
+    Lead {
+        epoch: u64,
+        slots: Vec<SlotDisk>,
+    },
     Adopted(SlotDisk),
 }
 
 pub enum Event {
     ToTab(TabId, Input),
-    /// A transaction of a browser commits.
+    /// A transaction of a store commits.
     Write {
-        browser: usize,
+        store: usize,
         write: u64,
     },
     /// A tab reads one half of the disk, and then the other.
@@ -44,7 +73,7 @@ pub enum Event {
     },
     /// The sending tab looks at a slot whose tab has died.
     Adopt {
-        browser: usize,
+        store: usize,
         slot: u32,
     },
     Request {
@@ -65,38 +94,27 @@ pub enum Event {
         conn: u64,
     },
     OpenTab {
-        browser: usize,
+        store: usize,
     },
     Work,
 }
 
-/// How often things fail, per mille, drawn anew for each world.
-pub struct Rates {
-    pub lost: u64,
-    pub doubled: u64,
-    pub late: u64,
-    pub crash_tab: u64,
-    pub crash_server: u64,
-    pub server_error: u64,
-    pub quota: u64,
-    pub break_live: u64,
+/// One space: what the server holds of it, and what people did there.
+pub struct Space {
+    pub server: Server,
+    pub journal: Journal,
+    /// Transactions of which somebody decided that they say something else.
+    pub rewritten: BTreeSet<Key>,
+    /// What was sent under a key, by its hash, from which disk.
+    pub sent: BTreeSet<(Key, u128, Lineage)>,
 }
 
-impl Rates {
-    fn draw(rng: &mut Rng) -> Rates {
-        // One world in eight is without faults of a kind, so that the faults of another can be seen alone.
-        let mut rate = |most: u64| if rng.chance(300) { 0 } else { rng.below(most + 1) };
-        Rates {
-            lost: rate(250),
-            doubled: rate(250),
-            late: rate(250),
-            crash_tab: rate(12),
-            crash_server: rate(60),
-            server_error: rate(100),
-            quota: rate(100),
-            break_live: rate(100),
-        }
-    }
+/// Who makes a request, and of what: known of tabs that are gone, too.
+#[derive(Clone, Copy)]
+pub struct Asker {
+    pub principal: Principal,
+    pub space: usize,
+    pub store: usize,
 }
 
 pub struct World {
@@ -105,73 +123,108 @@ pub struct World {
     pub schema: Rc<Schema>,
     /// The tables in which rows are made.
     pub active: Vec<u16>,
-    pub server: Server,
+    pub spaces: Vec<Space>,
     pub server_up_at: u64,
-    pub browsers: Vec<Browser>,
+    /// Until then tokens of these principals are refused.
+    pub expired: BTreeMap<Principal, u64>,
+    pub devices: Vec<Device>,
+    pub stores: Vec<Store>,
     pub tabs: BTreeMap<TabId, Tab>,
     pub conns: BTreeMap<u64, Conn>,
     /// Of all tabs that ever were.
-    pub principals: BTreeMap<TabId, Principal>,
-    pub journal: Journal,
+    pub askers: BTreeMap<TabId, Asker>,
+    pub lineages: Lineage,
     pub rates: Rates,
+    pub part: Part,
     pub healed: bool,
+    pub works: u64,
     pub work_left: u64,
-    /// Transactions of which somebody decided that they say something else.
-    pub rewritten: BTreeSet<Key>,
     pub stats: Stats,
     pub findings: Vec<Finding>,
     pub trace: bool,
     pub texts: u64,
+    pub backups: super::faults::Backups,
     queue: BTreeMap<(u64, u64), Event>,
     ids: u64,
+    seed: u64,
 }
 
-const START_MS: u64 = 1_000_000;
+const START_MS: u64 = 10_000_000;
 /// Within this long everything must have come to rest once faults have ended. A suspended transaction is tried again
 /// within ten minutes.
 const REST_MS: u64 = 3_600_000;
+/// Tabs of a store, at most.
+pub const TABS: usize = 3;
 
 impl World {
-    pub fn new(seed: u64, trace: bool) -> World {
+    pub fn new(seed: u64, part: Part, trace: bool) -> World {
         let schema = Rc::new(super::schema::schema(seed));
         let mut rng = Rng::new(seed);
         let active = super::schema::active(&schema, |n| rng.below(n));
         let rates = Rates::draw(&mut rng);
-        let same = rng.chance(400);
-        let skew = |rng: &mut Rng| if rng.chance(300) { rng.below(100_000) } else { 0 };
-        let browsers = vec![Browser::new(1, skew(&mut rng)), Browser::new(if same { 1 } else { 2 }, skew(&mut rng))];
-        let work_left = rng.range(20, 140);
+        let spaces = if rng.chance(350) { 2 } else { 1 };
+        let users = rng.range(1, 3) as Principal;
+        let devices = if rng.chance(250) { 3 } else { 2 };
+        // A real server deletes in the background what more than 2,000 rows hang on; the histories here are smaller.
+        let delete_rows = rng.pick(&[1, 3, 8, 2_000]).copied().unwrap_or(1);
+        let space = |_| {
+            let mut server = Server::new(schema.clone());
+            server.delete_rows = delete_rows;
+            Space { server, journal: Journal::default(), rewritten: BTreeSet::new(), sent: BTreeSet::new() }
+        };
+        let work_left = rng.range(60, 240);
         let mut world = World {
             now: START_MS,
+            spaces: (0..spaces).map(space).collect(),
             rng,
             schema: schema.clone(),
             active,
-            server: Server::new(schema),
             server_up_at: 0,
-            browsers,
+            expired: BTreeMap::new(),
+            devices: Vec::new(),
+            stores: Vec::new(),
             tabs: BTreeMap::new(),
             conns: BTreeMap::new(),
-            principals: BTreeMap::new(),
-            journal: Journal::default(),
+            askers: BTreeMap::new(),
+            lineages: 0,
             rates,
+            part,
             healed: false,
+            works: 0,
             work_left,
-            rewritten: BTreeSet::new(),
             stats: Stats::default(),
             findings: Vec::new(),
             trace,
             texts: 0,
+            backups: Default::default(),
             queue: BTreeMap::new(),
             ids: 0,
+            seed,
         };
-        // A real server deletes in the background what more than 2,000 rows hang on; the histories here are smaller.
-        world.server.delete_rows = world.rng.pick(&[1, 3, 8, 2_000]).copied().unwrap_or(1);
-        for browser in [0, 0, 1, 1] {
-            let delay = world.rng.below(2_000);
-            world.after(delay, Event::OpenTab { browser });
+        for device in 0..devices {
+            let user = 1 + world.rng.below(u64::from(users)) as Principal;
+            let ahead = if world.rng.chance(300) { world.rng.below(100_000) } else { 0 };
+            world.devices.push(Device { online: true, ahead, user, clients: BTreeMap::new(), full_until: 0 });
+            for _ in 0..2 {
+                let store = world.some_store(device);
+                let delay = world.rng.below(2_000);
+                world.after(delay, Event::OpenTab { store });
+            }
         }
         world.after(50, Event::Work);
         world
+    }
+
+    /// What a device keeps for its present user of some space; there is one of each.
+    pub fn some_store(&mut self, device: usize) -> usize {
+        let space = self.rng.below(self.spaces.len() as u64) as usize;
+        let user = self.devices[device].user;
+        let known = self.stores.iter().position(|s| (s.device, s.principal, s.space) == (device, user, space));
+        known.unwrap_or_else(|| {
+            self.lineages += 1;
+            self.stores.push(Store::new(device, user, space, self.lineages));
+            self.stores.len() - 1
+        })
     }
 
     pub fn new_id(&mut self) -> u64 {
@@ -195,8 +248,9 @@ impl World {
         self.findings.push(Finding { kind, text });
     }
 
-    pub fn fault(&mut self, kind: &'static str) {
-        *self.stats.faults.entry(kind).or_insert(0) += 1;
+    /// Something that is no fault, and is to happen often.
+    pub fn note(&mut self, event: &'static str) {
+        *self.stats.events.entry(event).or_default() += 1;
     }
 
     pub fn say(&self, text: impl FnOnce() -> String) {
@@ -205,20 +259,32 @@ impl World {
         }
     }
 
-    /// Whether a fault of this rate happens now; none does once the world is healing.
-    pub fn happens(&mut self, per_mille: u64, kind: &'static str) -> bool {
-        let happens = !self.healed && self.rng.chance(per_mille);
-        if happens {
-            self.fault(kind);
-        }
-        happens
+    /// The space in which a tab works.
+    pub fn space_of(&self, tab: &Tab) -> &Space {
+        &self.spaces[self.stores[tab.store].space]
     }
 
-    /// Runs until the work is done and everything has come to rest.
+    /// Runs until the work is done and everything has come to rest; then once more, after a last edit in each space.
     pub fn run(&mut self) {
         while !self.healed && self.findings.is_empty() {
             self.step();
         }
+        let mut rested = self.rest();
+        // The first may free others that waited for a row; what the second finds out is told with it.
+        for _ in 0..2 {
+            if rested && self.findings.is_empty() {
+                self.say_farewell();
+                rested = self.rest();
+            }
+        }
+        self.stats.virtual_ms = self.now - START_MS;
+        self.stats.applied = self.spaces.iter().map(|space| space.server.applied.len() as u64).sum();
+        if self.findings.is_empty() {
+            self.check_end(rested);
+        }
+    }
+
+    fn rest(&mut self) -> bool {
         let deadline = self.now + REST_MS;
         let mut next_look = self.now + 5_000;
         let (mut rested, mut was_at_rest) = (false, false);
@@ -227,15 +293,12 @@ impl World {
             if self.now >= next_look {
                 next_look = self.now + 5_000;
                 // Twice in a row: what has just been written may not have been heard of.
-                rested = was_at_rest && self.at_rest();
-                was_at_rest = self.at_rest();
+                let at_rest = self.at_rest();
+                rested = was_at_rest && at_rest;
+                was_at_rest = at_rest;
             }
         }
-        self.stats.virtual_ms = self.now - START_MS;
-        self.stats.applied = self.server.applied.len() as u64;
-        if self.findings.is_empty() {
-            self.check_end(rested);
-        }
+        rested
     }
 
     fn step(&mut self) {
@@ -246,7 +309,7 @@ impl World {
         };
         self.now = time;
         self.carry_out(event);
-        let found = std::mem::take(&mut self.server.findings);
+        let found: Vec<Finding> = self.spaces.iter_mut().flat_map(|space| std::mem::take(&mut space.server.findings)).collect();
         for finding in found {
             self.find(finding.kind, finding.text);
         }
@@ -255,41 +318,63 @@ impl World {
     fn carry_out(&mut self, event: Event) {
         match event {
             Event::ToTab(tab, input) => self.to_tab(tab, input),
-            Event::Write { browser, write } => self.write(browser, write),
+            Event::Write { store, write } => self.write(store, write),
             Event::ReadDisk { tab, why, disk, half } => self.read_disk(tab, why, disk, half),
-            Event::Adopt { browser, slot } => self.adopt(browser, slot),
+            Event::Adopt { store, slot } => self.adopt(store, slot),
             Event::Request { tab, id, body, answered } => self.request(tab, id, body.as_deref(), answered),
             Event::Connect { tab, conn, cursor } => self.connect(tab, conn, cursor),
             Event::Live { conn } => self.live(conn),
             Event::Ping { conn } => self.ping(conn),
-            Event::OpenTab { browser } => self.open_tab(browser),
-            Event::Work => self.work(),
+            Event::OpenTab { store } => self.open_tab(store),
+            Event::Work => {
+                self.works += 1;
+                // What somebody does depends on the seed and on when it is their turn, not on what happened before: so what does not
+                // matter can be left out of a history.
+                let own = Rng::new(self.seed ^ self.works.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let all = std::mem::replace(&mut self.rng, own);
+                self.work();
+                self.rng = all;
+            }
         }
     }
 
     // ---- disks ----
 
     /// Begins a transaction: it commits after those begun before it on the same database.
-    pub fn begin(&mut self, tab: TabId, browser: usize, db: super::browser::Db, work: Work) {
+    pub fn begin(&mut self, tab: TabId, db: super::store::Db, work: Work) {
         let delay = if self.rng.chance(50) { self.rng.range(50, 2_000) } else { self.rng.range(1, 25) };
         let id = self.new_id();
-        let browser_ref = &mut self.browsers[browser];
-        let busy = browser_ref.busy.entry(db).or_insert(0);
+        let Some(store) = self.tabs.get(&tab).map(|tab| tab.store) else { return };
+        let busy = self.stores[store].busy.entry(db).or_insert(0);
         *busy = (*busy).max(self.now) + delay;
         let time = *busy;
-        browser_ref.writes.insert(id, Write { tab, db, work });
-        self.at(time, Event::Write { browser, write: id });
+        self.stores[store].writes.insert(id, Write { tab, db, work });
+        self.at(time, Event::Write { store, write: id });
     }
 
-    fn write(&mut self, browser: usize, write: u64) {
-        let Some(write) = self.browsers[browser].writes.remove(&write) else { return };
+    fn write(&mut self, store: usize, write: u64) {
+        let Some(write) = self.stores[store].writes.remove(&write) else { return };
         let tab = write.tab;
-        let quota = matches!(write.work, Work::Save { .. } | Work::Commit { .. });
-        let quota = quota && self.happens(self.rates.quota, "save failed");
-        let done = self.browsers[browser].carry_out(write, quota);
+        let device = self.stores[store].device;
+        let fails = match write.work {
+            Work::Save { .. } | Work::Commit { .. } => {
+                let full = self.now < self.devices[device].full_until && self.happens_to(tab, 1_000, "disk full");
+                full || self.happens_to(tab, self.rates.abort, "write aborted")
+            }
+            Work::Lead | Work::RenewEpoch { .. } => false,
+        };
+        let done = self.carry_out_write(store, write, fails);
         // The tab may die between the commit and hearing of it.
         let delay = self.rng.below(4);
         self.after(delay, Event::ToTab(tab, Input::Done(done)));
+    }
+
+    pub fn carry_out_write(&mut self, store: usize, write: Write, fails: bool) -> Done {
+        if let (Work::Save { client: Some(client), .. }, super::store::Db::Slot(slot), false) = (&write.work, write.db, fails) {
+            let Store { device, principal, .. } = self.stores[store];
+            self.devices[device].clients.insert((principal, slot), *client);
+        }
+        self.stores[store].carry_out(write, fails)
     }
 
     // ---- the end ----
@@ -298,21 +383,39 @@ impl World {
     pub fn heal(&mut self) {
         self.healed = true;
         self.say(|| "---- healing".to_string());
-        self.server.poison.clear();
+        for space in &mut self.spaces {
+            space.server.poison.clear();
+        }
         self.server_up_at = self.now;
-        for browser in 0..self.browsers.len() {
-            self.browsers[browser].online = true;
-            let tabs: Vec<TabId> = self.tabs_of(browser);
-            for tab in &tabs {
-                self.with_engine(*tab, |engine, now| engine.set_online(now, true));
-            }
-            for _ in tabs.len()..2 {
-                self.after(100, Event::OpenTab { browser });
+        self.expired.clear();
+        for device in 0..self.devices.len() {
+            self.devices[device].full_until = 0;
+            self.switch_network(device, true);
+        }
+        // Whatever a disk still holds, somebody comes back to.
+        for store in 0..self.stores.len() {
+            for _ in self.tabs_of(store).len()..2 {
+                self.after(100, Event::OpenTab { store });
             }
         }
     }
 
-    pub fn tabs_of(&self, browser: usize) -> Vec<TabId> {
-        self.tabs.values().filter(|tab| tab.browser == browser).map(|tab| tab.id).collect()
+    /// One more edit by everybody: what the server remembers of what has been acknowledged since must be little.
+    fn say_farewell(&mut self) {
+        for store in 0..self.stores.len() {
+            if let Some(tab) = self.stores[store].lead {
+                let edit = self.create_alone(tab);
+                self.make(tab, vec![edit], Vec::new());
+                self.with_engine(tab, |_, _| ());
+            }
+        }
+    }
+
+    pub fn tabs_of(&self, store: usize) -> Vec<TabId> {
+        self.tabs.values().filter(|tab| tab.store == store).map(|tab| tab.id).collect()
+    }
+
+    pub fn tabs_on(&self, device: usize) -> Vec<TabId> {
+        self.tabs.values().filter(|tab| self.stores[tab.store].device == device).map(|tab| tab.id).collect()
     }
 }

@@ -3,9 +3,10 @@
 use crate::base::{BaseDb, Commit};
 use crate::channel::Channel;
 use crate::js::{now_ms, spawn};
-use crate::locks::{Held, try_hold, wait_hold};
+use crate::locks::{Held, steal, try_hold, wait_hold};
 use crate::net::{Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
+use driftline_core::clock::Clock;
 use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
 use driftline_core::sender::SendFailure;
 use gloo_timers::callback::Timeout;
@@ -23,6 +24,7 @@ const READ_AGAIN_MS: u32 = 1_000;
 
 pub struct Driver {
     engine: RefCell<Engine>,
+    clock: Cell<Clock>,
     pub space: String,
     /// What the names of databases, locks and channels begin with: application and user.
     prefix: String,
@@ -38,6 +40,8 @@ pub struct Driver {
     live_count: Cell<u32>,
     slot_lock: RefCell<Option<Held>>,
     send_lock: RefCell<Option<Held>>,
+    /// Counts this tab's requests for it: an earlier one that is granted after all is given back.
+    turns: Cell<u32>,
     /// Slots of other tabs whose end is waited for.
     watched: RefCell<Vec<u32>>,
     on_patch: Function,
@@ -69,6 +73,7 @@ impl Driver {
     pub fn start(parts: Parts) -> Result<Rc<Driver>, JsValue> {
         let driver = Rc::new(Driver {
             engine: RefCell::new(parts.engine),
+            clock: Cell::default(),
             space: parts.space,
             prefix: parts.prefix,
             slot: parts.slot,
@@ -81,6 +86,7 @@ impl Driver {
             live_count: Cell::new(0),
             slot_lock: RefCell::new(Some(parts.slot_lock)),
             send_lock: RefCell::new(None),
+            turns: Cell::new(0),
             watched: RefCell::default(),
             on_patch: parts.on_patch,
             on_event: parts.on_event,
@@ -102,9 +108,28 @@ impl Driver {
 
     /// Calls the engine, and sees to it that what follows is carried out.
     pub fn with<R>(self: &Rc<Self>, call: impl FnOnce(&mut Engine, u64) -> R) -> R {
-        let result = call(&mut self.engine.borrow_mut(), now_ms());
+        let now_ms = self.now_ms();
+        let result = call(&mut self.engine.borrow_mut(), now_ms);
         self.schedule();
         result
+    }
+
+    /// A timer may fire a moment early, or after the clock was set back; for the engine it is the time it asked for.
+    fn tick(self: &Rc<Self>, at_ms: u64) {
+        self.read_clock(|clock, system_ms| clock.reach(system_ms, at_ms));
+        self.with(|engine, now| engine.handle_tick(now));
+    }
+
+    /// The engine's time.
+    fn now_ms(&self) -> u64 {
+        self.read_clock(|clock, system_ms| clock.read(system_ms))
+    }
+
+    fn read_clock(&self, read: impl FnOnce(&mut Clock, u64) -> u64) -> u64 {
+        let mut clock = self.clock.get();
+        let now_ms = read(&mut clock, now_ms());
+        self.clock.set(clock);
+        now_ms
     }
 
     /// Everything that one task did is carried out together, after it.
@@ -168,15 +193,17 @@ impl Driver {
                 driver.with(|engine, now| engine.handle_reloaded(now, disk));
             }),
             Effect::RenewEpoch { at_least } => spawn(driver.renew_epoch(at_least)),
+            Effect::Replace if self.send_lock.borrow().is_none() => spawn(driver.lead(true)),
+            // It is about to take over anyway.
+            Effect::Replace => {}
             Effect::Patch(patch) => {
                 self.patches.borrow_mut().push(patch);
                 self.next_frame();
             }
             Effect::Event(event) => self.event(&event),
             Effect::Wake { at_ms } => {
-                let delay = at_ms.saturating_sub(now_ms()).min(i32::MAX as u64) as u32;
-                // A timer may fire a moment early; for the engine it is the time it asked for.
-                Timeout::new(delay, move || driver.with(|engine, now| engine.handle_tick(now.max(at_ms)))).forget();
+                let delay = at_ms.saturating_sub(self.now_ms()).min(i32::MAX as u64) as u32;
+                Timeout::new(delay, move || driver.tick(at_ms)).forget();
             }
         }
     }
@@ -256,7 +283,7 @@ impl Driver {
         for text in self.early.borrow_mut().take().into_iter().flatten() {
             self.with(|engine, now| engine.handle_peer(now, &text));
         }
-        self.lead().await;
+        self.lead(false).await;
     }
 
     async fn commit(self: Rc<Self>, id: u64, commit: Commit) {
@@ -291,10 +318,23 @@ impl Driver {
         slot_lock_name(&self.prefix, &self.space, slot)
     }
 
-    /// Waits until this tab may send, and takes over.
-    async fn lead(self: Rc<Self>) {
+    /// Waits until this tab may send, and takes over; `now`, from whoever sends and does not answer.
+    async fn lead(self: Rc<Self>, now: bool) {
+        let turn = self.turns.get() + 1;
+        self.turns.set(turn);
         let name = format!("{}send/{}", self.prefix, self.space);
-        let Ok(Some(held)) = wait_hold(&name, &self.closed).await else { return };
+        let held = if now { steal(&name, &self.closed).await } else { wait_hold(&name, &self.closed).await };
+        let Ok(Some(held)) = held else { return };
+        if self.turns.get() != turn {
+            return;
+        }
+        let (driver, stolen) = (self.clone(), held.stolen());
+        spawn(async move {
+            if stolen.await && driver.turns.get() == turn {
+                driver.with(|engine, now| engine.handle_unlead(now));
+                driver.lead_again();
+            }
+        });
         *self.send_lock.borrow_mut() = Some(held);
         if let Err(code) = self.clone().take_over().await {
             self.event(&error_event(&code, "this tab could not begin to send; another try follows"));
@@ -327,7 +367,7 @@ impl Driver {
     fn lead_again(self: &Rc<Self>) {
         self.send_lock.borrow_mut().take();
         if !self.closed.get() {
-            spawn(self.clone().lead());
+            spawn(self.clone().lead(false));
         }
     }
 

@@ -120,7 +120,7 @@ impl Session {
     }
 
     pub fn status(&self) -> JsValue {
-        let status = self.driver.with(|engine, now| engine.status(now));
+        let status = self.driver.with(|engine, _| engine.status());
         js_sys::JSON::parse(&status).unwrap_or(JsValue::NULL)
     }
 

@@ -3,6 +3,7 @@
 //! A client's sequence numbers are not settled in order: one that is parked stays behind while later ones pass. So what
 //! is over is kept as ranges, and a gap stays a gap whatever comes after it.
 
+use crate::digest::made_together;
 use crate::json::Json;
 use crate::value::{parse_hex64, write_uint};
 
@@ -145,9 +146,9 @@ pub struct Settled {
 pub enum Verdict {
     Fresh,
     Repeat(Settled),
-    /// The key stands for another body.
+    /// The key stands for another transaction.
     Conflict,
-    /// Closed, and the log no longer tells.
+    /// Closed, and the log no longer tells; or the key stands for this transaction, as it was said otherwise.
     Unknown,
 }
 
@@ -155,10 +156,13 @@ pub enum Verdict {
 pub fn judge(hash: u128, closed: bool, settled: Option<&Settled>, logged: Option<(u128, u64)>) -> Verdict {
     match (settled, logged) {
         (Some(settled), _) if settled.hash == hash => Verdict::Repeat(settled.clone()),
+        // What was said before was not all of this, or more: neither may it be applied again nor dropped.
+        (Some(settled), _) if made_together(settled.hash, hash) => Verdict::Unknown,
         (Some(_), _) => Verdict::Conflict,
         (None, Some((logged, rev))) if logged == hash => {
             Verdict::Repeat(Settled { hash, applied: true, outcome: applied_outcome(rev, "[]") })
         }
+        (None, Some((logged, _))) if made_together(logged, hash) => Verdict::Unknown,
         (None, Some(_)) => Verdict::Conflict,
         (None, None) if closed => Verdict::Unknown,
         (None, None) => Verdict::Fresh,
@@ -177,6 +181,7 @@ pub fn read_id(json: Option<&Json>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::body_hash;
 
     fn ranges(pairs: &[(u64, u64)]) -> Ranges {
         let mut ranges = Ranges::default();
@@ -206,10 +211,21 @@ mod tests {
 
     #[test]
     fn d5_the_same_key_with_another_body_is_a_conflict() {
-        let settled = Settled { hash: 1, applied: true, outcome: "x".into() };
-        assert_eq!(judge(1, false, Some(&settled), None), Verdict::Repeat(settled.clone()));
-        assert_eq!(judge(2, false, Some(&settled), None), Verdict::Conflict);
-        assert_eq!(judge(2, true, None, Some((1, 9))), Verdict::Conflict);
+        let [first, other] = [7, 8].map(|ms| body_hash(&format!("{{\"schema\":1,\"at\":[{ms},0],\"edits\":[]}}")));
+        let settled = Settled { hash: first, applied: true, outcome: "x".into() };
+        assert_eq!(judge(first, false, Some(&settled), None), Verdict::Repeat(settled.clone()));
+        assert_eq!(judge(other, false, Some(&settled), None), Verdict::Conflict);
+        assert_eq!(judge(other, true, None, Some((first, 9))), Verdict::Conflict);
+    }
+
+    #[test]
+    fn d5_the_same_transaction_said_otherwise_is_for_the_user() {
+        let before = body_hash("{\"schema\":1,\"at\":[7,0],\"edits\":[]}");
+        let folded = body_hash("{\"schema\":1,\"at\":[9,2],\"made\":[7,0],\"edits\":[{\"op\":\"delete\"}]}");
+        let settled = Settled { hash: before, applied: true, outcome: "x".into() };
+        assert_eq!(judge(folded, false, Some(&settled), None), Verdict::Unknown);
+        assert_eq!(judge(folded, true, None, Some((before, 9))), Verdict::Unknown);
+        assert_eq!(judge(before, false, Some(&settled), None), Verdict::Repeat(settled.clone()));
     }
 
     #[test]

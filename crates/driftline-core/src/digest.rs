@@ -11,10 +11,31 @@ use std::hash::Hasher;
 const BODY_KEY: &[u8; 16] = b"driftline-body-1";
 const ROW_KEY: &[u8; 16] = b"driftline-rows-1";
 
+/// How many of the last bits of a body's hash are of the whole body. Those before are of when it was made.
+const WHOLE_BITS: u32 = 96;
+
+/// What a body is known by. The first 32 bits depend on nothing but when the transaction was made: folding says more under the
+/// same key, and two bodies of one transaction are told from two transactions that a copied profile put under one key.
 pub fn body_hash(body: &str) -> u128 {
+    sip(made(body)) >> WHOLE_BITS << WHOLE_BITS | sip(body) << (128 - WHOLE_BITS) >> (128 - WHOLE_BITS)
+}
+
+/// Whether two bodies are of transactions made at the same time: one transaction, then, before and after it was folded or upgraded.
+pub fn made_together(a: u128, b: u128) -> bool {
+    a >> WHOLE_BITS == b >> WHOLE_BITS
+}
+
+fn sip(text: &str) -> u128 {
     let mut hasher = SipHasher24::new_with_key(BODY_KEY);
-    hasher.write(body.as_bytes());
+    hasher.write(text.as_bytes());
     hasher.finish128().as_u128()
+}
+
+/// `[milliseconds, count]` of `made`, or of `at` where nothing was folded in later.
+fn made(body: &str) -> &str {
+    let head = body.split_once("\"edits\"").map_or(body, |parts| parts.0);
+    let from = |name| head.split_once(name)?.1.split_once(']').map(|parts| parts.0);
+    from("\"made\":").or_else(|| from("\"at\":")).unwrap_or("")
 }
 
 /// The digest of a set of rows: the sum of their hashes modulo 2^128. A row goes in and out in constant time, in any order.

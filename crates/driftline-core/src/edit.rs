@@ -355,15 +355,20 @@ impl Txn {
         Ok(Txn { at: Hlc::new(ms, count), edits })
     }
 
-    pub fn to_body(&self, schema: &Schema) -> String {
+    /// `made`: when the first of what has been folded into it was made.
+    pub fn to_body(&self, schema: &Schema, made: u64) -> String {
         let mut out = String::with_capacity(64 + 128 * self.edits.len());
         out.push_str("{\"schema\":");
         write_uint(u64::from(schema.version), &mut out);
-        out.push_str(",\"at\":[");
-        write_uint(self.at.ms(), &mut out);
-        out.push(',');
-        write_uint(self.at.count(), &mut out);
-        out.push_str("],\"edits\":[");
+        let made = Hlc(made);
+        for (name, time) in [(",\"at\":[", self.at), (",\"made\":[", made)].into_iter().take(1 + usize::from(made != self.at)) {
+            out.push_str(name);
+            write_uint(time.ms(), &mut out);
+            out.push(',');
+            write_uint(time.count(), &mut out);
+            out.push(']');
+        }
+        out.push_str(",\"edits\":[");
         write_edits(schema, &self.edits, &mut out);
         out.push_str("]}");
         out

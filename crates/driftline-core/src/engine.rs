@@ -7,6 +7,7 @@
 //! This file holds what every tab does: edits, saving, loading. `sender` is what the one tab does that sends for all,
 //! `peers` what tabs tell each other, `report` what the app is told.
 
+use crate::digest::{body_hash, made_together};
 use crate::edit::{Edit, Merge, Op, Txn, read_edits};
 use crate::field::text_of;
 use crate::fold::{Fold, fold};
@@ -97,6 +98,8 @@ pub enum Effect {
     Patch(String),
     /// Tell the application.
     Event(String),
+    /// The sending tab does not answer: take its turn away and send instead.
+    Replace,
     /// Call [`Engine::handle_tick`] at this time, or later.
     Wake {
         at_ms: u64,
@@ -200,6 +203,11 @@ pub struct Engine {
     pub(crate) sender: Option<Sender>,
     /// What the sending tab said last.
     pub(crate) peer: Option<crate::peers::PeerState>,
+    /// What the base holds of this tab's own, by the word of a sending tab that has yet to delete the records.
+    pub(crate) undeleted: Vec<crate::peers::Undeleted>,
+    /// How often it has been asked since whether it is there, and when it is asked next.
+    pub(crate) pings: u32,
+    pub(crate) ping_at: u64,
     /// Decisions for the sending tab, made while there was none.
     pub(crate) unsaid: Vec<String>,
     /// A reload is under way; these were on disk when it was asked for.
@@ -256,6 +264,9 @@ impl Engine {
             online: true,
             sender: None,
             peer: None,
+            undeleted: Vec::new(),
+            pings: 0,
+            ping_at: u64::MAX,
             unsaid: Vec::new(),
             reloading: None,
             replaced: false,
@@ -413,7 +424,7 @@ impl Engine {
             Fold::None => self.append(txn, releases, after),
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
-                let fits = folded.to_body(&self.schema).len() <= limits::TXN_BYTES;
+                let fits = folded.to_body(&self.schema, 0).len() <= limits::TXN_BYTES;
                 if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
             }
             Fold::Vanish(keys) => self.vanish(keys),
@@ -450,14 +461,14 @@ impl Engine {
             return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
         }
         let mut txn = Txn { at, edits };
-        if txn.to_body(&self.schema).len() <= limits::TXN_BYTES {
+        if txn.to_body(&self.schema, 0).len() <= limits::TXN_BYTES {
             return Ok(txn.edits);
         }
         let mut were = Vec::with_capacity(txn.edits.len());
         for edit in &mut txn.edits {
             were.push(std::mem::take(&mut edit.was));
         }
-        let mut bytes = txn.to_body(&self.schema).len();
+        let mut bytes = txn.to_body(&self.schema, 0).len();
         for (edit, was) in txn.edits.iter_mut().zip(were) {
             let without = edit.bytes(&self.schema);
             edit.was = was;
@@ -931,7 +942,12 @@ impl Engine {
             // Aligned with the parts: what was sent.
             let mut sent = Vec::with_capacity(revision.parts.len());
             for part in &revision.parts {
-                let entry = part.key.and_then(|key| self.outbox.remove(key));
+                let same = |entry: &Entry| {
+                    let ours = body_hash(&entry.body);
+                    part.hash.is_none_or(|hash| hash == ours || entry.upgraded && made_together(hash, ours))
+                };
+                let own = part.key.filter(|key| self.outbox.get(*key).is_some_and(same));
+                let entry = own.and_then(|key| self.outbox.remove(key));
                 absorbed.settled.extend(entry.iter().map(|entry| (entry.slot, entry.made.key)));
                 sent.push(entry);
             }
@@ -984,8 +1000,9 @@ impl Engine {
     fn advance(&mut self, now_ms: u64) {
         self.start_saves(now_ms);
         self.sender_pump(now_ms);
+        self.ping_sender(now_ms);
         self.report_status(now_ms);
-        let mut wake = self.sender_wake(now_ms).unwrap_or(u64::MAX);
+        let mut wake = self.sender_wake(now_ms).unwrap_or(self.ping_at);
         for saver in &self.savers {
             if saver.in_flight.is_none() && saver.not_before > now_ms {
                 wake = wake.min(saver.not_before);

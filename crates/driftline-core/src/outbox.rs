@@ -71,7 +71,7 @@ pub struct Entry {
     pub suspended: bool,
     /// Its body is of an older version of the schema; its edits are not.
     pub outdated: bool,
-    /// Its body was of an older version, and was written anew because it had not been sent, as far as the disk knew.
+    /// Its body was written anew in the present version; what the server may have of it is of an older one.
     pub upgraded: bool,
 }
 
@@ -597,7 +597,7 @@ impl Entry {
     /// Writes the body anew, in the present version. Returns whether it could be.
     pub fn upgrade(&mut self, schema: &Schema) -> bool {
         let Ok(txn) = Txn::parse(schema, &self.body) else { return false };
-        let body = txn.to_body(schema);
+        let body = txn.to_body(schema, self.made.at);
         if body.len() > crate::limits::TXN_BYTES || self.state != State::Queued {
             return false;
         }
@@ -666,7 +666,7 @@ impl Entry {
 impl Txn {
     /// An entry for a transaction just made.
     pub fn into_entry(self, schema: &Schema, made: Made, slot: u32, releases: Vec<RowKey>, after: Vec<Key>) -> Entry {
-        let body = self.to_body(schema);
+        let body = self.to_body(schema, made.at);
         let state = State::Queued;
         let (version, saved, frozen, unanswered, fails, aside_until_ms, suspended) = (0, false, false, false, 0, 0, false);
         let was = None;

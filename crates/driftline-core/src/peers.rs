@@ -12,6 +12,13 @@ use crate::schema::Schema;
 use crate::value::{write_string, write_uint};
 use crate::wire::read_changes;
 
+/// A tab that does not send asks the one that does this often whether it is there. A page that the browser has frozen does not answer.
+const PING_MS: u64 = 2_000;
+/// So many pings without an answer, and nothing can be called saved.
+const PINGS_TO_DOUBT: u32 = 2;
+/// So many, and another tab sends instead: within 10 s of the last sign of life.
+const PINGS_TO_REPLACE: u32 = 4;
+
 /// What the sending tab said of itself.
 pub(crate) struct PeerState {
     pub epoch: u64,
@@ -21,6 +28,13 @@ pub(crate) struct PeerState {
     pub behind: bool,
     /// Whether it has been offered, under this epoch, what had been offered to others.
     offered: bool,
+}
+
+/// A record that the sending tab of an epoch means to delete, once the base on disk is at a revision.
+pub(crate) struct Undeleted {
+    pub key: Key,
+    pub rev: u64,
+    pub epoch: u64,
 }
 
 impl PeerState {
@@ -48,8 +62,11 @@ impl Engine {
         if version != ours && json.text("t") != Some("hello") {
             return;
         }
+        if matches!(json.text("t"), Some("lead" | "base" | "disk" | "reload")) {
+            self.pings = 0;
+        }
         match json.text("t") {
-            Some("hello") => self.tell_peers_lead(),
+            Some("hello" | "ping") => self.tell_peers_lead(),
             Some("lead") => self.hear_lead(&json),
             Some("txns") => self.hear_txns(&json),
             Some("void") => self.hear_void(&json),
@@ -72,6 +89,29 @@ impl Engine {
         self.broadcast("{\"t\":\"hello\"}".to_string());
     }
 
+    /// Asks the sending tab whether it is there, and takes its place where it has not answered for long.
+    pub(crate) fn ping_sender(&mut self, now_ms: u64) {
+        if self.sender.is_some() || !self.loaded || self.outdated {
+            (self.pings, self.ping_at) = (0, u64::MAX);
+        } else if self.ping_at == u64::MAX {
+            self.ping_at = now_ms + PING_MS;
+        } else if now_ms >= self.ping_at {
+            self.ping_at = now_ms + PING_MS;
+            if self.pings < PINGS_TO_REPLACE {
+                self.pings += 1;
+                self.broadcast("{\"t\":\"ping\"}".to_string());
+            } else {
+                self.pings = 0;
+                self.effects.push_back(Effect::Replace);
+            }
+        }
+    }
+
+    /// Whether the sending tab owes an answer for so long that it may not be sending any more.
+    pub(crate) fn is_sender_silent(&self) -> bool {
+        self.pings > PINGS_TO_DOUBT
+    }
+
     pub(crate) fn tell_peers_lead(&mut self) {
         let Some(sender) = &self.sender else { return };
         let mut out = String::from("{\"t\":\"lead\",\"epoch\":");
@@ -80,7 +120,7 @@ impl Engine {
         write_uint(sender.disk_rev.unwrap_or(0), &mut out);
         out.push_str(",\"online\":");
         out.push_str(if self.online { "true" } else { "false" });
-        if let Some(trouble) = &sender.trouble {
+        if let Some(trouble) = &sender.told_trouble() {
             out.push_str(",\"trouble\":");
             write_string(trouble, &mut out);
         }
@@ -215,6 +255,19 @@ impl Engine {
         for text in std::mem::take(&mut self.unsaid) {
             self.broadcast(text);
         }
+        self.delete_left_over(json.uint("rev").unwrap_or(0));
+    }
+
+    /// Deletes what an earlier sending tab had no time to. The later one does not know of it.
+    fn delete_left_over(&mut self, disk_rev: u64) {
+        let epoch = self.peer.as_ref().map_or(0, |peer| peer.epoch);
+        for left in std::mem::take(&mut self.undeleted) {
+            if left.epoch != epoch && left.rev <= disk_rev {
+                self.delete(self.slot, left.key);
+            } else {
+                self.undeleted.push(left);
+            }
+        }
     }
 
     /// The base on disk is at a revision. Who is behind has missed something, and finds it there.
@@ -224,6 +277,7 @@ impl Engine {
         if self.sender.is_none() && rev > self.replica.rev {
             self.ask_reload();
         }
+        self.delete_left_over(rev);
     }
 
     fn hear_txns(&mut self, json: &Json) {
@@ -313,6 +367,7 @@ impl Engine {
     fn hear_void(&mut self, json: &Json) {
         let mut news = false;
         for key in read_keys(json.list("keys")) {
+            self.undeleted.retain(|left| left.key != key);
             news |= self.hear_over(key);
         }
         if news {
@@ -341,7 +396,12 @@ impl Engine {
             return;
         }
         let mut accepted = Vec::new();
+        let rev = json.list("changes").last().and_then(|revision| revision.uint("rev")).unwrap_or(self.replica.rev);
+        let epoch = self.peer.as_ref().map_or(0, |peer| peer.epoch);
         for key in read_keys(json.list("settled")) {
+            if self.outbox.get(key).is_some_and(|entry| entry.slot == self.slot) {
+                self.undeleted.push(Undeleted { key, rev, epoch });
+            }
             if self.hear_over(key) {
                 accepted.push(key);
             }

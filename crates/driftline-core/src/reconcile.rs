@@ -162,7 +162,7 @@ impl<'a> Decision<'a> {
                     self.answer(key, false, refused_outcome(&problem));
                 }
                 Verdict::Unknown => {
-                    let problem = Problem::new("outcome_unknown", "this was sent long ago and the log no longer tells what became of it");
+                    let problem = Problem::new("outcome_unknown", "what became of this cannot be told: look, and retry or discard it");
                     refused_before = true;
                     self.answer(key, false, format!("\"outcome\":\"unknown\",\"problem\":{}", problem.to_json()));
                 }

@@ -4,7 +4,6 @@ use crate::edit::{Edit, Op};
 use crate::engine::{Effect, Engine, write_key};
 use crate::outbox::{Entry, Key, State, Wait};
 use crate::problem::Problem;
-use crate::sender::{Live, SILENCE_MS};
 use crate::value::{RowKey, write_string, write_uint};
 
 /// Of what waits on a parked transaction, so many are named.
@@ -45,9 +44,9 @@ impl Engine {
 
     /// `{"state", "reason", "line", "queued", "in_flight", "parked", "rev", "undo", "redo"}`. The line is for people and tests: `q3 f2 p1 r40` is
     /// queued, in flight, parked, revision.
-    pub fn status(&self, now_ms: u64) -> String {
+    pub fn status(&self) -> String {
         let counts = self.outbox.counts();
-        let (state, reason) = self.state(now_ms);
+        let (state, reason) = self.state();
         let mut out = format!("{{\"state\":\"{state}\",\"reason\":");
         match reason {
             Some(reason) => write_string(&reason, &mut out),
@@ -77,7 +76,7 @@ impl Engine {
         format!("q{} f{} p{} r{}", counts.queued, counts.in_flight + counts.applied, counts.parked, self.replica.rev)
     }
 
-    fn state(&self, now_ms: u64) -> (&'static str, Option<String>) {
+    fn state(&self) -> (&'static str, Option<String>) {
         let counts = self.outbox.counts();
         // What a newer server has taken is saved; that it has, this page will not see until it is loaded again.
         let behind = if self.sender.is_some() { self.behind } else { self.peer.as_ref().is_some_and(|peer| peer.behind) };
@@ -93,10 +92,8 @@ impl Engine {
             return ("offline", None);
         }
         let trouble = match (&self.sender, &self.peer) {
-            (Some(sender), _) => {
-                let silent = sender.request.as_ref().is_some_and(|r| now_ms >= r.started + SILENCE_MS && !self.hears(now_ms));
-                if silent { Some("no answer".to_string()) } else { sender.trouble.clone() }
-            }
+            (Some(sender), _) => sender.told_trouble(),
+            (None, _) if self.is_sender_silent() => Some("no answer".to_string()),
             (None, Some(peer)) if !peer.online => return ("offline", None),
             (None, Some(peer)) => peer.trouble.clone(),
             (None, None) => None,
@@ -114,17 +111,14 @@ impl Engine {
         }
     }
 
-    fn hears(&self, now_ms: u64) -> bool {
-        self.sender.as_ref().is_some_and(|s| matches!(s.live, Live::On { heard } if now_ms < heard + SILENCE_MS))
-    }
-
     pub(crate) fn report_status(&mut self, now_ms: u64) {
-        let trouble = |engine: &Engine| engine.sender.as_ref().map(|sender| (sender.trouble.clone(), engine.behind));
+        self.listen(now_ms);
+        let trouble = |engine: &Engine| engine.sender.as_ref().map(|sender| (sender.told_trouble(), engine.behind));
         if trouble(self) != self.told_trouble {
             self.told_trouble = trouble(self);
             self.tell_peers_lead();
         }
-        let status = self.status(now_ms);
+        let status = self.status();
         if status == self.last_status {
             return;
         }

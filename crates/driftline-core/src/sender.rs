@@ -11,6 +11,7 @@ use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
 use crate::outbox::{Entry, Key, Ready, State};
+use crate::peers::Undeleted;
 use crate::problem::Problem;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::upgrade::upgrade_snapshot;
@@ -25,7 +26,7 @@ const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// A first load may be large and the line thin.
 const SNAPSHOT_TIMEOUT_MS: u64 = 300_000;
 /// Nothing heard for so long is no answer (the server pings every 2 s).
-pub(crate) const SILENCE_MS: u64 = 5_000;
+const SILENCE_MS: u64 = 5_000;
 /// Without a live connection the server is asked this often.
 const POLL_MS: u64 = 10_000;
 /// So many failed requests of a transaction alone, while others pass, suspend it.
@@ -53,6 +54,8 @@ pub(crate) struct Sender {
     pub not_before: u64,
     /// Why nothing is sent, other than being offline.
     pub trouble: Option<String>,
+    /// A request is under way, and nothing has been heard for long.
+    pub silent: bool,
     batch_txns: usize,
     /// Keys of a failed batch, the culprit among them.
     suspects: Option<Vec<Key>>,
@@ -92,6 +95,13 @@ pub(crate) struct Sender {
     commit: Option<Committing>,
     commit_failures: u32,
     commit_not_before: u64,
+}
+
+impl Sender {
+    /// Why nothing is being saved, as this tab and the others say it.
+    pub fn told_trouble(&self) -> Option<String> {
+        if self.silent { Some("no answer".to_string()) } else { self.trouble.clone() }
+    }
 }
 
 pub(crate) struct Request {
@@ -154,6 +164,7 @@ impl Engine {
             failures: 0,
             not_before: 0,
             trouble: None,
+            silent: false,
             batch_txns: limits::PUSH_TXNS,
             suspects: None,
             aside: SortedSet::new(),
@@ -217,7 +228,11 @@ impl Engine {
 
     /// Another tab sends now.
     pub fn handle_unlead(&mut self, now_ms: u64) {
+        let left: Vec<(u32, Key)> = self.unsettled().concat();
         if let Some(sender) = self.sender.take() {
+            for (_, key) in left.into_iter().filter(|left| left.0 == self.slot) {
+                self.undeleted.push(Undeleted { key, rev: self.replica.rev, epoch: sender.epoch });
+            }
             if let Some(request) = sender.request {
                 self.requeue(&request, true);
                 self.effects.push_back(Effect::Abort { id: request.id });
@@ -624,13 +639,6 @@ impl Engine {
                     entry.aside_until_ms = now_ms + 1 + delay_ms(entry.fails, random);
                     self.outbox.set_state(key, State::Queued);
                     self.put_aside(key);
-                }
-                // Under its key the server has what it was before it was written anew: sent after all, and then no word of
-                // that reached the disk.
-                Outcome::Refused(problem) if problem.code == "key_reused" && entry.upgraded => {
-                    let detail = "it may have been applied already, before this page was loaded: look, and retry or discard it";
-                    self.park(key, Problem::new("outcome_unknown", detail), true);
-                    parked.push(key);
                 }
                 Outcome::Refused(problem) if problem.code == "key_reused" => self.reissue(key),
                 Outcome::Refused(problem) | Outcome::Unknown(problem) => {
@@ -1081,6 +1089,13 @@ impl Engine {
     }
 
     // ---- time ----
+
+    /// Looks whether the server owes an answer.
+    pub(crate) fn listen(&mut self, now_ms: u64) {
+        let Some(sender) = &mut self.sender else { return };
+        let hears = matches!(sender.live, Live::On { heard } if now_ms < heard + SILENCE_MS);
+        sender.silent = !hears && sender.request.as_ref().is_some_and(|request| now_ms >= request.started + SILENCE_MS);
+    }
 
     pub(crate) fn sender_tick(&mut self, now_ms: u64) {
         let Some(sender) = &mut self.sender else { return };

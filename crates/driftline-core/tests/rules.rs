@@ -9,7 +9,7 @@ use driftline_core::outbox::State;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn state(tab: &Tab) -> String {
-    let status: serde_json::Value = serde_json::from_str(&tab.engine.status(tab.now)).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&tab.engine.status()).unwrap();
     format!("{} {}", status["state"].as_str().unwrap(), status["reason"].as_str().unwrap_or("-"))
 }
 

@@ -215,7 +215,7 @@ fn m3_an_older_page_beside_a_newer_one_gives_its_turn_back_and_says_so() {
     old.engine.handle_peer(old.now, "{\"schema\":3,\"t\":\"hello\"}");
     old.run();
     assert!(old.engine.epoch().is_none(), "it sends no more");
-    assert!(old.engine.status(old.now).contains("\"reason\":\"schema_newer\""));
+    assert!(old.engine.status().contains("\"reason\":\"schema_newer\""));
     make(&mut old, &[create("note", 1, "")]);
     assert_eq!(old.disk.len(), 1, "what is made there is kept");
     // And a newer page takes no word of an older one for its own.
@@ -236,7 +236,7 @@ fn m3_a_page_older_than_what_is_on_the_device_changes_nothing_there() {
     tab.sync(&mut store);
     let kept = tab.kept.clone();
     let mut old = reload(&tab, ONE);
-    assert!(old.engine.status(old.now).contains("schema_newer"));
+    assert!(old.engine.status().contains("schema_newer"));
     old.now += 60_000;
     old.engine.handle_tick(old.now);
     old.run();
@@ -254,7 +254,7 @@ fn m3_a_page_that_takes_its_turn_after_a_newer_one_changes_nothing() {
     old.run();
     make(&mut old, &[create("note", 1, "")]);
     assert!(old.fetches.is_empty() && old.pushes.is_empty());
-    assert!(old.engine.status(old.now).contains("schema_newer"));
+    assert!(old.engine.status().contains("schema_newer"));
 }
 
 /// What its answers say to a page that is older than the server.
@@ -272,7 +272,7 @@ fn m3_an_older_page_goes_on_saving_at_a_newer_server_and_shows_all_of_it_once_it
     ];
     old.sync_with(&mut store, &three);
     assert!(made.iter().all(|key| store.log.iter().filter(|row| row.1 == *key).count() == 1), "taken, each once");
-    let status = old.engine.status(old.now);
+    let status = old.engine.status();
     assert!(status.contains("\"state\":\"saved\"") && status.contains("\"reason\":\"schema_newer\""), "{status}");
     let accepted = |tab: &Tab| tab.events.iter().filter(|event| event.contains("accepted")).map(String::len).sum::<usize>();
     assert!(accepted(&old) > 0);
@@ -306,7 +306,7 @@ fn m3_an_older_page_goes_on_saving_at_a_newer_server_and_shows_all_of_it_once_it
     let fetch = bare.fetches.pop().unwrap();
     bare.engine.handle_answer(bare.now, fetch, 200, None, &(write_snapshot_head(&three, 0, Default::default(), 0) + SNAPSHOT_END));
     bare.run();
-    assert!(bare.engine.status(bare.now).contains("\"state\":\"not_saving\",\"reason\":\"schema_newer\""));
+    assert!(bare.engine.status().contains("\"state\":\"not_saving\",\"reason\":\"schema_newer\""));
     assert!(bare.pushes.is_empty() && bare.disk.contains_key(&kept));
 }
 
@@ -336,7 +336,7 @@ fn m3_a_newer_page_reads_an_older_server_and_waits_with_what_it_makes() {
     new.sync_with(&mut store, &one);
     assert!(new.engine.replica().base().iter().any(|row| row.0 == key("card", 2)), "what is made there is read");
     assert!(new.engine.outbox().get(made).is_some(), "held, and kept");
-    assert!(new.engine.status(new.now).contains("\"state\":\"not_saving\",\"reason\":\"waiting\""));
+    assert!(new.engine.status().contains("\"state\":\"not_saving\",\"reason\":\"waiting\""));
     migrate(&mut store);
     new.now += 60_000;
     new.sync(&mut store);

@@ -1,19 +1,35 @@
-//! A browser: its databases, whose transactions commit later and one after the other, its locks, and its tabs' channel.
+//! A device, and what its browser keeps of one user's work on one space: databases, whose transactions commit later and one
+//! after the other, locks, and the channel between tabs.
 
 use super::server::{Key, Principal};
 use driftline_core::engine::{Disk, SlotDisk};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 pub type TabId = u64;
 
-#[derive(Default)]
+/// Counts the lives of disks: a disk that came back older, or was copied, begins another.
+pub type Lineage = u32;
+
+/// What all stores of a device have in common.
+#[derive(Clone)]
+pub struct Device {
+    pub online: bool,
+    /// How far the system's clock is ahead.
+    pub ahead: u64,
+    pub user: Principal,
+    /// The client id of each user's slots.
+    pub clients: BTreeMap<(Principal, u32), u64>,
+    /// Until then nothing more fits on its disk.
+    pub full_until: u64,
+}
+
+#[derive(Default, Clone)]
 pub struct SlotDb {
     pub records: BTreeMap<Key, String>,
     pub high: BTreeMap<u64, u64>,
-    pub client: Option<u64>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct BaseDb {
     pub epoch: u64,
     pub meta: Option<String>,
@@ -51,13 +67,23 @@ pub enum Done {
     Epoch(Option<u64>),
 }
 
-pub struct Browser {
-    pub principal: Principal,
-    pub online: bool,
-    /// How far its clock is ahead.
-    pub skew: u64,
+/// What is on the disk, and nothing else.
+#[derive(Default, Clone)]
+pub struct Image {
     pub slots: BTreeMap<u32, SlotDb>,
     pub base: BaseDb,
+}
+
+pub struct Store {
+    pub device: usize,
+    pub principal: Principal,
+    pub space: usize,
+    pub lineage: Lineage,
+    /// It was copied, or came back older: what others know of its numbers may not be what it knows.
+    pub forked: bool,
+    /// When one of its tabs last heard of the server.
+    pub heard_at: u64,
+    pub disk: Image,
     /// Transactions under way, in the order in which they were begun.
     pub writes: BTreeMap<u64, Write>,
     /// When the last transaction of a database commits.
@@ -69,17 +95,18 @@ pub struct Browser {
     pub channel: BTreeMap<(TabId, TabId), u64>,
     /// Ids of rows that somebody has referred to before they were made: table and id.
     pub promised: Vec<(u16, u128)>,
-    pub poisoned: BTreeSet<u128>,
 }
 
-impl Browser {
-    pub fn new(principal: Principal, skew: u64) -> Browser {
-        Browser {
+impl Store {
+    pub fn new(device: usize, principal: Principal, space: usize, lineage: Lineage) -> Store {
+        Store {
+            device,
             principal,
-            online: true,
-            skew,
-            slots: BTreeMap::new(),
-            base: BaseDb::default(),
+            space,
+            lineage,
+            forked: false,
+            heard_at: 0,
+            disk: Image::default(),
             writes: BTreeMap::new(),
             busy: BTreeMap::new(),
             slot_locks: BTreeMap::new(),
@@ -87,7 +114,6 @@ impl Browser {
             lead_queue: VecDeque::new(),
             channel: BTreeMap::new(),
             promised: Vec::new(),
-            poisoned: BTreeSet::new(),
         }
     }
 
@@ -95,71 +121,71 @@ impl Browser {
         (0..).find(|slot| !self.slot_locks.contains_key(slot)).unwrap_or(0)
     }
 
-    /// Carries a transaction out. `quota` makes a save fail.
-    pub fn carry_out(&mut self, write: Write, quota: bool) -> Done {
+    /// Carries a transaction out, but for the client id, which belongs to the device. `fails` aborts a write.
+    pub fn carry_out(&mut self, write: Write, fails: bool) -> Done {
+        let base = &mut self.disk.base;
         match write.work {
-            Work::Save { id, client, puts, deletes } => {
+            Work::Save { id, puts, deletes, .. } => {
                 let Db::Slot(slot) = write.db else { return Done::SaveFailed { slot: 0, id } };
-                if quota {
+                if fails {
                     return Done::SaveFailed { slot, id };
                 }
-                let db = self.slots.entry(slot).or_default();
+                let db = self.disk.slots.entry(slot).or_default();
                 db.records.extend(puts);
                 for key in deletes {
                     db.records.remove(&key);
                     let high = db.high.entry(key.0).or_insert(0);
                     *high = (*high).max(key.1);
                 }
-                db.client = client.or(db.client);
                 Done::Saved { slot, id }
             }
-            Work::Commit { id, epoch, meta, tail, base } => {
-                if self.base.epoch != epoch {
+            Work::Commit { id, epoch, meta, tail, base: chunks } => {
+                if base.epoch != epoch {
                     return Done::CommitFailed { id, code: "stale_epoch" };
                 }
-                if quota {
+                if fails {
                     return Done::CommitFailed { id, code: "quota" };
                 }
-                self.base.meta = Some(meta);
-                if let Some(base) = base {
-                    self.base.chunks = base;
-                    self.base.tails.clear();
+                base.meta = Some(meta);
+                if let Some(chunks) = chunks {
+                    base.chunks = chunks;
+                    base.tails.clear();
                 }
-                self.base.tails.extend(tail);
+                base.tails.extend(tail);
                 Done::Committed { id }
             }
             Work::Lead => {
-                self.base.epoch += 1;
-                Done::Led { epoch: self.base.epoch }
+                base.epoch += 1;
+                Done::Led { epoch: base.epoch }
             }
             Work::RenewEpoch { held, at_least } => {
-                if self.base.epoch != held {
+                if base.epoch != held {
                     return Done::Epoch(None);
                 }
-                self.base.epoch = self.base.epoch.max(at_least);
-                Done::Epoch(Some(self.base.epoch))
+                base.epoch = base.epoch.max(at_least);
+                Done::Epoch(Some(base.epoch))
             }
         }
     }
 
     pub fn read_base(&self, disk: &mut Disk) {
-        disk.meta = self.base.meta.clone();
-        disk.base = self.base.chunks.clone();
-        disk.tails = self.base.tails.clone();
+        disk.meta = self.disk.base.meta.clone();
+        disk.base = self.disk.base.chunks.clone();
+        disk.tails = self.disk.base.tails.clone();
     }
 
     pub fn read_slots(&self, disk: &mut Disk) {
-        disk.slots = self.slots.keys().map(|slot| self.read_slot(*slot)).collect();
+        disk.slots = self.disk.slots.keys().map(|slot| self.read_slot(*slot)).collect();
     }
 
     pub fn read_slot(&self, slot: u32) -> SlotDisk {
-        let records = self.slots.get(&slot).into_iter().flat_map(|db| db.records.values().cloned()).collect();
+        let records = self.disk.slots.get(&slot).into_iter().flat_map(|db| db.records.values().cloned()).collect();
         SlotDisk { slot, records, high: self.high(slot) }
     }
 
     /// The highest number ever used by each client of a slot: noted when records were deleted, or that of a record.
     pub fn high(&self, slot: u32) -> Vec<Key> {
-        let Some(db) = self.slots.get(&slot) else { return Vec::new() };
+        let Some(db) = self.disk.slots.get(&slot) else { return Vec::new() };
         let mut high = db.high.clone();
         for key in db.records.keys() {
             let known = high.entry(key.0).or_insert(0);
@@ -169,12 +195,12 @@ impl Browser {
     }
 
     pub fn record(&self, key: Key) -> Option<&String> {
-        self.slots.values().find_map(|db| db.records.get(&key))
+        self.disk.slots.values().find_map(|db| db.records.get(&key))
     }
 
     /// The revision of the base on disk.
     pub fn disk_rev(&self) -> Option<u64> {
-        let meta: serde_json::Value = serde_json::from_str(self.base.meta.as_ref()?).ok()?;
+        let meta: serde_json::Value = serde_json::from_str(self.disk.base.meta.as_ref()?).ok()?;
         meta.get("rev")?.as_u64()
     }
 }

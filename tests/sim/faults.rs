@@ -1,0 +1,264 @@
+//! What happens to people: faults, how often, and what the tabs that they hit were doing.
+
+use super::rng::Rng;
+use super::server::Server;
+use super::shell::{Request, Tab};
+use super::store::{Image, Store, TabId, Work};
+use super::world::{Event, World};
+
+/// How often things fail, per mille, drawn anew for each world.
+pub struct Rates {
+    pub lost: u64,
+    pub doubled: u64,
+    pub late: u64,
+    pub cut: u64,
+    pub crash_tab: u64,
+    pub crash_server: u64,
+    pub server_error: u64,
+    pub abort: u64,
+    pub tear: u64,
+    pub break_live: u64,
+    /// Of what people do, so much is something that happens to them.
+    pub incidents: u64,
+}
+
+impl Rates {
+    pub fn draw(rng: &mut Rng) -> Rates {
+        // Some worlds are without faults of a kind, so that the faults of another can be seen alone.
+        let mut rate = |most: u64| if rng.chance(300) { 0 } else { rng.below(most + 1) };
+        Rates {
+            lost: rate(250),
+            doubled: rate(250),
+            late: rate(250),
+            cut: rate(100),
+            crash_tab: rate(12),
+            crash_server: rate(60),
+            server_error: rate(100),
+            abort: rate(100),
+            tear: rate(500),
+            break_live: rate(100),
+            incidents: rate(120),
+        }
+    }
+}
+
+/// Disks as they once were, and the server's spaces.
+#[derive(Default)]
+pub struct Backups {
+    pub device: Option<DeviceBackup>,
+    pub server: Option<Vec<Server>>,
+}
+
+pub struct DeviceBackup {
+    device: usize,
+    clients: std::collections::BTreeMap<(u32, u32), u64>,
+    disks: Vec<(usize, Image)>,
+}
+
+/// What a tab can be doing, as far as faults are concerned.
+pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
+
+/// What happens to requests that are on their way happens while there is one.
+pub const OF_REQUESTS: [&str; 8] = [
+    "request lost",
+    "request doubled",
+    "request late",
+    "request refused: token",
+    "server error",
+    "server fails on a row",
+    "server crashed before the commit",
+    "server crashed after the commit",
+];
+
+impl World {
+    /// What a tab is doing.
+    pub fn state_of(&self, tab: &Tab) -> &'static str {
+        let writing = |wanted: fn(&Work) -> bool| self.stores[tab.store].writes.values().any(|w| w.tab == tab.id && wanted(&w.work));
+        match tab.request.map(|request| request.1) {
+            _ if !tab.opened => "opening",
+            _ if !self.devices[self.stores[tab.store].device].online => "offline",
+            Some(Request::Load) => "loading",
+            Some(Request::Push) => "pushing",
+            Some(Request::Pull) => "pulling",
+            None if writing(|w| matches!(w, Work::Commit { .. })) => "committing",
+            None if writing(|w| matches!(w, Work::Save { .. })) => "saving",
+            None if tab.epoch > 0 => "leading",
+            None => "following",
+        }
+    }
+
+    /// Counts a fault that hits a tab.
+    pub fn hit(&mut self, tab: TabId, kind: &'static str) {
+        let Some(state) = self.tabs.get(&tab).map(|tab| self.state_of(tab)) else { return };
+        *self.stats.faults.entry(kind).or_default().entry(state).or_default() += 1;
+    }
+
+    /// Whether a fault of this rate happens now to a tab; none does once the world is healing.
+    pub fn happens_to(&mut self, tab: TabId, per_mille: u64, kind: &'static str) -> bool {
+        let happens = self.rng.chance(per_mille) && !self.healed && !self.part.without.contains(kind);
+        if happens {
+            self.hit(tab, kind);
+        }
+        happens
+    }
+
+    /// The same of what hits the tabs of a whole device.
+    pub fn happens_on(&mut self, device: usize, kind: &'static str) -> bool {
+        self.hits_all(self.tabs_on(device), kind)
+    }
+
+    /// The same of what hits everybody.
+    pub fn happens_everywhere(&mut self, per_mille: u64, kind: &'static str) -> bool {
+        self.rng.chance(per_mille) && self.hits_all(self.tabs.keys().copied().collect(), kind)
+    }
+
+    fn hits_all(&mut self, tabs: Vec<TabId>, kind: &'static str) -> bool {
+        let happens = !self.healed && !self.part.without.contains(kind);
+        if happens {
+            tabs.into_iter().for_each(|tab| self.hit(tab, kind));
+            self.say(|| format!("---- {kind}"));
+        }
+        happens
+    }
+
+    /// Something happens to whoever sits at this tab.
+    pub fn incident(&mut self, tab: TabId) {
+        let store = self.tabs[&tab].store;
+        let device = self.stores[store].device;
+        match self.rng.below(20) {
+            0..3 => self.freeze(tab),
+            3 | 4 => self.turn_clock(device),
+            5 if self.happens_on(device, "disk full") => self.devices[device].full_until = self.now + self.rng.range(500, 40_000),
+            6 | 7 if self.happens_on(device, "token expired") => {
+                let until = self.now + self.rng.range(1_000, 60_000);
+                self.expired.insert(self.stores[store].principal, until);
+            }
+            8 | 9 if self.happens_on(device, "user changed") => self.change_user(device),
+            10..13 if self.happens_to(tab, 1_000, "space left") => {
+                self.crash(tab);
+                let store = self.some_store(device);
+                self.after(10, Event::OpenTab { store });
+            }
+            13 => self.back_up(device),
+            14 => self.restore(),
+            15 => self.copy(device),
+            16 => {
+                self.backups.server = Some(self.spaces.iter().map(|space| space.server.clone()).collect());
+            }
+            17 => self.restore_server(),
+            18 if self.happens_everywhere(1_000, "log cut") => {
+                for space in 0..self.spaces.len() {
+                    let (from, to) = (self.spaces[space].server.space.horizon, self.spaces[space].server.space.rev);
+                    self.spaces[space].server.space.horizon = self.rng.range(from, to);
+                }
+            }
+            19 if self.happens_on(device, "browser crashed") => self.crash_device(device),
+            _ => {}
+        }
+    }
+
+    /// The browser stops a page for a while, or its process hangs. It knows nothing of that.
+    fn freeze(&mut self, tab: TabId) {
+        if self.happens_to(tab, 1_000, "tab frozen") {
+            let until = self.now + self.rng.range(1_000, 60_000);
+            if let Some(tab) = self.tabs.get_mut(&tab) {
+                tab.frozen_until = until;
+            }
+        }
+    }
+
+    fn turn_clock(&mut self, device: usize) {
+        let by = if self.rng.chance(500) { self.rng.below(4_000_000) } else { self.rng.below(20_000) };
+        let back = self.rng.chance(500);
+        if self.happens_on(device, if back { "clock set back" } else { "clock set forward" }) {
+            let ahead = &mut self.devices[device].ahead;
+            *ahead = if back { ahead.saturating_sub(by) } else { *ahead + by };
+        }
+    }
+
+    /// One signs out, and another (or the same) signs in. What waits stays with whom it belongs to.
+    fn change_user(&mut self, device: usize) {
+        for tab in self.tabs_on(device) {
+            self.crash(tab);
+        }
+        self.devices[device].user = 1 + self.rng.below(3) as u32;
+        for _ in 0..self.rng.range(1, 2) {
+            let store = self.some_store(device);
+            let delay = self.rng.range(10, 3_000);
+            self.after(delay, Event::OpenTab { store });
+        }
+    }
+
+    // ---- disks that come back ----
+
+    fn disks_of(&self, device: usize) -> Vec<(usize, Image)> {
+        let of_device = self.stores.iter().enumerate().filter(|(_, store)| store.device == device);
+        of_device.map(|(i, store)| (i, store.disk.clone())).collect()
+    }
+
+    fn back_up(&mut self, device: usize) {
+        let clients = self.devices[device].clients.clone();
+        self.backups.device = Some(DeviceBackup { device, clients, disks: self.disks_of(device) });
+    }
+
+    /// A device's disk comes back as it was when it was backed up.
+    fn restore(&mut self) {
+        let Some(DeviceBackup { device, clients, disks }) = self.backups.device.take() else { return };
+        if !self.happens_on(device, "disk came back older") {
+            return;
+        }
+        self.crash_device(device);
+        self.devices[device].clients = clients;
+        for store in 0..self.stores.len() {
+            if self.stores[store].device != device {
+                continue;
+            }
+            let disk = disks.iter().find(|(of, _)| *of == store).map(|(_, disk)| disk.clone()).unwrap_or_default();
+            self.lineages += 1;
+            let (space, old) = (self.stores[store].space, self.stores[store].lineage);
+            let journal = &mut self.spaces[space].journal;
+            journal.fork(&self.schema, old, self.lineages, store, &disk);
+            journal.abandon(old);
+            let Store { lineage, disk: present, forked, .. } = &mut self.stores[store];
+            (*lineage, *present, *forked) = (self.lineages, disk, true);
+        }
+    }
+
+    /// Somebody copies a profile, as it is on disk, to another device, and goes on on both.
+    fn copy(&mut self, device: usize) {
+        if self.devices.len() > 3 || !self.happens_on(device, "profile copied") {
+            return;
+        }
+        let copy = self.devices.len();
+        self.devices.push(self.devices[device].clone());
+        for (from, disk) in self.disks_of(device) {
+            self.lineages += 1;
+            let Store { principal, space, lineage, .. } = self.stores[from];
+            self.stores[from].forked = true;
+            let promised = self.stores[from].promised.clone();
+            let store = Store { forked: true, promised, ..Store::new(copy, principal, space, self.lineages) };
+            let place = self.stores.len();
+            self.spaces[space].journal.fork(&self.schema, lineage, self.lineages, place, &disk);
+            self.stores.push(Store { disk, ..store });
+            let delay = self.rng.below(3_000);
+            self.after(delay, Event::OpenTab { store: place });
+        }
+    }
+
+    /// The server's database is set back to a backup: what was accepted since is gone, unless a device still holds it.
+    fn restore_server(&mut self) {
+        let Some(backup) = self.backups.server.take() else { return };
+        if !self.happens_everywhere(1_000, "server set back") {
+            return;
+        }
+        self.crash_server();
+        for (space, server) in self.spaces.iter_mut().zip(backup) {
+            let gone = space.server.logged.keys().filter(|key| !server.logged.contains_key(key)).copied().collect();
+            space.journal.set_back(&gone);
+            space.server.set_back(server);
+        }
+        for store in &mut self.stores {
+            store.forked = true;
+        }
+    }
+}
