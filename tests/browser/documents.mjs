@@ -3,19 +3,9 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { REAL_DATA, tempDir } from './harness.mjs';
+import { seeded } from './ledger.mjs';
 
 const TLDRAW = join(REAL_DATA, 'tldraw-v1-old-doc.json');
-
-/** Numbers from 0 to 1 that are the same in each run (mulberry32). */
-export function seeded(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** In place (Fisher–Yates). */
 export function shuffle(list, random) {

@@ -58,6 +58,9 @@ function endAll() {
   running.clear();
 }
 
+/** Has `end` called when this file's tests are over, or this process ends: at once, and without waiting. */
+export const endAtExit = (end) => running.add(end);
+
 // A test that failed half-way leaves a browser or a server, which would keep its process from ending. Scripts that use
 // this module without being tests must not become tests by it.
 if (process.argv[1]?.endsWith('.test.mjs')) {
@@ -74,13 +77,13 @@ process.on('exit', () => {
 });
 for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => process.exit(1));
 
-const databases = new Map(); // Data folders, each with what the server was last told of it.
+const databases = new Map(); // Data folders, each with what the server was last told of it, and the disk where it is on one of its own.
 
 /** Fails on an orphan, or whatever else `driftline check` finds; a server may be running on the same database. */
 async function checkDatabases() {
-  for (const [data, place] of databases) {
-    if (!existsSync(data)) continue;
-    await runDriftline(['check', ...place]).catch((error) => {
+  for (const [data, { place, disk }] of databases) {
+    if (!existsSync(data) || disk?.isGone) continue;
+    await runDriftline(['check', ...place], { disk }).catch((error) => {
       throw new Error(`driftline check of ${data} ends with ${error.code}:\n${error.stdout}${error.stderr}`);
     });
   }
@@ -115,9 +118,13 @@ export async function until(what, check, { timeoutMs = 20_000, everyMs = 50 } = 
 
 // ---- The server ----
 
+/** A program with its arguments as they are to be started where it works on a disk of its own (see disk.mjs). */
+const on = (disk, ...command) => [...(disk?.within ?? []), ...command];
+
 /** Runs the server's binary with a command such as `['token', …]` and returns what it printed. */
-export async function runDriftline(args, { env = {} } = {}) {
-  const { stdout } = await execute(SERVER_BINARY, args, {
+export async function runDriftline(args, { env = {}, disk } = {}) {
+  const [program, ...rest] = on(disk, SERVER_BINARY, ...args);
+  const { stdout } = await execute(program, rest, {
     env: { ...process.env, ...env },
     maxBuffer: 64 * 1024 * 1024,
   });
@@ -128,12 +135,14 @@ export async function runDriftline(args, { env = {} } = {}) {
  * Starts the real server, after bringing its database up to date as an operator would.
  *
  * `schema` is a schema.json, `migrations` a folder, `staticDir` a folder to serve (optional). The data folder and the
- * port are new ones unless given. `env` and `args` are handed to `driftline serve` at every start.
+ * port are new ones unless given. `env` and `args` are handed to `driftline serve` at every start. `disk` is where the data
+ * folder is, if that is one of its own.
  */
 export async function startServer({
   schema,
   migrations,
-  data = tempDir('data'),
+  disk,
+  data = disk?.path ?? tempDir('data'),
   staticDir,
   port,
   env = {},
@@ -148,7 +157,8 @@ export async function startServer({
   const log = [];
 
   const start = async () => {
-    child = spawn(SERVER_BINARY, serveArgs, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [program, ...rest] = on(disk, SERVER_BINARY, ...serveArgs);
+    child = spawn(program, rest, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     endLater(child);
     await new Promise((started, failed) => {
       const fail = (why) => {
@@ -169,8 +179,8 @@ export async function startServer({
     });
   };
 
-  await runDriftline(['migrate', 'apply', ...place]);
-  databases.set(data, place);
+  await runDriftline(['migrate', 'apply', ...place], { disk });
+  databases.set(data, { place, disk });
   await start();
 
   const server = {
@@ -190,20 +200,20 @@ export async function startServer({
     /** Ends the server between two instructions (SIGKILL). */
     kill: () => signalAndWait(child, 'SIGKILL'),
     /** Waits until the server has ended by itself, as it does at a fault point, and returns the signal that it died of. */
-    ended: async () => {
-      await until('the server to end by itself', () => child.exitCode !== null || child.signalCode !== null);
+    ended: async (options) => {
+      await until('the server to end by itself', () => child.exitCode !== null || child.signalCode !== null, options);
       return child.signalCode;
     },
     /** Starts it again, on the same port and data, after `stop` or `kill`. */
     restart: start,
     /** The file of the SQLite database. */
     get database() {
-      const name = readdirSync(data).find((file) => /\.(db|sqlite3?)$/.test(file));
+      const name = readdirSync(disk?.outside ?? data).find((file) => /\.(db|sqlite3?)$/.test(file));
       if (name === undefined) throw new Error(`${data} holds no database`);
       return join(data, name);
     },
     /** The rows that a SELECT finds in the server's database; works while the server runs and after it was killed. */
-    query: (sql) => queryDatabase(server.database, sql),
+    query: (sql) => queryDatabase(server.database, sql, disk),
   };
   return server;
 }
@@ -212,9 +222,10 @@ export async function startServer({
  * The rows that a SELECT finds in a SQLite file, as objects. Opened read-only, so that looking at a database that a
  * killed server left behind does not do the server's recovery for it.
  */
-export async function queryDatabase(file, sql) {
+export async function queryDatabase(file, sql, disk) {
   const args = ['-readonly', '-batch', '-bail', '-json', '-cmd', '.timeout 10000', file, sql];
-  const { stdout } = await execute('sqlite3', args, { maxBuffer: 512 * 1024 * 1024 });
+  const [program, ...rest] = on(disk, 'sqlite3', ...args);
+  const { stdout } = await execute(program, rest, { maxBuffer: 512 * 1024 * 1024 });
   return stdout.trim() === '' ? [] : JSON.parse(stdout);
 }
 
@@ -354,7 +365,7 @@ async function forward(port, { method, url: path, headers }, body) {
   return { status: response.statusCode, headers: Object.fromEntries(kept), body: await readAll(response) };
 }
 
-function listen(server, port) {
+export function listen(server, port) {
   return new Promise((done, failed) => {
     server.once('error', failed);
     server.listen(port, '127.0.0.1', () => {

@@ -16,24 +16,34 @@ export async function readLog(server, space) {
 }
 
 /**
- * Walks the log edit by edit: no edit may name a row that was not there at that very moment. Returns the rows that the
- * log leaves, as `table id`.
+ * Walks the log edit by edit. Returns the rows that it leaves, as `table id` with their values; what had become of those that
+ * are `gone`; and what is `wrong`: an edit that names a row which was not there at that very moment, or was there already.
  */
-export function checkOrder(schema, log) {
-  const there = new Set();
+export function replay(schema, log) {
+  const [rows, gone, wrong] = [new Map(), new Map(), []];
   for (const { rev, part, key, changes } of log) {
     for (const { op, table, id, set = {} } of changes) {
       const place = `revision ${rev}, part ${part} (${key}): ${op} of ${table} ${id}`;
       const row = `${table} ${id}`;
-      assert.equal(there.has(row), op !== 'create', `${place}: the row ${op === 'create' ? 'was' : 'was not'} there`);
+      const isThere = rows.has(row);
+      if (isThere === (op === 'create')) wrong.push(`${place}: the row ${isThere ? 'was' : 'was not'} there`);
       for (const target of referred(schema, table, set)) {
-        assert.ok(there.has(target), `${place}: it names ${target}, which was not there yet`);
+        if (!rows.has(target)) wrong.push(`${place}: it names ${target}, which was not there yet`);
       }
-      if (op === 'create') there.add(row);
-      if (op === 'delete') there.delete(row);
+      if (op === 'delete') {
+        gone.set(row, rows.get(row));
+        rows.delete(row);
+      } else rows.set(row, { ...rows.get(row), ...set });
     }
   }
-  return there;
+  return { rows, gone, wrong };
+}
+
+/** Asserts that no edit of the log names a row that was not there at that very moment. Returns the rows that it leaves. */
+export function checkOrder(schema, log) {
+  const { rows, wrong } = replay(schema, log);
+  assert.deepEqual(wrong, []);
+  return rows;
 }
 
 /** Each transaction is in the log once. Returns the keys. */

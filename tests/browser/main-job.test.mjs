@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readCanvases, readDrawing, seeded, shuffle } from './documents.mjs';
+import { readCanvases, readDrawing, shuffle } from './documents.mjs';
 import { openBrowser, ROOT, startNetwork, startServer, until } from './harness.mjs';
+import { seeded } from './ledger.mjs';
 import { checkOrder, checkSent, distinctKeys, logCount, readLog, recordSent, serverDigest } from './log.mjs';
 import { makeSite, openSite, untilKeptForOffline, untilSynced } from './page.mjs';
 

@@ -196,7 +196,7 @@ test('a5_without_credentials_it_serves_its_own_machine_only', async () => {
 
 // ---- Requests that no client makes ----
 
-/** Sends bytes as they are and returns what comes back until an answer is there or the connection ends. */
+/** Sends bytes as they are (`null`: no more will come) and returns what comes back until an answer is there or the connection ends. */
 function raw(server, ...chunks) {
   return new Promise((done) => {
     const socket = connect(server.port, '127.0.0.1');
@@ -212,7 +212,7 @@ function raw(server, ...chunks) {
     socket.on('error', end);
     socket.on('close', end);
     socket.setTimeout(10_000, end);
-    for (const chunk of chunks) socket.write(chunk);
+    for (const chunk of chunks) chunk === null ? socket.end() : socket.write(chunk);
   });
 }
 
@@ -267,6 +267,26 @@ test('r4_a_body_that_is_no_push_gets_a_coded_answer', async () => {
   }
   await assertServes(server, 'after all of it');
   assert.deepEqual(panics(server), []);
+  await server.stop();
+});
+
+test('r1_a_body_that_broke_off_is_asked_for_again_and_nobody_is_blamed', async () => {
+  const server = await start();
+  const create = { op: 'create', table: 'branch', id: newId(), set: { name: 'whole' } };
+  const body = push([create]);
+  const head = 'POST /v1/spaces/one/reconcile HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
+  const begun = {
+    'a length': `${head}content-length: ${body.length}\r\n\r\n${body.slice(0, -5)}`,
+    chunks: `${head}transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body.slice(0, -5)}`,
+  };
+  for (const [what, bytes] of Object.entries(begun)) {
+    // Only this direction ends, as where a relay has lost its other side: the answer still comes.
+    const answer = await raw(server, bytes, null);
+    assert.match(answer, /^HTTP\/1\.1 408 /, what);
+    assert.match(answer, /application\/problem\+json/, what);
+  }
+  const { status, json } = await post(server, body);
+  assert.deepEqual([status, json.outcomes[0].outcome], [200, 'applied']);
   await server.stop();
 });
 

@@ -732,8 +732,8 @@ impl Engine {
     fn take_refusal(&mut self, now_ms: u64, request: Request, status: u16, retry_after_ms: Option<u64>, body: &str) {
         let json = Json::parse_or_null(body);
         let code = json.text("code").unwrap_or("no answer").to_string();
-        // Whoever is on the way between may not know what the server has done.
-        self.requeue(&request, status >= 500 && json.text("code").is_none());
+        // Whoever is on the way between may not know what the server has done; now and then the server itself does not.
+        self.requeue(&request, json.flag("unsure") || (status >= 500 && json.text("code").is_none()));
         let keys = match request.kind {
             Kind::Push { keys, .. } => keys,
             Kind::Snapshot => Vec::new(),

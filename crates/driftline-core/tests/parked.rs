@@ -334,6 +334,27 @@ fn r3_what_another_tab_discards_while_it_is_on_its_way_is_discarded_if_the_serve
 }
 
 #[test]
+fn r3_what_the_server_is_unsure_of_is_not_amended_before_it_answers() {
+    for (unsure, expected) in [("", Ok(())), (",\"unsure\":true", Err("in_flight".into()))] {
+        let mut store = Store::default();
+        let mut tab = Tab::leading(&store);
+        tab.sync(&mut store);
+        let key = make(&mut tab, &[create("box", 1, "")]);
+        let (request, body) = tab.pushes.pop().expect("it is on its way");
+        if !unsure.is_empty() {
+            store.push(&tab.schema, &body).unwrap();
+        }
+        tab.engine.handle_answer(tab.now, request, 503, None, &format!("{{\"code\":\"server_disk\"{unsure}}}"));
+        tab.run();
+        let edits = json!([{"op": "create", "table": "box", "id": id(2)}]);
+        assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": edits}), key), expected, "{unsure}");
+        tab.now += 60_000;
+        tab.sync(&mut store);
+        assert_eq!((tab.engine.outbox().len(), store.rows.len()), (0, 1), "it takes effect once: as it was, or as it was amended");
+    }
+}
+
+#[test]
 fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_answers() {
     let mut store = Store::default();
     let mut maker = Tab::leading(&store);

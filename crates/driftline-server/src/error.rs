@@ -17,11 +17,13 @@ pub struct ApiError {
     pub retry_after_s: Option<u32>,
     /// Of a stale sender: the epoch that it has to exceed.
     pub epoch: Option<u64>,
+    /// What was asked for may have taken effect all the same; a resend finds out.
+    pub unsure: bool,
 }
 
 impl ApiError {
     pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> ApiError {
-        ApiError { status, code, detail: detail.into(), retry_after_s: None, epoch: None }
+        ApiError { status, code, detail: detail.into(), retry_after_s: None, epoch: None, unsure: false }
     }
 
     /// What went wrong is in the log; a client has no use for it.
@@ -31,6 +33,10 @@ impl ApiError {
 
     pub fn unavailable(detail: &str) -> ApiError {
         ApiError { retry_after_s: Some(1), ..ApiError::new(503, "unavailable", detail) }
+    }
+
+    pub fn unsure(self) -> ApiError {
+        ApiError { unsure: true, ..self }
     }
 
     pub fn too_large() -> ApiError {
@@ -61,6 +67,9 @@ impl ApiError {
         if let Some(epoch) = self.epoch {
             out += &format!(",\"epoch\":{epoch}");
         }
+        if self.unsure {
+            out += ",\"unsure\":true";
+        }
         out.push('}');
         out
     }
@@ -75,7 +84,11 @@ fn title(code: &str) -> &'static str {
         "not_found" => "There is no such place",
         "method_not_allowed" => "This place takes another method",
         "timeout" => "The request took too long to arrive",
+        "incomplete" => "The request did not arrive whole",
         "unavailable" => "The server cannot take this now",
+        "server_full" => "The server's disk is full",
+        "server_disk" => "The server's disk fails",
+        "server_corrupt" => "The server's database is damaged",
         "stale_sender" => "Another sender has taken over",
         "too_large" => "The request is too large",
         "unsupported_media_type" => "The body is not JSON",

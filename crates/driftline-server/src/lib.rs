@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
 //! [`load`], [`write`], [`tables`]), what it leaves for later ([`reap`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
-//! ([`migrate`]), whether all is well ([`check`]), and how to see it fail ([`fault`]).
+//! ([`migrate`]), whether all is well ([`check`]), what a disk may do (`disk`), and how to see it fail ([`fault`]).
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,6 +21,7 @@ pub mod auth;
 pub mod check;
 mod counts;
 mod diff;
+mod disk;
 pub mod error;
 pub mod fault;
 pub mod guard;

@@ -3,6 +3,7 @@
 
 use crate::counts;
 use crate::diff;
+use crate::disk;
 use crate::fault::Faults;
 use crate::planner;
 use crate::rebuild::{self, Part};
@@ -283,7 +284,11 @@ fn same_tables(one: &Schema, other: &Schema) -> bool {
 
 fn open(data: &Path, flags: OpenFlags) -> Result<Connection, String> {
     let path = data.join(DATABASE_FILE);
-    connect(&path, flags).map_err(|e| format!("cannot open {}: {e}", path.display()))
+    disk::refuse_emptied(&path, flags.contains(OpenFlags::SQLITE_OPEN_CREATE))?;
+    let conn = connect(&path, flags).map_err(|e| disk::describe(&path, &e))?;
+    // A file that was cut is found out by the first look into it.
+    conn.prepare("SELECT 1 FROM sqlite_master").and_then(|mut look| look.exists([])).map_err(|e| disk::describe(&path, &e))?;
+    Ok(conn)
 }
 
 fn describe(entry: &Entry) -> String {

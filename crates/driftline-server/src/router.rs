@@ -1,6 +1,7 @@
 //! The routes: authorise, bound, hand over, answer.
 
 use crate::auth::{Action, Authorizer};
+use crate::disk;
 use crate::error::ApiError;
 use crate::guard;
 use crate::live::{self, Hub};
@@ -78,7 +79,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
     let action = if push.units.is_empty() { Action::Read } else { Action::Write };
     let principal = app.authorizer.authorize(token, &space, action).await?.0;
     let committed = timeout(COMMIT_TIMEOUT, app.writer.push(space.clone(), principal.clone(), push, bytes)).await;
-    let (push, plan) = committed.unwrap_or_else(|_| Err(ApiError::unavailable("the commit takes too long; try again")))?;
+    let (push, plan) = committed.unwrap_or_else(|_| Err(ApiError::unavailable("the commit takes too long; try again").unsure()))?;
     let answer = app.readers.run(move |store| {
         let changes = push.cursor.map(|cursor| read_changes(store, &space, &principal, cursor, Some(plan.space.rev)));
         let changes = changes.transpose()?.unwrap_or_default();
@@ -88,9 +89,9 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
         Some(Ok(json)) => Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), no_store()], json).into_response()),
         Some(Err(error)) => {
             tracing::error!(%error, "the log could not be read");
-            Err(ApiError::internal())
+            Err(disk::refusal(&error).unwrap_or_else(ApiError::internal).unsure())
         }
-        None => Err(ApiError::internal()),
+        None => Err(ApiError::internal().unsure()),
     }
 }
 
@@ -144,7 +145,8 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     match timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limits::PUSH_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large()),
-        Ok(Err(_)) => Err(ApiError::new(400, "malformed", "the body broke off")),
+        // The way it came is to blame, and not what was in it.
+        Ok(Err(_)) => Err(ApiError::new(408, "incomplete", "the body broke off; send it again")),
         Err(_) => Err(ApiError::timeout("the body did not arrive in 30 s")),
     }
 }

@@ -1,13 +1,14 @@
 //! Opening, running and stopping.
 
 use crate::auth::Authorizer;
+use crate::disk;
 use crate::fault::Faults;
 use crate::live::{Hub, stopped};
 use crate::log::Readers;
 use crate::migrate;
 use crate::reap::{self, Waker};
 use crate::router::{App, router};
-use crate::store::Store;
+use crate::store::{DATABASE_FILE, Store};
 use crate::tables::Layout;
 use crate::writer;
 use axum::Router;
@@ -88,8 +89,10 @@ impl Server {
         migrate::require_current(&schema, &config.migrations, &config.data).map_err(StartError)?;
         let layout = Arc::new(Layout::new(&schema).map_err(StartError)?);
         let schema = Arc::new(schema);
-        let open =
-            || Store::open(&config.data, schema.clone(), layout.clone()).map_err(|e| StartError(format!("cannot open the database: {e}")));
+        let open = || {
+            let store = Store::open(&config.data, schema.clone(), layout.clone());
+            store.map_err(|e| StartError(disk::describe(&config.data.join(DATABASE_FILE), &e)))
+        };
         let open_some = |count: usize| (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>().map(Readers::new).map(Arc::new);
         if config.faults.is_set() {
             tracing::warn!(faults = ?config.faults, "DRIFTLINE_FAULT is set: this server fails on purpose");

@@ -52,7 +52,7 @@ pub enum NotDecided {
 }
 
 /// Time and chance for one push.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Moment {
     pub now_ms: u64,
     pub random: u64,
@@ -97,6 +97,20 @@ impl Store {
             return Err(StoreError::Fault("fail_row"));
         }
         Ok(Ok(plan))
+    }
+
+    /// Answers a push that sends nothing without writing anything, where nothing can be written: the receipts stay as they are.
+    pub fn look(&self, space: &str, principal: &str, push: &Push) -> Result<Result<Plan, NotDecided>, StoreError> {
+        let transaction = self.conn.unchecked_transaction()?;
+        let decided = self.decide(space, principal, push, Moment::default(), &Faults::default())?;
+        transaction.rollback()?;
+        let looked = decided.map(|(_, mut plan)| {
+            for (client, state) in push.clients.iter().zip(&mut plan.clients) {
+                state.receipts.current = client.receipt;
+            }
+            plan
+        });
+        Ok(looked.map_err(NotDecided::Stale))
     }
 
     fn decide(

@@ -3,6 +3,7 @@
 //! Each push is loaded, decided and written in turn inside one database transaction; the answers leave after the commit.
 //! Where the group fails, every push is tried alone, and only the culprit hears of it.
 
+use crate::disk::{self, Trouble};
 use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::live::Hub;
@@ -61,7 +62,7 @@ impl WriterHandle {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             return Err(ApiError::unavailable("too much waits to be written; try again"));
         }
-        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is stopping")))
+        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is stopping").unsure()))
     }
 
     /// For the thread that deletes in the background: it must not keep the writer from ending.
@@ -152,11 +153,22 @@ impl Writer {
             }
             Err(error) => {
                 for mut job in group {
-                    tracing::error!(space = job.space, %error, "the push failed");
-                    reply(&mut job, Err(failure(&error)));
+                    let refusal = failure(&error);
+                    tracing::error!(space = job.space, code = refusal.code, %error, "the push failed");
+                    match self.look(&job, &error) {
+                        Some(result) => self.answer(job, result),
+                        None => reply(&mut job, Err(refusal)),
+                    }
                 }
             }
         }
+    }
+
+    /// Where the disk takes nothing, what only asks for changes is answered without writing down that it asked.
+    fn look(&self, job: &Job, error: &StoreError) -> Option<Result<Plan, NotDecided>> {
+        let StoreError::Sql(error) = error else { return None };
+        let can_look = job.push.units.is_empty() && Trouble::of(error).is_some();
+        can_look.then(|| self.store.look(&job.space, &job.principal, &job.push).ok()).flatten()
     }
 
     fn reap(&mut self, batch: &Batch, done: oneshot::Sender<Progress>) {
@@ -241,13 +253,14 @@ fn reply(job: &mut Job, result: Reply) {
     }
 }
 
-/// A full disk or a lock held for long passes; anything else is ours to repair.
+/// What the disk does, and a lock held for long, pass; anything else is ours to repair.
 fn failure(error: &StoreError) -> ApiError {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     match error {
-        StoreError::Sql(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull)) => {
+        StoreError::Sql(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)) => {
             ApiError::unavailable("the database cannot be written now; try again")
         }
+        StoreError::Sql(error) => disk::refusal(error).unwrap_or_else(ApiError::internal),
         _ => ApiError::internal(),
     }
 }

@@ -29,6 +29,9 @@ const REASONS: Record<string, string> = {
   waiting: 'waits for what others have not sent yet',
   parked: 'something is held back',
   storage_full: 'this device is full',
+  server_full: 'the server has no room',
+  server_disk: 'the disk of the server fails',
+  server_corrupt: 'the database of the server is damaged',
 };
 
 export function statusWords(status: Status): string {
