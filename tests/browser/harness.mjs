@@ -389,8 +389,7 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
     kill: async () => {
       const { context } = browser;
       const closed = new Promise((done) => context.once('close', done));
-      const family = killFamily(browser.pid, profile);
-      await until('the killed browser to be gone', () => family.every((pid) => !isAlive(pid)));
+      await untilGone(killBrowser(browser.pid, profile));
       await closed;
     },
     /** Starts Chromium again on the same profile, after `kill` or `close`. */
@@ -398,7 +397,7 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
     /** Ends the browser as a user would. */
     close: () => browser.context.close(),
   };
-  running.add(() => killFamily(browser.pid, profile));
+  running.add(() => killBrowser(browser.pid, profile));
   return browser;
 }
 
@@ -414,12 +413,9 @@ function isBrowserOf(pid, profile) {
   return commandLine(pid).includes(`--user-data-dir=${profile}`);
 }
 
-// Returns the ids of the processes that it killed. The id of a browser that is gone may by now be another program's.
-function killFamily(pid, profile) {
-  if (!isBrowserOf(pid, profile)) return [];
-  const family = [...descendants(pid), pid];
-  for (const member of family) signal(member, 'SIGKILL');
-  return family;
+// The id of a browser that is gone may by now be another program's.
+function killBrowser(pid, profile) {
+  return isBrowserOf(pid, profile) ? killFamily(pid) : [];
 }
 
 // ---- Processes ----
@@ -455,6 +451,18 @@ function descendants(pid) {
   return below(pid);
 }
 
+/** Ends a process and all below it at once (SIGKILL). Returns their ids. */
+export function killFamily(pid) {
+  const family = [...descendants(pid), pid];
+  for (const member of family) signal(member, 'SIGKILL');
+  return family;
+}
+
+/** Waits until none of these processes runs any more. */
+export async function untilGone(pids) {
+  await until('the killed processes to be gone', () => pids.every((pid) => !isAlive(pid)));
+}
+
 function isAlive(pid) {
   const status = statusOf(pid);
   return status !== undefined && status.state !== 'Z' && status.state !== 'X';
@@ -468,8 +476,8 @@ function signal(pid, name) {
   }
 }
 
-function endLater(child) {
-  const end = () => child.kill('SIGKILL');
+/** Sees to it that a process started here ends with the tests: by `end`, or else by SIGKILL. */
+export function endLater(child, end = () => child.kill('SIGKILL')) {
   running.add(end);
   child.once('exit', () => running.delete(end));
 }
