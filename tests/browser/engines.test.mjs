@@ -12,6 +12,7 @@ import { ROOT, startNetwork, startServer, until } from './harness.mjs';
 import { assertKeys, assertSound } from './ledger.mjs';
 import { checkOrder, checkSent, distinctKeys, logCount, readLog, serverDigest } from './log.mjs';
 import { makeSite, openSite, untilKeptForOffline, untilSynced } from './page.mjs';
+import { traceSyncs } from './syncs.mjs';
 import { ENGINES, openEngine } from './webdriver.mjs';
 
 const CANVAS = join(ROOT, 'www', 'server');
@@ -19,6 +20,7 @@ const DRAWINGS = join(ROOT, 'tests', 'schemas', 'tldraw');
 const SPACE = 'engines';
 const INCREMENTS = 600;
 const MIB = 1024 * 1024;
+const CLOCKS_DIFFER_MS = 3; // Pages are told whole milliseconds.
 const ESCAPE = '\uE00C'; // As WebDriver writes the key.
 
 const asked = process.env.DRIFTLINE_BROWSER;
@@ -178,6 +180,23 @@ for (const engine of engines) {
     t.diagnostic(`${saved.size} rows had their promise, ${rows.length} were there after 3 kills`);
   });
 
+  test(`q1_l5_saved_means_synced_to_disk_in_${engine}`, async (t) => {
+    const count = 10;
+    const { network, open, show } = await startAll();
+    const browser = await open(engine);
+    const page = await show(browser);
+    await network.cut();
+    await page.evaluate(makeTimedEdits, 2); // The first edits also bring up what is made once.
+    const trace = await traceSyncs(browser.pids, () => page.evaluate(makeTimedEdits, count));
+    if (trace.refused !== undefined) return t.skip(`strace may not attach to processes here: ${trace.refused}`);
+    const syncs = trace.syncs();
+    const isBetween = (sync, { made, saved }) =>
+      sync.began >= made - CLOCKS_DIFFER_MS && sync.ended <= saved + CLOCKS_DIFFER_MS;
+    const synced = trace.result.filter((edit) => syncs.some((sync) => isBetween(sync, edit)));
+    assert.equal(synced.length, count, 'each edit is synced to disk before its promise resolves');
+    t.diagnostic(`${syncs.length} syncs for ${count} edits`);
+  });
+
   test(`l5_two_tabs_edit_at_once_and_one_sends_in_${engine}`, async () => {
     const { server, network, schema, open, show } = await startAll();
     const browser = await open(engine);
@@ -297,6 +316,33 @@ for (const engine of engines) {
   });
 }
 
+test(`l2_l5_opening_says_why_it_is_refused_in_${engines[0]}`, async () => {
+  const { network, schema, open } = await startAll();
+  const browser = await open(engines[0]);
+  const refusals = {
+    // A page that came neither by https nor from localhost has none.
+    locks_missing: () => Object.defineProperty(navigator, 'locks', { value: undefined }),
+    // As where the person blocks all storage.
+    storage_failed: () => {
+      IDBFactory.prototype.open = () => {
+        throw new DOMException('The operation is insecure.', 'SecurityError');
+      };
+    },
+  };
+  for (const [code, refuse] of Object.entries(refusals)) {
+    const page = await browser.newPage();
+    await openSite(page, network.url);
+    await page.evaluate(`() => void (${refuse})()`);
+    const thrown = await page.evaluate(
+      ([schema, space]) => window.start(schema, space).catch(({ name, code, detail }) => ({ name, code, detail })),
+      [schema, SPACE],
+    );
+    assert.equal(thrown.name, 'DriftlineError');
+    assert.equal(thrown.code, code);
+    assert.ok(thrown.detail.length > 20, 'a sentence says what is wrong');
+  }
+});
+
 test('l5_engines_that_edit_the_same_rows_come_to_the_same', async (t) => {
   const { server, network, schema, open, show } = await startAll();
   // One engine that was asked for alone works with itself.
@@ -355,6 +401,19 @@ async function editAndGoOn(count) {
     for (;;) await one();
   })();
   return promised;
+}
+
+/** Makes edits one at a time, and returns when each was made and when its promise resolved. */
+async function makeTimedEdits(count) {
+  const edits = [];
+  for (let i = 0; i < count; i += 1) {
+    // So far apart that what follows on one edit is over before the next.
+    await new Promise((done) => setTimeout(done, 120));
+    const made = Date.now();
+    await window.db.tables.card.create({ text: `timed ${i}` }).saved;
+    edits.push({ made, saved: Date.now() });
+  }
+  return edits;
 }
 
 /** Starts edits, each saved before the next, whose keys `window.edits` resolves to. */

@@ -445,7 +445,7 @@ function commandLine(pid) {
 }
 
 /** Children, their children and so on, deepest first. Taken before the first signal: orphans lose their parent. */
-function descendants(pid) {
+export function descendants(pid) {
   const all = processes();
   const below = (parent) => all.filter((one) => one.parent === parent).flatMap((one) => [...below(one.pid), one.pid]);
   return below(pid);

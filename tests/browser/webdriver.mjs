@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { geckodriver } from '../../scripts/setup.mjs';
-import { endLater, freePort, killFamily, ROOT, tempDir, until, untilGone } from './harness.mjs';
+import { descendants, endLater, freePort, killFamily, ROOT, tempDir, until, untilGone } from './harness.mjs';
 
 const SCRIPT_TIMEOUT_MS = 120_000;
 const SIZE = { width: 1280, height: 800 };
@@ -74,6 +74,10 @@ export async function openEngine(name, { profile = tempDir(name), storage } = {}
       const page = pageOf(session, handle);
       await session.commandIn(handle, 'POST', '/window/rect', { x: 0, y: 0, ...SIZE });
       return page;
+    },
+    /** The ids of the browser's processes. */
+    get pids() {
+      return descendants(browser.driver.pid);
     },
     /** Ends the browser and all its processes at once (SIGKILL): nothing is flushed, no event is fired. */
     kill: () => untilGone(killFamily(browser.driver.pid)),
