@@ -19,6 +19,7 @@ const CANVAS = join(ROOT, 'www', 'server');
 const DRAWINGS = join(ROOT, 'tests', 'schemas', 'tldraw');
 const SPACE = 'engines';
 const INCREMENTS = 600;
+const KILLS = 2;
 const MIB = 1024 * 1024;
 const CLOCKS_DIFFER_MS = 3; // Pages are told whole milliseconds.
 const ESCAPE = '\uE00C'; // As WebDriver writes the key.
@@ -146,7 +147,7 @@ for (const engine of engines) {
 
     const saved = new Map(); // The votes of each row, as far as their promises resolved.
     const keys = new Set();
-    for (let life = 0; life < 3; life += 1) {
+    for (let life = 0; life < KILLS; life += 1) {
       const page = life === 0 ? first : await show(browser);
       const rows = new Map((await rowsOf(page, ['card'])).map((row) => [row.id, row.votes]));
       for (const [id, votes] of saved) assert.ok(rows.get(id) >= votes, `life ${life}: ${id} has ${votes} or more`);
@@ -177,7 +178,7 @@ for (const engine of engines) {
     const applied = await server.query('SELECT lower(hex(id)) AS id, votes FROM card');
     assert.deepEqual(Object.fromEntries(applied.map((row) => [row.id, row.votes])), votes);
     await assertSameAsServer(server, [page]);
-    t.diagnostic(`${saved.size} rows had their promise, ${rows.length} were there after 3 kills`);
+    t.diagnostic(`${saved.size} rows had their promise, ${rows.length} were there after ${KILLS} kills`);
   });
 
   test(`q1_l5_saved_means_synced_to_disk_in_${engine}`, async (t) => {
