@@ -1,18 +1,34 @@
 // Installs what the other scripts need and a machine with Rust (rustup), Node and apt may lack.
-// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [deny]`.
+// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [engines] [deny]`.
 
 import { existsSync } from 'node:fs';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { capture, ROOT, run, runAsCommand, timed } from './run.mjs';
 
 // Tools live outside the repository, by version, so that a fresh clone finds what an earlier one built.
 const TOOLS_DIR = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'driftline', 'tools');
 const CARGO_DENY_VERSION = '0.20.2';
+const GECKODRIVER_VERSION = '0.37.1';
 
-/** The Debian packages the browser tests need, each with the program that shows that it is there. */
-const APT_PACKAGES = { chromium: 'chromium', 'chromium-driver': 'chromedriver', sqlite3: 'sqlite3', strace: 'strace' };
+// Where Debian puts what a program loads.
+const LIBRARIES = join('/usr/lib', `${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch]}-linux-gnu`);
+
+/** The Debian packages the browser tests need, each with the program, or the file, that shows that it is there. */
+const BROWSER_PACKAGES = {
+  chromium: 'chromium',
+  'chromium-driver': 'chromedriver',
+  sqlite3: 'sqlite3',
+  strace: 'strace',
+};
+const ENGINE_PACKAGES = {
+  'firefox-esr': 'firefox-esr',
+  'webkit2gtk-driver': 'WebKitWebDriver',
+  'gir1.2-webkit2-4.1': join(LIBRARIES, 'girepository-1.0', 'WebKit2-4.1.typelib'),
+  gjs: 'gjs',
+  xvfb: 'Xvfb',
+};
 
 const PARTS = {
   /** The wasm target, the standard library's source, the wasm-bindgen tools and the npm packages: what a build needs. */
@@ -25,7 +41,12 @@ const PARTS = {
   /** Chromium, its driver, sqlite3 to read the server's database with, and strace to see what reaches the disk. */
   async browser() {
     await npmPackages();
-    await aptPackages();
+    await aptPackages(BROWSER_PACKAGES);
+  },
+  /** Firefox, WebKitGTK and what drives them: gjs runs the tests' own window around WebKitGTK, Xvfb is the display that it draws on. */
+  async engines() {
+    await aptPackages(ENGINE_PACKAGES);
+    await geckodriver();
   },
   /** rustfmt, clippy and cargo-deny: what the checks need. */
   async deny() {
@@ -56,6 +77,12 @@ export async function wasmBindgenDir() {
 export async function cargoDeny() {
   const name = `cargo-deny-${CARGO_DENY_VERSION}`;
   return join(await cargoTool('cargo-deny', CARGO_DENY_VERSION, name, ['cargo-deny']), 'cargo-deny');
+}
+
+/** The path of geckodriver, which Debian does not have; installs it if need be. */
+export async function geckodriver() {
+  const name = `geckodriver-${GECKODRIVER_VERSION}`;
+  return join(await cargoTool('geckodriver', GECKODRIVER_VERSION, name, ['geckodriver']), 'geckodriver');
 }
 
 // The module that the crate writes and the program that reads it must match exactly, so the version has one source.
@@ -100,8 +127,8 @@ async function npmPackages() {
   await timed('installing the npm packages', () => run('npm', ['ci', '--loglevel=error']));
 }
 
-async function aptPackages() {
-  const missing = Object.keys(APT_PACKAGES).filter((name) => !existsSync(join('/usr/bin', APT_PACKAGES[name])));
+async function aptPackages(marks) {
+  const missing = Object.keys(marks).filter((name) => !existsSync(resolve('/usr/bin', marks[name])));
   if (missing.length === 0) return;
   const install = ['install', '-y', '--no-install-recommends', ...missing];
   const byHand = `the browser tests need ${missing.join(', ')}; run: sudo apt-get update && sudo apt-get ${install.join(' ')}`;

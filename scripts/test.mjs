@@ -1,5 +1,6 @@
 // `npm test`: installs what is missing, then runs every check and test in turn and stops at the first that fails.
-// `node scripts/test.mjs PART` runs one part. What follows `browser` goes to node's test runner, so that
+// `node scripts/test.mjs PART` runs one part. `npm run test:browser -- --browser firefox` runs what is to be the same in every engine
+// in that one alone. What else follows `browser` goes to node's test runner, so that
 // `npm run test:browser -- --test-name-pattern=kill` runs the tests with that in their names.
 
 import { readdir } from 'node:fs/promises';
@@ -22,7 +23,7 @@ const NEEDS = {
   properties: [],
   sim: [],
   package: ['wasm'],
-  browser: ['wasm', 'browser'],
+  browser: ['wasm', 'browser', 'engines'],
 };
 
 /** Cheap checks first, so that a slip is told within seconds; the browser tests, which need all the builds, last. */
@@ -88,10 +89,13 @@ async function testWorkspace(folder) {
 // One file at a time: the tests kill browsers and servers, and share two cores with them.
 async function testBrowsers(args) {
   await build();
-  const files = (await readdir(BROWSER_TESTS_DIR)).filter((name) => name.endsWith('.test.mjs')).sort();
-  if (files.length === 0) throw new Error(`${BROWSER_TESTS_DIR} holds no tests`);
+  const [engine, rest] = args[0] === '--browser' ? [args[1] ?? '', args.slice(2)] : [undefined, args];
+  const all = (await readdir(BROWSER_TESTS_DIR)).filter((name) => name.endsWith('.test.mjs')).sort();
+  const files = engine === undefined ? all : all.filter((name) => name === 'engines.test.mjs');
+  if (files.length === 0) throw new Error(`${BROWSER_TESTS_DIR} does not hold the tests`);
   const paths = files.map((name) => join('tests', 'browser', name));
-  await run('node', ['--test', '--test-reporter=spec', '--test-concurrency=1', ...args, ...paths]);
+  const env = engine === undefined ? {} : { DRIFTLINE_BROWSER: engine };
+  await run('node', ['--test', '--test-reporter=spec', '--test-concurrency=1', ...rest, ...paths], { env });
 }
 
 async function test([part, ...args]) {

@@ -79,6 +79,34 @@ function generateDrawing() {
   return { shapes: Object.fromEntries(all.map((shape) => [shape.id, shape])), bindings };
 }
 
+export const byId = (a, b) => (a.id < b.id ? -1 : 1);
+
+/** One transaction a row and so many increments, in an order that no person would choose, and what it must come to. */
+export function planDrawing(drawing, increments) {
+  const random = seeded(20_260_401);
+  const creates = [
+    ...drawing.shapes.map((row) => ({ table: 'shape', row })),
+    ...drawing.bindings.map((row) => ({ table: 'binding', row })),
+  ];
+  shuffle(creates, random);
+  const steps = [];
+  const made = [];
+  const votes = new Map(drawing.shapes.map(({ id }) => [id, 0]));
+  const amount = () => Math.floor(random() * 12) - 3 || 1;
+  for (const [index, create] of creates.entries()) {
+    steps.push(create);
+    if (create.table === 'shape') made.push(create.row.id);
+    const due = Math.round((increments * (index + 1)) / creates.length) - (steps.length - index - 1);
+    for (let count = 0; count < due; count += 1) {
+      const step = { table: 'shape', id: made[Math.floor(random() * made.length)], votes: amount() };
+      votes.set(step.id, votes.get(step.id) + step.votes);
+      steps.push(step);
+    }
+  }
+  const rows = [...drawing.shapes.map((row) => ({ ...row, votes: votes.get(row.id) })), ...drawing.bindings];
+  return { steps, journal: { rows: rows.sort(byId) } };
+}
+
 /** JSON Canvas files, as `{ path, file }`. */
 export function readCanvases() {
   const names = existsSync(REAL_DATA) ? readdirSync(REAL_DATA).filter((name) => name.endsWith('.canvas')) : [];

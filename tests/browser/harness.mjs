@@ -400,8 +400,7 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
     kill: async () => {
       const { context } = browser;
       const closed = new Promise((done) => context.once('close', done));
-      const family = killFamily(browser.pid, profile);
-      await until('the killed browser to be gone', () => family.every((pid) => !isAlive(pid)));
+      await untilGone(killBrowser(browser.pid, profile));
       await closed;
     },
     /** Starts Chromium again on the same profile, after `kill` or `close`. */
@@ -409,7 +408,7 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
     /** Ends the browser as a user would. */
     close: () => browser.context.close(),
   };
-  running.add(() => killFamily(browser.pid, profile));
+  running.add(() => killBrowser(browser.pid, profile));
   return browser;
 }
 
@@ -425,12 +424,9 @@ function isBrowserOf(pid, profile) {
   return commandLine(pid).includes(`--user-data-dir=${profile}`);
 }
 
-// Returns the ids of the processes that it killed. The id of a browser that is gone may by now be another program's.
-function killFamily(pid, profile) {
-  if (!isBrowserOf(pid, profile)) return [];
-  const family = [...descendants(pid), pid];
-  for (const member of family) signal(member, 'SIGKILL');
-  return family;
+// The id of a browser that is gone may by now be another program's.
+function killBrowser(pid, profile) {
+  return isBrowserOf(pid, profile) ? killFamily(pid) : [];
 }
 
 // ---- Processes ----
@@ -460,10 +456,22 @@ function commandLine(pid) {
 }
 
 /** Children, their children and so on, deepest first. Taken before the first signal: orphans lose their parent. */
-function descendants(pid) {
+export function descendants(pid) {
   const all = processes();
   const below = (parent) => all.filter((one) => one.parent === parent).flatMap((one) => [...below(one.pid), one.pid]);
   return below(pid);
+}
+
+/** Ends a process and all below it at once (SIGKILL). Returns their ids. */
+export function killFamily(pid) {
+  const family = [...descendants(pid), pid];
+  for (const member of family) signal(member, 'SIGKILL');
+  return family;
+}
+
+/** Waits until none of these processes runs any more. */
+export async function untilGone(pids) {
+  await until('the killed processes to be gone', () => pids.every((pid) => !isAlive(pid)));
 }
 
 function isAlive(pid) {
@@ -479,8 +487,8 @@ function signal(pid, name) {
   }
 }
 
-function endLater(child) {
-  const end = () => child.kill('SIGKILL');
+/** Sees to it that a process started here ends with the tests: by `end`, or else by SIGKILL. */
+export function endLater(child, end = () => child.kill('SIGKILL')) {
   running.add(end);
   child.once('exit', () => running.delete(end));
 }

@@ -1,16 +1,14 @@
 // Processes that die at the worst moment: the browser while edits are saved, the server while they are sent.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openBrowser, startNetwork, startServer, tempDir, until } from './harness.mjs';
+import { openBrowser, startNetwork, startServer, until } from './harness.mjs';
 import { describe, PLACE, runKills, SCHEMA } from './kills.mjs';
 import { assertKeys, assertSound, seeded } from './ledger.mjs';
 import { logCount, readLog } from './log.mjs';
 import { makeSite, openSite, untilSynced } from './page.mjs';
+import { traceSyncs } from './syncs.mjs';
 
 const SEED = Number(process.env.DRIFTLINE_SEED ?? Date.now() % 1_000_000);
 
@@ -87,52 +85,6 @@ async function makeTimedEdits(count) {
     edits.push({ made, saved: now() });
   }
   return edits;
-}
-
-/** Runs `body` while strace watches the processes, and returns the syncs of IndexedDB's files: when each began and ended. */
-async function traceSyncs(pids, body) {
-  const output = join(tempDir('strace'), 'trace');
-  const attach = pids.flatMap((pid) => ['-p', String(pid)]);
-  const args = ['-f', '-y', '-ttt', '-e', 'trace=fsync,fdatasync', '-o', output, ...attach];
-  const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  strace.stderr.on('data', (data) => {
-    said += data;
-  });
-  const ended = new Promise((done) => strace.once('close', done));
-  try {
-    const isAttached = () => pids.every((pid) => said.includes(`Process ${pid} attached`));
-    await until('strace to attach', () => isAttached() || strace.exitCode !== null);
-    if (!isAttached()) return { refused: said.trim() };
-    const result = await body();
-    return { result, syncs: () => parseSyncs(readFileSync(output, 'utf8')), said };
-  } finally {
-    // It lets go of the processes and writes out what it has.
-    strace.kill('SIGINT');
-    await ended;
-  }
-}
-
-function parseSyncs(text) {
-  const syncs = [];
-  const under = new Map(); // Calls that had not returned when another thread's were written, by thread.
-  for (const line of text.split('\n')) {
-    const [, thread, at, rest] = line.match(/^(\d+)\s+(\d+\.\d+) (.*)$/) ?? [];
-    if (rest === undefined) continue;
-    const ms = Number(at) * 1000;
-    const path = rest.match(/^f(?:data)?sync\(\d+<([^>]*)>/)?.[1];
-    if (path === undefined) {
-      const began = under.get(thread);
-      if (rest.includes('resumed>') && began) syncs.push({ ...began, ended: ms });
-      under.delete(thread);
-    } else if (rest.includes('<unfinished')) {
-      under.set(thread, { path, began: ms });
-    } else {
-      // Without a resumption it returned before anything else was written, so its beginning is as good.
-      syncs.push({ path, began: ms, ended: ms });
-    }
-  }
-  return syncs.filter((sync) => sync.path.includes('IndexedDB'));
 }
 
 // Clocks: the page's is fixed to the system's when the page loads and ticks in tenths of a millisecond.

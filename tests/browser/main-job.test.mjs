@@ -4,9 +4,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readCanvases, readDrawing, shuffle } from './documents.mjs';
+import { byId, planDrawing, readCanvases, readDrawing } from './documents.mjs';
 import { openBrowser, ROOT, startNetwork, startServer, until } from './harness.mjs';
-import { seeded } from './ledger.mjs';
 import { checkOrder, checkSent, distinctKeys, logCount, readLog, recordSent, serverDigest } from './log.mjs';
 import { makeSite, openSite, untilKeptForOffline, untilSynced } from './page.mjs';
 
@@ -16,7 +15,6 @@ const INCREMENTS = 3_300;
 const drawing = readDrawing();
 const { source: canvasSource, canvases } = readCanvases();
 
-const byId = (a, b) => (a.id < b.id ? -1 : 1);
 const uuid = (column) =>
   `(SELECT substr(h,1,8)||'-'||substr(h,9,4)||'-'||substr(h,13,4)||'-'||substr(h,17,4)||'-'||substr(h,21)
       FROM (SELECT lower(hex(${column})) AS h) WHERE length(h) = 32)`;
@@ -45,7 +43,7 @@ test(`q1_o1_d1_v1_main_job_on_a_drawing: ${drawing.source}`, async (t) => {
   await network.cut(browser.context);
   await page.evaluate(([schema, space]) => window.start(schema, space), [schema, SPACE]);
 
-  const { steps, journal } = planDrawing();
+  const { steps, journal } = planDrawing(drawing, INCREMENTS);
   const keys = await page.evaluate(async (steps) => {
     const { db, driftline } = window;
     const changes = steps.map(({ table, row, id, votes }) =>
@@ -203,32 +201,6 @@ test(`q1_o1_d1_v1_main_job_on_canvas_files_in_the_app: ${canvasSource}`, async (
   await expectSameDigests(server, after, other, () => window.driftline.digest);
   t.diagnostic(`${made.nodes} nodes and ${made.edges} edges as ${log.length} transactions`);
 });
-
-/** One transaction a row and an increment, in an order that no person would choose, and what it must come to. */
-function planDrawing() {
-  const random = seeded(20_260_401);
-  const creates = [
-    ...drawing.shapes.map((row) => ({ table: 'shape', row })),
-    ...drawing.bindings.map((row) => ({ table: 'binding', row })),
-  ];
-  shuffle(creates, random);
-  const steps = [];
-  const made = [];
-  const votes = new Map(drawing.shapes.map(({ id }) => [id, 0]));
-  const amount = () => Math.floor(random() * 12) - 3 || 1;
-  for (const [index, create] of creates.entries()) {
-    steps.push(create);
-    if (create.table === 'shape') made.push(create.row.id);
-    const due = Math.round((INCREMENTS * (index + 1)) / creates.length) - (steps.length - index - 1);
-    for (let count = 0; count < due; count += 1) {
-      const step = { table: 'shape', id: made[Math.floor(random() * made.length)], votes: amount() };
-      votes.set(step.id, votes.get(step.id) + step.votes);
-      steps.push(step);
-    }
-  }
-  const rows = [...drawing.shapes.map((row) => ({ ...row, votes: votes.get(row.id) })), ...drawing.bindings];
-  return { steps, journal: { rows: rows.sort(byId) } };
-}
 
 async function expectForeignKeys(server, columns) {
   assert.deepEqual(await server.query('PRAGMA foreign_key_check'), []);

@@ -44,9 +44,11 @@ export async function untilSynced(page, { timeoutMs = 60_000 } = {}) {
   );
 }
 
-/** Waits until the page's service worker has what a start without a network needs. */
+/**
+ * Waits until the page's service worker has what a start without a network needs: it is the active one once its installation is over.
+ * Not until its state says so, which WebKit at times goes on calling `installing`.
+ */
 export async function untilKeptForOffline(page) {
-  const isKept = () =>
-    page.evaluate(async () => (await navigator.serviceWorker.getRegistration())?.active?.state === 'activated');
+  const isKept = () => page.evaluate(async () => Boolean((await navigator.serviceWorker.getRegistration())?.active));
   await until('the service worker', isKept);
 }

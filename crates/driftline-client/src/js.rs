@@ -67,8 +67,11 @@ pub fn problem(code: &str, detail: &str) -> JsValue {
     error
 }
 
-/// A stable code for what a database did.
+/// A stable code for what a database did. Problems of our own have one; the browser's errors have a number there, or nothing.
 pub fn storage_code(error: &JsValue) -> String {
+    if let Some(code) = get(error, "code").as_string() {
+        return code;
+    }
     match get(error, "name").as_string().as_deref() {
         Some("QuotaExceededError") => "storage_full",
         Some("AbortError") => "storage_aborted",

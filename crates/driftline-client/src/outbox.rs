@@ -9,6 +9,7 @@ use driftline_core::engine::SlotDisk;
 use driftline_core::outbox::Key;
 use js_sys::Array;
 use std::cell::RefCell;
+use std::iter::once;
 use std::rc::Rc;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -77,27 +78,24 @@ impl OutboxDb {
 
     /// Writes and waits until it is on disk. The error is a stable code.
     pub async fn write(&self, space: &str, write: Write) -> Result<(), String> {
-        self.try_write(space, write).await.map_err(|error| storage_code(&error))
+        let mut result = self.try_write(space, &write).await;
+        // Once the disk was full, Firefox opens the next transaction for deletes alone, and takes puts again in the one after.
+        if result.as_ref().is_err_and(|error| storage_code(error) == "storage_closed") {
+            result = self.try_write(space, &write).await;
+        }
+        result.map_err(|error| storage_code(&error))
     }
 
-    async fn try_write(&self, space: &str, write: Write) -> Result<(), JsValue> {
+    async fn try_write(&self, space: &str, write: &Write) -> Result<(), JsValue> {
         let transaction = self.begin("readwrite").await?;
-        let (txn, meta) = (transaction.object_store("txn")?, transaction.object_store("meta")?);
-        if let Some(client) = write.client {
-            meta.put_with_key(&hex(client), &"client".into())?;
+        match request_all(&transaction, space, write) {
+            Ok(puts) => finished(&transaction, &puts).await,
+            Err(error) => {
+                // Half of it must not stay.
+                let _ = transaction.abort();
+                Err(error)
+            }
         }
-        for (key, record) in &write.puts {
-            txn.put_with_key(&record.as_str().into(), &record_key(space, *key))?;
-        }
-        for key in &write.deletes {
-            txn.delete(&record_key(space, *key))?;
-        }
-        let reads = raise_high(&meta, space, &write.deletes)?;
-        if !reads {
-            // Without this the browser waits a turn for more requests.
-            let _ = call(&transaction, "commit", &[]);
-        }
-        finished(&transaction).await
     }
 
     /// The slot's client id; `fresh` becomes it if there is none.
@@ -109,7 +107,7 @@ impl OutboxDb {
         if known.is_none() {
             meta.put_with_key(&hex(fresh), &"client".into())?;
         }
-        finished(&transaction).await?;
+        finished(&transaction, &[]).await?;
         Ok(known.unwrap_or(fresh))
     }
 
@@ -137,6 +135,27 @@ impl OutboxDb {
             database.close();
         }
     }
+}
+
+/// Makes the requests of a write. Returns the puts, whose errors tell why there was no room.
+fn request_all(transaction: &IdbTransaction, space: &str, write: &Write) -> Result<Vec<IdbRequest>, JsValue> {
+    let (txn, meta) = (transaction.object_store("txn")?, transaction.object_store("meta")?);
+    let mut puts = Vec::new();
+    if let Some(client) = write.client {
+        puts.push(meta.put_with_key(&hex(client), &"client".into())?);
+    }
+    for (key, record) in &write.puts {
+        puts.push(txn.put_with_key(&record.as_str().into(), &record_key(space, *key))?);
+    }
+    for key in &write.deletes {
+        txn.delete(&record_key(space, *key))?;
+    }
+    let reads = raise_high(&meta, space, &write.deletes)?;
+    if !reads {
+        // Without this the browser waits a turn for more requests.
+        let _ = call(transaction, "commit", &[]);
+    }
+    Ok(puts)
 }
 
 /// Raises the highest number of each client to that of what is deleted. Returns whether it has to read first.
@@ -193,7 +212,7 @@ async fn done(request: &IdbRequest) -> Result<JsValue, JsValue> {
 }
 
 /// Waits until a transaction is on disk; an abort comes with its reason.
-async fn finished(transaction: &IdbTransaction) -> Result<(), JsValue> {
+async fn finished(transaction: &IdbTransaction, requests: &[IdbRequest]) -> Result<(), JsValue> {
     let (promise, resolve) = promise();
     let aborted = resolve.clone();
     let complete = Closure::once_into_js(move || drop(resolve.call1(&JsValue::NULL, &JsValue::TRUE)));
@@ -203,10 +222,8 @@ async fn finished(transaction: &IdbTransaction) -> Result<(), JsValue> {
     if JsFuture::from(promise).await?.is_truthy() {
         return Ok(());
     }
-    let reason = get(transaction, "error");
-    Err(if reason.is_null() || reason.is_undefined() {
-        crate::js::problem("storage_aborted", "the transaction was aborted")
-    } else {
-        reason
-    })
+    // WebKit leaves a transaction that was told to commit without a reason: its requests have it.
+    let reasons = requests.iter().map(|request| get(request, "error"));
+    let reason = once(get(transaction, "error")).chain(reasons).find(JsValue::is_object);
+    Err(reason.unwrap_or_else(|| crate::js::problem("storage_aborted", "the transaction was aborted")))
 }

@@ -209,8 +209,9 @@ fn network_is_there() -> bool {
 
 /// The lowest free slot.
 async fn take_slot(prefix: &str, space: &str) -> Result<(u32, Held), JsValue> {
+    let missing = |_| problem("locks_missing", "tabs cannot agree without Web Locks, which browsers give to https and localhost alone");
     for slot in 0..SLOTS {
-        if let Some(held) = try_hold(&slot_lock_name(prefix, space, slot)).await? {
+        if let Some(held) = try_hold(&slot_lock_name(prefix, space, slot)).await.map_err(missing)? {
             return Ok((slot, held));
         }
     }

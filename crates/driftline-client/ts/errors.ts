@@ -11,10 +11,10 @@ export interface Problem {
   readonly rows?: readonly RowRef[];
 }
 
-/** The engine throws problems as plain objects, because its errors cannot be classes of this side. */
+/** The engine throws errors with a code, because its errors cannot be classes of this side. */
 export function asError(thrown: unknown): unknown {
-  const isProblem = typeof thrown === 'object' && thrown !== null && 'code' in thrown && !(thrown instanceof Error);
-  return isProblem ? new DriftlineError(thrown as Problem) : thrown;
+  if (!(thrown instanceof Error) || !('code' in thrown) || typeof thrown.code !== 'string') return thrown;
+  return new DriftlineError({ code: thrown.code, detail: thrown.message });
 }
 
 /** The one error of this package. Branch on `code`, which is stable; show `detail`, which says what to do. */
