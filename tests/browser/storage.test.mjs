@@ -1,11 +1,12 @@
 // What this device does to its databases: aborted, refused and full, deleted, blocked or changed under the page, damaged, copied.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, test } from 'node:test';
+import { afterEach, before, test } from 'node:test';
 import { openBrowser, ROOT, startNetwork, startServer, tempDir, until } from './harness.mjs';
-import { assertKeys, assertSound } from './ledger.mjs';
+import { assertKeys } from './ledger.mjs';
 import { readLog } from './log.mjs';
 import { makeSite, openSite, untilSynced } from './page.mjs';
 
@@ -23,6 +24,9 @@ before(async () => {
   browser = await openBrowser();
   await browser.context.addInitScript(plantFaults);
 });
+
+// A test that failed half-way leaves the others their network.
+afterEach(() => network.restore(browser.context));
 
 // Runs in the page before anything else. `fail(database, how)` lets every write to databases of that name fail from now on.
 function plantFaults() {
@@ -119,9 +123,16 @@ const make = (page, ...texts) =>
   }, texts);
 
 const savedCount = (page) => page.evaluate(() => window.changes.filter((one) => one.saved).length);
-const allSaved = (page) => page.evaluate(() => Promise.all(window.changes.map((one) => one.change.saved)).then(() => {}));
+const allSaved = (page) =>
+  page.evaluate(() => Promise.all(window.changes.map((one) => one.change.saved)).then(() => {}));
 const keys = (page) => page.evaluate(() => window.changes.map((one) => one.change.key));
-const texts = (page) => page.evaluate(() => window.db.tables.card.query().map((card) => card.text).sort());
+const texts = (page) =>
+  page.evaluate(() =>
+    window.db.tables.card
+      .query()
+      .map((card) => card.text)
+      .sort(),
+  );
 const errors = (page) => page.evaluate(() => window.errors);
 const status = (page) => page.evaluate(() => window.db.status);
 const clientOf = (key) => key.split(':')[0];
@@ -146,7 +157,11 @@ async function assertServerHas(space, expected) {
   const rows = await server.query(
     `SELECT card.text FROM card JOIN _space s ON s.id = card.space WHERE s.name = '${space}' ORDER BY text`,
   );
-  assert.deepEqual(rows.map((row) => row.text), [...expected.texts].sort(), 'the server has every card once');
+  assert.deepEqual(
+    rows.map((row) => row.text),
+    [...expected.texts].sort(),
+    'the server has every card once',
+  );
 }
 
 // ---- Databases, as another program of the same origin gets at them ----
@@ -186,23 +201,28 @@ const hold = (page, name, version) =>
     [name, version],
   );
 
-/** All entries of a store, as `[key, value]`. */
+/** All entries of a store, as `[key, value]`; none where there is no such database. */
 const entries = (page, name, store) =>
   page.evaluate(
-    ([name, store]) =>
-      new Promise((done, failed) => {
+    async ([name, store]) => {
+      const known = await indexedDB.databases();
+      if (!known.some((one) => one.name === name)) return [];
+      return new Promise((done, failed) => {
         const request = indexedDB.open(name);
-        request.onerror = () => failed(request.error);
+        // Gone since: it is not for this page to make it.
+        request.onupgradeneeded = () => request.transaction.abort();
+        request.onerror = () => done([]);
         request.onsuccess = () => {
-          const database = request.result;
-          const from = database.transaction(store).objectStore(store);
+          const from = request.result.transaction(store).objectStore(store);
           const [keys, values] = [from.getAllKeys(), from.getAll()];
+          values.onerror = () => failed(values.error);
           values.onsuccess = () => {
-            database.close();
+            request.result.close();
             done(keys.result.map((key, i) => [key, values.result[i]]));
           };
         };
-      }),
+      });
+    },
     [name, store],
   );
 
@@ -278,62 +298,68 @@ for (const [how, reason] of [
 }
 
 /** What a page finds on this device alone. */
-async function assertOnDisk(space, expected, { waiting }) {
-  await network.cut(browser.context);
-  const page = await openPage(space);
+async function assertOnDisk(space, expected, { waiting, browser: its = browser }) {
+  await network.cut(its.context);
+  const page = await openPage(space, { browser: its });
   assert.deepEqual(await texts(page), expected);
   assert.equal(await page.evaluate(() => window.db.outbox().length), waiting);
   await page.close();
-  await network.restore(browser.context);
+  await network.restore(its.context);
 }
 
-/** Leaves the origin as much room as it uses, and `more` bytes. */
-async function limitRoom(page, more) {
-  const session = await page.context().newCDPSession(page);
+/**
+ * A page of a browser that has little room, and what makes room there. The browser counts on the room that it found for a while, so that it
+ * must be short of it from the beginning.
+ */
+async function openCramped(space) {
+  const cramped = await openBrowser();
+  const page = await newPage(cramped);
+  const session = await cramped.context.newCDPSession(page);
   const { usage } = await session.send('Storage.getUsageAndQuota', { origin: network.url });
-  await session.send('Storage.overrideQuotaForOrigin', { origin: network.url, quotaSize: usage + more });
-  return () => session.send('Storage.overrideQuotaForOrigin', { origin: network.url });
+  await session.send('Storage.overrideQuotaForOrigin', { origin: network.url, quotaSize: usage + 200_000 });
+  await open(page, space);
+  const makeRoom = () => session.send('Storage.overrideQuotaForOrigin', { origin: network.url });
+  return { cramped, page, makeRoom };
 }
 
-const LONG = 'Nothing of this fits any more. '.repeat(10_000);
+/** Texts that together need more room than there is, and that nothing makes shorter. */
+const LONG = Array.from({ length: 10 }, (_, i) => `long ${i} ${randomBytes(45_000).toString('base64')}`);
 
 test('l2_a_full_device_keeps_edits_in_memory_and_saves_them_when_there_is_room', async () => {
   const space = 'full';
-  const page = await openPage(space);
+  const { cramped, page, makeRoom } = await openCramped(space);
   await make(page, 'before');
   await untilSynced(page);
   await setOnline(page, false);
-  const makeRoom = await limitRoom(page, 50_000);
-  await make(page, `a ${LONG}`, `b ${LONG}`);
+  await make(page, ...LONG);
   await untilStatus(page, 'not_saving', 'storage_full');
-  assert.equal(await savedCount(page), 1);
-  assert.equal((await texts(page)).length, 3);
+  assert.ok((await savedCount(page)) < LONG.length, 'not all of it is called saved');
+  assert.equal((await texts(page)).length, LONG.length + 1);
   await makeRoom();
   await allSaved(page);
   await untilStatus(page, 'offline');
   await setOnline(page, true);
   await untilSynced(page);
-  await assertServerHas(space, { keys: await keys(page), texts: ['before', `a ${LONG}`, `b ${LONG}`] });
-  await page.close();
+  await assertServerHas(space, { keys: await keys(page), texts: ['before', ...LONG] });
+  await cramped.close();
 });
 
 test('l2_a_device_too_full_for_what_others_made_says_so_and_takes_it_when_there_is_room', async () => {
   const space = 'full-base';
-  const page = await openPage(space);
+  const { cramped, page, makeRoom } = await openCramped(space);
   await make(page, 'before');
   await untilSynced(page);
-  const makeRoom = await limitRoom(page, 50_000);
-  const other = await openBrowser();
-  const theirs = await openPage(space, { browser: other });
-  await make(theirs, `a ${LONG}`, `b ${LONG}`);
+  const theirs = await openPage(space);
+  await make(theirs, ...LONG);
   await untilSynced(theirs);
-  await other.close();
+  await theirs.close();
   await untilStatus(page, 'not_saving', 'storage_full');
-  assert.equal((await texts(page)).length, 3, 'it is seen all the same');
+  assert.equal((await texts(page)).length, LONG.length + 1, 'it is seen all the same');
   await makeRoom();
   await untilSynced(page);
   await page.close();
-  await assertOnDisk(space, [`a ${LONG}`, `b ${LONG}`, 'before'], { waiting: 0 });
+  await assertOnDisk(space, ['before', ...LONG].sort(), { waiting: 0, browser: cramped });
+  await cramped.close();
 });
 
 // ---- Databases that are deleted ----
@@ -360,8 +386,8 @@ for (const [what, remove] of [
     assert.ok(!(await remove(stranger, space)), 'the page stands in nobody’s way');
     // By itself, and without anything being made: the next moment may be the last.
     const isBack = async () => {
-      const records = await entries(stranger, outboxOf(space), 'txn').catch(() => []);
-      const base = await entries(stranger, baseOf(space), 'base').catch(() => []);
+      const records = await entries(stranger, outboxOf(space), 'txn');
+      const base = await entries(stranger, baseOf(space), 'base');
       return records.length === 2 && base.length >= 1;
     };
     await until('both databases to be as they were', isBack);
@@ -394,7 +420,7 @@ test('l2_a_tab_writes_again_what_it_holds_while_another_one_sends', async () => 
   await clearOrigin(first);
   const stranger = await newPage();
   const isBack = async () => {
-    const counts = [0, 1].map((slot) => entries(stranger, outboxOf(space, slot), 'txn').catch(() => []));
+    const counts = [0, 1].map((slot) => entries(stranger, outboxOf(space, slot), 'txn'));
     return (await Promise.all(counts)).every((records) => records.length === 1);
   };
   await until('both outboxes', isBack);
@@ -522,4 +548,272 @@ test('l2_the_browser_is_asked_to_keep_what_is_stored_at_the_first_edit_offline',
   await make(page, 'offline', 'and again');
   assert.equal(await asked(), 1);
   await page.close();
+});
+
+// ---- Records that are damaged ----
+
+test('l3_damaged_records_are_set_aside_and_told_and_the_others_are_sent', async () => {
+  const space = 'records';
+  await (await openPage(space)).close();
+  await network.cut(browser.context);
+  const page = await openPage(space);
+  await make(page, 'torn', 'good', 'garbage', 'of another type', 'good too', 'without a sense');
+  await allSaved(page);
+  const made = await keys(page);
+  await page.close();
+
+  const stranger = await newPage();
+  const records = await entries(stranger, outboxOf(space), 'txn');
+  assert.equal(records.length, 6);
+  const senseless = {
+    ...JSON.parse(records[5][1]),
+    body: '{"schema":1,"at":1,"edits":[{"op":"create","table":"none"}]}',
+  };
+  const damage = [
+    [records[0][0], records[0][1].slice(0, -40)],
+    [records[2][0], 'neither \u0000 JSON'],
+    [records[3][0], { text: 42 }],
+    [records[5][0], JSON.stringify(senseless)],
+  ];
+  const bad = [0, 2, 3, 5].map((i) => made[i]);
+  await overwrite(stranger, outboxOf(space), 'txn', damage);
+
+  const again = await openPage(space);
+  assert.deepEqual(await texts(again), ['good', 'good too']);
+  assert.deepEqual(await errors(again), Array(4).fill('record_corrupt'));
+  const damaged = await again.evaluate(() => window.db.damaged());
+  const shown = (record) => (typeof record === 'string' ? record : JSON.stringify(record));
+  assert.deepEqual(
+    damaged,
+    damage.map(([, record], i) => ({ key: bad[i], record: shown(record) })),
+  );
+  const [later] = await make(again, 'new');
+  assert.equal(clientOf(later), clientOf(made[0]));
+  assert.ok(!made.includes(later), 'the number of what cannot be read is not given again');
+
+  await network.restore(browser.context);
+  await untilSynced(again);
+  await assertServerHas(space, { keys: [made[1], made[4], later], texts: ['good', 'good too', 'new'] });
+  assert.deepEqual(await errors(again), Array(4).fill('record_corrupt'), 'each is told once');
+  const left = () => entries(stranger, outboxOf(space), 'txn');
+  await until('what was sent to leave the disk', async () => (await left()).length === 4);
+  assert.deepEqual(await left(), damage, 'what is damaged stays as it is');
+
+  await again.evaluate((key) => window.db.discard(key), bad[0]);
+  await until('one to be discarded', async () => (await left()).length === 3);
+  assert.deepEqual((await again.evaluate(() => window.db.damaged())).length, 3);
+  await again.close();
+  const last = await openPage(space);
+  assert.deepEqual(await errors(last), Array(3).fill('record_corrupt'));
+  const [newest] = await make(last, 'newest');
+  assert.ok(![...made, later].includes(newest));
+  await untilSynced(last);
+  await last.close();
+  await stranger.close();
+});
+
+test('l3_what_the_browser_itself_cannot_read_any_more_stops_nothing', async () => {
+  const space = 'files';
+  const own = await openBrowser();
+  const page = await openPage(space, { browser: own });
+  // So long that the browser keeps what holds it in a file of its own.
+  const noise = String.fromCharCode(...[...randomBytes(60_000)].map((byte) => 0x400 + byte));
+  const large = (name) => `${name} ${noise}`;
+  await make(page, large('settled'));
+  await untilSynced(page);
+  await network.cut(own.context);
+  const [lost, kept] = await make(page, large('lost'), 'kept');
+  await allSaved(page);
+  await own.close();
+  assert.ok(removeBlobs(own.profile) >= 2, 'both databases have files');
+  await own.reopen();
+
+  const again = await openPage(space, { browser: own });
+  assert.deepEqual(await texts(again), ['kept']);
+  assert.deepEqual((await errors(again)).sort(), ['base_corrupt', 'record_corrupt']);
+  assert.deepEqual(await again.evaluate(() => window.db.damaged()), [{ key: lost, record: '' }]);
+  await network.restore(own.context);
+  await untilSynced(again);
+  assert.deepEqual(await texts(again), ['kept', large('settled')].sort());
+  await assertServerHas(space, { texts: ['kept', large('settled')] });
+  assert.ok((await readLog(server, space)).some((part) => part.key === kept));
+  await own.close();
+});
+
+/** Deletes the files in which a browser that is not running keeps large values; returns how many. */
+function removeBlobs(profile) {
+  const files = readdirSync(profile, { recursive: true })
+    .filter((name) => name.includes('.indexeddb.blob/'))
+    .map((name) => join(profile, name))
+    .filter((name) => statSync(name).isFile());
+  for (const file of files) rmSync(file);
+  return files.length;
+}
+
+for (const [what, store, pick, damage, kept] of [
+  ['chunk', 'base', -1, (text) => text.slice(0, -10), 0],
+  ['head', 'base', 0, () => 'no head', 0],
+  ['chunk_of_another_type', 'base', -1, () => 7, 0],
+  ['tail', 'tail', 1, (text) => text.slice(0, -10), 1],
+  ['tail_of_another_type', 'tail', -1, () => ({}), 3],
+  ['meta', 'meta', 'meta', () => '[1, 2', 4],
+]) {
+  test(`l3_a_base_with_a_torn_${what}_opens_and_is_fetched_again`, async () => {
+    const space = `torn-${what}`;
+    const page = await openPage(space);
+    for (const text of ['a', 'b', 'c', 'd']) {
+      await make(page, text);
+      await untilSynced(page);
+    }
+    await setOnline(page, false);
+    await make(page, 'waiting');
+    await allSaved(page);
+    const made = await keys(page);
+    await page.close();
+    const stranger = await newPage();
+    const found = await entries(stranger, baseOf(space), store);
+    const [key, value] = typeof pick === 'number' ? found.at(pick) : found.find(([key]) => key[1] === pick);
+    await overwrite(stranger, baseOf(space), store, [[key, damage(value)]]);
+    await stranger.close();
+
+    // What can be told of it is shown even where there is nobody to ask.
+    await network.cut(browser.context);
+    const offline = await openPage(space);
+    const shown = await texts(offline);
+    assert.equal(shown.length, kept + 1, `${shown}`);
+    assert.ok(shown.includes('waiting'));
+    assert.deepEqual(await errors(offline), ['base_corrupt']);
+    await network.restore(browser.context);
+    await untilSynced(offline);
+    assert.deepEqual(await texts(offline), ['a', 'b', 'c', 'd', 'waiting']);
+    await assertServerHas(space, { keys: made, texts: ['a', 'b', 'c', 'd', 'waiting'] });
+    await offline.close();
+    await assertOnDisk(space, ['a', 'b', 'c', 'd', 'waiting'], { waiting: 0 });
+  });
+}
+
+// ---- Profiles that are copied ----
+
+const bump = (page, id, by) =>
+  page.evaluate(
+    ([id, by]) => {
+      const change = window.db.tables.card.update(id, { votes: window.driftline.increment(by) });
+      window.changes.push({ change });
+      return change.key;
+    },
+    [id, by],
+  );
+
+/** A profile with an edit that is settled, and two that wait: a card, and a vote for the settled one. */
+async function makeProfile(space) {
+  const original = await openBrowser();
+  const page = await openPage(space, { browser: original });
+  const id = await page.evaluate(() => {
+    const { id } = window.db.tables.card.create({ text: 'settled' });
+    return id;
+  });
+  await untilSynced(page);
+  await network.cut(original.context);
+  await make(page, 'waiting');
+  await bump(page, id, 1);
+  await allSaved(page);
+  const waiting = await keys(page);
+  await original.close();
+  return { original, id, waiting };
+}
+
+function copyProfile(from, to = tempDir('copy')) {
+  rmSync(to, { recursive: true });
+  cpSync(from, to, { recursive: true, filter: (path) => !path.includes('Singleton') });
+  return to;
+}
+
+async function votesOf(space) {
+  const [{ votes }] = await server.query(
+    `SELECT votes FROM card JOIN _space s ON s.id = card.space WHERE s.name = '${space}' AND text = 'settled'`,
+  );
+  return votes;
+}
+
+test('d5_both_of_a_profile_and_its_copy_lose_and_double_nothing', async () => {
+  const space = 'copied';
+  const { original, id, waiting } = await makeProfile(space);
+  const copy = await openBrowser({ profile: copyProfile(original.profile) });
+  await original.reopen();
+  const both = [original, copy];
+  const pages = [];
+  for (const [i, one] of both.entries()) {
+    const page = await openPage(space, { browser: one });
+    assert.deepEqual(await texts(page), ['settled', 'waiting']);
+    const made = [...(await make(page, `offline ${i}`)), await bump(page, id, 10 ** (i + 1))];
+    // Both give the same numbers to what they make now.
+    assert.ok(made.every((key) => clientOf(key) === clientOf(waiting[0])));
+    await allSaved(page);
+    pages.push(page);
+  }
+  await network.restore(...both.map((one) => one.context));
+  for (const page of pages) await untilSynced(page);
+  const clients = new Set();
+  for (let round = 0; round < 2; round += 1) {
+    for (const [i, page] of pages.entries()) {
+      const [key] = await make(page, `online ${i} ${round}`);
+      await bump(page, id, 10 ** (3 + 2 * round + i));
+      clients.add(clientOf(key));
+      await untilSynced(page);
+    }
+  }
+  assert.ok(clients.size >= 2, 'they go on under ids of their own');
+  const expected = [
+    'settled',
+    'waiting',
+    'offline 0',
+    'offline 1',
+    'online 0 0',
+    'online 1 0',
+    'online 0 1',
+    'online 1 1',
+  ];
+  await assertServerHas(space, { texts: expected });
+  assert.equal(await votesOf(space), 1_111_111, 'every vote counts once');
+  for (const page of pages) {
+    await until('both to see all', async () => (await texts(page)).length === expected.length);
+    assert.deepEqual(await page.evaluate(() => window.db.parked()), []);
+  }
+  const digests = await Promise.all(pages.map((page) => page.evaluate(() => window.db.digest)));
+  assert.deepEqual(digests[0], digests[1]);
+  for (const one of both) await one.close();
+});
+
+test('d5_a_profile_restored_from_before_its_last_pushes_loses_and_doubles_nothing', async () => {
+  const space = 'restored';
+  const { original, id, waiting } = await makeProfile(space);
+  const backup = copyProfile(original.profile);
+  await original.reopen();
+  await network.restore(original.context);
+  const page = await openPage(space, { browser: original });
+  await untilSynced(page);
+  const [since] = await make(page, 'since');
+  await bump(page, id, 10);
+  await untilSynced(page);
+  await original.close();
+
+  copyProfile(backup, original.profile);
+  await original.reopen();
+  await network.cut(original.context);
+  const restored = await openPage(space, { browser: original });
+  assert.deepEqual(await texts(restored), ['settled', 'waiting']);
+  const [again] = await make(restored, 'again');
+  assert.equal(again, since, 'the number has been given before');
+  await bump(restored, id, 100);
+  await allSaved(restored);
+  await network.restore(original.context);
+  await untilSynced(restored);
+  assert.notEqual((await keys(restored))[0], since, 'it has taken another');
+  const [last] = await make(restored, 'last');
+  assert.notEqual(clientOf(last), clientOf(waiting[0]));
+  await untilSynced(restored);
+  await assertServerHas(space, { texts: ['settled', 'waiting', 'since', 'again', 'last'] });
+  assert.equal(await votesOf(space), 111, 'every vote counts once');
+  assert.deepEqual(await restored.evaluate(() => window.db.parked()), []);
+  await original.close();
 });

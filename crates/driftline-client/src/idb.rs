@@ -196,11 +196,7 @@ pub async fn finished(transaction: &IdbTransaction) -> Result<(), JsValue> {
         return Ok(());
     }
     let reason = get(transaction, "error");
-    Err(if reason.is_null() || reason.is_undefined() {
-        problem("storage_aborted", "the transaction was aborted")
-    } else {
-        reason
-    })
+    Err(if reason.is_null() || reason.is_undefined() { problem("storage_aborted", "the transaction was aborted") } else { reason })
 }
 
 /// All keys that begin with these parts: an array sorts after every string and number.

@@ -223,6 +223,8 @@ pub struct Engine {
     /// Why a database cannot be opened or read, as the shell finds.
     storage_problem: Option<String>,
     pub(crate) damaged: Vec<Damaged>,
+    /// The base on disk was found damaged, and has not been written anew since.
+    pub(crate) torn: bool,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) last_status: String,
     wake_at: u64,
@@ -275,6 +277,7 @@ impl Engine {
             told_trouble: None,
             storage_problem: None,
             damaged: Vec::new(),
+            torn: false,
             effects: VecDeque::new(),
             last_status: String::new(),
             wake_at: u64::MAX,
@@ -552,9 +555,9 @@ impl Engine {
         }
         self.event_keys("accepted", &gone);
         self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
-        let torn = self.load(disk);
+        self.load(disk);
         // What was read may be older than what has been told since. What is damaged is not read again until it has been mended.
-        let behind = self.sender.is_none() && self.replica.rev < self.disk_heard && !torn;
+        let behind = self.sender.is_none() && self.replica.rev < self.disk_heard && !self.torn;
         if std::mem::take(&mut self.reload_again) || behind {
             self.ask_reload();
         }
@@ -853,8 +856,7 @@ impl Engine {
 
     // ---- loading ----
 
-    /// Returns whether the base was found damaged.
-    fn load(&mut self, disk: Disk) -> bool {
+    fn load(&mut self, disk: Disk) {
         let meta = read_meta(disk.meta.as_deref());
         let mut torn = meta.is_null() && disk.meta.is_some();
         self.load_outbox(&disk, &meta, false);
@@ -906,11 +908,13 @@ impl Engine {
         let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.has_base |= found;
         self.effects.extend(patch.map(Effect::Patch));
-        if torn {
+        if torn && !self.torn {
             self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
+        }
+        self.torn = torn;
+        if torn {
             self.write_base_again();
         }
-        torn
     }
 
     /// `closed`: no tab holds the slots. What an open tab has written it may still alter, until it offers it.
@@ -1120,7 +1124,7 @@ fn read_tail(schema: &Schema, version: u32, text: &str) -> Option<Vec<Revision>>
 /// Null where there is none, or what there is cannot be told.
 pub(crate) fn read_meta(text: Option<&str>) -> Json {
     let meta = Json::parse_or_null(text.unwrap_or(""));
-    if meta.uint("rev").is_some() && meta.uint("sent").is_some() { meta } else { Json::Null }
+    if meta.uint("rev").is_some() { meta } else { Json::Null }
 }
 
 /// A record for what stands under a key and is not its record: one that cannot be read, and tells its key.

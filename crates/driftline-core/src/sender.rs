@@ -927,6 +927,7 @@ impl Engine {
         sender.disk_rev = Some(done.rev);
         self.sent_on_disk = self.sent_on_disk.max(done.sent);
         self.rewrites &= !done.rewrite;
+        self.torn &= !done.rewrite;
         let replaced = done.rewrite && std::mem::take(&mut sender.replaced);
         self.broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev));
         if replaced {
