@@ -7,6 +7,7 @@
 //! This file holds what every tab does: edits, saving, loading. `sender` is what the one tab does that sends for all,
 //! `peers` what tabs tell each other, `report` what the app is told.
 
+use crate::digest::body_hash;
 use crate::edit::{Edit, Merge, Op, Txn, read_edits};
 use crate::field::text_of;
 use crate::fold::{Fold, fold};
@@ -25,7 +26,7 @@ use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::undo::{History, Undoable};
 use crate::upgrade::upgrade_snapshot;
 use crate::value::{Row, RowKey, parse_hex64, write_hex64, write_string, write_uint};
-use crate::wire::{Revision, read_revisions, read_snapshot};
+use crate::wire::{Part, Revision, read_revisions, read_snapshot};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -1004,7 +1005,7 @@ impl Engine {
             // Aligned with the parts: what was sent.
             let mut sent = Vec::with_capacity(revision.parts.len());
             for part in &revision.parts {
-                let entry = part.key.and_then(|key| self.outbox.remove(key));
+                let entry = self.made_here(part).and_then(|key| self.outbox.remove(key));
                 absorbed.settled.extend(entry.iter().map(|entry| (entry.slot, entry.made.key)));
                 sent.push(entry);
             }
@@ -1039,6 +1040,13 @@ impl Engine {
         self.effects.extend(patch.map(Effect::Patch));
         absorbed.to = self.replica.rev;
         absorbed
+    }
+
+    /// The key of a part, if what it stands for is what waits here under it. A copy of this profile gives the same numbers to other
+    /// transactions: of ours the server will say that it is one of these.
+    fn made_here(&self, part: &Part) -> Option<Key> {
+        let same = |entry: &&Entry| entry.upgraded || part.hash == Some(body_hash(&entry.body));
+        part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }
 
     /// Shows the outbox again on an unchanged base, after something left it.

@@ -2,6 +2,7 @@
 
 use crate::load::read_space;
 use crate::store::Store;
+use crate::tables::read_u128;
 use driftline_core::json::Json;
 use driftline_core::limits;
 use driftline_core::load::SpaceState;
@@ -33,7 +34,7 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
     let until = until.unwrap_or(state.rev);
     let mut changes = Changes::default();
     let mut statement = store.conn.prepare_cached(
-        "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2, l.schema FROM _log AS l \
+        "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2, l.schema, l.hash FROM _log AS l \
          LEFT JOIN _client AS c ON c.space = l.space AND c.actor = l.actor \
          WHERE l.space = ?1 AND l.rev > ?3 AND l.rev <= ?4 ORDER BY l.rev, l.part",
     )?;
@@ -50,7 +51,10 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
             last = Some(rev);
         }
         let is_own = row.get::<_, Option<bool>>(5)?.unwrap_or(false);
-        let own = if is_own { Some((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64)) } else { None };
+        let own = match is_own {
+            true => Some((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64, read_u128(row, 7)?)),
+            false => None,
+        };
         let (text, version) = (row.get::<_, String>(3)?, row.get::<_, u32>(6)?);
         let Some(text) = in_present_terms(&store.schema, version, text) else {
             return Ok(Changes { reload: true, ..Changes::default() });

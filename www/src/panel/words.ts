@@ -29,6 +29,12 @@ const REASONS: Record<string, string> = {
   waiting: 'waits for what others have not sent yet',
   parked: 'something is held back',
   storage_full: 'this device is full',
+  storage_refused: 'this browser allows no storage here',
+  storage_blocked: 'another tab blocks the storage of this device',
+  storage_newer: 'another tab is of a newer version: load this page again',
+  storage_closed: 'the storage of this device was closed',
+  storage_aborted: 'this device does not save',
+  storage_failed: 'this device does not save',
 };
 
 export function statusWords(status: Status): string {
