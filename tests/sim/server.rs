@@ -462,7 +462,7 @@ impl Server {
         let rows = self.log.iter().filter(|row| row.rev > cursor && row.rev <= last).map(|row| ChangeRow {
             rev: row.rev,
             actor: row.actor,
-            own: (row.principal == principal).then_some((row.key, row.hash)),
+            own: (row.principal == principal).then_some((row.key.0, row.key.1, row.hash)),
             changes: row.changes.clone(),
         });
         Some((rows.collect(), last < self.space.rev))

@@ -2,7 +2,7 @@
 //! after the other, locks, and the channel between tabs.
 
 use super::server::{Key, Principal};
-use driftline_core::engine::{Disk, SlotDisk};
+use driftline_core::engine::{Disk, SlotDisk, damaged_record, record_key};
 use std::collections::{BTreeMap, VecDeque};
 
 pub type TabId = u64;
@@ -179,8 +179,13 @@ impl Store {
     }
 
     pub fn read_slot(&self, slot: u32) -> SlotDisk {
-        let records = self.disk.slots.get(&slot).into_iter().flat_map(|db| db.records.values().cloned()).collect();
-        SlotDisk { slot, records, high: self.high(slot) }
+        let records = self.disk.slots.get(&slot).into_iter().flat_map(|db| &db.records);
+        // Of what is damaged the key is known all the same.
+        let read = |(key, text): (&Key, &String)| match record_key(text) == Some(*key) {
+            true => text.clone(),
+            false => damaged_record(*key, text),
+        };
+        SlotDisk { slot, records: records.map(read).collect(), high: self.high(slot) }
     }
 
     /// The highest number ever used by each client of a slot: noted when records were deleted, or that of a record.

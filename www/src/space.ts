@@ -41,8 +41,6 @@ export function recentSpaces(): string[] {
 
 export async function openSpace(space: string): Promise<Database> {
   const db = await open({ schema, space, url: '' });
-  // Without this a browser short of room may throw away what was never sent. It may refuse, and then nothing is lost yet.
-  navigator.storage?.persist?.().catch(() => {});
   try {
     const names = [space, ...recentSpaces().filter((name) => name !== space)];
     localStorage.setItem(RECENT_KEY, JSON.stringify(names.slice(0, RECENT_MAX)));

@@ -1,22 +1,30 @@
-//! The base on disk: one database per user, by rexie. It is written behind, and can always be fetched again.
+//! The base on disk: one IndexedDB database per user. It is written behind, and can always be fetched again.
 //!
 //! Store `meta` maps `[space, "meta"]` to the core's text, `[space, "epoch"]` to the epoch of the sending tab, and
 //! `["slots"]` to the number of slots ever used. Store `base` maps `[space, n]` to a chunk, `tail` maps `[space, revision]` to the
 //! changes up to it.
 
-use crate::js::storage_code;
+use crate::idb::{Database, commit, done, finished, range};
+use crate::js::{is_data_error, storage_code};
 use driftline_core::engine::Disk;
 use js_sys::Array;
-use rexie::{KeyRange, ObjectStore, Rexie, Store, Transaction, TransactionMode};
 use std::cell::Cell;
 use wasm_bindgen::JsValue;
+use web_sys::{IdbObjectStore, IdbRequest, IdbTransaction};
 
-pub struct BaseDb(Rexie);
+pub struct BaseDb {
+    pub database: Database,
+}
 
 const META: &str = "meta";
 const BASE: &str = "base";
 const TAIL: &str = "tail";
-const STORES: [&str; 3] = [META, BASE, TAIL];
+
+/// More slots than this are never in use; a larger number is damaged.
+pub const SLOTS: u32 = 256;
+
+/// Read in place of what cannot be read, and told by the core from what can.
+const DAMAGED: &str = "damaged";
 
 /// One request of a transaction.
 struct Write<'a> {
@@ -41,12 +49,8 @@ pub struct Commit {
 }
 
 impl BaseDb {
-    pub async fn open(prefix: &str) -> Result<BaseDb, String> {
-        let mut builder = Rexie::builder(&format!("{prefix}base")).version(1);
-        for store in STORES {
-            builder = builder.add_object_store(ObjectStore::new(store));
-        }
-        Ok(BaseDb(builder.build().await.map_err(code)?))
+    pub fn new(prefix: &str) -> BaseDb {
+        BaseDb { database: Database::new(format!("{prefix}base"), &[META, BASE, TAIL], "default") }
     }
 
     /// Notes that a slot is in use, so that others look into it.
@@ -64,20 +68,45 @@ impl BaseDb {
 
     /// Base and meta of a space, and the number of slots ever used; what is in the slots is left to the caller.
     pub async fn read(&self, space: &str) -> Result<(Disk, u32), String> {
-        let read = async {
-            let transaction = self.0.transaction(&STORES, TransactionMode::ReadOnly)?;
-            let meta = transaction.store(META)?;
-            let slots = number(&meta, slots_key()).await?;
-            let meta = meta.get(meta_key(space)).await?.and_then(|meta| meta.as_string());
-            let mut disk = Disk { meta, ..Disk::default() };
-            for (store, list) in [(BASE, &mut disk.base), (TAIL, &mut disk.tails)] {
-                for text in transaction.store(store)?.get_all(Some(range(space)?), None).await? {
-                    list.extend(text.as_string());
+        self.try_read(space).await.map_err(|error| storage_code(&error))
+    }
+
+    async fn try_read(&self, space: &str) -> Result<(Disk, u32), JsValue> {
+        let transaction = self.database.begin("readonly").await?;
+        let store = |name| transaction.object_store(name);
+        let rows = range(&Array::of1(&space.into()))?;
+        let (slots, meta) = (store(META)?.get(&slots_key())?, store(META)?.get(&meta_key(space))?);
+        let (base, tail) = (store(BASE)?.get_all_with_key(&rows)?, store(TAIL)?.get_all_with_key(&rows)?);
+        let slots = done(&slots).await?.as_f64().unwrap_or(0.0).min(f64::from(SLOTS)) as u32;
+        let mut disk = Disk::default();
+        let mut texts = Vec::new();
+        for request in [meta, base, tail] {
+            texts.push(match done(&request).await {
+                Ok(found) => found,
+                Err(error) if is_data_error(&error) => {
+                    // That has ended the transaction: what follows is not read either.
+                    disk.tails.push(DAMAGED.to_string());
+                    break;
                 }
-            }
-            Ok((disk, slots as u32))
+                Err(error) => return Err(error),
+            });
+        }
+        let list = |at: usize| texts.get(at).map(Array::from).unwrap_or_default();
+        let text = |text: JsValue| text.as_string().unwrap_or_else(|| DAMAGED.to_string());
+        disk.meta = texts.first().filter(|meta| !meta.is_undefined()).map(|meta| text(meta.clone()));
+        disk.base.extend(list(1).iter().map(text));
+        disk.tails.extend(list(2).iter().map(text));
+        Ok((disk, slots))
+    }
+
+    /// Makes the epoch of this tab stand again in a base that was made anew, unless another tab has taken a later one.
+    pub async fn keep_epoch(&self, space: &str, ours: u64) -> Result<(), String> {
+        let ours = ours as f64;
+        let keep = |known: f64| {
+            let write = Write { store: META, key: epoch_key(space), value: Written::Number(ours) };
+            (known < ours).then(|| vec![write])
         };
-        read.await.map_err(code)
+        self.update(epoch_key(space), &keep).await.map(drop)
     }
 
     /// Takes the next epoch, and with it the right to write.
@@ -110,7 +139,7 @@ impl BaseDb {
             let mut writes = vec![Write { store: META, key: meta_key(space), value: Written::Text(&commit.meta) }];
             if let Some(chunks) = &commit.base {
                 for store in [BASE, TAIL] {
-                    writes.push(Write { store, key: range(space).ok()?.into(), value: Written::Deleted });
+                    writes.push(Write { store, key: range(&Array::of1(&space.into())).ok()?.into(), value: Written::Deleted });
                 }
                 for (i, chunk) in chunks.iter().enumerate() {
                     writes.push(Write { store: BASE, key: key(space, &(i as u32).into()), value: Written::Text(chunk) });
@@ -127,45 +156,41 @@ impl BaseDb {
     /// One transaction that reads a number (0 where there is none) and writes what `decide` makes of it. Returns whether
     /// there was anything to decide on: `None` leaves everything as it is.
     async fn update<'a>(&self, guard: JsValue, decide: &dyn Fn(f64) -> Option<Vec<Write<'a>>>) -> Result<bool, String> {
-        let update = async {
-            let transaction = self.0.transaction(&STORES, TransactionMode::ReadWrite)?;
-            let Some(writes) = decide(number(&transaction.store(META)?, guard).await?) else { return Ok(false) };
-            for write in writes {
-                if let Err(error) = request(&transaction, write).await {
+        self.try_update(guard, decide).await.map_err(|error| storage_code(&error))
+    }
+
+    async fn try_update<'a>(&self, guard: JsValue, decide: &dyn Fn(f64) -> Option<Vec<Write<'a>>>) -> Result<bool, JsValue> {
+        let transaction = self.database.begin("readwrite").await?;
+        let known = done(&transaction.object_store(META)?.get(&guard)?).await?.as_f64();
+        let Some(writes) = decide(known.unwrap_or(0.0)) else { return Ok(false) };
+        let mut requests = Vec::with_capacity(writes.len());
+        for write in writes {
+            match request(&transaction, write) {
+                Ok(request) => requests.push(request),
+                Err(error) => {
                     // Half of it must not stay.
-                    let _ = transaction.abort().await;
+                    let _ = transaction.abort();
                     return Err(error);
                 }
             }
-            // rexie reports an abort without an error event as success, so the result is looked at.
-            let committed = transaction.done().await?.is_committed();
-            if committed { Ok(true) } else { Err(rexie::Error::TransactioncommitFailed) }
-        };
-        update.await.map_err(code)
-    }
-
-    pub fn close(self) {
-        self.0.close();
+        }
+        commit(&transaction);
+        finished(&transaction, &requests).await?;
+        Ok(true)
     }
 }
 
-async fn request(transaction: &Transaction, write: Write<'_>) -> rexie::Result<()> {
-    let store = transaction.store(write.store)?;
-    let value = match write.value {
-        Written::Number(number) => number.into(),
-        Written::Text(text) => text.into(),
-        Written::Deleted => return store.delete(write.key).await,
-    };
-    store.put(&value, Some(&write.key)).await.map(drop)
+fn request(transaction: &IdbTransaction, write: Write<'_>) -> Result<IdbRequest, JsValue> {
+    let store: IdbObjectStore = transaction.object_store(write.store)?;
+    match write.value {
+        Written::Number(number) => store.put_with_key(&number.into(), &write.key),
+        Written::Text(text) => store.put_with_key(&text.into(), &write.key),
+        Written::Deleted => store.delete(&write.key),
+    }
 }
 
 fn key(space: &str, part: &JsValue) -> JsValue {
     Array::of2(&space.into(), part).into()
-}
-
-fn range(space: &str) -> rexie::Result<KeyRange> {
-    let (from, to) = (Array::of1(&space.into()), Array::of2(&space.into(), &Array::new()));
-    Ok(KeyRange::bound(&from, &to, None, None)?)
 }
 
 fn epoch_key(space: &str) -> JsValue {
@@ -178,16 +203,4 @@ fn meta_key(space: &str) -> JsValue {
 
 fn slots_key() -> JsValue {
     Array::of1(&"slots".into()).into()
-}
-
-async fn number(store: &Store, key: JsValue) -> rexie::Result<f64> {
-    Ok(store.get(key).await?.and_then(|value| value.as_f64()).unwrap_or(0.0))
-}
-
-fn code(error: rexie::Error) -> String {
-    match error {
-        rexie::Error::IdbError(idb::Error::DomException(error)) => storage_code(&error),
-        rexie::Error::IdbError(_) => "storage_failed".to_string(),
-        _ => "storage_aborted".to_string(),
-    }
 }

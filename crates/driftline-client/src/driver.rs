@@ -2,7 +2,7 @@
 
 use crate::base::{BaseDb, Commit};
 use crate::channel::Channel;
-use crate::js::{now_ms, spawn};
+use crate::js::{now_ms, spawn, storage_code};
 use crate::locks::{Held, steal, try_hold, wait_hold};
 use crate::net::{Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
@@ -29,9 +29,11 @@ pub struct Driver {
     /// What the names of databases, locks and channels begin with: application and user.
     prefix: String,
     slot: u32,
-    base: RefCell<Option<Rc<BaseDb>>>,
+    base: BaseDb,
     /// One per slot that was ever looked at.
     outboxes: RefCell<Vec<Rc<OutboxDb>>>,
+    /// What cannot be opened or read, and why.
+    failing: RefCell<Vec<(Failing, String)>>,
     channel: RefCell<Option<Channel>>,
     net: Net,
     request: RefCell<Option<AbortController>>,
@@ -56,12 +58,22 @@ pub struct Driver {
     pub closed: Rc<Cell<bool>>,
 }
 
+/// What may fail on this device, beside writing.
+#[derive(Clone, Copy, PartialEq)]
+enum Failing {
+    Base,
+    Slot(u32),
+    /// To read all that there is.
+    Reading,
+    /// To begin to send.
+    Leading,
+}
+
 pub struct Parts {
     pub engine: Engine,
     pub space: String,
     pub prefix: String,
     pub slot: u32,
-    pub base: BaseDb,
     pub outbox: OutboxDb,
     pub net: Net,
     pub slot_lock: Held,
@@ -71,14 +83,16 @@ pub struct Parts {
 
 impl Driver {
     pub fn start(parts: Parts) -> Result<Rc<Driver>, JsValue> {
+        let base = BaseDb::new(&parts.prefix);
         let driver = Rc::new(Driver {
             engine: RefCell::new(parts.engine),
             clock: Cell::default(),
             space: parts.space,
             prefix: parts.prefix,
             slot: parts.slot,
-            base: RefCell::new(Some(Rc::new(parts.base))),
-            outboxes: RefCell::new(vec![Rc::new(parts.outbox)]),
+            base,
+            outboxes: RefCell::default(),
+            failing: RefCell::default(),
             channel: RefCell::new(None),
             net: parts.net,
             request: RefCell::new(None),
@@ -97,6 +111,8 @@ impl Driver {
             early: RefCell::new(Some(Vec::new())),
             closed: Rc::default(),
         });
+        driver.look_after_base();
+        driver.look_after(Rc::new(parts.outbox));
         let hearing = driver.clone();
         let name = format!("{}tabs/{}", driver.prefix, driver.space);
         let channel = Channel::open(&name, driver.slot, move |slot, text| hearing.clone().hear(slot, text))?;
@@ -157,7 +173,9 @@ impl Driver {
         match effect {
             Effect::Save { id, slot, client, puts, deletes } => spawn(async move {
                 let outbox = driver.outbox(slot);
-                match outbox.write(&driver.space, Write { client, puts, deletes }).await {
+                let written = outbox.write(&driver.space, Write { client, puts, deletes }).await;
+                driver.note_lost_slot(&outbox);
+                match written {
                     Ok(()) => driver.with(|engine, now| engine.handle_saved(now, slot, id)),
                     Err(code) => driver.with(|engine, now| engine.handle_save_failed(now, slot, id, &code)),
                 }
@@ -182,15 +200,9 @@ impl Driver {
                 }
             }
             Effect::Reload => spawn(async move {
-                let disk = loop {
-                    match driver.read().await {
-                        Ok(disk) => break disk,
-                        Err(_) if driver.closed.get() => return,
-                        // Nothing is sent until it succeeds, so it is tried until it does.
-                        Err(_) => TimeoutFuture::new(READ_AGAIN_MS).await,
-                    }
-                };
-                driver.with(|engine, now| engine.handle_reloaded(now, disk));
+                if let Some(disk) = driver.read_when_possible().await {
+                    driver.with(|engine, now| engine.handle_reloaded(now, disk));
+                }
             }),
             Effect::RenewEpoch { at_least } => spawn(driver.renew_epoch(at_least)),
             Effect::Replace if self.send_lock.borrow().is_none() => spawn(driver.lead(true)),
@@ -245,40 +257,112 @@ impl Driver {
 
     // ---- databases ----
 
-    fn outbox(&self, slot: u32) -> Rc<OutboxDb> {
-        let mut outboxes = self.outboxes.borrow_mut();
-        if let Some(outbox) = outboxes.iter().find(|outbox| outbox.slot == slot) {
-            return outbox.clone();
-        }
-        let outbox = Rc::new(OutboxDb::new(&self.prefix, slot));
-        outboxes.push(outbox.clone());
+    fn outbox(self: &Rc<Self>, slot: u32) -> Rc<OutboxDb> {
+        let known = self.outboxes.borrow().iter().find(|outbox| outbox.slot == slot).cloned();
+        known.unwrap_or_else(|| self.look_after(Rc::new(OutboxDb::new(&self.prefix, slot))))
+    }
+
+    fn look_after(self: &Rc<Self>, outbox: Rc<OutboxDb>) -> Rc<OutboxDb> {
+        let (driver, slot) = (Rc::downgrade(self), outbox.slot);
+        outbox.database.on_closed(move || {
+            if let Some(driver) = driver.upgrade() {
+                spawn(async move { driver.open_again(Failing::Slot(slot)).await });
+            }
+        });
+        self.outboxes.borrow_mut().push(outbox.clone());
         outbox
     }
 
-    fn base(&self) -> Result<Rc<BaseDb>, String> {
-        self.base.borrow().clone().ok_or_else(|| "storage_closed".to_string())
+    fn look_after_base(self: &Rc<Self>) {
+        let driver = Rc::downgrade(self);
+        self.base.database.on_closed(move || {
+            if let Some(driver) = driver.upgrade() {
+                spawn(async move { driver.open_again(Failing::Base).await });
+            }
+        });
     }
 
-    async fn read_slot(&self, slot: u32) -> Result<SlotDisk, String> {
-        self.outbox(slot).read(&self.space).await.map_err(|error| crate::js::storage_code(&error))
+    /// Opens a database that was closed from outside: what it held may be gone, and then is written again from memory.
+    async fn open_again(self: Rc<Self>, what: Failing) {
+        loop {
+            let opened = match what {
+                Failing::Slot(slot) => {
+                    let outbox = self.outbox(slot);
+                    let opened = outbox.database.open().await;
+                    self.note_lost_slot(&outbox);
+                    opened.map(drop).map_err(|error| storage_code(&error))
+                }
+                _ => self.open_base().await,
+            };
+            if !self.tries_again(what, opened.err()).await {
+                return;
+            }
+        }
     }
 
-    async fn read(&self) -> Result<Disk, String> {
-        let (mut disk, slots) = self.base()?.read(&self.space).await?;
+    async fn open_base(self: &Rc<Self>) -> Result<(), String> {
+        self.base.database.open().await.map_err(|error| storage_code(&error))?;
+        let slots = self.outboxes.borrow().iter().map(|outbox| outbox.slot).max();
+        self.base.note_slot(slots.unwrap_or(self.slot)).await?;
+        let epoch = self.engine.borrow().epoch();
+        if let Some(epoch) = epoch.filter(|_| self.base.database.take_lost()) {
+            self.base.keep_epoch(&self.space, epoch).await?;
+            self.with(|engine, now| engine.handle_base_lost(now));
+        }
+        Ok(())
+    }
+
+    fn note_lost_slot(self: &Rc<Self>, outbox: &OutboxDb) {
+        if outbox.database.take_lost() {
+            self.with(|engine, now| engine.handle_slot_lost(now, outbox.slot));
+        }
+    }
+
+    /// Notes why something failed, or that it did not, for the status. Returns, after a while, whether to try again.
+    async fn tries_again(self: &Rc<Self>, what: Failing, code: Option<String>) -> bool {
+        if self.closed.get() {
+            return false;
+        }
+        let failed = code.is_some();
+        self.failing.borrow_mut().retain(|failing| failing.0 != what);
+        self.failing.borrow_mut().extend(code.map(|code| (what, code)));
+        let first = self.failing.borrow().first().map(|failing| failing.1.clone());
+        self.with(|engine, now| engine.handle_storage(now, first));
+        if failed {
+            TimeoutFuture::new(READ_AGAIN_MS).await;
+        }
+        failed && !self.closed.get()
+    }
+
+    async fn read_slot(self: &Rc<Self>, slot: u32) -> Result<SlotDisk, String> {
+        self.outbox(slot).read(&self.space).await.map_err(|error| storage_code(&error))
+    }
+
+    async fn read(self: &Rc<Self>) -> Result<Disk, String> {
+        let (mut disk, slots) = self.base.read(&self.space).await?;
         for slot in 0..slots.max(self.slot + 1) {
             disk.slots.push(self.read_slot(slot).await?);
         }
         Ok(disk)
     }
 
-    async fn open(self: Rc<Self>) {
-        let disk = match self.read().await {
-            Ok(disk) => disk,
-            Err(code) => {
-                self.event(&error_event(&code, "what is on this device could not be read; edits are kept in memory"));
-                Disk::default()
+    /// Reads what is on this device, as soon as it can be read; nothing unless the space is closed before.
+    async fn read_when_possible(self: &Rc<Self>) -> Option<Disk> {
+        loop {
+            let (disk, code) = match self.read().await {
+                Ok(disk) => (Some(disk), None),
+                Err(code) => (None, Some(code)),
+            };
+            if !self.tries_again(Failing::Reading, code).await {
+                return disk;
             }
-        };
+        }
+    }
+
+    async fn open(self: Rc<Self>) {
+        // So that others look into this slot.
+        spawn(self.clone().open_again(Failing::Base));
+        let Some(disk) = self.read_when_possible().await else { return };
         self.with(|engine, now| engine.handle_opened(now, disk));
         for text in self.early.borrow_mut().take().into_iter().flatten() {
             self.with(|engine, now| engine.handle_peer(now, &text));
@@ -287,11 +371,7 @@ impl Driver {
     }
 
     async fn commit(self: Rc<Self>, id: u64, commit: Commit) {
-        let result = match self.base() {
-            Ok(base) => base.commit(&self.space, commit).await,
-            Err(code) => Err(code),
-        };
-        match result {
+        match self.base.commit(&self.space, commit).await {
             Ok(()) => self.with(|engine, now| engine.handle_committed(now, id)),
             Err(code) => {
                 self.with(|engine, now| engine.handle_commit_failed(now, id, &code));
@@ -336,18 +416,18 @@ impl Driver {
             }
         });
         *self.send_lock.borrow_mut() = Some(held);
-        if let Err(code) = self.clone().take_over().await {
-            self.event(&error_event(&code, "this tab could not begin to send; another try follows"));
+        let failed = self.clone().take_over().await.err();
+        if failed.is_some() {
             self.send_lock.borrow_mut().take();
-            let driver = self.clone();
-            Timeout::new(1_000, move || driver.lead_again()).forget();
+        }
+        if self.tries_again(Failing::Leading, failed).await {
+            self.lead_again();
         }
     }
 
     async fn take_over(self: Rc<Self>) -> Result<(), String> {
-        let base = self.base()?;
-        let epoch = base.take_epoch(&self.space).await?;
-        let (Disk { meta, .. }, slots) = base.read(&self.space).await?;
+        let epoch = self.base.take_epoch(&self.space).await?;
+        let (Disk { meta, .. }, slots) = self.base.read(&self.space).await?;
         let mut closed_tabs = vec![self.read_slot(self.slot).await?];
         // Held until the engine has taken over, so that nobody opens one in between.
         let mut held = Vec::new();
@@ -381,10 +461,13 @@ impl Driver {
             let held = wait_hold(&self.slot_lock_name(slot), &self.closed).await;
             self.watched.borrow_mut().retain(|watched| *watched != slot);
             let Ok(Some(_held)) = held else { return };
-            while self.send_lock.borrow().is_some() && !self.closed.get() {
-                match self.read_slot(slot).await {
-                    Ok(disk) => return self.with(|engine, now| engine.handle_adopted(now, disk)),
-                    Err(_) => TimeoutFuture::new(READ_AGAIN_MS).await,
+            while self.send_lock.borrow().is_some() {
+                let (disk, code) = match self.read_slot(slot).await {
+                    Ok(disk) => (Some(disk), None),
+                    Err(code) => (None, Some(code)),
+                };
+                if !self.tries_again(Failing::Reading, code).await {
+                    return disk.into_iter().for_each(|disk| self.with(|engine, now| engine.handle_adopted(now, disk)));
                 }
             }
         });
@@ -392,9 +475,9 @@ impl Driver {
 
     async fn renew_epoch(self: Rc<Self>, at_least: u64) {
         let ours = self.engine.borrow().epoch();
-        let renewed = match (self.base(), ours) {
-            (Ok(base), Some(ours)) => base.renew_epoch(&self.space, ours, at_least).await.unwrap_or(None),
-            _ => None,
+        let renewed = match ours {
+            Some(ours) => self.base.renew_epoch(&self.space, ours, at_least).await.unwrap_or(None),
+            None => None,
         };
         self.with(|engine, now| engine.handle_epoch(now, renewed));
         if renewed.is_none() {
@@ -457,11 +540,9 @@ impl Driver {
             channel.close();
         }
         for outbox in std::mem::take(&mut *self.outboxes.borrow_mut()) {
-            outbox.close();
+            outbox.database.close();
         }
-        if let Some(base) = self.base.borrow_mut().take().and_then(Rc::into_inner) {
-            base.close();
-        }
+        self.base.database.close();
         self.send_lock.borrow_mut().take();
         self.slot_lock.borrow_mut().take();
     }
@@ -470,9 +551,4 @@ impl Driver {
 /// Per space, because a tab answers for what its slot holds of its own space alone.
 pub fn slot_lock_name(prefix: &str, space: &str, slot: u32) -> String {
     format!("{prefix}slot/{space}/{slot}")
-}
-
-fn error_event(code: &str, detail: &str) -> String {
-    let problem = driftline_core::problem::Problem::new(code, detail).to_json();
-    format!("{{\"event\":\"error\",\"problem\":{problem}}}")
 }

@@ -72,12 +72,22 @@ pub fn storage_code(error: &JsValue) -> String {
     if let Some(code) = get(error, "code").as_string() {
         return code;
     }
-    match get(error, "name").as_string().as_deref() {
-        Some("QuotaExceededError") => "storage_full",
-        Some("AbortError") => "storage_aborted",
-        Some("InvalidStateError" | "NotFoundError") => "storage_closed",
-        Some("VersionError") => "storage_newer",
+    match error_name(error).as_str() {
+        "QuotaExceededError" => "storage_full",
+        "AbortError" => "storage_aborted",
+        "InvalidStateError" | "NotFoundError" => "storage_closed",
+        "VersionError" => "storage_newer",
+        "SecurityError" => "storage_refused",
         _ => "storage_failed",
     }
     .to_string()
+}
+
+/// Whether a database cannot read what it holds, and will not be able to.
+pub fn is_data_error(error: &JsValue) -> bool {
+    matches!(error_name(error).as_str(), "NotReadableError" | "DataError")
+}
+
+fn error_name(error: &JsValue) -> String {
+    get(error, "name").as_string().unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! The boundary to JavaScript: a call crosses once per transaction going in, patches once per frame coming out, as JSON text.
 
-use crate::base::BaseDb;
+use crate::base::SLOTS;
 use crate::driver::{Driver, Parts, slot_lock_name};
-use crate::js::{call, get, global, listen, problem, random_u64};
+use crate::js::{get, global, listen, problem, random_u64};
 use crate::locks::{Held, try_hold};
 use crate::net::Net;
 use crate::outbox::OutboxDb;
@@ -18,8 +18,6 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-/// More tabs than this of one user are refused a slot.
-const SLOTS: u32 = 256;
 /// Entries of the outbox that are shown at once.
 const OUTBOX_SHOWN: usize = 1_000;
 /// How long `close` waits for the disk.
@@ -35,12 +33,12 @@ pub struct Session {
     driver: Rc<Driver>,
     /// The app's switch; what the browser says of the network comes on top.
     online: Rc<Cell<bool>>,
-    asked_to_persist: Cell<bool>,
 }
 
 #[wasm_bindgen]
 impl Session {
-    /// Resolves as soon as edits can be made and are kept; the event `loaded` follows when the local view is there.
+    /// Resolves as soon as edits can be made; the event `loaded` follows when the local view is there. Where this device does not
+    /// let its databases be opened, edits wait in memory until it does.
     pub async fn open(config: JsValue, on_patch: Function, on_event: Function) -> Result<Session, JsValue> {
         let token = get(&config, "token").dyn_into::<Function>().ok();
         let text = |name: &str| get(&config, name).as_string().unwrap_or_default();
@@ -51,28 +49,26 @@ impl Session {
             return Err(problem("invalid", "a space's name is 1 to 64 of A-Z a-z 0-9 _ . -"));
         }
         let prefix = format!("driftline/{}/{}/", text("app"), text("user"));
-        let failed = |code: String| problem(&code, "the database of this browser could not be opened");
-        let base = BaseDb::open(&prefix).await.map_err(failed)?;
         let (slot, slot_lock) = take_slot(&prefix, &space).await?;
-        base.note_slot(slot).await.map_err(failed)?;
         let outbox = OutboxDb::new(&prefix, slot);
-        let client = outbox.client(random_u64()).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
-        let high = outbox.read(&space).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
-        let mut highs = high.high;
-        // Numbers of records still there are used too; the engine reads them again when it loads.
-        highs.extend(high.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
+        let known = identity(&outbox, &space).await;
+        let (client, high) = known.clone().unwrap_or_else(|_| (random_u64(), Vec::new()));
         let engine = Engine::new(Config {
             schema,
             slot,
             client,
-            high: highs,
+            high,
             seed: random_u64(),
             outbox_txns: limit("outbox_txns", OUTBOX_TXNS),
             outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
         });
         let net = Net::new(&text("url"), &space, token);
-        let driver = Driver::start(Parts { engine, space, prefix, slot, base, outbox, net, slot_lock, on_patch, on_event })?;
-        let session = Session { driver, online: Rc::new(Cell::new(true)), asked_to_persist: Cell::new(false) };
+        let driver = Driver::start(Parts { engine, space, prefix, slot, outbox, net, slot_lock, on_patch, on_event })?;
+        if known.is_err() {
+            // Whose slot this is stands on disk, and so do the numbers that are taken.
+            driver.with(|engine, now| engine.handle_slot_lost(now, slot));
+        }
+        let session = Session { driver, online: Rc::new(Cell::new(true)) };
         session.watch_network();
         Ok(session)
     }
@@ -83,7 +79,6 @@ impl Session {
         self.driver.drain();
         self.driver.flush();
         let made = self.driver.with(|engine, now| engine.transact(now, json));
-        self.ask_to_persist();
         let mut out = String::new();
         match made {
             Ok(made) => write_made(&made, &mut out),
@@ -142,6 +137,11 @@ impl Session {
         result.map_or_else(refused, |()| "{}".to_string())
     }
 
+    /// What was found on this device and cannot be read, as a JSON list of `{"key", "record"}`.
+    pub fn damaged(&self) -> String {
+        self.driver.with(|engine, _| engine.damaged_json())
+    }
+
     /// What waits, as a file may hold it; or `{"problem"}`.
     pub fn export_waiting(&self, key: &str, dependents: bool) -> String {
         let key = parse_key(key).unwrap_or_default();
@@ -154,14 +154,16 @@ impl Session {
         self.driver.with(|engine, now| engine.set_online(now, online));
     }
 
-    /// Waits until what was made is on disk, and lets go of everything.
-    pub async fn close(&self) {
+    /// Waits until what was made is on disk, and lets go of everything. Returns whether it is.
+    pub async fn close(&self) -> bool {
         let mut waited = 0;
         while !self.driver.is_saved() && waited < CLOSE_MS {
             TimeoutFuture::new(5).await;
             waited += 5;
         }
+        let is_saved = self.driver.is_saved();
         self.driver.close();
+        is_saved
     }
 
     fn watch_network(&self) {
@@ -176,14 +178,6 @@ impl Session {
         }
         let online = network_is_there();
         self.driver.with(|engine, now| engine.set_online(now, online));
-    }
-
-    /// Asks the browser once, at the first edit, not to evict what is stored.
-    fn ask_to_persist(&self) {
-        if !self.asked_to_persist.replace(true) {
-            // It may refuse, or not know the question.
-            let _ = call(&get(&global("navigator"), "storage"), "persist", &[]);
-        }
     }
 }
 
@@ -205,6 +199,16 @@ fn refused(problem: Problem) -> String {
 /// A browser that knows that it is offline says so; one that says otherwise may be wrong.
 fn network_is_there() -> bool {
     get(&global("navigator"), "onLine").as_bool().unwrap_or(true)
+}
+
+/// The client id of a slot, and the numbers that are taken.
+async fn identity(outbox: &OutboxDb, space: &str) -> Result<(u64, Vec<Key>), JsValue> {
+    let client = outbox.client(random_u64()).await?;
+    let disk = outbox.read(space).await?;
+    let mut high = disk.high;
+    // Numbers of records still there are used too; the engine reads them again when it loads.
+    high.extend(disk.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
+    Ok((client, high))
 }
 
 /// The lowest free slot.

@@ -16,6 +16,7 @@ export interface Change {
 
 interface Pending {
   key: string;
+  isSaved: boolean;
   saved: Deferred;
   accepted: Deferred;
 }
@@ -40,7 +41,7 @@ export class Changes {
   readonly #byKey = new Map<string, Pending[]>();
 
   add(key: string, ids: readonly string[]): Change {
-    const pending: Pending = { key, saved: new Deferred(), accepted: new Deferred() };
+    const pending: Pending = { key, isSaved: false, saved: new Deferred(), accepted: new Deferred() };
     this.#put(key, [pending]);
     return {
       get key() {
@@ -54,7 +55,10 @@ export class Changes {
 
   saved(keys: readonly string[]): void {
     for (const key of keys) {
-      for (const pending of this.#byKey.get(key) ?? []) pending.saved.resolve();
+      for (const pending of this.#byKey.get(key) ?? []) {
+        pending.isSaved = true;
+        pending.saved.resolve();
+      }
     }
   }
 
@@ -74,6 +78,15 @@ export class Changes {
 
   ended(key: string, error: DriftlineError): void {
     for (const pending of this.#take(key)) {
+      pending.saved.reject(error);
+      pending.accepted.reject(error);
+    }
+  }
+
+  /** Ends those whose `saved` is pending. */
+  endUnsaved(error: DriftlineError): void {
+    for (const pending of [...this.#byKey.values()].flat()) {
+      if (pending.isSaved) continue;
       pending.saved.reject(error);
       pending.accepted.reject(error);
     }

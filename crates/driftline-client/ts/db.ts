@@ -6,7 +6,7 @@ import type { Engine } from './engine.js';
 import { asError, DriftlineError, type Problem } from './errors.js';
 import { add, type ChangedIds, type ChangedRows, notify, type RowPatch, RowStore, type Unsubscribe } from './rows.js';
 import type { NewRow, Patch, Row, SchemaInput, TableName } from './schema.js';
-import { type Digest, type EngineEvent, OPENING, type OutboxEntry, type Status } from './status.js';
+import { type DamagedRecord, type Digest, type EngineEvent, OPENING, type OutboxEntry, type Status } from './status.js';
 
 export interface Table<S extends SchemaInput, T extends TableName<S>> {
   readonly size: number;
@@ -56,6 +56,7 @@ export class Db<S extends SchemaInput> {
   readonly #errorListeners = new Set<(error: DriftlineError) => void>();
   #engine: Engine | undefined;
   #status = OPENING;
+  #askedToPersist = false;
   #isLoaded!: () => void;
 
   private constructor(schema: S) {
@@ -157,6 +158,14 @@ export class Db<S extends SchemaInput> {
     this.#decide('detach', key);
   }
 
+  /**
+   * Edits that were found on this device and cannot be read; `onError` tells of each with the code `record_corrupt`. All others are
+   * there. `discard` removes one for good.
+   */
+  damaged(): DamagedRecord[] {
+    return JSON.parse(this.#open().damaged());
+  }
+
   /** A waiting transaction as a file may hold it, with what the server holds of its rows. */
   export(key: string, options: Group = {}): string {
     const text = this.#open().export_waiting(key, options.dependents ?? false);
@@ -184,13 +193,20 @@ export class Db<S extends SchemaInput> {
     this.#open().set_online(online);
   }
 
-  /** Saves what is not yet on disk and lets the space go. What waits is sent when it is opened again. */
+  /**
+   * Saves what is not yet on disk and lets the space go. What waits is sent when it is opened again. What this device does not save
+   * (`status` says so) is given up after some seconds: its promises reject with the code `not_saved`.
+   */
   async close(): Promise<void> {
     const engine = this.#engine;
     if (!engine) return;
     this.#engine = undefined;
-    await engine.close();
+    const isSaved = await engine.close();
     engine.free();
+    if (!isSaved) {
+      const detail = 'The space was closed before this device had saved the transaction. It is lost.';
+      this.#changes.endUnsaved(new DriftlineError({ code: 'not_saved', detail }));
+    }
     const detail = 'The space was closed. What waits is kept and is sent when it is opened again.';
     this.#changes.endAll(new DriftlineError({ code: 'closed', detail }));
   }
@@ -222,6 +238,14 @@ export class Db<S extends SchemaInput> {
     return table as never;
   }
 
+  /** Asks the browser, at the first edit that only this device holds for a while, not to evict what is stored. */
+  #askToPersist(): void {
+    if (this.#askedToPersist || this.#status.state !== 'offline') return;
+    this.#askedToPersist = true;
+    // It may refuse, or not know the question.
+    globalThis.navigator?.storage?.persist?.().catch(() => {});
+  }
+
   #decide(what: string, key: string, more: object = {}): void {
     const { problem } = JSON.parse(this.#open().decide(JSON.stringify({ what, key, ...more })));
     if (problem) throw new DriftlineError(problem);
@@ -230,6 +254,7 @@ export class Db<S extends SchemaInput> {
   #takeBack(redo: boolean): Change[] {
     const made: { key: string; patch: RowPatch[] }[] | { problem: Problem } = JSON.parse(this.#open().undo(redo));
     if ('problem' in made) throw new DriftlineError(made.problem);
+    if (made.length > 0) this.#askToPersist();
     return made.map(({ key, patch }) => {
       this.#rows.apply(patch);
       return this.#changes.add(key, []);
@@ -244,6 +269,7 @@ export class Db<S extends SchemaInput> {
     const after = options.after?.map((change) => (typeof change === 'string' ? change : change.key));
     const answer: Answer = JSON.parse(this.#open().edit(JSON.stringify({ edits, after })));
     if ('problem' in answer) throw new DriftlineError(answer.problem);
+    this.#askToPersist();
     this.#rows.apply(answer.patch);
     return this.#changes.add(answer.key, ids);
   }

@@ -11,10 +11,13 @@ export interface Engine {
   decide(json: string): string;
   /** Returns a list of `{key, patch}`, or `{problem}`. */
   undo(redo: boolean): string;
+  /** The records that cannot be read, as a JSON list of `{key, record}`. */
+  damaged(): string;
   /** Returns a file's text, or `{problem}`. */
   export_waiting(key: string, dependents: boolean): string;
   set_online(on: boolean): void;
-  close(): Promise<void>;
+  /** Resolves to whether all that was made is on disk. */
+  close(): Promise<boolean>;
   free(): void;
 }
 

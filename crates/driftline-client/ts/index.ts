@@ -25,7 +25,7 @@ export {
   type TableName,
   type UpgradeInput,
 } from './schema.js';
-export type { Digest, OutboxEntry, Status } from './status.js';
+export type { DamagedRecord, Digest, OutboxEntry, Status } from './status.js';
 
 export interface OpenOptions<S extends SchemaInput> {
   readonly schema: S;
@@ -53,7 +53,12 @@ async function load(wasm: WasmSource = new URL('./driftline_client_bg.wasm', imp
   return module.Session;
 }
 
-/** Resolves as soon as edits can be made and are kept; `loaded` of the result tells when reads show what is there. */
+/**
+ * Resolves as soon as edits can be made; `loaded` of the result tells when reads show what is there.
+ *
+ * It also resolves where the browser does not let its databases be opened. Then edits wait in memory, `status` is `not_saving` with the
+ * reason, and `loaded` is pending until they can be opened: until then what reads show is not what this device holds.
+ */
 export async function open<S extends SchemaInput>(options: OpenOptions<S>): Promise<Db<S>> {
   engine ??= load(options.wasm).catch((error) => {
     engine = undefined;

@@ -3,7 +3,14 @@
 import type { Problem } from './errors.js';
 
 export interface Status {
-  /** `not_saving` always comes with a `reason`. `saved` has one where the server is newer: `schema_newer`, load the page again. */
+  /**
+   * `not_saving` always comes with a `reason`. `saved` has one where the server is newer: `schema_newer`, load the page again.
+   *
+   * Reasons that begin with `storage_` mean that this device does not save. What is made waits in memory, `saved` of it stays
+   * pending, and it is saved as soon as it can be, without anybody's help: `storage_full` (no room), `storage_refused` (the browser allows this
+   * page no database), `storage_blocked` (another tab keeps it from being opened), `storage_newer` (a later version of the package has
+   * changed it: load the page again, once what matters has been exported), `storage_closed`, `storage_aborted` and `storage_failed`.
+   */
   readonly state: 'saved' | 'saving' | 'offline' | 'not_saving';
   readonly reason: string | null;
   /** For people and tests: queued, in flight, parked, revision, as in `q3 f2 p1 r40`. */
@@ -23,6 +30,13 @@ export interface Digest {
   /** 32 hex digits. */
   readonly digest: string;
   readonly rows: number;
+}
+
+/** An edit that was found on this device and cannot be read. It stays there, is not sent, and nothing takes its place. */
+export interface DamagedRecord {
+  readonly key: string;
+  /** What stands there, as text. */
+  readonly record: string;
 }
 
 /** A transaction that waits. */

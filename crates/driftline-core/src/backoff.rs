@@ -10,6 +10,11 @@ pub fn delay_ms(failures: u32, random: u64) -> u64 {
     random % (ceiling + 1)
 }
 
+/// The same for what this device is asked to do: asking it often burdens nobody else.
+pub fn local_delay_ms(failures: u32, random: u64) -> u64 {
+    delay_ms(failures.min(4), random)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,8 +25,8 @@ use crate::sender::Sender;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::undo::{History, Undoable};
 use crate::upgrade::upgrade_snapshot;
-use crate::value::{Row, RowKey, parse_hex64};
-use crate::wire::{Revision, read_revisions, read_snapshot};
+use crate::value::{Row, RowKey, parse_hex64, write_hex64, write_string, write_uint};
+use crate::wire::{Part, Revision, read_revisions, read_snapshot};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -152,6 +152,8 @@ struct Saver {
     client: Option<u64>,
     in_flight: Option<Saving>,
     failures: u32,
+    /// Why the last write failed, until one succeeds.
+    problem: Option<String>,
     not_before: u64,
 }
 
@@ -160,6 +162,13 @@ struct Saving {
     puts: Vec<(Key, u32)>,
     deletes: Vec<Key>,
     client: Option<u64>,
+}
+
+/// A record that cannot be read. It stays on disk, and its number stays open.
+pub(crate) struct Damaged {
+    pub slot: u32,
+    pub key: Key,
+    pub record: String,
 }
 
 /// A retry, and the spent record that it stands for.
@@ -219,7 +228,11 @@ pub struct Engine {
     /// There was a reason for another reload since.
     pub(crate) reload_again: bool,
     pub(crate) told_trouble: Option<(Option<String>, bool)>,
-    pub(crate) storage_problem: Option<String>,
+    /// Why a database cannot be opened or read, as the shell finds.
+    storage_problem: Option<String>,
+    pub(crate) damaged: Vec<Damaged>,
+    /// The base on disk was found damaged, and has not been written anew since.
+    pub(crate) torn: bool,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) last_status: String,
     wake_at: u64,
@@ -274,6 +287,8 @@ impl Engine {
             reload_again: false,
             told_trouble: None,
             storage_problem: None,
+            damaged: Vec::new(),
+            torn: false,
             effects: VecDeque::new(),
             last_status: String::new(),
             wake_at: u64::MAX,
@@ -316,6 +331,13 @@ impl Engine {
     /// Whether everything that was made is on disk.
     pub fn is_saved(&self) -> bool {
         self.savers.iter().all(|s| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
+    }
+
+    /// Why something cannot be written or read on this device.
+    pub(crate) fn storage_problem(&self) -> Option<&String> {
+        let saving = self.savers.iter().find_map(|saver| saver.problem.as_ref());
+        let committing = || self.sender.as_ref()?.commit_problem.as_ref();
+        saving.or_else(committing).or(self.storage_problem.as_ref())
     }
 
     // ---- commands ----
@@ -507,6 +529,12 @@ impl Engine {
 
     /// What was found on disk when the space was opened. Edits made before it came stay on top of it.
     pub fn handle_opened(&mut self, now_ms: u64, disk: Disk) {
+        // Where the slot could not be read at first, this tab has a client id of its own.
+        for slot in disk.slots.iter().filter(|slot| slot.slot == self.slot) {
+            let others = |key: &Key| key.0 != self.client;
+            self.earlier.extend(slot.high.iter().copied().filter(others));
+            self.earlier.extend(slot.keys().iter().copied().filter(others));
+        }
         self.load(disk);
         self.loaded = true;
         self.tell_peers_opened();
@@ -539,8 +567,8 @@ impl Engine {
         self.event_keys("accepted", &gone);
         self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
         self.load(disk);
-        // What was read may be older than what has been told since.
-        let behind = self.sender.is_none() && self.replica.rev < self.disk_heard;
+        // What was read may be older than what has been told since. What is damaged is not read again until it has been mended.
+        let behind = self.sender.is_none() && self.replica.rev < self.disk_heard && !self.torn;
         if std::mem::take(&mut self.reload_again) || behind {
             self.ask_reload();
         }
@@ -551,7 +579,7 @@ impl Engine {
         let saver = self.saver(slot);
         let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
         saver.failures = 0;
-        self.storage_problem = None;
+        saver.problem = None;
         let mut saved = Vec::new();
         for (key, version) in saving.puts {
             if let Some(entry) = self.outbox.get_mut(key).filter(|entry| entry.version == version) {
@@ -584,14 +612,34 @@ impl Engine {
         let saver = self.saver(slot);
         let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
         saver.failures += 1;
-        saver.not_before = now_ms + crate::backoff::delay_ms(saver.failures, random);
+        saver.not_before = now_ms + crate::backoff::local_delay_ms(saver.failures, random);
+        saver.problem = Some(code.to_string());
         saver.client = saver.client.or(saving.client);
         // Those that are in the outbox no more are passed over when it is tried again.
         saver.deletes.extend(saving.deletes);
         for (key, _) in saving.puts {
             saver.puts.insert(key);
         }
-        self.storage_problem = Some(code.to_string());
+        self.pump(now_ms);
+    }
+
+    /// A database cannot be opened or read, and why; or all can.
+    pub fn handle_storage(&mut self, now_ms: u64, problem: Option<String>) {
+        self.storage_problem = problem;
+        self.pump(now_ms);
+    }
+
+    /// The database of a slot is a new and empty one: it was deleted, or what it held could not be told. What this tab may write there
+    /// is written again; and nobody knows any more which numbers its client has used.
+    pub fn handle_slot_lost(&mut self, now_ms: u64, slot: u32) {
+        let own = slot == self.slot;
+        if own {
+            self.take_new_client();
+        }
+        // What another tab has not offered yet it may be folding: it writes that itself.
+        for key in self.outbox.keys(&|e| e.slot == slot && (own || e.frozen)) {
+            self.put(key);
+        }
         self.pump(now_ms);
     }
 
@@ -820,7 +868,8 @@ impl Engine {
     // ---- loading ----
 
     fn load(&mut self, disk: Disk) {
-        let meta = Json::parse_or_null(disk.meta.as_deref().unwrap_or(""));
+        let meta = read_meta(disk.meta.as_deref());
+        let mut torn = meta.is_null() && disk.meta.is_some();
         self.load_outbox(&disk, &meta, false);
         let mut text = disk.base.concat();
         text.push_str(crate::wire::SNAPSHOT_END);
@@ -834,11 +883,16 @@ impl Engine {
         };
         // What is written next is of the present version, all of it.
         self.rewrites |= is_old;
-        if snapshot.is_none() && !disk.base.is_empty() && !self.outdated {
-            self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
+        torn |= snapshot.is_none() && !disk.base.is_empty() && !self.outdated;
+        let mut tails: Vec<Revision> = Vec::new();
+        for tail in &disk.tails {
+            let Some(revisions) = read_tail(&self.schema, version, tail) else {
+                torn |= !self.outdated;
+                break;
+            };
+            tails.extend(revisions);
         }
-        let tails: Vec<Revision> = disk.tails.iter().filter_map(|tail| read_tail(&self.schema, version, tail)).flatten().collect();
-        let found = snapshot.is_some();
+        let found = snapshot.is_some() && !torn;
         // The other tabs' word may have led further than the disk, from the empty base of revision 0 too.
         let forced = std::mem::take(&mut self.replaced);
         let keep = !forced
@@ -865,6 +919,13 @@ impl Engine {
         let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.has_base |= found;
         self.effects.extend(patch.map(Effect::Patch));
+        if torn && !self.torn {
+            self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
+        }
+        self.torn = torn;
+        if torn {
+            self.write_base_again();
+        }
     }
 
     /// `closed`: no tab holds the slots. What an open tab has written it may still alter, until it offers it.
@@ -886,9 +947,7 @@ impl Engine {
             }
             for record in &slot.records {
                 let Some(mut entry) = Entry::from_record(&self.schema, slot.slot, record) else {
-                    self.report("record_corrupt", "an edit on this device could not be read; it was set aside and is not lost");
-                    // Its number stays open: what reads it later may still send it.
-                    self.unheard.extend(record_key(record).map(|key| (key, slot.slot)));
+                    self.set_aside(slot.slot, record);
                     continue;
                 };
                 entry.frozen = closed || slot.slot == self.slot;
@@ -925,6 +984,20 @@ impl Engine {
         self.note_answered(answered);
     }
 
+    /// Notes a record that cannot be read, and says so once.
+    fn set_aside(&mut self, slot: u32, record: &str) {
+        let Some(key) = record_key(record) else { return };
+        // Its number stays open, for what reads it later may still send it, and is not given to anything else.
+        self.unheard.insert(key, slot);
+        let known = self.high.get_or_insert_with(key.0, || 0);
+        *known = (*known).max(key.1);
+        if self.damaged.iter().all(|damaged| damaged.key != key) {
+            let found = Json::parse_or_null(record).text("damaged").unwrap_or(record).to_string();
+            self.damaged.push(Damaged { slot, key, record: found });
+            self.report("record_corrupt", "an edit on this device cannot be read; it was set aside, and `damaged` has it");
+        }
+    }
+
     // ---- the base moves on ----
 
     /// Takes revisions into the base, with what they settle. Returns whether they followed on it without a gap.
@@ -942,12 +1015,7 @@ impl Engine {
             // Aligned with the parts: what was sent.
             let mut sent = Vec::with_capacity(revision.parts.len());
             for part in &revision.parts {
-                let same = |entry: &Entry| {
-                    let ours = body_hash(&entry.body);
-                    part.hash.is_none_or(|hash| hash == ours || entry.upgraded && made_together(hash, ours))
-                };
-                let own = part.key.filter(|key| self.outbox.get(*key).is_some_and(same));
-                let entry = own.and_then(|key| self.outbox.remove(key));
+                let entry = self.made_here(part).and_then(|key| self.outbox.remove(key));
                 absorbed.settled.extend(entry.iter().map(|entry| (entry.slot, entry.made.key)));
                 sent.push(entry);
             }
@@ -982,6 +1050,16 @@ impl Engine {
         self.effects.extend(patch.map(Effect::Patch));
         absorbed.to = self.replica.rev;
         absorbed
+    }
+
+    /// The key of a part, if what it stands for is what waits here under it. A copy of this profile gives the same numbers to other
+    /// transactions: of ours the server will say that it is one of these.
+    fn made_here(&self, part: &Part) -> Option<Key> {
+        let same = |entry: &&Entry| {
+            let ours = body_hash(&entry.body);
+            part.hash.is_some_and(|hash| hash == ours || entry.upgraded && made_together(hash, ours))
+        };
+        part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }
 
     /// Shows the outbox again on an unchanged base, after something left it.
@@ -1065,6 +1143,24 @@ fn read_tail(schema: &Schema, version: u32, text: &str) -> Option<Vec<Revision>>
     read_revisions(schema, version, Json::parse(text).ok()?.take("changes")?)
 }
 
+/// Null where there is none, or what there is cannot be told.
+pub(crate) fn read_meta(text: Option<&str>) -> Json {
+    let meta = Json::parse_or_null(text.unwrap_or(""));
+    if meta.uint("rev").is_some() { meta } else { Json::Null }
+}
+
+/// A record for what stands under a key and is not its record: one that cannot be read, and tells its key.
+pub fn damaged_record((client, seq): Key, found: &str) -> String {
+    let mut out = String::from("{\"client\":\"");
+    write_hex64(client, &mut out);
+    out.push_str("\",\"seq\":");
+    write_uint(seq, &mut out);
+    out.push_str(",\"damaged\":");
+    write_string(found, &mut out);
+    out.push('}');
+    out
+}
+
 /// The key of a record as it stands on disk.
 pub fn record_key(record: &str) -> Option<Key> {
     let json = Json::parse(record).ok()?;
@@ -1073,8 +1169,7 @@ pub fn record_key(record: &str) -> Option<Key> {
 
 /// The revision that a `meta` tells of.
 pub fn disk_rev(meta: &str) -> Option<u64> {
-    let json = Json::parse(meta).ok()?;
-    json.uint("rev")
+    read_meta(Some(meta)).uint("rev")
 }
 
 /// Reads a list of `client:seq`; others are passed over.
@@ -1093,7 +1188,7 @@ pub fn parse_key(text: &str) -> Option<Key> {
 }
 
 pub fn write_key(key: Key, out: &mut String) {
-    crate::value::write_hex64(key.0, out);
+    write_hex64(key.0, out);
     out.push(':');
-    crate::value::write_uint(key.1, out);
+    write_uint(key.1, out);
 }

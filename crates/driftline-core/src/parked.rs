@@ -128,6 +128,13 @@ impl Engine {
     }
 
     pub fn discard(&mut self, now_ms: u64, key: Key, dependents: bool) -> Result<(), Problem> {
+        if let Some(at) = self.damaged.iter().position(|damaged| damaged.key == key) {
+            let damaged = self.damaged.swap_remove(at);
+            self.unheard.remove(&key);
+            self.delete(damaged.slot, key);
+            self.pump(now_ms);
+            return Ok(());
+        }
         if self.outbox.get(key).is_none() {
             return Err(unknown_key());
         }

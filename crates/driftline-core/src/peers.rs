@@ -77,6 +77,7 @@ impl Engine {
                 self.ask_reload();
             }
             Some("disk") => self.hear_disk(&json),
+            Some("torn") if self.sender.is_some() => self.write_base_again(),
             Some("do") => self.hear_decision(now_ms, text),
             _ => {}
         }

@@ -85,7 +85,7 @@ impl Engine {
         if self.outdated {
             return ("not_saving", Some("schema_newer".to_string()));
         }
-        if let Some(code) = &self.storage_problem {
+        if let Some(code) = self.storage_problem() {
             return ("not_saving", Some(code.clone()));
         }
         if !self.online {
@@ -127,6 +127,20 @@ impl Engine {
     }
 
     // ---- the outbox ----
+
+    /// The records that cannot be read, as a JSON array of `{"key", "record"}`.
+    pub fn damaged_json(&self) -> String {
+        let mut out = String::from("[");
+        for (i, damaged) in self.damaged.iter().enumerate() {
+            out.push_str(if i > 0 { ",{\"key\":\"" } else { "{\"key\":\"" });
+            write_key(damaged.key, &mut out);
+            out.push_str("\",\"record\":");
+            write_string(&damaged.record, &mut out);
+            out.push('}');
+        }
+        out.push(']');
+        out
+    }
 
     /// The outbox in the order in which it would be sent, as a JSON array of
     /// `{"key", "state", "edits": [{"op", "table", "id"}], "waits_on": […], "problem"}`, at most `limit` of them. What is parked

@@ -94,6 +94,8 @@ pub(crate) struct Sender {
     replaced: bool,
     commit: Option<Committing>,
     commit_failures: u32,
+    /// Why the last commit failed, until one succeeds.
+    pub commit_problem: Option<String>,
     commit_not_before: u64,
 }
 
@@ -153,7 +155,7 @@ impl Engine {
     /// This tab sends from now on. `meta` is what the disk holds since the epoch was taken; `slots` are this
     /// tab's own and those of closed tabs.
     pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, meta: Option<&str>, slots: Vec<crate::engine::SlotDisk>) {
-        let meta = Json::parse_or_null(meta.unwrap_or(""));
+        let meta = crate::engine::read_meta(meta);
         let disk_rev = meta.uint("rev");
         self.sent_on_disk = meta.uint("sent").unwrap_or(0);
         self.sent_before = if meta.is_null() { u64::MAX } else { self.sent_on_disk };
@@ -189,6 +191,7 @@ impl Engine {
             replaced: false,
             commit: None,
             commit_failures: 0,
+            commit_problem: None,
             commit_not_before: 0,
         });
         self.note_disk_rev(disk_rev);
@@ -470,6 +473,11 @@ impl Engine {
         }
         for (key, _) in self.unheard.range(numbers) {
             open.push(key.1);
+        }
+        for damaged in &self.damaged {
+            if damaged.key.0 == client {
+                open.push(damaged.key.1);
+            }
         }
         sort_dedup(&mut open);
         let high = self.high.get(&client).copied().unwrap_or(0);
@@ -922,11 +930,12 @@ impl Engine {
         let Some(sender) = &mut self.sender else { return };
         let Some(done) = sender.commit.take_if(|commit| commit.id == id) else { return };
         sender.commit_failures = 0;
-        self.storage_problem = None;
+        sender.commit_problem = None;
         self.receipts.extend(done.receipts);
         sender.disk_rev = Some(done.rev);
         self.sent_on_disk = self.sent_on_disk.max(done.sent);
         self.rewrites &= !done.rewrite;
+        self.torn &= !done.rewrite;
         let replaced = done.rewrite && std::mem::take(&mut sender.replaced);
         self.broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev));
         if replaced {
@@ -947,7 +956,8 @@ impl Engine {
             return self.handle_unlead(now_ms);
         }
         sender.commit_failures += 1;
-        sender.commit_not_before = now_ms + delay_ms(sender.commit_failures, random);
+        sender.commit_not_before = now_ms + crate::backoff::local_delay_ms(sender.commit_failures, random);
+        sender.commit_problem = Some(code.to_string());
         // What failed comes before what has come since.
         let (mut settled, mut tail) = (failed.settled, failed.tail);
         settled.append(&mut sender.uncommitted);
@@ -957,8 +967,21 @@ impl Engine {
         for (client, receipt) in failed.receipts {
             sender.receipts.get_or_insert_with(client, || receipt);
         }
-        self.storage_problem = Some(code.to_string());
         self.pump(now_ms);
+    }
+
+    /// The base on disk is gone, and the epoch of this tab stands there again: all else is written anew from memory.
+    pub fn handle_base_lost(&mut self, now_ms: u64) {
+        self.note_disk_rev(None);
+        self.pump(now_ms);
+    }
+
+    /// What is on disk of the base is damaged: the sending tab writes it anew.
+    pub(crate) fn write_base_again(&mut self) {
+        match &mut self.sender {
+            Some(sender) => (sender.rewrite, sender.replaced) = (true, true),
+            None => self.broadcast("{\"t\":\"torn\"}".to_string()),
+        }
     }
 
     fn base_chunks(&self) -> Vec<String> {

@@ -224,8 +224,8 @@ pub fn write_receipt(receipt: Option<u64>, out: &mut String) {
 pub struct ChangeRow {
     pub rev: u64,
     pub actor: u32,
-    /// Client and sequence number, where the principal made it, and the hash of what it sent.
-    pub own: Option<((u64, u64), u128)>,
+    /// Client, sequence number and the hash of the body, where the principal made it.
+    pub own: Option<(u64, u64, u128)>,
     /// A JSON array of changes.
     pub changes: String,
 }
@@ -245,19 +245,20 @@ pub fn write_changes(rows: &[ChangeRow], as_sent: impl Fn(u64, u64) -> bool, out
         }
         out.push_str("{\"actor\":");
         write_uint(u64::from(row.actor), out);
-        if let Some(((client, seq), _)) = row.own {
+        let as_sent = row.own.is_some_and(|(client, seq, _)| as_sent(client, seq));
+        if let Some((client, seq, hash)) = row.own {
             out.push_str(",\"key\":[\"");
             write_hex64(client, out);
             out.push_str("\",");
             write_uint(seq, out);
             out.push(']');
-        }
-        if !row.own.is_some_and(|((client, seq), _)| as_sent(client, seq)) {
-            if let Some((_, hash)) = row.own {
+            if !as_sent {
                 out.push_str(",\"hash\":\"");
                 write_hex128(hash, out);
                 out.push('"');
             }
+        }
+        if !as_sent {
             out.push_str(",\"changes\":");
             out.push_str(&row.changes);
         }
@@ -360,7 +361,7 @@ pub struct Revision {
 pub struct Part {
     pub actor: u32,
     pub key: Option<(u64, u64)>,
-    /// Of what was sent under that key. The copy of a profile may use it for something else.
+    /// Of the body that the key stands for, beside `changes`.
     pub hash: Option<u128>,
     /// `None`: exactly as sent.
     pub changes: Option<Vec<Edit>>,
@@ -432,8 +433,8 @@ pub fn read_changes(schema: &Schema, json: &Json) -> Option<Vec<Revision>> {
                     Some(changes)
                 }
             };
-            let hash = part.text("hash").and_then(parse_hex128);
-            parts.push(Part { actor: part.uint("actor")? as u32, key: part.get("key").and_then(read_pair), hash, changes });
+            let (key, hash) = (part.get("key").and_then(read_pair), part.text("hash").and_then(parse_hex128));
+            parts.push(Part { actor: part.uint("actor")? as u32, key, hash, changes });
         }
         revisions.push(Revision { rev: revision.uint("rev")?, parts });
     }

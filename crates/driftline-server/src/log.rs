@@ -51,8 +51,10 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
             last = Some(rev);
         }
         let is_own = row.get::<_, Option<bool>>(5)?.unwrap_or(false);
-        let key = || rusqlite::Result::Ok((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64));
-        let own = if is_own { Some((key()?, read_u128(row, 7)?)) } else { None };
+        let own = match is_own {
+            true => Some((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64, read_u128(row, 7)?)),
+            false => None,
+        };
         let (text, version) = (row.get::<_, String>(3)?, row.get::<_, u32>(6)?);
         let Some(text) = in_present_terms(&store.schema, version, text) else {
             return Ok(Changes { reload: true, ..Changes::default() });

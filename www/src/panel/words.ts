@@ -32,6 +32,12 @@ const REASONS: Record<string, string> = {
   server_full: 'the server has no room',
   server_disk: 'the disk of the server fails',
   server_corrupt: 'the database of the server is damaged',
+  storage_refused: 'this browser allows no storage here',
+  storage_blocked: 'another tab blocks the storage of this device',
+  storage_newer: 'another tab is of a newer version: load this page again',
+  storage_closed: 'the storage of this device was closed',
+  storage_aborted: 'this device does not save',
+  storage_failed: 'this device does not save',
 };
 
 export function statusWords(status: Status): string {

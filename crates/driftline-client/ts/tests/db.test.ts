@@ -33,7 +33,7 @@ function scripted() {
       return JSON.stringify(answers.shift());
     },
     status: () => ({ state: 'saved', line: 'q0 f0 p0 r0' }),
-    close: async () => {},
+    close: async () => true,
     free: () => {},
   } as unknown as Engine;
   let say!: (event: object) => void;

@@ -137,7 +137,7 @@ impl Store {
         }
         let cursor = push.cursor.unwrap_or(u64::MAX);
         let rows = self.log.iter().filter(|row| row.0 > cursor);
-        let rows = rows.map(|row| ChangeRow { rev: row.0, actor: 1, own: Some((row.1, row.2)), changes: row.3.clone() });
+        let rows = rows.map(|row| ChangeRow { rev: row.0, actor: 1, own: Some((row.1.0, row.1.1, row.2)), changes: row.3.clone() });
         Ok(write_answer(schema, &push, &plan, &rows.collect::<Vec<_>>(), false, false))
     }
 
