@@ -217,7 +217,7 @@ impl World {
                 (Fate::Open, None) if story.durable > 0 && logged.is_none_or(|rev| rev > disk_rev) && !(store.forked || story.set_back) => {
                     wrong.push(format!("{key:x?} was called saved and is not on disk (in the log: {logged:?}, base on disk: {disk_rev})"));
                 }
-                (Fate::Open, None) if story.maker == dead && logged.is_none() && story.durable == 0 => {
+                (Fate::Open, None) if story.maker == dead && story.durable == 0 => {
                     forget.push(*name);
                     reopen.extend((story.root.0 != *key).then_some(*key));
                 }

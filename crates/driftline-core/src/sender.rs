@@ -307,7 +307,12 @@ impl Engine {
             }
             self.unheard.retain(|_, owner| *owner != slot.slot);
         }
+        let mut before = self.outbox.keys(&|_| true);
+        before.sort_unstable();
         self.load_outbox(&disk, meta, true);
+        // What a tab had saved when it died, and had not told of.
+        let found = self.outbox.keys(&|e| e.slot != self.slot && before.binary_search(&e.made.key).is_err());
+        self.tell_changed(&found);
         self.redraw();
     }
 
