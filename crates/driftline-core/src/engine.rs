@@ -31,6 +31,9 @@ use std::rc::Rc;
 
 /// What a body has beside its edits, at most.
 const ENVELOPE_BYTES: usize = 128;
+/// The slot of what was imported: other devices' transactions under their keys. No tab holds it, and its clients are not ours: their
+/// numbers are never closed here, for the device that made them may still send others.
+pub const IMPORTED: u32 = 256;
 
 pub struct Config {
     pub schema: Schema,
@@ -194,6 +197,8 @@ pub struct Engine {
     pub(crate) earlier: Vec<Key>,
     /// Keys that vanished by folding: done when the disk knows.
     vanished: SortedSet<Key>,
+    /// Records on disk that could not be read.
+    pub(crate) unreadable: Vec<String>,
     /// Retries whose spent record is deleted once they are on disk.
     pub(crate) replaces: Vec<Replaces>,
     pub(crate) online: bool,
@@ -252,6 +257,7 @@ impl Engine {
             early: SortedSet::new(),
             earlier: config.high.clone(),
             vanished: SortedSet::new(),
+            unreadable: Vec::new(),
             replaces: Vec::new(),
             online: true,
             sender: None,
@@ -618,11 +624,17 @@ impl Engine {
         Ok(arranged)
     }
 
-    fn refuse_impossible(&self, edits: &[Edit]) -> Result<(), Problem> {
-        if self.outbox.len() >= self.outbox_txns || self.outbox.bytes() >= self.outbox_bytes {
+    /// Refuses what the outbox has no room for beside what waits.
+    pub(crate) fn refuse_overfull(&self, txns: usize, bytes: usize) -> Result<(), Problem> {
+        if self.outbox.len() + txns > self.outbox_txns || self.outbox.bytes() + bytes > self.outbox_bytes {
             let detail = format!("{} transactions wait to be sent; go online, or discard some", self.outbox.len());
             return Err(Problem::new("outbox_full", detail));
         }
+        Ok(())
+    }
+
+    fn refuse_impossible(&self, edits: &[Edit]) -> Result<(), Problem> {
+        self.refuse_overfull(1, 1)?;
         let mut created = Vec::new();
         for edit in edits {
             if edit.makes() {
@@ -869,26 +881,30 @@ impl Engine {
         let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
         let mut replaced = Vec::new();
         for slot in &disk.slots {
-            for (client, high) in &slot.high {
+            let imported = slot.slot == IMPORTED;
+            for (client, high) in slot.high.iter().filter(|_| !imported) {
                 let known = self.high.get_or_insert_with(*client, || 0);
                 *known = (*known).max(*high);
             }
             for record in &slot.records {
                 let Some(mut entry) = Entry::from_record(&self.schema, slot.slot, record) else {
                     self.report("record_corrupt", "an edit on this device could not be read; it was set aside and is not lost");
+                    if !self.unreadable.contains(record) {
+                        self.unreadable.push(record.clone());
+                    }
                     // Its number stays open: what reads it later may still send it.
                     self.unheard.extend(record_key(record).map(|key| (key, slot.slot)));
                     continue;
                 };
-                entry.frozen = closed || slot.slot == self.slot;
+                entry.frozen = closed || imported || slot.slot == self.slot;
                 entry.unanswered = entry.frozen;
                 let key = entry.made.key;
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
-                let upgraded = entry.outdated && closed && entry.made.at > self.sent_before && entry.upgrade(&self.schema);
+                let unsent = closed && !imported && entry.made.at > self.sent_before;
+                let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
                 let was_over = self.loaded && !closed && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
-                let known = self.high.get_or_insert_with(key.0, || 0);
-                *known = (*known).max(key.1);
+                self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
                 if answered.binary_search(&key).is_ok() {
                     // Its effect is in the base: only the record was left behind.
@@ -1009,6 +1025,17 @@ impl Engine {
 
     pub(crate) fn clock_next(&mut self, now_ms: u64) -> Hlc {
         self.clock.next(now_ms)
+    }
+
+    /// Takes note that a number is used.
+    pub(crate) fn see_number(&mut self, slot: u32, key: Key) {
+        if slot != IMPORTED {
+            let high = self.high.get_or_insert_with(key.0, || 0);
+            *high = (*high).max(key.1);
+        } else if key.0 == self.client && self.high.get(&key.0).is_none_or(|high| key.1 > *high) {
+            // Ours, from before this profile was put back to an older state: what is made from now on must not meet it.
+            self.take_new_client();
+        }
     }
 
     pub(crate) fn see_clock(&mut self, at: u64) {

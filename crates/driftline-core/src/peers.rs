@@ -60,6 +60,7 @@ impl Engine {
                 self.ask_reload();
             }
             Some("disk") => self.hear_disk(&json),
+            Some("freeze") => self.hear_freeze(),
             Some("do") => self.hear_decision(now_ms, text),
             _ => {}
         }
@@ -118,7 +119,7 @@ impl Engine {
     }
 
     /// `earlier`: up to these numbers there is nothing else in this slot.
-    fn tell_txns(&mut self, keys: &[Key], offered: bool, earlier: Option<&[Key]>) {
+    pub(crate) fn tell_txns(&mut self, keys: &[Key], offered: bool, earlier: Option<&[Key]>) {
         let mut out = String::from("{\"t\":\"txns\",\"slot\":");
         write_uint(u64::from(self.slot), &mut out);
         out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
@@ -253,8 +254,7 @@ impl Engine {
             }
             let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body);
             self.see_clock(entry.made.at);
-            let high = self.high.get_or_insert_with(key.0, || 0);
-            *high = (*high).max(key.1);
+            self.see_number(slot, key);
             self.unheard.remove(&key);
             if same {
                 if let Some(known) = self.outbox.get_mut(key) {

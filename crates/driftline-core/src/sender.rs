@@ -6,7 +6,7 @@
 use crate::backoff::delay_ms;
 use crate::dedupe::Ranges;
 use crate::edit::Edit;
-use crate::engine::{Absorbed, Effect, Engine, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED, write_key};
 use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
@@ -547,7 +547,9 @@ impl Engine {
             sender.want_pull |= answer.more;
         }
         for client in &answer.clients {
-            if let (Some(sender), Some(receipt)) = (&mut self.sender, client.receipt.filter(|_| !client.fork)) {
+            // To the device that made what was imported, another's echo would be news of a copied profile.
+            let ours = !client.fork && self.high.contains_key(&client.id);
+            if let (Some(sender), Some(receipt)) = (&mut self.sender, client.receipt.filter(|_| ours)) {
                 sender.receipts.insert(client.id, receipt);
             }
             if client.fork && client.id == self.client {
@@ -626,9 +628,9 @@ impl Engine {
                     self.put_aside(key);
                 }
                 // Under its key the server has what it was before it was written anew: sent after all, and then no word of
-                // that reached the disk.
-                Outcome::Refused(problem) if problem.code == "key_reused" && entry.upgraded => {
-                    let detail = "it may have been applied already, before this page was loaded: look, and retry or discard it";
+                // that reached the disk. Or it was imported, and the device that made it has written it anew.
+                Outcome::Refused(problem) if problem.code == "key_reused" && (entry.upgraded || entry.slot == IMPORTED) => {
+                    let detail = "it may have been applied already, in other words: look, and retry or discard it";
                     self.park(key, Problem::new("outcome_unknown", detail), true);
                     parked.push(key);
                 }
