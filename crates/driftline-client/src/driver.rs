@@ -6,7 +6,7 @@ use crate::js::{now_ms, spawn};
 use crate::locks::{Held, try_hold, wait_hold};
 use crate::net::{Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
-use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
+use driftline_core::engine::{Disk, Effect, Engine, IMPORTED, SlotDisk};
 use driftline_core::sender::SendFailure;
 use gloo_timers::callback::Timeout;
 use gloo_timers::future::TimeoutFuture;
@@ -238,7 +238,7 @@ impl Driver {
 
     async fn read(&self) -> Result<Disk, String> {
         let (mut disk, slots) = self.base()?.read(&self.space).await?;
-        for slot in 0..slots.max(self.slot + 1) {
+        for slot in (0..slots.max(self.slot + 1)).chain([IMPORTED]) {
             disk.slots.push(self.read_slot(slot).await?);
         }
         Ok(disk)
@@ -277,7 +277,7 @@ impl Driver {
 
     // ---- tabs ----
 
-    fn hear(self: Rc<Self>, slot: u32, text: String) {
+    pub fn hear(self: Rc<Self>, slot: u32, text: String) {
         if self.send_lock.borrow().is_some() {
             self.clone().watch(slot);
         }
@@ -311,7 +311,7 @@ impl Driver {
         let mut closed_tabs = vec![self.read_slot(self.slot).await?];
         // Held until the engine has taken over, so that nobody opens one in between.
         let mut held = Vec::new();
-        for slot in (0..slots).filter(|slot| *slot != self.slot) {
+        for slot in (0..slots).chain([IMPORTED]).filter(|slot| *slot != self.slot) {
             match try_hold(&self.slot_lock_name(slot)).await {
                 Ok(Some(lock)) => {
                     closed_tabs.push(self.read_slot(slot).await?);

@@ -6,7 +6,7 @@ use crate::js::{call, get, global, listen, problem, random_u64};
 use crate::locks::{Held, try_hold};
 use crate::net::Net;
 use crate::outbox::OutboxDb;
-use driftline_core::engine::{Config, Engine, parse_key, write_key};
+use driftline_core::engine::{Config, Engine, IMPORTED, parse_key, write_key};
 use driftline_core::limits::is_space_name;
 use driftline_core::outbox::Key;
 use driftline_core::problem::Problem;
@@ -19,7 +19,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 /// More tabs than this of one user are refused a slot.
-const SLOTS: u32 = 256;
+const SLOTS: u32 = IMPORTED;
 /// Entries of the outbox that are shown at once.
 const OUTBOX_SHOWN: usize = 1_000;
 /// How long `close` waits for the disk.
@@ -54,7 +54,7 @@ impl Session {
         let failed = |code: String| problem(&code, "the database of this browser could not be opened");
         let base = BaseDb::open(&prefix).await.map_err(failed)?;
         let (slot, slot_lock) = take_slot(&prefix, &space).await?;
-        base.note_slot(slot).await.map_err(failed)?;
+        base.note_opened(&space, slot, crate::js::now_ms()).await.map_err(failed)?;
         let outbox = OutboxDb::new(&prefix, slot);
         let client = outbox.client(random_u64()).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
         let high = outbox.read(&space).await.map_err(|e| failed(crate::js::storage_code(&e)))?;
@@ -70,7 +70,7 @@ impl Session {
             outbox_txns: limit("outbox_txns", OUTBOX_TXNS),
             outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
         });
-        let net = Net::new(&text("url"), &space, token);
+        let net = Net::new(&text("url"), &space, token, text("identity"));
         let driver = Driver::start(Parts { engine, space, prefix, slot, base, outbox, net, slot_lock, on_patch, on_event })?;
         let session = Session { driver, online: Rc::new(Cell::new(true)), asked_to_persist: Cell::new(false) };
         session.watch_network();
@@ -146,6 +146,23 @@ impl Session {
     pub fn export_waiting(&self, key: &str, dependents: bool) -> String {
         let key = parse_key(key).unwrap_or_default();
         self.driver.with(|engine, _| engine.export(key, dependents)).unwrap_or_else(refused)
+    }
+
+    /// All that waits, for a file; see the core.
+    pub fn export_unsynced(&self) -> String {
+        self.driver.with(|engine, now| engine.export_unsynced(now))
+    }
+
+    /// Looks through records of a file: what is to be written, and what to be told then; or `{"problem"}`.
+    pub fn admit(&self, records: &str) -> String {
+        self.driver.with(|engine, _| engine.admit(records)).unwrap_or_else(refused)
+    }
+
+    /// Takes what has been written into the slot of what is imported. The view has it when the call returns.
+    pub fn imported(&self, message: String) {
+        self.driver.clone().hear(IMPORTED, message);
+        self.driver.drain();
+        self.driver.flush();
     }
 
     pub fn set_online(&self, on: bool) {
