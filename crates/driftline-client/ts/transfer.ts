@@ -12,7 +12,7 @@ export interface Exported {
 
 export interface Imported {
   readonly imported: number;
-  /** Waits here already, or is over. */
+  /** Waits here already. */
   readonly known: number;
   /** Could not be read on the device that exported it, and cannot be here. */
   readonly unreadable: number;

@@ -903,7 +903,8 @@ impl Engine {
                 let unsent = closed && !imported && entry.made.at > self.sent_before;
                 let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
-                let was_over = self.loaded && !closed && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
+                let was_over =
+                    self.loaded && !closed && !imported && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
                 self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
                 if answered.binary_search(&key).is_ok() {

@@ -5,7 +5,7 @@
 //! only the sending tab does.
 
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, read_keys, record_key, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, write_key};
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
@@ -243,7 +243,7 @@ impl Engine {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             entry.frozen = frozen;
             let key = entry.made.key;
-            if self.early.remove(&key) || self.is_over(key) {
+            if slot != IMPORTED && (self.early.remove(&key) || self.is_over(key)) {
                 over.push(key);
                 continue;
             }

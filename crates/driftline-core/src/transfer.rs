@@ -56,7 +56,7 @@ impl Engine {
 
     /// Looks through records of a file, a JSON list of strings. Returns `{"puts": [["key", "record"], …], "message", "known",
     /// "unreadable"}`: what is to be written to the slot [`IMPORTED`], and told to every tab once it is on disk. Known is what waits
-    /// here already, or is over.
+    /// here already. What is over is sent again, for it may have been discarded, and only the server can tell.
     pub fn admit(&self, records: &str) -> Result<String, Problem> {
         let json = Json::parse(records).map_err(|_| Problem::new("invalid_file", "this is no file of unsynced work"))?;
         let (mut puts, mut message) = (String::new(), String::new());
@@ -69,7 +69,12 @@ impl Engine {
                 continue;
             };
             let key = entry.made.key;
-            if self.outbox.get(key).is_some() || self.leaving.contains(&key) || self.is_over(key) {
+            if let Some(waiting) = self.outbox.get(key) {
+                if waiting.body != entry.body {
+                    let detail =
+                        "other work waits here under the same numbers: this profile is a copy of another; import the file elsewhere";
+                    return Err(Problem::new("key_reused", detail));
+                }
                 known += 1;
                 continue;
             }
