@@ -263,19 +263,22 @@ fn q9_a_device_that_imports_closes_no_number_of_the_device_that_made_it() {
     let mut first = device(FIRST, &store);
     make(&mut first, &[create("box", 1, "")]);
     make(&mut first, &[create("card", 2, "")]);
+    make(&mut first, &[create("card", 3, "")]);
     let (file, _) = first.export();
-    // The second brings only the later one, settles it, and goes on for a while.
+    // The second brings only the later ones, settles one after the other, and goes on for a while.
     let later: Vec<Json> = serde_json::from_str::<Vec<Json>>(&file).unwrap().split_off(1);
     let mut second = device(SECOND, &store);
-    second.import(&json!(later).to_string()).unwrap();
-    go_online(&mut second, &mut store);
+    for record in later {
+        second.import(&json!([record]).to_string()).unwrap();
+        go_online(&mut second, &mut store);
+    }
     let mut second = reload(&second, config(), SECOND, 2);
     make(&mut second, &[create("card", 5, "")]);
     go_online(&mut second, &mut store);
     assert!(store.clients[&FIRST].closed.is_empty());
     go_online(&mut first, &mut store);
-    let held = [row("box", 1), row("card", 2), row("card", 5)].map(|row| store.rows.contains_key(&row));
-    assert_eq!(held, [true; 3]);
+    let held = [row("box", 1), row("card", 2), row("card", 3), row("card", 5)].map(|row| store.rows.contains_key(&row));
+    assert_eq!(held, [true; 4]);
     assert_each_key_once(&store);
     assert_done(&first);
     assert_eq!(make(&mut first, &[create("card", 6, "")]).0, FIRST, "nor is it taken for a copied profile");
@@ -315,10 +318,11 @@ fn q9_work_in_memory_parked_work_and_what_cannot_be_read_are_exported() {
     first.engine.handle_adopted(first.now, torn);
     first.run();
     first.hold_saves = true;
-    make(&mut first, &[create("box", 3, "")]);
+    let unsaved = make(&mut first, &[create("box", 3, "")]);
     assert_eq!(first.held.len(), 1, "not saving");
     let (file, left_out) = first.export();
     assert_eq!(left_out, 0);
+    assert_ne!(make(&mut first, &[update("box", 3, "\"add\":{\"n\":1}")]), unsaved, "in the file already");
     let mut second = device(SECOND, &store);
     assert_eq!(second.import(&file), Ok((2, 0, 1)));
     go_online(&mut second, &mut store);
