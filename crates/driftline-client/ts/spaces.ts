@@ -96,7 +96,7 @@ export async function evictSpaces(options: Owner & Budget): Promise<string[]> {
   const list = await listSpaces(options);
   let bytes = list.reduce((sum, space) => sum + space.bytes, 0);
   const evicted: string[] = [];
-  for (const space of list.toReversed()) {
+  for (const space of [...list].reverse()) {
     if (list.length - evicted.length <= keepSpaces && bytes <= keepBytes) break;
     if (!(await evict(space.name, options))) continue;
     bytes -= space.bytes;
