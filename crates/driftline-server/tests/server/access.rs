@@ -85,7 +85,8 @@ async fn a7_what_one_user_made_is_not_taken_with_the_credential_of_another() {
         let request = axum::http::Request::builder().method(if path == "snapshot" { "GET" } else { "POST" });
         let request = request.uri(format!("/v1/spaces/a/{path}")).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}")).header("driftline-user", user);
-        let response = tower::ServiceExt::oneshot(world.router.clone(), request.body(push.clone().into()).unwrap()).await.unwrap();
+        let response =
+            tower::ServiceExt::oneshot(world.router.clone(), request.body(axum::body::Body::from(push.clone())).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let text = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&text).map_or(String::new(), |json: Json| json["code"].as_str().unwrap_or("").to_string()))
