@@ -287,3 +287,36 @@ test('o7_connections_of_a_file_that_name_no_node_are_told_and_all_else_is_opened
   assert.equal(await logCount(server, space), 5, 'nothing was sent that could only be refused');
   assert.equal(await page.locator('[data-testid=parked-entry]').count(), 0);
 });
+
+test('q9_a_person_takes_what_cannot_be_sent_to_another_browser_in_a_file', async () => {
+  const one = await openPerson('by-hand');
+  await untilSaved(one.page);
+  await one.network.cut(one.browser.context);
+  await addCard(one.page, 'carried', -200, -120);
+  const download = one.page.waitForEvent('download');
+  await one.page.click('[data-testid=export-unsynced]');
+  const file = join(tempDir('file'), 'unsynced.json');
+  await (await download).saveAs(file);
+
+  const two = await openPerson('by-hand');
+  await untilSaved(two.page);
+  await two.page.setInputFiles('[data-testid=import-unsynced]', file);
+  await card(two.page, 'carried').waitFor();
+  await untilSaved(two.page);
+  await one.network.restore(one.browser.context);
+  await untilSaved(one.page);
+  assert.deepEqual(await server.query("SELECT count(*) AS n FROM card WHERE text = 'carried'"), [{ n: 1 }]);
+});
+
+test('v7_a_person_sees_the_spaces_of_this_device_and_deletes_them_offline', async () => {
+  const { browser, network, page } = await openPerson('first-space');
+  await untilSaved(page);
+  await untilKeptForOffline(page);
+  await network.cut(browser.context);
+  await page.goto(`${network.url}/?space=second-space&debug=1`);
+  const entry = (space) => page.locator(`[data-testid=space-entry][data-space=${space}]`);
+  await entry('second-space').waitFor();
+  await entry('first-space').locator('[data-testid=delete-space]').click();
+  await entry('first-space').waitFor({ state: 'detached' });
+  assert.equal(await entry('second-space').locator('[data-testid=delete-space]').count(), 0, 'it is open');
+});

@@ -3,6 +3,7 @@
 use super::store::{Db, Done, TabId, Work};
 use super::world::{Asker, Event, Input, TABS, World};
 use driftline_core::clock::Clock;
+use driftline_core::dedupe::own_client;
 use driftline_core::engine::{Config, Disk, Effect, Engine};
 use driftline_core::json::Json;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -53,7 +54,7 @@ impl World {
         }
         let id = self.new_id();
         let seed = self.rng.draw();
-        let fresh_client = self.rng.draw();
+        let fresh_client = own_client(self.rng.draw());
         let store = &mut self.stores[place];
         let device = &mut self.devices[store.device];
         let slot = store.lowest_free_slot();

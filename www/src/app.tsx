@@ -36,7 +36,7 @@ export function App({ space }: { space: string }) {
         <ReactFlowProvider>
           <Canvas space={space} notify={notify} />
         </ReactFlowProvider>
-        {isPanelOpen && <SyncPanel notify={notify} />}
+        {isPanelOpen && <SyncPanel space={space} notify={notify} />}
       </div>
       <div className="notices" role="status" data-testid="notice">
         {notice && (

@@ -1,15 +1,16 @@
 /** Which space is open: the page's address names it, so that a canvas can be linked to. */
 
-import { type Db, open } from 'driftline';
-import { createContext, useContext } from 'react';
+import { type Db, listSpaces, open, type SpaceInfo } from 'driftline';
+import { createContext, useCallback, useContext, useEffect, useState } from 'react';
 import { type CanvasSchema, schema } from './schema.js';
 
 export type Database = Db<CanvasSchema>;
 
 const DEFAULT_SPACE = 'welcome';
-const RECENT_KEY = 'driftline-recent-spaces';
-const RECENT_MAX = 12;
 const SPACE_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+
+/** Whose spaces `openSpace` opens. */
+export const owner = { app: schema.name };
 
 const parameters = new URLSearchParams(location.search);
 
@@ -30,24 +31,19 @@ export function addressOf(space: string): string {
   return address.href;
 }
 
-export function recentSpaces(): string[] {
-  try {
-    const names = JSON.parse(localStorage.getItem(RECENT_KEY) ?? '[]');
-    return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
-  } catch {
-    return [];
-  }
+export async function openSpace(space: string): Promise<Database> {
+  return await open({ schema, space, url: '' });
 }
 
-export async function openSpace(space: string): Promise<Database> {
-  const db = await open({ schema, space, url: '' });
-  try {
-    const names = [space, ...recentSpaces().filter((name) => name !== space)];
-    localStorage.setItem(RECENT_KEY, JSON.stringify(names.slice(0, RECENT_MAX)));
-  } catch {
-    // The list is a convenience: where there is no room for it, the canvas opens all the same.
-  }
-  return db;
+/** What this device holds, and what reads it again. */
+export function useSpaces(): [spaces: readonly SpaceInfo[], read: () => void] {
+  const [spaces, setSpaces] = useState<readonly SpaceInfo[]>([]);
+  const read = useCallback(() => {
+    // The list is a convenience: where it cannot be read, the canvas is there all the same.
+    listSpaces(owner).then(setSpaces, () => {});
+  }, []);
+  useEffect(read, [read]);
+  return [spaces, read];
 }
 
 const DatabaseContext = createContext<Database | null>(null);

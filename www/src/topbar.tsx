@@ -2,7 +2,7 @@ import { PanelRight, Redo2, Undo2 } from 'lucide-react';
 import { useState } from 'react';
 import { useStatus } from './panel/use-sync.js';
 import { statusWords } from './panel/words.js';
-import { addressOf, isSpaceName, recentSpaces, useDatabase } from './space.js';
+import { addressOf, isSpaceName, useDatabase, useSpaces } from './space.js';
 import { takeBack } from './undo.js';
 
 export interface TopBarProps {
@@ -91,6 +91,7 @@ export function TopBar({ space, notify, isPanelOpen, togglePanel }: TopBarProps)
 }
 
 function SpaceChooser({ space }: { space: string }) {
+  const [spaces] = useSpaces();
   const go = (name: string) => {
     if (name !== space && isSpaceName(name)) location.assign(addressOf(name));
   };
@@ -117,7 +118,7 @@ function SpaceChooser({ space }: { space: string }) {
         data-testid="space"
       />
       <datalist id="spaces">
-        {recentSpaces().map((name) => (
+        {spaces.map(({ name }) => (
           <option key={name} value={name} />
         ))}
       </datalist>

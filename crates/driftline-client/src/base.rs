@@ -1,6 +1,7 @@
 //! The base on disk: one IndexedDB database per user. It is written behind, and can always be fetched again.
 //!
-//! Store `meta` maps `[space, "meta"]` to the core's text, `[space, "epoch"]` to the epoch of the sending tab, and
+//! Store `meta` maps `[space, "meta"]` to the core's text, `[space, "epoch"]` to the epoch of the sending tab, `[space, "opened"]` to
+//! when a tab last opened it (in ms since 1970), `[space, "bytes"]` to the size of the base when it was last written anew, and
 //! `["slots"]` to the number of slots ever used. Store `base` maps `[space, n]` to a chunk, `tail` maps `[space, revision]` to the
 //! changes up to it.
 
@@ -53,17 +54,16 @@ impl BaseDb {
         BaseDb { database: Database::new(format!("{prefix}base"), &[META, BASE, TAIL], "default") }
     }
 
-    /// Notes that a slot is in use, so that others look into it.
-    pub async fn note_slot(&self, slot: u32) -> Result<(), String> {
+    /// Notes that a space is opened, and in which slot, so that others look into that.
+    pub async fn note_opened(&self, space: &str, slot: u32, now_ms: u64) -> Result<(), String> {
         let next = f64::from(slot + 1);
-        let raise = |known: f64| {
-            let mut writes = Vec::new();
-            if known < next {
-                writes.push(Write { store: META, key: slots_key(), value: Written::Number(next) });
-            }
-            Some(writes)
+        let note = |known: f64| {
+            Some(vec![
+                Write { store: META, key: slots_key(), value: Written::Number(known.max(next)) },
+                Write { store: META, key: key(space, &"opened".into()), value: Written::Number(now_ms as f64) },
+            ])
         };
-        self.update(slots_key(), &raise).await.map(drop)
+        self.update(slots_key(), &note).await.map(drop)
     }
 
     /// Base and meta of a space, and the number of slots ever used; what is in the slots is left to the caller.
@@ -141,6 +141,8 @@ impl BaseDb {
                 for store in [BASE, TAIL] {
                     writes.push(Write { store, key: range(&Array::of1(&space.into())).ok()?.into(), value: Written::Deleted });
                 }
+                let bytes: usize = chunks.iter().map(String::len).sum();
+                writes.push(Write { store: META, key: key(space, &"bytes".into()), value: Written::Number(bytes as f64) });
                 for (i, chunk) in chunks.iter().enumerate() {
                     writes.push(Write { store: BASE, key: key(space, &(i as u32).into()), value: Written::Text(chunk) });
                 }

@@ -7,7 +7,7 @@ use crate::locks::{Held, steal, try_hold, wait_hold};
 use crate::net::{Heard, Live, Net};
 use crate::outbox::{OutboxDb, Write};
 use driftline_core::clock::Clock;
-use driftline_core::engine::{Disk, Effect, Engine, SlotDisk};
+use driftline_core::engine::{Disk, Effect, Engine, IMPORTED, SlotDisk};
 use driftline_core::sender::SendFailure;
 use gloo_timers::callback::Timeout;
 use gloo_timers::future::TimeoutFuture;
@@ -302,8 +302,8 @@ impl Driver {
 
     async fn open_base(self: &Rc<Self>) -> Result<(), String> {
         self.base.database.open().await.map_err(|error| storage_code(&error))?;
-        let slots = self.outboxes.borrow().iter().map(|outbox| outbox.slot).max();
-        self.base.note_slot(slots.unwrap_or(self.slot)).await?;
+        let slots = self.outboxes.borrow().iter().map(|outbox| outbox.slot).filter(|slot| *slot != IMPORTED).max();
+        self.base.note_opened(&self.space, slots.unwrap_or(self.slot), now_ms()).await?;
         let epoch = self.engine.borrow().epoch();
         if let Some(epoch) = epoch.filter(|_| self.base.database.take_lost()) {
             self.base.keep_epoch(&self.space, epoch).await?;
@@ -340,7 +340,7 @@ impl Driver {
 
     async fn read(self: &Rc<Self>) -> Result<Disk, String> {
         let (mut disk, slots) = self.base.read(&self.space).await?;
-        for slot in 0..slots.max(self.slot + 1) {
+        for slot in (0..slots.max(self.slot + 1)).chain([IMPORTED]) {
             disk.slots.push(self.read_slot(slot).await?);
         }
         Ok(disk)
@@ -384,7 +384,7 @@ impl Driver {
 
     // ---- tabs ----
 
-    fn hear(self: Rc<Self>, slot: u32, text: String) {
+    pub fn hear(self: Rc<Self>, slot: u32, text: String) {
         if self.send_lock.borrow().is_some() {
             self.clone().watch(slot);
         }
@@ -431,7 +431,7 @@ impl Driver {
         let mut closed_tabs = vec![self.read_slot(self.slot).await?];
         // Held until the engine has taken over, so that nobody opens one in between.
         let mut held = Vec::new();
-        for slot in (0..slots).filter(|slot| *slot != self.slot) {
+        for slot in (0..slots).chain([IMPORTED]).filter(|slot| *slot != self.slot) {
             match try_hold(&self.slot_lock_name(slot)).await {
                 Ok(Some(lock)) => {
                     closed_tabs.push(self.read_slot(slot).await?);

@@ -11,6 +11,8 @@ pub struct Net {
     /// `http://host/v1/spaces/name/`.
     space_url: String,
     token: Option<Function>,
+    /// Whose edits these are, percent-encoded; empty where the app does not say.
+    user: String,
 }
 
 pub struct Answer {
@@ -20,7 +22,7 @@ pub struct Answer {
 }
 
 impl Net {
-    pub fn new(url: &str, space: &str, token: Option<Function>) -> Net {
+    pub fn new(url: &str, space: &str, token: Option<Function>, user: String) -> Net {
         let origin = match url {
             "" => crate::js::get(&crate::js::global("location"), "origin").as_string().unwrap_or_default(),
             url => url.to_string(),
@@ -28,7 +30,7 @@ impl Net {
         // In its normal form: the live connection's address is made from it.
         let origin = Url::new(&origin).map_or(origin, |url| url.href());
         let origin = origin.trim_end_matches('/');
-        Net { space_url: format!("{origin}/v1/spaces/{space}/"), token }
+        Net { space_url: format!("{origin}/v1/spaces/{space}/"), token, user }
     }
 
     /// The application's token; it may take its time to get one.
@@ -49,6 +51,9 @@ impl Net {
         if let Some(token) = self.token().await {
             headers.set("authorization", &format!("Bearer {token}"))?;
         }
+        if !self.user.is_empty() {
+            headers.set("driftline-user", &self.user)?;
+        }
         init.set_headers(&headers);
         init.set_signal(Some(until));
         let fetch: Function = crate::js::global("fetch").dyn_into()?;
@@ -68,14 +73,14 @@ impl Net {
         // `http` becomes `ws`, and `https` `wss`.
         let url = format!("ws{}live", self.space_url.trim_start_matches(['h', 't', 'p']));
         let socket = WebSocket::new(&url)?;
-        let hello = match token {
-            Some(token) => {
-                let mut out = String::from("{\"token\":");
-                driftline_core::value::write_string(&token, &mut out);
-                format!("{out},\"cursor\":{cursor}}}")
+        let mut hello = format!("{{\"cursor\":{cursor}");
+        for (member, value) in [("token", token.as_deref().unwrap_or("")), ("user", &self.user)] {
+            if !value.is_empty() {
+                hello = format!("{hello},\"{member}\":");
+                driftline_core::value::write_string(value, &mut hello);
             }
-            None => format!("{{\"token\":null,\"cursor\":{cursor}}}"),
-        };
+        }
+        hello.push('}');
         let (opening, opened) = (socket.clone(), hear.clone());
         listen(&socket, "open", move |_| {
             let _ = opening.send_with_str(&hello);

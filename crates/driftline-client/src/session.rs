@@ -6,7 +6,8 @@ use crate::js::{get, global, listen, problem, random_u64};
 use crate::locks::{Held, try_hold};
 use crate::net::Net;
 use crate::outbox::OutboxDb;
-use driftline_core::engine::{Config, Engine, parse_key, write_key};
+use driftline_core::dedupe::own_client;
+use driftline_core::engine::{Config, Engine, IMPORTED, parse_key, write_key};
 use driftline_core::limits::is_space_name;
 use driftline_core::outbox::Key;
 use driftline_core::problem::Problem;
@@ -52,7 +53,7 @@ impl Session {
         let (slot, slot_lock) = take_slot(&prefix, &space).await?;
         let outbox = OutboxDb::new(&prefix, slot);
         let known = identity(&outbox, &space).await;
-        let (client, high) = known.clone().unwrap_or_else(|_| (random_u64(), Vec::new()));
+        let (client, high) = known.clone().unwrap_or_else(|_| (own_client(random_u64()), Vec::new()));
         let engine = Engine::new(Config {
             schema,
             slot,
@@ -62,7 +63,7 @@ impl Session {
             outbox_txns: limit("outbox_txns", OUTBOX_TXNS),
             outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
         });
-        let net = Net::new(&text("url"), &space, token);
+        let net = Net::new(&text("url"), &space, token, text("identity"));
         let driver = Driver::start(Parts { engine, space, prefix, slot, outbox, net, slot_lock, on_patch, on_event })?;
         if known.is_err() {
             // Whose slot this is stands on disk, and so do the numbers that are taken.
@@ -148,6 +149,23 @@ impl Session {
         self.driver.with(|engine, _| engine.export(key, dependents)).unwrap_or_else(refused)
     }
 
+    /// All that waits, for a file; see the core.
+    pub fn export_unsynced(&self) -> String {
+        self.driver.with(|engine, now| engine.export_unsynced(now))
+    }
+
+    /// Looks through records of a file: what is to be written, and what to be told then; or `{"problem"}`.
+    pub fn admit(&self, records: &str) -> String {
+        self.driver.with(|engine, _| engine.admit(records)).unwrap_or_else(refused)
+    }
+
+    /// Takes what has been written into the slot of what is imported. The view has it when the call returns.
+    pub fn imported(&self, message: String) {
+        self.driver.clone().hear(IMPORTED, message);
+        self.driver.drain();
+        self.driver.flush();
+    }
+
     pub fn set_online(&self, on: bool) {
         self.online.set(on);
         let online = on && network_is_there();
@@ -203,7 +221,7 @@ fn network_is_there() -> bool {
 
 /// The client id of a slot, and the numbers that are taken.
 async fn identity(outbox: &OutboxDb, space: &str) -> Result<(u64, Vec<Key>), JsValue> {
-    let client = outbox.client(random_u64()).await?;
+    let client = outbox.client(own_client(random_u64())).await?;
     let disk = outbox.read(space).await?;
     let mut high = disk.high;
     // Numbers of records still there are used too; the engine reads them again when it loads.

@@ -53,6 +53,12 @@ export class Changes {
     };
   }
 
+  /** Resolves once what is known now is on disk, or given up. */
+  async allSaved(): Promise<void> {
+    const pending = [...this.#byKey.values()].flat();
+    await Promise.allSettled(pending.map((one) => one.saved.promise));
+  }
+
   saved(keys: readonly string[]): void {
     for (const key of keys) {
       for (const pending of this.#byKey.get(key) ?? []) {

@@ -7,6 +7,8 @@ import { asError, DriftlineError, type Problem } from './errors.js';
 import { add, type ChangedIds, type ChangedRows, notify, type RowPatch, RowStore, type Unsubscribe } from './rows.js';
 import type { NewRow, Patch, Row, SchemaInput, TableName } from './schema.js';
 import { type DamagedRecord, type Digest, type EngineEvent, OPENING, type OutboxEntry, type Status } from './status.js';
+import { type Admitted, importRecords, type Owner, prefixOf, type Release } from './storage.js';
+import { type Exported, type Imported, type ImportOptions, readFile, writeFile } from './transfer.js';
 
 export interface Table<S extends SchemaInput, T extends TableName<S>> {
   readonly size: number;
@@ -36,6 +38,15 @@ export interface Notice {
   readonly problem: Problem;
 }
 
+/** Where a space is, and what lets go of it. */
+export interface Home extends Required<Owner> {
+  readonly space: string;
+  readonly release: Release;
+}
+
+/** How long other tabs have to hand over what they could still alter. */
+const HANDOVER_MS = [50, 150, 400, 1_000];
+
 const DISCARDED = {
   code: 'discarded',
   detail: 'The transaction was discarded, and the view shows the rows without it.',
@@ -54,13 +65,17 @@ export class Db<S extends SchemaInput> {
   readonly #statusListeners = new Set<(status: Status) => void>();
   readonly #noticeListeners = new Set<(notice: Notice) => void>();
   readonly #errorListeners = new Set<(error: DriftlineError) => void>();
+  readonly #home: Home;
+  /** Those who wait for another status, or the end. */
+  #waiting: (() => void)[] = [];
   #engine: Engine | undefined;
   #status = OPENING;
   #askedToPersist = false;
   #isLoaded!: () => void;
 
-  private constructor(schema: S) {
+  private constructor(schema: S, home: Home) {
     this.#schema = schema;
+    this.#home = home;
     this.#rows = new RowStore(Object.keys(schema.tables));
     this.loaded = new Promise((resolve) => {
       this.#isLoaded = resolve;
@@ -73,8 +88,9 @@ export class Db<S extends SchemaInput> {
   static async over<S extends SchemaInput>(
     schema: S,
     start: (onPatch: (json: string) => void, onEvent: (json: string) => void) => Promise<Engine>,
+    home: Home,
   ): Promise<Db<S>> {
-    const db = new Db(schema);
+    const db = new Db(schema, home);
     db.#engine = await start(
       (json) => db.#rows.apply(JSON.parse(json)),
       (json) => db.#hear(JSON.parse(json)),
@@ -174,6 +190,63 @@ export class Db<S extends SchemaInput> {
     return text;
   }
 
+  /** Resolves once all that this tab has made is on disk. */
+  saved(): Promise<void> {
+    return this.#changes.allSaved();
+  }
+
+  /** Resolves once nothing waits any more, of any tab; rejects with `parked` where the rest is the user's to decide. */
+  async accepted(): Promise<void> {
+    await this.loaded;
+    for (;;) {
+      const { queued, in_flight, parked } = this.#open().status() as Status;
+      if (queued + in_flight === 0 && parked === 0) return;
+      if (queued + in_flight === 0) {
+        const detail = `${parked} transactions cannot go on as they are: \`parked()\` tells why.`;
+        throw new DriftlineError({ code: 'parked', detail });
+      }
+      await new Promise<void>((wake) => this.#waiting.push(wake));
+    }
+  }
+
+  /**
+   * All that waits on this device, also what is not on disk yet and what is parked, as a file that this user can import on any
+   * device. It stays here too, and takes effect once, whoever sends it first.
+   */
+  async exportUnsynced(): Promise<Exported> {
+    await this.loaded;
+    let found: { records: string[]; left_out: number } = JSON.parse(this.#open().export_unsynced());
+    for (const ms of HANDOVER_MS) {
+      if (found.left_out === 0) break;
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      found = JSON.parse(this.#open().export_unsynced());
+    }
+    const { records, left_out } = found;
+    const { app, user, space } = this.#home;
+    return { text: await writeFile({ app, user, space, records }), transactions: records.length, leftOut: left_out };
+  }
+
+  /** Takes a file of `exportUnsynced`. What it holds is on this disk, and seen, when this resolves. Refused, it changes nothing. */
+  async importUnsynced(text: string, options: ImportOptions = {}): Promise<Imported> {
+    const content = await readFile(text);
+    const { app, user, space } = this.#home;
+    const refuse = (what: string, is: string, code: string) => {
+      throw new DriftlineError({ code, detail: `The file is of the ${what} “${is}”. Nothing was taken from it.` });
+    };
+    if (content.app !== app) refuse('app', content.app, 'wrong_app');
+    if (content.space !== space) refuse('space', content.space, 'wrong_space');
+    if (content.user !== user && !options.otherUser) refuse('user', content.user, 'wrong_user');
+    await this.loaded;
+    const admit = () => {
+      const admitted: Admitted | { problem: Problem } = JSON.parse(this.#open().admit(JSON.stringify(content.records)));
+      if ('problem' in admitted) throw new DriftlineError(admitted.problem);
+      return admitted;
+    };
+    const imported = (message: string) => this.#open().imported(message);
+    const { puts, known, unreadable } = await importRecords(prefixOf(this.#home), space, admit, imported);
+    return { imported: puts.length, known, unreadable };
+  }
+
   /**
    * Takes back what this tab did last, as far as nobody has gone on from it, by transactions like any other. Returns these;
    * none where there is nothing to undo. `status.undo` and `status.redo` tell how many steps there are. A step that cannot be
@@ -207,6 +280,8 @@ export class Db<S extends SchemaInput> {
       const detail = 'The space was closed before this device had saved the transaction. It is lost.';
       this.#changes.endUnsaved(new DriftlineError({ code: 'not_saved', detail }));
     }
+    this.#home.release();
+    this.#wake();
     const detail = 'The space was closed. What waits is kept and is sent when it is opened again.';
     this.#changes.endAll(new DriftlineError({ code: 'closed', detail }));
   }
@@ -314,5 +389,12 @@ export class Db<S extends SchemaInput> {
   #setStatus(status: Status): void {
     this.#status = status;
     notify(this.#statusListeners, status);
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 }

@@ -11,6 +11,8 @@ export interface SessionConfig {
   readonly url: string;
   readonly app: string;
   readonly user: string;
+  /** Percent-encoded; what the server holds against the credential. Empty where the app does not say. */
+  readonly identity: string;
   readonly token?: () => Promise<string | null> | string | null;
 }
 

@@ -15,6 +15,12 @@ export interface Engine {
   damaged(): string;
   /** Returns a file's text, or `{problem}`. */
   export_waiting(key: string, dependents: boolean): string;
+  /** Returns `{records, left_out}`. */
+  export_unsynced(): string;
+  /** Takes a list of records; returns `{puts, message, known, unreadable}`, or `{problem}`. */
+  admit(records: string): string;
+  /** Takes the message of `admit`, once its records are on disk. */
+  imported(message: string): void;
   set_online(on: boolean): void;
   /** Resolves to whether all that was made is on disk. */
   close(): Promise<boolean>;

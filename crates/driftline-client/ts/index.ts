@@ -3,6 +3,7 @@
 import { Db } from './db.js';
 import type { WasmSource } from './engine.js';
 import type { SchemaInput } from './schema.js';
+import { ANONYMOUS, holdOpen, prefixOf } from './storage.js';
 
 export type { Change } from './changes.js';
 export type { Db, Table, TransactionOptions } from './db.js';
@@ -25,7 +26,19 @@ export {
   type TableName,
   type UpgradeInput,
 } from './schema.js';
+export {
+  type Budget,
+  deleteSpace,
+  evictSpaces,
+  listSpaces,
+  type SignedOut,
+  type SignOutOptions,
+  type SpaceInfo,
+  signOut,
+} from './spaces.js';
 export type { DamagedRecord, Digest, OutboxEntry, Status } from './status.js';
+export type { Owner } from './storage.js';
+export type { Exported, Imported, ImportOptions } from './transfer.js';
 
 export interface OpenOptions<S extends SchemaInput> {
   readonly schema: S;
@@ -35,7 +48,10 @@ export interface OpenOptions<S extends SchemaInput> {
   readonly url: string;
   /** A credential, or a function that is asked for one whenever the server wants it. */
   readonly token?: string | (() => Promise<string | null> | string | null);
-  /** Whose edits these are. What waits for one user is neither shown to another nor sent for them. */
+  /**
+   * Whose edits these are. What waits for one user is neither shown to another nor sent for them: where this is given, the server
+   * refuses it (`wrong_user`) with a credential that names another principal, and it waits for one of this user.
+   */
   readonly user?: string;
   /** Keeps the stores of several apps on one origin apart; the schema's name if left out. */
   readonly app?: string;
@@ -65,14 +81,22 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     throw error;
   });
   const session = await engine;
-  const { schema, space, url, token, user = 'anonymous', app = schema.name } = options;
+  const { schema, space, url, token, user, app = schema.name } = options;
+  const owner = { app, user: user ?? ANONYMOUS };
   const config = {
     schema: JSON.stringify(schema),
     space,
     url,
-    user,
-    app,
+    user: encodeURIComponent(owner.user),
+    app: encodeURIComponent(app),
+    identity: encodeURIComponent(user ?? ''),
     ...(token !== undefined && { token: typeof token === 'string' ? () => token : token }),
   };
-  return Db.over(schema, (onPatch, onEvent) => session.open(config, onPatch, onEvent));
+  const release = await holdOpen(prefixOf(owner), space);
+  const start = (onPatch: (json: string) => void, onEvent: (json: string) => void) =>
+    session.open(config, onPatch, onEvent);
+  return Db.over(schema, start, { ...owner, space, release }).catch((error) => {
+    release();
+    throw error;
+  });
 }

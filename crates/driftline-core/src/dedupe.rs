@@ -5,7 +5,25 @@
 
 use crate::digest::made_together;
 use crate::json::Json;
+use crate::reconcile::mix;
 use crate::value::{parse_hex64, write_uint};
+
+/// The ids with this bit are not drawn but worked out, and nobody owns their numbers: none of them is ever closed.
+const SHARED: u64 = 1 << 63;
+
+/// The client under which all copies of a profile send a transaction whose own key another copy has used for something else.
+pub fn shared_client(client: u64) -> u64 {
+    mix(client) | SHARED
+}
+
+pub fn is_shared(client: u64) -> bool {
+    client & SHARED != 0
+}
+
+/// A client id of one's own, from a random number.
+pub fn own_client(random: u64) -> u64 {
+    random & !SHARED
+}
 
 /// A set of numbers as disjoint inclusive ranges, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

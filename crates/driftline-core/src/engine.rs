@@ -7,6 +7,7 @@
 //! This file holds what every tab does: edits, saving, loading. `sender` is what the one tab does that sends for all,
 //! `peers` what tabs tell each other, `report` what the app is told.
 
+use crate::dedupe::{is_shared, own_client};
 use crate::digest::{body_hash, made_together};
 use crate::edit::{Edit, Merge, Op, Txn, read_edits};
 use crate::field::text_of;
@@ -32,6 +33,9 @@ use std::rc::Rc;
 
 /// What a body has beside its edits, at most.
 const ENVELOPE_BYTES: usize = 128;
+/// The slot of what was imported: other devices' transactions under their keys. No tab holds it, and its clients are not ours: their
+/// numbers are never closed here, for the device that made them may still send others.
+pub const IMPORTED: u32 = 256;
 
 pub struct Config {
     pub schema: Schema,
@@ -301,7 +305,7 @@ impl Engine {
             outdated: false,
             behind: false,
         };
-        for (client, seq) in config.high {
+        for (client, seq) in config.high.into_iter().filter(|high| !is_shared(high.0)) {
             let high = engine.high.get_or_insert_with(client, || 0);
             *high = (*high).max(seq);
         }
@@ -677,11 +681,17 @@ impl Engine {
         Ok(arranged)
     }
 
-    fn refuse_impossible(&self, edits: &[Edit]) -> Result<(), Problem> {
-        if self.outbox.len() >= self.outbox_txns || self.outbox.bytes() >= self.outbox_bytes {
+    /// Refuses what the outbox has no room for beside what waits.
+    pub(crate) fn refuse_overfull(&self, txns: usize, bytes: usize) -> Result<(), Problem> {
+        if self.outbox.len() + txns > self.outbox_txns || self.outbox.bytes() + bytes > self.outbox_bytes {
             let detail = format!("{} transactions wait to be sent; go online, or discard some", self.outbox.len());
             return Err(Problem::new("outbox_full", detail));
         }
+        Ok(())
+    }
+
+    fn refuse_impossible(&self, edits: &[Edit]) -> Result<(), Problem> {
+        self.refuse_overfull(1, 1)?;
         let mut created = Vec::new();
         for edit in edits {
             if edit.makes() {
@@ -830,7 +840,7 @@ impl Engine {
 
     /// From now on new transactions carry another client id.
     pub(crate) fn take_new_client(&mut self) {
-        self.client = self.random();
+        self.client = own_client(self.random());
         self.saver(self.slot).client = Some(self.client);
     }
 
@@ -941,7 +951,8 @@ impl Engine {
         let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
         let mut replaced = Vec::new();
         for slot in &disk.slots {
-            for (client, high) in &slot.high {
+            let imported = slot.slot == IMPORTED;
+            for (client, high) in slot.high.iter().filter(|high| !imported && !is_shared(high.0)) {
                 let known = self.high.get_or_insert_with(*client, || 0);
                 *known = (*known).max(*high);
             }
@@ -950,15 +961,16 @@ impl Engine {
                     self.set_aside(slot.slot, record);
                     continue;
                 };
-                entry.frozen = closed || slot.slot == self.slot;
+                entry.frozen = closed || imported || slot.slot == self.slot;
                 entry.unanswered = entry.frozen;
                 let key = entry.made.key;
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
-                let upgraded = entry.outdated && closed && entry.made.at > self.sent_before && entry.upgrade(&self.schema);
+                let unsent = closed && !imported && entry.made.at > self.sent_before;
+                let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
-                let was_over = self.loaded && !closed && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
-                let known = self.high.get_or_insert_with(key.0, || 0);
-                *known = (*known).max(key.1);
+                let was_over =
+                    self.loaded && !closed && !imported && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
+                self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
                 if answered.binary_search(&key).is_ok() {
                     // Its effect is in the base: only the record was left behind.
@@ -989,8 +1001,7 @@ impl Engine {
         let Some(key) = record_key(record) else { return };
         // Its number stays open, for what reads it later may still send it, and is not given to anything else.
         self.unheard.insert(key, slot);
-        let known = self.high.get_or_insert_with(key.0, || 0);
-        *known = (*known).max(key.1);
+        self.see_number(slot, key);
         if self.damaged.iter().all(|damaged| damaged.key != key) {
             let found = Json::parse_or_null(record).text("damaged").unwrap_or(record).to_string();
             self.damaged.push(Damaged { slot, key, record: found });
@@ -1104,6 +1115,17 @@ impl Engine {
 
     pub(crate) fn clock_next(&mut self, now_ms: u64) -> Hlc {
         self.clock.next(now_ms)
+    }
+
+    /// Takes note that a number is used.
+    pub(crate) fn see_number(&mut self, slot: u32, key: Key) {
+        if slot != IMPORTED && !is_shared(key.0) {
+            let high = self.high.get_or_insert_with(key.0, || 0);
+            *high = (*high).max(key.1);
+        } else if key.0 == self.client && self.high.get(&key.0).is_none_or(|high| key.1 > *high) {
+            // Ours, from before this profile was put back to an older state: what is made from now on must not meet it.
+            self.take_new_client();
+        }
     }
 
     pub(crate) fn see_clock(&mut self, at: u64) {

@@ -3,6 +3,7 @@
 //! A decision is a JSON object, `{"what", "key", …}`. An entry is altered by the sending tab once it is frozen, and by its
 //! own tab before; a decision made elsewhere is passed on as it is.
 
+use crate::dedupe::shared_client;
 use crate::edit::{Edit, Op, Txn, read_edits};
 use crate::engine::{Effect, Engine, Replaces, parse_key, write_key};
 use crate::json::Json;
@@ -254,17 +255,24 @@ impl Engine {
         }
     }
 
-    /// The server holds another transaction under this key: this profile is a copy. It goes on under an id of its own.
+    /// The server holds another transaction under this key: this profile is a copy. It goes on under an id of its own. What waits may be
+    /// on other copies too: so it gets a key that each of them gives it, and takes effect once.
     pub(crate) fn reissue(&mut self, key: Key) {
         if key.0 == self.client {
             self.take_new_client();
         }
-        self.rekey(key, None);
+        let shared = (shared_client(key.0), key.1);
+        let new = if self.outbox.get(shared).is_none() { shared } else { self.new_key() };
+        self.rekey_as(key, new, None);
     }
 
     /// Gives a transaction whose key is spent, or must never count, a new one; and new content, if there is any.
     fn rekey(&mut self, key: Key, content: Option<Txn>) {
         let new = self.new_key();
+        self.rekey_as(key, new, content);
+    }
+
+    fn rekey_as(&mut self, key: Key, new: Key, content: Option<Txn>) {
         let Some(mut entry) = self.outbox.remove(key) else { return };
         let old_slot = entry.slot;
         let made = Made { at: entry.made.at, key: new };

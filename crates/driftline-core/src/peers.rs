@@ -5,7 +5,7 @@
 //! only the sending tab does.
 
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, read_keys, record_key, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, write_key};
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
@@ -78,6 +78,7 @@ impl Engine {
             }
             Some("disk") => self.hear_disk(&json),
             Some("torn") if self.sender.is_some() => self.write_base_again(),
+            Some("freeze") => self.hear_freeze(),
             Some("do") => self.hear_decision(now_ms, text),
             _ => {}
         }
@@ -159,7 +160,7 @@ impl Engine {
     }
 
     /// `earlier`: up to these numbers there is nothing else in this slot.
-    fn tell_txns(&mut self, keys: &[Key], offered: bool, earlier: Option<&[Key]>) {
+    pub(crate) fn tell_txns(&mut self, keys: &[Key], offered: bool, earlier: Option<&[Key]>) {
         let mut out = String::from("{\"t\":\"txns\",\"slot\":");
         write_uint(u64::from(self.slot), &mut out);
         out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
@@ -297,7 +298,7 @@ impl Engine {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             entry.frozen = frozen;
             let key = entry.made.key;
-            if self.early.remove(&key) || self.is_over(key) {
+            if slot != IMPORTED && (self.early.remove(&key) || self.is_over(key)) {
                 over.push(key);
                 continue;
             }
@@ -308,8 +309,7 @@ impl Engine {
             }
             let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body);
             self.see_clock(entry.made.at);
-            let high = self.high.get_or_insert_with(key.0, || 0);
-            *high = (*high).max(key.1);
+            self.see_number(slot, key);
             self.unheard.remove(&key);
             if same {
                 if let Some(known) = self.outbox.get_mut(key) {

@@ -6,7 +6,7 @@
 use crate::backoff::delay_ms;
 use crate::dedupe::Ranges;
 use crate::edit::Edit;
-use crate::engine::{Absorbed, Effect, Engine, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED, write_key};
 use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
@@ -575,7 +575,9 @@ impl Engine {
             sender.want_pull |= answer.more;
         }
         for client in &answer.clients {
-            if let (Some(sender), Some(receipt)) = (&mut self.sender, client.receipt.filter(|_| !client.fork)) {
+            // To the device that made what was imported, another's echo would be news of a copied profile.
+            let ours = !client.fork && self.high.contains_key(&client.id);
+            if let (Some(sender), Some(receipt)) = (&mut self.sender, client.receipt.filter(|_| ours)) {
                 sender.receipts.insert(client.id, receipt);
             }
             if client.fork && client.id == self.client {
@@ -652,6 +654,11 @@ impl Engine {
                     entry.aside_until_ms = now_ms + 1 + delay_ms(entry.fails, random);
                     self.outbox.set_state(key, State::Queued);
                     self.put_aside(key);
+                }
+                // The device that made what was imported has used its key for something else.
+                Outcome::Refused(problem) if problem.code == "key_reused" && entry.slot == IMPORTED => {
+                    self.park(key, problem, true);
+                    parked.push(key);
                 }
                 Outcome::Refused(problem) if problem.code == "key_reused" => self.reissue(key),
                 Outcome::Refused(problem) | Outcome::Unknown(problem) => {

@@ -1,6 +1,7 @@
 //! Who asks, and what they may: decided from the credential presented and nothing else.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
@@ -20,11 +21,22 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal(pub String);
 
+impl Principal {
+    /// Refuses a request whose sender says, percent-encoded, that its edits are another's: the app has taken up another credential,
+    /// and what waits on the device is still of whoever made it.
+    pub fn must_be(self, user: Option<&str>) -> Result<Principal, AuthError> {
+        let is_it = user.is_none_or(|user| percent_decode_str(user).decode_utf8().is_ok_and(|user| user == self.0));
+        if is_it { Ok(self) } else { Err(AuthError::WrongUser) }
+    }
+}
+
 /// A refusal, with the check that failed. The reason goes to the asker and to the log; it holds no part of the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthError {
     Unauthenticated(String),
     Forbidden(String),
+    /// The credential names somebody else than the request does.
+    WrongUser,
 }
 
 pub type Authorized<'a> = Pin<Box<dyn Future<Output = Result<Principal, AuthError>> + Send + 'a>>;

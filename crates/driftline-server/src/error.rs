@@ -81,6 +81,7 @@ fn title(code: &str) -> &'static str {
         "invalid_request" => "The request is not valid",
         "unauthenticated" => "A valid credential is needed",
         "forbidden" => "The credential does not allow this",
+        "wrong_user" => "The credential is another user's",
         "not_found" => "There is no such place",
         "method_not_allowed" => "This place takes another method",
         "timeout" => "The request took too long to arrive",
@@ -126,6 +127,9 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::Unauthenticated(reason) => ApiError::new(401, "unauthenticated", reason),
             AuthError::Forbidden(reason) => ApiError::new(403, "forbidden", reason),
+            AuthError::WrongUser => {
+                ApiError::new(403, "wrong_user", "these edits are another user's than the credential: send them with a token of theirs")
+            }
         }
     }
 }

@@ -54,6 +54,7 @@ impl Hub {
 #[derive(Deserialize)]
 struct Hello {
     token: Option<String>,
+    user: Option<String>,
     cursor: u64,
 }
 
@@ -81,7 +82,9 @@ async fn serve(app: &App, space: &str, socket: &mut WebSocket) -> Closing {
         _ => None,
     };
     let Some(hello) = hello else { return Closing(4400, "the first message is {token, cursor}") };
-    let principal = match app.authorizer.authorize(hello.token.as_deref(), space, Action::Read).await {
+    let user = hello.user.filter(|_| !app.authorizer.is_open());
+    let authorized = app.authorizer.authorize(hello.token.as_deref(), space, Action::Read).await;
+    let principal = match authorized.and_then(|principal| principal.must_be(user.as_deref())) {
         Ok(principal) => principal.0,
         Err(AuthError::Unauthenticated(reason)) => {
             tracing::info!(space, reason, "live connection refused");
@@ -90,6 +93,10 @@ async fn serve(app: &App, space: &str, socket: &mut WebSocket) -> Closing {
         Err(AuthError::Forbidden(reason)) => {
             tracing::info!(space, reason, "live connection refused");
             return Closing(4403, "not allowed");
+        }
+        Err(AuthError::WrongUser) => {
+            tracing::info!(space, "live connection refused: the credential is another user's");
+            return Closing(4403, "wrong user");
         }
     };
     let mut commits = app.hub.watch(space);

@@ -2,6 +2,7 @@
 
 import type { OutboxEntry } from 'driftline';
 import { type Database, useDatabase } from '../space.js';
+import { Device } from './device.js';
 import { Parked } from './parked.js';
 import { useOutbox, useStatus } from './use-sync.js';
 import { describe, rowName, STATE_WORDS } from './words.js';
@@ -9,7 +10,7 @@ import { describe, rowName, STATE_WORDS } from './words.js';
 /** More than anyone reads; the number of the others is told. */
 const SHOWN_MAX = 100;
 
-export function SyncPanel({ notify }: { notify: (text: string) => void }) {
+export function SyncPanel({ space, notify }: { space: string; notify: (text: string) => void }) {
   const db = useDatabase();
   const status = useStatus(db);
   const entries = useOutbox(db);
@@ -83,6 +84,8 @@ export function SyncPanel({ notify }: { notify: (text: string) => void }) {
         </ol>
         {waiting.length > SHOWN_MAX && <p className="hint">and {waiting.length - SHOWN_MAX} more</p>}
       </section>
+
+      <Device space={space} notify={notify} />
     </aside>
   );
 }

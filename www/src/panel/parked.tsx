@@ -1,16 +1,9 @@
 import type { OutboxEntry } from 'driftline';
 import { type Database, useDatabase } from '../space.js';
+import { saveFile } from './save-file.js';
 import { describe, rowName } from './words.js';
 
 const exported = (db: Database, entry: OutboxEntry) => db.export(entry.key, { dependents: true });
-
-function saveFile(name: string, text: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
 
 /** A transaction that cannot go on by itself: why, and what the person can do about it. */
 export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: string) => void }) {

@@ -23,6 +23,8 @@ const schema = defineSchema({
   },
 });
 
+const HOME = { app: 's', user: 'u', space: 'a', release: () => {} };
+
 /** Answers with what the test puts there, and keeps what crossed the boundary. */
 function scripted() {
   const sent: unknown[] = [];
@@ -37,10 +39,14 @@ function scripted() {
     free: () => {},
   } as unknown as Engine;
   let say!: (event: object) => void;
-  const open = Db.over(schema, async (_onPatch, onEvent) => {
-    say = (event) => onEvent(JSON.stringify(event));
-    return session;
-  });
+  const open = Db.over(
+    schema,
+    async (_onPatch, onEvent) => {
+      say = (event) => onEvent(JSON.stringify(event));
+      return session;
+    },
+    HOME,
+  );
   return { sent, answers, open, say: (event: object) => say(event) };
 }
 

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use driftline_core::dedupe::{ClientState, Settled};
-use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk};
+use driftline_core::engine::{Config, Disk, Effect, Engine, IMPORTED, SlotDisk};
 use driftline_core::load::{Load, Query, SpaceState};
 use driftline_core::outbox::Key;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
@@ -159,6 +159,10 @@ pub struct Tab {
     pub engine: Engine,
     pub now: u64,
     pub disk: BTreeMap<Key, String>,
+    /// The slot of what was imported.
+    pub imported: BTreeMap<Key, String>,
+    /// The highest numbers deleted, by slot and client.
+    pub high: BTreeMap<(u32, u64), u64>,
     /// Saves are held back while this is set.
     pub hold_saves: bool,
     pub held: Vec<(u32, u64)>,
@@ -195,6 +199,8 @@ impl Tab {
             engine: Engine::new(config),
             now: 1_000,
             disk: BTreeMap::new(),
+            imported: BTreeMap::new(),
+            high: BTreeMap::new(),
             hold_saves: false,
             held: Vec::new(),
             pushes,
@@ -239,6 +245,36 @@ impl Tab {
         SlotDisk { slot: 0, records: self.disk.values().cloned().collect(), high: Vec::new() }
     }
 
+    /// All that is on disk, as the next tab finds it.
+    pub fn left(&self) -> Disk {
+        let high = |slot: u32| self.high.iter().filter(|high| high.0.0 == slot).map(|high| (high.0.1, *high.1)).collect();
+        let own = SlotDisk { high: high(0), ..self.slot() };
+        let imported = SlotDisk { slot: IMPORTED, records: self.imported.values().cloned().collect(), high: high(IMPORTED) };
+        Disk { slots: vec![own, imported], ..self.kept.clone() }
+    }
+
+    /// The records of everything that waits, as a file has them, and how many were left out.
+    pub fn export(&mut self) -> (String, u64) {
+        let out: serde_json::Value = serde_json::from_str(&self.engine.export_unsynced(self.now)).unwrap();
+        self.run();
+        (out["records"].to_string(), out["left_out"].as_u64().unwrap())
+    }
+
+    /// Imports records as the shell does: first to disk, then to every tab. Returns how many there were, were known, and could not
+    /// be read; or the code of a refusal.
+    pub fn import(&mut self, records: &str) -> Result<(usize, u64, u64), String> {
+        let admitted = self.engine.admit(records).map_err(|problem| problem.code)?;
+        let admitted: serde_json::Value = serde_json::from_str(&admitted).unwrap();
+        let puts = admitted["puts"].as_array().unwrap();
+        for put in puts {
+            let key = driftline_core::engine::parse_key(put[0].as_str().unwrap()).unwrap();
+            self.imported.insert(key, put[1].as_str().unwrap().to_string());
+        }
+        self.engine.handle_peer(self.now, admitted["message"].as_str().unwrap());
+        self.run();
+        Ok((puts.len(), admitted["known"].as_u64().unwrap(), admitted["unreadable"].as_u64().unwrap()))
+    }
+
     pub fn make(&mut self, edits: &str) -> Result<Key, String> {
         let made = self.engine.transact(self.now, &format!("{{\"edits\":[{edits}]}}"));
         made.map(|made| made.0).map_err(|problem| problem.code)
@@ -252,8 +288,13 @@ impl Tab {
                         self.held.push((slot, id));
                         continue;
                     }
-                    self.disk.extend(puts);
-                    deletes.iter().for_each(|key| drop(self.disk.remove(key)));
+                    let disk = if slot == IMPORTED { &mut self.imported } else { &mut self.disk };
+                    disk.extend(puts);
+                    deletes.iter().for_each(|key| drop(disk.remove(key)));
+                    for (client, seq) in deletes {
+                        let high = self.high.entry((slot, client)).or_default();
+                        *high = (*high).max(seq);
+                    }
                     self.engine.handle_saved(self.now, slot, id);
                 }
                 Effect::Commit { id, meta, tail, base, .. } => {

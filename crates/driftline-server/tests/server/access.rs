@@ -74,3 +74,29 @@ async fn a1_a_credential_is_all_it_takes_also_after_the_server_forgot_everything
     assert_eq!(alice.edit(&world, "a", json!([card(2)])).await["outcome"], "applied");
     assert_eq!(world.count("SELECT count(*) FROM card"), 2);
 }
+
+#[tokio::test]
+async fn a7_what_one_user_made_is_not_taken_with_the_credential_of_another() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    let unit = alice.unit(json!([card(1)]));
+    let push = alice.push(vec![unit]);
+    let post = async |user: &str, token: &str, path: &str| {
+        let request = axum::http::Request::builder().method(if path == "snapshot" { "GET" } else { "POST" });
+        let request = request.uri(format!("/v1/spaces/a/{path}")).header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {token}")).header("driftline-user", user);
+        let response =
+            tower::ServiceExt::oneshot(world.router.clone(), request.body(axum::body::Body::from(push.clone())).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let text = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&text).map_or(String::new(), |json: Json| json["code"].as_str().unwrap_or("").to_string()))
+    };
+    let wrong = (403, "wrong_user".to_string());
+    for path in ["reconcile", "snapshot"] {
+        assert_eq!(post("alice", &token("bob"), path).await, wrong, "{path}");
+        assert_eq!(post("%FF", &token("bob"), path).await, wrong, "{path}");
+    }
+    assert_eq!(world.count("SELECT count(*) FROM _space"), 0, "nothing was written");
+    assert_eq!(post("alice", &token("alice"), "reconcile").await, (200, String::new()));
+    assert_eq!(post("J%C3%BCrgen%2F1", &token("Jürgen/1"), "snapshot").await.0, 200, "any name can be told");
+}

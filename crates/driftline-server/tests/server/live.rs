@@ -135,6 +135,7 @@ async fn v1_live_says_why_it_closes() {
         (json!({"cursor": 0}), 4401),
         (json!({"token": "x", "cursor": 0}), 4401),
         (json!({"token": elsewhere, "cursor": 0}), 4403),
+        (json!({"token": token("alice"), "user": "bob", "cursor": 0}), 4403),
         (json!({"token": token("alice")}), 4400),
         (json!({"token": token("alice"), "cursor": 9}), 4410),
     ] {

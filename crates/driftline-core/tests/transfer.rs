@@ -1,0 +1,494 @@
+//! Unsynced work that goes from one device to another in a file, while the first may come back and send it too.
+
+mod common;
+
+use common::{Store, Tab, config, config_for, create, delete, id, update};
+use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk};
+use driftline_core::outbox::{Key, State};
+use driftline_core::schema::Schema;
+use driftline_core::value::{RowId, RowKey, Value};
+use driftline_core::wire::read_push;
+use proptest::prelude::{Just, Strategy, prop_oneof};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const FIRST: u64 = 0xaa;
+const SECOND: u64 = 0xbb;
+
+fn row(table: &str, n: u64) -> RowKey {
+    RowKey { table: common::schema().table(table).unwrap(), id: RowId::parse(&id(n)).unwrap() }
+}
+
+/// A device that has been online, and is no more.
+fn device(client: u64, store: &Store) -> Tab {
+    let mut tab = Tab::of_config(Config { client, seed: client, ..config() }).lead(store);
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    tab
+}
+
+fn make(tab: &mut Tab, edits: &[String]) -> Key {
+    tab.now += 1_000;
+    let key = tab.make(&edits.join(",")).unwrap();
+    tab.run();
+    key
+}
+
+/// Cards in a box, and a counter that would tell of anything applied twice.
+fn work(tab: &mut Tab) {
+    make(tab, &[create("box", 1, "\"n\":1")]);
+    make(tab, &[create("card", 2, &format!("\"box\":\"{}\"", id(1)))]);
+    make(tab, &[update("box", 1, "\"add\":{\"n\":10}"), create("card", 3, "")]);
+    make(tab, &[delete("card", 3), create("card", 4, "")]);
+}
+
+fn go_online(tab: &mut Tab, store: &mut Store) {
+    tab.now += 60_000;
+    tab.engine.set_online(tab.now, true);
+    tab.run();
+    for _ in 0..60 {
+        step(tab, store, false);
+    }
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    tab.pushes.clear();
+}
+
+/// A second passes; one request is answered, unless its answer is lost. Epochs are raised as the shell raises them.
+fn step(tab: &mut Tab, store: &mut Store, lost: bool) {
+    tab.now += 1_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    while !tab.fetches.is_empty() {
+        tab.give_snapshot(store);
+    }
+    let Some((request, body)) = tab.pushes.pop() else { return };
+    let push = read_push(&tab.schema, &body).unwrap();
+    let schema = tab.schema.clone();
+    match store.decide(&schema, &push).map(drop) {
+        Ok(()) => {
+            let answer = store.push(&schema, &body).unwrap();
+            if lost {
+                tab.engine.handle_send_failed(tab.now, request, driftline_core::sender::SendFailure::Network);
+            } else {
+                tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+            }
+        }
+        Err(stale) => {
+            tab.engine.handle_answer(tab.now, request, 409, None, &json!({"code": "stale_sender", "epoch": stale.epoch}).to_string());
+        }
+    }
+    tab.run();
+    if let Some(at) = tab.effects.iter().position(|effect| matches!(effect, Effect::RenewEpoch { .. })) {
+        let Effect::RenewEpoch { at_least } = tab.effects.remove(at) else { unreachable!() };
+        tab.engine.handle_epoch(tab.now, Some(at_least));
+        tab.run();
+    }
+}
+
+fn counter(store: &Store, n: u64) -> Value {
+    let schema = common::schema();
+    let column = schema.tables[row("box", n).table as usize].column("n").unwrap();
+    store.rows[&row("box", n)].values[column as usize].clone()
+}
+
+/// Everything of [`work`] is there, once.
+fn assert_once(store: &Store) {
+    assert_eq!(counter(store, 1), Value::Int(11));
+    let held: Vec<bool> = [2, 3, 4].map(|n| store.rows.contains_key(&row("card", n))).to_vec();
+    assert_eq!(held, [true, false, true]);
+    assert_each_key_once(store);
+}
+
+fn assert_each_key_once(store: &Store) {
+    let keys: Vec<Key> = store.log.iter().map(|row| row.1).collect();
+    assert_eq!(keys.len(), keys.iter().collect::<BTreeSet<_>>().len(), "{keys:x?}");
+}
+
+fn assert_done(tab: &Tab) {
+    assert_eq!((tab.engine.outbox().len(), tab.disk.len(), tab.imported.len()), (0, 0, 0), "{:?}", tab.events);
+}
+
+#[test]
+fn q9_imported_work_takes_effect_once_whichever_device_sends_it_first() {
+    for import_first in [true, false] {
+        let mut store = Store::default();
+        let mut first = device(FIRST, &store);
+        work(&mut first);
+        let (file, left_out) = first.export();
+        assert_eq!(left_out, 0);
+        // What is made after the export is another matter, and is not lost either.
+        make(&mut first, &[update("box", 1, "\"set\":{\"name\":\"later\"}")]);
+        let mut second = device(SECOND, &store);
+        assert_eq!(second.import(&file), Ok((4, 0, 0)));
+        assert!(second.engine.replica().view().contains(row("card", 4)), "it is seen at once");
+        let (one, two) = if import_first { (&mut second, &mut first) } else { (&mut first, &mut second) };
+        go_online(one, &mut store);
+        assert_once(&store);
+        go_online(two, &mut store);
+        go_online(one, &mut store);
+        assert_once(&store);
+        assert!(store.rows[&row("box", 1)].values.contains(&Value::Text("later".into())));
+        assert_done(&first);
+        assert_done(&second);
+    }
+}
+
+#[test]
+fn q9_importing_twice_is_importing_once() {
+    let mut store = Store::default();
+    let mut first = device(FIRST, &store);
+    work(&mut first);
+    let (file, _) = first.export();
+    assert_eq!(first.import(&file), Ok((0, 4, 0)), "it waits here already");
+    let mut second = device(SECOND, &store);
+    assert_eq!(second.import(&file), Ok((4, 0, 0)));
+    assert_eq!(second.import(&file), Ok((0, 4, 0)));
+    go_online(&mut second, &mut store);
+    // When all of it is settled this device no longer knows; the server does.
+    second.import(&file).unwrap();
+    go_online(&mut second, &mut store);
+    assert_once(&store);
+    assert_done(&second);
+    go_online(&mut first, &mut store);
+    // Whether it was settled or discarded, the device that made it no longer knows either.
+    assert_eq!(first.import(&file), Ok((4, 0, 0)));
+    go_online(&mut first, &mut store);
+    assert_once(&store);
+    assert_done(&first);
+}
+
+/// What two devices do, in any order.
+#[derive(Debug, Clone)]
+enum Do {
+    Make,
+    Fold,
+    Export,
+    Import,
+    Step { first: bool, lost: bool },
+    Reload { first: bool },
+}
+
+#[test]
+fn q9_each_edit_counts_once_in_any_interleaving_with_answers_lost_and_pages_reloaded() {
+    let doing = prop_oneof![
+        3 => Just(Do::Make),
+        3 => Just(Do::Fold),
+        3 => Just(Do::Export),
+        3 => Just(Do::Import),
+        6 => (proptest::bool::ANY, proptest::bool::ANY).prop_map(|(first, lost)| Do::Step { first, lost }),
+        1 => proptest::bool::ANY.prop_map(|first| Do::Reload { first }),
+    ];
+    common::check(proptest::collection::vec(doing, 5..60), |history| {
+        let mut store = Store::default();
+        let (mut first, mut second) = (device(FIRST, &store), device(SECOND, &store));
+        make(&mut first, &[create("box", 1, "")]);
+        let (mut files, mut made, mut epoch) = (Vec::new(), 0, 1);
+        for what in history {
+            match what {
+                Do::Make => {
+                    made += 1;
+                    make(&mut first, &[create("card", 100 + made as u64, ""), update("box", 1, "\"add\":{\"n\":1}")]);
+                }
+                Do::Fold => {
+                    made += 1;
+                    make(&mut first, &[update("box", 1, "\"add\":{\"n\":1}")]);
+                }
+                Do::Export => files.push(first.export().0),
+                Do::Import => drop(files.last().map(|file| second.import(file).unwrap())),
+                Do::Step { first: is_first, lost } => {
+                    let tab = if is_first { &mut first } else { &mut second };
+                    tab.engine.set_online(tab.now, true);
+                    step(tab, &mut store, lost);
+                    tab.engine.set_online(tab.now, false);
+                    tab.run();
+                    tab.pushes.clear();
+                }
+                Do::Reload { first: is_first } => {
+                    epoch += 1;
+                    let (tab, client) = if is_first { (&mut first, FIRST) } else { (&mut second, SECOND) };
+                    *tab = reload(tab, config(), client, epoch);
+                }
+            }
+        }
+        for _ in 0..3 {
+            go_online(&mut second, &mut store);
+            go_online(&mut first, &mut store);
+        }
+        assert_eq!(counter(&store, 1), Value::Int(made));
+        assert_each_key_once(&store);
+        assert_done(&first);
+        assert_done(&second);
+    });
+}
+
+/// The same device after its page was loaded again, offline.
+fn reload(old: &Tab, config: Config, client: u64, epoch: u64) -> Tab {
+    let disk = old.left();
+    let records = old.disk.keys().copied();
+    let high = disk.slots[0].high.iter().copied().chain(records).collect();
+    let mut tab = Tab::of_config(Config { client, seed: client + epoch, high, ..config });
+    (tab.now, tab.disk, tab.kept) = (old.now + 1_000, old.disk.clone(), old.kept.clone());
+    (tab.imported, tab.high) = (old.imported.clone(), old.high.clone());
+    tab.engine.set_online(tab.now, false);
+    tab.open(disk.clone());
+    tab.engine.handle_lead(tab.now, epoch, disk.meta.as_deref(), disk.slots);
+    tab.run();
+    tab
+}
+
+#[test]
+fn q9_what_was_exported_is_never_folded_into() {
+    let store = Store::default();
+    let mut first = device(FIRST, &store);
+    make(&mut first, &[create("box", 1, "")]);
+    let exported = make(&mut first, &[update("box", 1, "\"add\":{\"n\":1}")]);
+    let (file, _) = first.export();
+    let later = make(&mut first, &[update("box", 1, "\"add\":{\"n\":1}")]);
+    assert_ne!(exported, later, "it is another transaction from then on");
+    make(&mut first, &[delete("box", 1)]);
+    assert!(first.engine.outbox().get(exported).is_some(), "nor does it vanish");
+    assert_eq!((file.matches("body").count(), first.export().0.matches("body").count()), (1, 2));
+    let amended = json!({"what": "amend", "key": format!("{FIRST:016x}:{}", exported.1),
+        "edits": [{"op": "create", "table": "box", "id": id(1), "set": {}}]});
+    let problem = first.engine.decide(first.now, &amended.to_string()).unwrap_err();
+    assert_eq!(problem.code, "in_flight", "under a new key it would count beside what is in the file");
+}
+
+#[test]
+fn q9_a_device_that_imports_closes_no_number_of_the_device_that_made_it() {
+    let mut store = Store::default();
+    let mut first = device(FIRST, &store);
+    make(&mut first, &[create("box", 1, "")]);
+    make(&mut first, &[create("card", 2, "")]);
+    make(&mut first, &[create("card", 3, "")]);
+    let (file, _) = first.export();
+    // The second brings only the later ones, settles one after the other, and goes on for a while.
+    let later: Vec<Json> = serde_json::from_str::<Vec<Json>>(&file).unwrap().split_off(1);
+    let mut second = device(SECOND, &store);
+    for record in later {
+        second.import(&json!([record]).to_string()).unwrap();
+        go_online(&mut second, &mut store);
+    }
+    let mut second = reload(&second, config(), SECOND, 2);
+    make(&mut second, &[create("card", 5, "")]);
+    go_online(&mut second, &mut store);
+    assert!(store.clients[&FIRST].closed.is_empty());
+    go_online(&mut first, &mut store);
+    let held = [row("box", 1), row("card", 2), row("card", 3), row("card", 5)].map(|row| store.rows.contains_key(&row));
+    assert_eq!(held, [true; 4]);
+    assert_each_key_once(&store);
+    assert_done(&first);
+    assert_eq!(make(&mut first, &[create("card", 6, "")]).0, FIRST, "nor is it taken for a copied profile");
+}
+
+#[test]
+fn q9_what_the_first_device_gave_up_is_the_users_to_decide_on_the_second() {
+    let mut store = Store::default();
+    let mut first = device(FIRST, &store);
+    let key = make(&mut first, &[create("box", 1, "")]);
+    make(&mut first, &[create("box", 9, "")]);
+    let (file, _) = first.export();
+    first.engine.discard(first.now, key, false).unwrap();
+    first.run();
+    go_online(&mut first, &mut store);
+    let mut second = device(SECOND, &store);
+    second.import(&file).unwrap();
+    go_online(&mut second, &mut store);
+    assert!(!store.rows.contains_key(&row("box", 1)));
+    let State::Parked { problem, .. } = &second.engine.outbox().get(key).unwrap().state else { panic!("it waits for the user") };
+    assert_eq!(problem.code, "outcome_unknown");
+}
+
+#[test]
+fn q9_work_in_memory_parked_work_and_what_cannot_be_read_are_exported() {
+    let mut store = Store::default();
+    let mut first = device(FIRST, &store);
+    make(&mut first, &[create("box", 1, "")]);
+    go_online(&mut first, &mut store);
+    // Somebody else has taken the id.
+    store.rows.insert(row("box", 2), store.rows[&row("box", 1)].clone());
+    let parked = make(&mut first, &[create("box", 2, "")]);
+    go_online(&mut first, &mut store);
+    assert!(matches!(first.engine.outbox().get(parked).unwrap().state, State::Parked { .. }));
+    let mut first = reload(&first, config(), FIRST, 2);
+    let torn = SlotDisk { slot: 0, records: vec!["{\"made\":1,\"client\":\"torn".into()], high: Vec::new() };
+    first.engine.handle_adopted(first.now, torn);
+    first.run();
+    first.hold_saves = true;
+    let unsaved = make(&mut first, &[create("box", 3, "")]);
+    assert_eq!(first.held.len(), 1, "not saving");
+    let (file, left_out) = first.export();
+    assert_eq!(left_out, 0);
+    assert_ne!(make(&mut first, &[update("box", 3, "\"add\":{\"n\":1}")]), unsaved, "in the file already");
+    let mut second = device(SECOND, &store);
+    assert_eq!(second.import(&file), Ok((2, 0, 1)));
+    go_online(&mut second, &mut store);
+    assert!(store.rows.contains_key(&row("box", 3)));
+    assert!(matches!(second.engine.outbox().get(parked).unwrap().state, State::Parked { spent: true, .. }), "as it was");
+}
+
+#[test]
+fn q9_another_tab_hands_over_what_it_could_still_alter() {
+    let store = Store::default();
+    let mut sender = device(FIRST, &store);
+    let mut other = Tab::of_config(Config { slot: 1, client: SECOND, ..config() });
+    other.open(Disk::default());
+    other.engine.set_online(other.now, false);
+    other.run();
+    let broadcasts = |tab: &mut Tab| -> Vec<String> {
+        let texts = std::mem::take(&mut tab.effects).into_iter();
+        texts.filter_map(|effect| if let Effect::Broadcast(text) = effect { Some(text) } else { None }).collect()
+    };
+    let tell = |from: &mut Tab, to: &mut Tab| {
+        for text in broadcasts(from) {
+            to.engine.handle_peer(to.now, &text);
+        }
+        to.run();
+    };
+    make(&mut sender, &[create("box", 1, "")]);
+    let key = make(&mut other, &[create("box", 2, "")]);
+    tell(&mut other, &mut sender);
+    tell(&mut sender, &mut other);
+    assert!(!sender.engine.outbox().get(key).unwrap().frozen, "nobody has been offered it");
+    let (file, left_out) = sender.export();
+    assert_eq!((file.matches("body").count(), left_out), (1, 1));
+    tell(&mut sender, &mut other);
+    tell(&mut other, &mut sender);
+    let (file, left_out) = sender.export();
+    assert_eq!((file.matches("body").count(), left_out), (2, 0));
+    other.now += 1_000;
+    let later = make(&mut other, &[update("box", 2, "\"add\":{\"n\":1}")]);
+    assert_ne!(later, key, "its maker folds nothing into it any more");
+}
+
+#[test]
+fn q9_a_file_that_cannot_be_taken_changes_nothing() {
+    let store = Store::default();
+    let mut first = device(FIRST, &store);
+    work(&mut first);
+    let (file, _) = first.export();
+    let newer = file.replace(r#"\\\"schema\\\":1"#, r#"\\\"schema\\\":9"#);
+    assert_ne!(newer, file);
+    for (text, code) in [(&file[1..], "invalid_file"), (&newer, "schema_newer")] {
+        let mut second = device(SECOND, &store);
+        assert_eq!(second.import(text), Err(code.to_string()));
+        assert_eq!((second.engine.outbox().len(), second.imported.len()), (0, 0));
+    }
+    let mut full = Tab::of_config(Config { client: SECOND, outbox_txns: 3, ..config() }).lead(&store);
+    assert_eq!(full.import(&file), Err("outbox_full".to_string()));
+    assert_eq!(full.engine.outbox().len(), 0);
+}
+
+const OLD: &str =
+    r#"{"name": "t", "version": 1, "tables": {"note": {"fields": {"title": {"type": "text", "default": ""}, "n": {"type": "counter"}}}}}"#;
+const NEW: &str = r#"{"name": "t", "version": 2,
+  "upgrades": [{"to": 2, "steps": [{"rename": {"table": "note", "from": "title", "to": "name"}}]}],
+  "tables": {"note": {"fields": {"name": {"type": "text", "default": ""}, "n": {"type": "counter"}}}}}"#;
+
+#[test]
+fn q9_a_file_of_an_older_version_is_read_as_the_disk_is_and_sent_as_it_was() {
+    for import_first in [true, false] {
+        let (old, new) = (Schema::parse(OLD).unwrap(), Schema::parse(NEW).unwrap());
+        let mut store = Store::default();
+        let mut first = Tab::of(old).lead(&store);
+        first.engine.set_online(first.now, false);
+        first.run();
+        let key = make(&mut first, &[create("note", 1, "\"title\":\"mine\",\"n\":1")]);
+        let (file, _) = first.export();
+        let mut second = Tab::of_config(Config { client: SECOND, ..config_for(new.clone()) }).lead(&store);
+        second.engine.set_online(second.now, false);
+        second.run();
+        assert_eq!(second.import(&file), Ok((1, 0, 0)));
+        let note = RowKey { table: new.table("note").unwrap(), id: RowId::parse(&id(1)).unwrap() };
+        assert!(second.engine.replica().view().get(note).unwrap().values.contains(&Value::Text("mine".into())));
+        // Both are loaded again. The first, which never sent it, writes it anew in the words of the new version.
+        let mut second = reload(&second, config_for(new.clone()), SECOND, 2);
+        let mut first = reload(&first, config_for(new.clone()), FIRST, 2);
+        let body = |tab: &Tab| tab.engine.outbox().get(key).unwrap().body.clone();
+        assert!(file.contains(&body(&second).replace('"', "\\\\\\\"")), "byte for byte: {}", body(&second));
+        assert_ne!(body(&first), body(&second));
+        let (one, two) = if import_first { (&mut second, &mut first) } else { (&mut first, &mut second) };
+        go_online(one, &mut store);
+        go_online(two, &mut store);
+        assert!(store.rows[&note].values.contains(&Value::Int(1)), "once");
+        assert!(!two.events.iter().any(|event| event.contains("rekeyed")), "under another key it would count twice");
+        // The log tells that the key has taken effect.
+        assert_done(&first);
+        assert_done(&second);
+    }
+}
+
+#[test]
+fn q9_a_profile_put_back_to_an_older_state_takes_its_own_later_work_from_a_file() {
+    let mut store = Store::default();
+    let mut first = device(FIRST, &store);
+    work(&mut first);
+    let (file, _) = first.export();
+    let mut restored = device(FIRST, &store);
+    assert_eq!(restored.import(&file), Ok((4, 0, 0)));
+    let key = make(&mut restored, &[create("card", 8, "")]);
+    assert_ne!(key.0, FIRST, "its numbers are used, so it takes another id");
+    go_online(&mut restored, &mut store);
+    assert_once(&store);
+    assert!(store.rows.contains_key(&row("card", 8)));
+    assert_done(&restored);
+}
+
+#[test]
+fn q9_discarded_work_comes_back_from_its_file() {
+    for told in [false, true] {
+        let mut store = Store::default();
+        let mut tab = device(FIRST, &store);
+        let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+        let (file, _) = tab.export();
+        tab.engine.discard(tab.now, key, false).unwrap();
+        tab.run();
+        if told {
+            make(&mut tab, &[create("box", 9, "")]);
+            go_online(&mut tab, &mut store);
+        }
+        assert_eq!(tab.import(&file), Ok((1, 0, 0)));
+        let mut tab = reload(&tab, config(), FIRST, 2);
+        go_online(&mut tab, &mut store);
+        if told {
+            // The server knows only that the number is over.
+            let State::Parked { problem, .. } = &tab.engine.outbox().get(key).unwrap().state else { panic!("it is the user's to decide") };
+            assert_eq!(problem.code, "outcome_unknown");
+            tab.engine.retry(tab.now, key).unwrap();
+            go_online(&mut tab, &mut store);
+        }
+        assert_eq!(counter(&store, 1), Value::Int(1));
+        assert_done(&tab);
+    }
+}
+
+#[test]
+fn q9_a_copy_of_a_profile_does_not_take_other_work_under_its_own_numbers_for_known() {
+    let store = Store::default();
+    let mut first = device(FIRST, &store);
+    make(&mut first, &[create("box", 1, "")]);
+    let (file, _) = first.export();
+    let mut copy = device(FIRST, &store);
+    make(&mut copy, &[create("box", 2, "")]);
+    assert_eq!(copy.import(&file), Err("key_reused".to_string()));
+    assert!(copy.imported.is_empty());
+}
+
+#[test]
+fn q9_imported_work_waits_on_disk_through_a_reload() {
+    let mut store = Store::default();
+    let mut first = device(FIRST, &store);
+    work(&mut first);
+    let (file, _) = first.export();
+    let mut second = device(SECOND, &store);
+    second.import(&file).unwrap();
+    assert_eq!(second.left().slots.iter().find(|slot| slot.slot == IMPORTED).unwrap().records.len(), 4);
+    let mut second = reload(&second, config(), SECOND, 2);
+    assert_eq!(second.engine.outbox().counts().queued, 4);
+    go_online(&mut second, &mut store);
+    assert_once(&store);
+    assert_done(&second);
+}
