@@ -5,6 +5,7 @@ use super::server::{Applied, Key, miscounted};
 use super::shell::Tab;
 use super::store::{Store, TabId};
 use super::world::{Space, World};
+use driftline_core::dedupe::is_shared;
 use driftline_core::digest::{Digest, body_hash};
 use driftline_core::edit::{Edit, Txn};
 use driftline_core::engine::parse_key;
@@ -91,9 +92,10 @@ impl World {
                 let held = records.filter(|key| key.0 == client).count();
                 let marks = server.marks_of(store.principal, client).len();
                 let ranges = server.client(store.principal, client).map_or(0, |state| state.closed.iter().count());
-                // The last push has been answered, and nothing has been sent since to say so.
-                if marks > held + 2 || ranges > held + 2 {
-                    wrong.push(("unbounded", format!("of {client:x} the server keeps {marks} marks and {ranges} ranges, and {held} wait")));
+                let last = store.last_sent.iter().filter(|key| key.0 == client).count();
+                if marks > held + last + 1 || ranges > held + last + 2 {
+                    let waiting = format!("{held} wait and {last} were sent last");
+                    wrong.push(("unbounded", format!("of {client:x} the server keeps {marks} marks and {ranges} ranges; {waiting}")));
                 }
             }
         }
@@ -155,17 +157,24 @@ impl World {
         let Some(tab) = self.tabs.get(&id) else { return };
         let store = &self.stores[tab.store];
         let sent = &mut self.spaces[store.space].sent;
-        let mut wrong = Vec::new();
+        let (mut wrong, mut keys) = (Vec::new(), Vec::new());
         for txn in push.units.iter().flat_map(|unit| &unit.txns) {
             let key = (push.clients[txn.client].id, txn.seq);
             sent.insert((key, txn.hash, store.lineage));
+            keys.push(key);
             let on_disk = store.record(key).and_then(|record| record_body(record));
             // Who has been replaced without knowing may say again what has been settled: the server does not listen.
-            if push.epoch >= store.disk.base.epoch && on_disk.is_none_or(|body| body_hash(&body) != txn.hash) {
+            // What all copies may send nobody keeps account of.
+            let listened = push.epoch >= store.disk.base.epoch && !is_shared(key.0);
+            if listened && on_disk.is_none_or(|body| body_hash(&body) != txn.hash) {
                 wrong.push(("lost", format!("tab {id} sends {key:x?}, which is not on disk like that")));
             }
         }
+        let place = tab.store;
         wrong.extend(self.misordered(store.space, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
+        if !keys.is_empty() {
+            self.stores[place].last_sent = keys;
+        }
         for (kind, text) in wrong {
             self.find(kind, text);
         }

@@ -208,7 +208,7 @@ impl World {
             return;
         }
         self.crash_device(device);
-        self.devices[device].clients = clients;
+        (self.devices[device].clients, self.devices[device].forked) = (clients, true);
         for store in 0..self.stores.len() {
             if self.stores[store].device != device {
                 continue;
@@ -230,6 +230,7 @@ impl World {
             return;
         }
         let copy = self.devices.len();
+        self.devices[device].forked = true;
         self.devices.push(self.devices[device].clone());
         for (from, disk) in self.disks_of(device) {
             self.lineages += 1;

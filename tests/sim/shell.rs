@@ -310,6 +310,17 @@ impl World {
         self.check_step(id);
     }
 
+    /// A tab whose turn is over lets others send, and waits for its next.
+    fn lead_again(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get_mut(&id).filter(|tab| tab.engine.epoch().is_none()) else { return };
+        tab.epoch = 0;
+        tab.request = None;
+        let store = tab.store;
+        self.stores[store].lead.take_if(|lead| *lead == id);
+        self.grant_lead(store);
+        self.queue_for_lead(id);
+    }
+
     fn queue_for_lead(&mut self, id: TabId) {
         let Some(store) = self.tabs.get(&id).map(|tab| tab.store) else { return };
         let store_ref = &mut self.stores[store];
@@ -324,12 +335,18 @@ impl World {
             Done::Saved { slot, id: save } => self.with_engine(id, |e, now| e.handle_saved(now, slot, save)),
             Done::SaveFailed { slot, id: save } => self.with_engine(id, |e, now| e.handle_save_failed(now, slot, save, "quota")),
             Done::Committed { id: commit } => self.with_engine(id, |e, now| e.handle_committed(now, commit)),
-            Done::CommitFailed { id: commit, code } => self.with_engine(id, |e, now| e.handle_commit_failed(now, commit, code)),
+            Done::CommitFailed { id: commit, code } => {
+                self.with_engine(id, |e, now| e.handle_commit_failed(now, commit, code));
+                if code == "stale_epoch" {
+                    self.lead_again(id);
+                }
+            }
             Done::Epoch(epoch) => {
                 if let Some(tab) = self.tabs.get_mut(&id) {
                     tab.epoch = epoch.unwrap_or(0);
                 }
                 self.with_engine(id, |e, now| e.handle_epoch(now, epoch));
+                self.lead_again(id);
             }
             // It has been taken away meanwhile.
             Done::Led { .. } if self.stores[store].lead != Some(id) => {}
@@ -381,10 +398,17 @@ impl World {
                         self.find("doubled", format!("tab {id} takes itself for a copy"));
                     }
                 }
+                self.say(|| {
+                    format!(
+                        "tab {id} writes {:x?} to slot {slot}, and deletes {deletes:x?}",
+                        puts.iter().map(|put| put.0).collect::<Vec<_>>()
+                    )
+                });
                 self.begin(id, Db::Slot(slot), Work::Save { id: save, client, puts, deletes });
             }
             Effect::Commit { id: commit, epoch, meta, tail, base } => {
                 let tail = tail.map(|tail| tail.1);
+                self.say(|| format!("tab {id} writes the base under epoch {epoch}: {meta}"));
                 self.begin(id, Db::Base, Work::Commit { id: commit, epoch, meta, tail, base });
             }
             Effect::Push { id: request, body } => {

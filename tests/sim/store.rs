@@ -21,6 +21,8 @@ pub struct Device {
     pub clients: BTreeMap<(Principal, u32), u64>,
     /// Until then nothing more fits on its disk.
     pub full_until: u64,
+    /// It is a copy, or there is one, or it came back older.
+    pub forked: bool,
 }
 
 #[derive(Default, Clone)]
@@ -83,6 +85,8 @@ pub struct Store {
     pub forked: bool,
     /// When one of its tabs last heard of the server.
     pub heard_at: u64,
+    /// What the last push with transactions carried: nothing has been sent since to say that the answer was heard.
+    pub last_sent: Vec<Key>,
     pub disk: Image,
     /// Transactions under way, in the order in which they were begun.
     pub writes: BTreeMap<u64, Write>,
@@ -106,6 +110,7 @@ impl Store {
             lineage,
             forked: false,
             heard_at: 0,
+            last_sent: Vec::new(),
             disk: Image::default(),
             writes: BTreeMap::new(),
             busy: BTreeMap::new(),

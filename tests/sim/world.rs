@@ -204,7 +204,7 @@ impl World {
         for device in 0..devices {
             let user = 1 + world.rng.below(u64::from(users)) as Principal;
             let ahead = if world.rng.chance(300) { world.rng.below(100_000) } else { 0 };
-            world.devices.push(Device { online: true, ahead, user, clients: BTreeMap::new(), full_until: 0 });
+            world.devices.push(Device { online: true, ahead, user, clients: BTreeMap::new(), full_until: 0, forked: false });
             for _ in 0..2 {
                 let store = world.some_store(device);
                 let delay = world.rng.below(2_000);
@@ -222,7 +222,8 @@ impl World {
         let known = self.stores.iter().position(|s| (s.device, s.principal, s.space) == (device, user, space));
         known.unwrap_or_else(|| {
             self.lineages += 1;
-            self.stores.push(Store::new(device, user, space, self.lineages));
+            let forked = self.devices[device].forked;
+            self.stores.push(Store { forked, ..Store::new(device, user, space, self.lineages) });
             self.stores.len() - 1
         })
     }

@@ -375,7 +375,7 @@ impl Driver {
             Ok(()) => self.with(|engine, now| engine.handle_committed(now, id)),
             Err(code) => {
                 self.with(|engine, now| engine.handle_commit_failed(now, id, &code));
-                if code == "stale_epoch" {
+                if code == "stale_epoch" && self.engine.borrow().epoch().is_none() {
                     self.lead_again();
                 }
             }

@@ -136,6 +136,7 @@ pub(crate) enum Live {
 
 struct Committing {
     id: u64,
+    epoch: u64,
     rev: u64,
     receipts: SortedMap<u64, u64>,
     settled: Vec<(u32, Key)>,
@@ -934,7 +935,7 @@ impl Engine {
         let id = self.new_id();
         self.effects.push_back(Effect::Commit { id, epoch, meta, tail: text, base });
         if let Some(sender) = &mut self.sender {
-            sender.commit = Some(Committing { id, rev, receipts, settled, tail, rewrite, sent: sender.sent_wanted });
+            sender.commit = Some(Committing { id, epoch, rev, receipts, settled, tail, rewrite, sent: sender.sent_wanted });
         }
     }
 
@@ -964,12 +965,6 @@ impl Engine {
         let random = self.random();
         let Some(sender) = &mut self.sender else { return };
         let Some(failed) = sender.commit.take_if(|commit| commit.id == id) else { return };
-        if code == "stale_epoch" {
-            return self.handle_unlead(now_ms);
-        }
-        sender.commit_failures += 1;
-        sender.commit_not_before = now_ms + crate::backoff::local_delay_ms(sender.commit_failures, random);
-        sender.commit_problem = Some(code.to_string());
         // What failed comes before what has come since.
         let (mut settled, mut tail) = (failed.settled, failed.tail);
         settled.append(&mut sender.uncommitted);
@@ -978,6 +973,16 @@ impl Engine {
         sender.rewrite |= failed.rewrite;
         for (client, receipt) in failed.receipts {
             sender.receipts.get_or_insert_with(client, || receipt);
+        }
+        match code {
+            // It may have been this tab that took a later one meanwhile.
+            "stale_epoch" if failed.epoch == sender.epoch => self.handle_unlead(now_ms),
+            "stale_epoch" => {}
+            _ => {
+                sender.commit_failures += 1;
+                sender.commit_not_before = now_ms + crate::backoff::local_delay_ms(sender.commit_failures, random);
+                sender.commit_problem = Some(code.to_string());
+            }
         }
         self.pump(now_ms);
     }
