@@ -171,7 +171,7 @@ impl World {
             }
         }
         let place = tab.store;
-        wrong.extend(self.misordered(store.space, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
+        wrong.extend(self.misordered(store, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
         if !keys.is_empty() {
             self.stores[place].last_sent = keys;
         }
@@ -180,8 +180,8 @@ impl World {
         }
     }
 
-    fn misordered(&self, space: usize, push: &Push) -> Vec<String> {
-        let Space { server, journal, .. } = &self.spaces[space];
+    fn misordered(&self, store: &Store, push: &Push) -> Vec<String> {
+        let Space { server, journal, .. } = &self.spaces[store.space];
         let mut created: BTreeSet<RowKey> = BTreeSet::new();
         let mut wrong = Vec::new();
         for unit in &push.units {
@@ -191,7 +191,7 @@ impl World {
             let held = |row: &RowKey| created.contains(row) || known(row);
             for edit in edits {
                 // An edit of a row whose creation another tab took back is for the server to refuse.
-                let own = (!edit.makes() && !journal.taken_back(edit.row)).then_some(edit.row);
+                let own = (!edit.makes() && !journal.taken_back(edit.row, store.lineage)).then_some(edit.row);
                 let names =
                     own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.schema.is_loose(edit, r.0)).map(|r| r.1));
                 wrong.extend(names.filter(|row| !held(row)).map(|row| format!("{row:?} before it was created, in {edit:?}")));
@@ -208,13 +208,15 @@ impl World {
         let mut forget = Vec::new();
         let mut reopen = Vec::new();
         let store = &self.stores[place];
-        let Space { server, journal, .. } = &mut self.spaces[store.space];
+        let Space { server, journal, sent, .. } = &mut self.spaces[store.space];
         let disk_rev = store.disk_rev().filter(|_| !store.disk.base.chunks.is_empty()).unwrap_or(0);
         let of_store = journal.stories.iter_mut().filter(|(name, story)| story.store == place && name.1 == store.lineage);
         for (name, story) in of_store {
             let key = &name.0;
             let record = store.record(*key);
-            let logged = server.logged.get(key).map(|at| server.applied[*at].rev);
+            // Of two that go by one key, the one that was sent from here; any copy may have sent what all share.
+            let own = |applied: &&Applied| is_shared(key.0) || sent.contains(&(*key, applied.hash, name.1));
+            let logged = server.logged.get(key).map(|at| &server.applied[*at]).filter(own).map(|applied| applied.rev);
             match (&story.fate, record) {
                 (Fate::Open, Some(record)) if story.maker == dead => {
                     let body = record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
@@ -226,7 +228,7 @@ impl World {
                 (Fate::Open, None) if story.durable > 0 && logged.is_none_or(|rev| rev > disk_rev) && !(store.forked || story.set_back) => {
                     wrong.push(format!("{key:x?} was called saved and is not on disk (in the log: {logged:?}, base on disk: {disk_rev})"));
                 }
-                (Fate::Open, None) if story.maker == dead && story.durable == 0 => {
+                (Fate::Open, None) if story.maker == dead && story.durable == 0 && logged.is_none() => {
                     forget.push(*name);
                     reopen.extend((story.root.0 != *key).then_some(*key));
                 }

@@ -116,11 +116,15 @@ impl Journal {
         self.stories.range((key, 0)..=(key, Lineage::MAX))
     }
 
-    /// Whether the transactions that created a row have vanished, were discarded, or are gone with a disk.
-    pub fn taken_back(&self, row: RowKey) -> bool {
-        let creates = |story: &&Story| story.calls.iter().flatten().any(|edit| edit.op == Op::Create && edit.row == row);
+    /// Whether the transactions that created a row have vanished, were discarded, or are gone with a disk. Where another disk has a copy
+    /// of them, each goes by its own.
+    pub fn taken_back(&self, row: RowKey, lineage: Lineage) -> bool {
+        let creates = |story: &Story| story.calls.iter().flatten().any(|edit| edit.op == Op::Create && edit.row == row);
+        let creators: Vec<_> = self.stories.iter().filter(|(_, story)| creates(story)).collect();
+        let own = creators.iter().any(|(name, _)| name.1 == lineage);
         // One that was replaced counts by what replaced it.
-        self.stories.values().filter(creates).all(|story| story.fate != Fate::Open || story.set_back)
+        let over = |story: &Story| story.fate != Fate::Open || story.set_back;
+        creators.into_iter().filter(|(name, _)| !own || name.1 == lineage).all(|(_, story)| over(story))
     }
 
     pub fn saved(&mut self, name: Name) {

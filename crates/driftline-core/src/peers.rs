@@ -99,11 +99,10 @@ impl Engine {
             self.ping_at = now_ms + PING_MS;
         } else if now_ms >= self.ping_at {
             self.ping_at = now_ms + PING_MS;
-            if self.pings < PINGS_TO_REPLACE {
-                self.pings += 1;
+            self.pings += 1;
+            if self.pings % (PINGS_TO_REPLACE + 1) > 0 {
                 self.broadcast("{\"t\":\"ping\"}".to_string());
             } else {
-                self.pings = 0;
                 self.effects.push_back(Effect::Replace);
             }
         }
