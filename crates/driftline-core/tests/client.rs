@@ -215,6 +215,28 @@ fn v2_remote_state_neither_removes_a_pending_create_nor_hides_a_pending_field() 
 }
 
 #[test]
+fn v2_what_has_been_applied_stays_in_view_until_its_revision_comes() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    let key = tab.make(&create("kind", 1, "")).unwrap();
+    while tab.pushes.is_empty() {
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+    }
+    // There is more before it than one answer holds.
+    let head = "\"schema\":1,\"rev\":1,\"more\":true,\"reload\":false,\"clients\":[]";
+    let outcome = format!("{{\"key\":[0,{}],\"outcome\":\"applied\",\"rev\":1,\"notices\":[]}}", key.1);
+    let answer = format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}");
+    let push = tab.pushes.pop().unwrap().0;
+    tab.engine.handle_answer(tab.now, push, 200, None, &answer);
+    tab.run();
+    assert_eq!(tab.engine.outbox().get(key).unwrap().state, State::Applied { rev: 1 });
+    assert_eq!(tab.engine.replica().view().len(), 1);
+}
+
+#[test]
 fn r2_one_that_makes_the_server_fail_is_found_by_halves() {
     check(0u64..64, |bad| {
         let mut store = Store::default();
