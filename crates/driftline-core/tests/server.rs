@@ -261,3 +261,31 @@ fn o4_a_cycle_is_told_whole_with_its_last_member_and_each_notice_to_whom_it_conc
     let without: Vec<_> = told.filter(|part| part.get("changes").is_none()).collect();
     assert_eq!(without.len(), 1, "{answer}");
 }
+
+#[test]
+fn i8_what_a_push_deletes_and_brings_back_is_remembered_as_it_was_left() {
+    let restore = |n| create("box", n, "\"name\":\"a\",\"n\":0,\"up\":null").replace("create", "restore");
+    let mut store = Store::default();
+    let mut seq = 0;
+    let mut push = |edits: &[String]| {
+        let units: Vec<String> = edits
+            .iter()
+            .map(|edit| {
+                seq += 1;
+                unit(&[(seq, edit)], &[])
+            })
+            .collect();
+        let text = push_of(&[(0xaa, None, "[]")], &units);
+        let plan = store.decide(&schema(), &driftline_core::wire::read_push(&schema(), &text).unwrap()).unwrap();
+        store.push(&schema(), &text).unwrap();
+        let ids = |rows: &mut dyn Iterator<Item = String>| rows.map(|id| id[id.len() - 1..].to_string()).collect::<String>();
+        let (there, gone) =
+            (ids(&mut store.rows.keys().map(|row| row.id.to_string())), ids(&mut store.deleted.iter().map(|row| row.id.to_string())));
+        (there, gone, plan.revived.len())
+    };
+    let told = |there: &str, gone: &str, revived| (there.to_string(), gone.to_string(), revived);
+    assert_eq!(push(&[create("box", 1, ""), create("box", 2, "")]), told("12", "", 0));
+    assert_eq!(push(&[delete("box", 1), delete("box", 2), restore(1)]), told("1", "2", 1));
+    assert_eq!(push(&[delete("box", 1)]), told("", "12", 0));
+    assert_eq!(push(&[restore(1), restore(2), delete("box", 1)]), told("2", "1", 1));
+}
