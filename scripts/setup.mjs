@@ -10,6 +10,7 @@ import { capture, ROOT, run, runAsCommand, timed } from './run.mjs';
 // Tools live outside the repository, by version, so that a fresh clone finds what an earlier one built.
 const TOOLS_DIR = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'driftline', 'tools');
 const CARGO_DENY_VERSION = '0.20.2';
+const CARGO_MUTANTS_VERSION = '27.1.0';
 
 /** The Debian packages the browser tests need, each with the program that shows that it is there. */
 const APT_PACKAGES = { chromium: 'chromium', 'chromium-driver': 'chromedriver', sqlite3: 'sqlite3', strace: 'strace' };
@@ -56,6 +57,12 @@ export async function wasmBindgenDir() {
 export async function cargoDeny() {
   const name = `cargo-deny-${CARGO_DENY_VERSION}`;
   return join(await cargoTool('cargo-deny', CARGO_DENY_VERSION, name, ['cargo-deny']), 'cargo-deny');
+}
+
+/** The path of cargo-mutants; installs it if need be. */
+export async function cargoMutants() {
+  const name = `cargo-mutants-${CARGO_MUTANTS_VERSION}`;
+  return join(await cargoTool('cargo-mutants', CARGO_MUTANTS_VERSION, name, ['cargo-mutants']), 'cargo-mutants');
 }
 
 // The module that the crate writes and the program that reads it must match exactly, so the version has one source.
