@@ -4,7 +4,7 @@ mod common;
 
 use common::{Store, Tab, body, config, create, delete, id, push_text, schema, update};
 use driftline_core::edit::Txn;
-use driftline_core::engine::write_key;
+use driftline_core::engine::{SlotDisk, write_key};
 use driftline_core::outbox::{Counts, Entry, Key, Made, Outbox, Ready, Sending, State, Wait};
 use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
@@ -428,4 +428,40 @@ fn d2_an_entry_comes_back_from_its_record_as_it_was() {
     assert!(Entry::from_record(&schema(), 0, "{\"made\":1}").is_none());
     let broken = entry(4, &rename(1)).to_record(&schema()).replace("update", "upset");
     assert!(Entry::from_record(&schema(), 0, &broken).is_none());
+}
+
+// ---- among tabs ----
+
+#[test]
+fn d1_what_is_shown_after_it_was_settled_is_not_there_again() {
+    let mut tab = Tab::leading(&Store::default());
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    let late = entry(1, &create("kind", 1, ""));
+    let change = format!("{{\"rev\":1,\"parts\":[{{\"actor\":9,\"changes\":[{}]}}]}}", create("kind", 1, "\"name\":\"\""));
+    let base = format!("{{\"schema\":1,\"t\":\"base\",\"changes\":[{change}],\"settled\":[\"{:016x}:1\"],\"records\":[]}}", 1);
+    let record = serde_json::to_string(&late.to_record(&schema())).unwrap();
+    let txns = format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":3,\"frozen\":true,\"records\":[{record}],\"unsaved\":[]}}");
+    // The sending tab's word of the end overtakes the maker's of the beginning.
+    tab.engine.handle_peer(tab.now, &base);
+    tab.engine.handle_peer(tab.now, &txns);
+    tab.run();
+    assert_eq!((tab.engine.replica().view().len(), tab.engine.outbox().len()), (1, 0));
+}
+
+#[test]
+fn q1_a_retry_of_what_a_closed_tab_left_is_on_disk_before_the_old_record_goes() {
+    let mut tab = Tab::leading(&Store::default());
+    let left = parked(entry(1, &create("kind", 1, ""))).to_record(&schema());
+    tab.engine.handle_adopted(tab.now, SlotDisk { slot: 3, records: vec![left], high: Vec::new() });
+    tab.run();
+    tab.hold_saves = true;
+    tab.engine.retry(tab.now, (1, 1)).unwrap();
+    tab.run();
+    let slots = |tab: &Tab| tab.held.iter().map(|held| held.0).collect::<Vec<_>>();
+    assert_eq!(slots(&tab), [0], "only the new one is written");
+    let (slot, save) = tab.held[0];
+    tab.engine.handle_saved(tab.now, slot, save);
+    tab.run();
+    assert_eq!(slots(&tab), [0, 3]);
 }
