@@ -4,7 +4,7 @@ mod common;
 
 use common::{Store, Tab, create, id, update};
 use driftline_core::edit::Txn;
-use driftline_core::engine::{Config, Disk, Engine};
+use driftline_core::engine::{Config, Disk, Effect, Engine};
 use driftline_core::json::Json;
 use driftline_core::limits::TXN_BYTES;
 use driftline_core::outbox::{Entry, Key, Made, State};
@@ -208,6 +208,28 @@ fn m3_nothing_is_sent_before_the_disk_says_that_it_may_have_been() {
         tab.engine.handle_answer(tab.now, id, 200, None, &answer);
         tab.run();
     }
+}
+
+#[test]
+fn m3_what_is_to_be_sent_waits_until_the_disk_has_been_told() {
+    let mut store = Store::default();
+    let mut tab = Tab::of(schema(ONE)).lead(&store);
+    tab.sync(&mut store);
+    tab.now += 20_000;
+    tab.make(&create("note", 1, "")).unwrap();
+    let (mut commits, mut pushes) = (Vec::new(), 0);
+    while let Some(effect) = tab.engine.poll() {
+        match effect {
+            Effect::Save { id, slot, .. } => tab.engine.handle_saved(tab.now, slot, id),
+            Effect::Commit { id, .. } => commits.push(id),
+            Effect::Push { .. } => pushes += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((commits.len(), pushes), (1, 0));
+    tab.engine.handle_committed(tab.now, commits[0]);
+    tab.run();
+    assert!(tab.pushes[0].1.contains(&id(1)));
 }
 
 #[test]
