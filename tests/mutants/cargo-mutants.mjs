@@ -1,4 +1,4 @@
-// Too long for `npm test` (half an hour and more): `npm run mutants [-- WORD…]` makes every mutant that cargo-mutants knows of the
+// Too long for `npm test` (ten minutes and more): `npm run mutants [-- WORD…]` makes every mutant that cargo-mutants knows of the
 // files below, or those with one of the words in their names. With each it runs the core's tests, then the properties, then the
 // simulator, until something fails. It fails where a mutant survives that survivors.json does not list with a reason, and where
 // one is listed that does not survive.
