@@ -11,6 +11,7 @@ import { capture, ROOT, run, runAsCommand, timed } from './run.mjs';
 const TOOLS_DIR = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'driftline', 'tools');
 const CARGO_DENY_VERSION = '0.20.2';
 const GECKODRIVER_VERSION = '0.37.1';
+const CARGO_MUTANTS_VERSION = '27.1.0';
 
 // Where Debian puts what a program loads.
 const LIBRARIES = join('/usr/lib', `${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch]}-linux-gnu`);
@@ -83,6 +84,12 @@ export async function cargoDeny() {
 export async function geckodriver() {
   const name = `geckodriver-${GECKODRIVER_VERSION}`;
   return join(await cargoTool('geckodriver', GECKODRIVER_VERSION, name, ['geckodriver']), 'geckodriver');
+}
+
+/** The path of cargo-mutants; installs it if need be. */
+export async function cargoMutants() {
+  const name = `cargo-mutants-${CARGO_MUTANTS_VERSION}`;
+  return join(await cargoTool('cargo-mutants', CARGO_MUTANTS_VERSION, name, ['cargo-mutants']), 'cargo-mutants');
 }
 
 // The module that the crate writes and the program that reads it must match exactly, so the version has one source.

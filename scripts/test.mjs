@@ -52,7 +52,7 @@ const STEPS = [
   { part: 'sim', name: 'simulator', run: () => run('npm', ['run', '--silent', 'sim', '--', '--seeds', '2000']) },
   {
     part: 'sim',
-    name: 'the simulator finds planted bugs',
+    name: 'planted bugs are found',
     run: () => run('node', ['tests/mutants/run.mjs']),
   },
   { part: 'package', name: 'build, within the size budget', run: () => build() },

@@ -216,7 +216,18 @@ mod tests {
         assert_eq!(held, [1, 2, 5]);
         assert_eq!(Ranges::all_but(9, &[3, 4, 8, 12]).0, [(1, 2), (5, 7), (9, 9)]);
         assert_eq!(Ranges::all_but(0, &[]), Ranges::default());
+        assert!(some.iter().eq([(1, 2), (5, 5)]) && !some.is_empty() && Ranges::default().is_empty());
         assert_eq!(Ranges::from_json(&Json::parse(&some.to_json()).unwrap()), Some(some));
+        for text in ["[[0,1]]", "[[3,2]]", "[[1,2,3]]", "[[1]]", "[1]", "{}"] {
+            assert_eq!(Ranges::from_json(&Json::parse(text).unwrap()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn d4_of_too_many_ranges_the_lowest_are_told() {
+        let mut some = ranges(&[(1, 2), (4, 4), (6, 9)]);
+        some.truncate(2);
+        assert_eq!(some, ranges(&[(1, 2), (4, 4)]));
     }
 
     #[test]
@@ -234,6 +245,8 @@ mod tests {
         assert_eq!(judge(first, false, Some(&settled), None), Verdict::Repeat(settled.clone()));
         assert_eq!(judge(other, false, Some(&settled), None), Verdict::Conflict);
         assert_eq!(judge(other, true, None, Some((first, 9))), Verdict::Conflict);
+        let logged = Settled { hash: first, applied: true, outcome: applied_outcome(9, "[]") };
+        assert_eq!(judge(first, true, None, Some((first, 9))), Verdict::Repeat(logged));
     }
 
     #[test]

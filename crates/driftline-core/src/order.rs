@@ -270,13 +270,7 @@ impl Graph {
                 late.set.push((*column, std::mem::replace(value, Value::Null)));
             }
         }
-        if late.set.is_empty() {
-            return None;
-        }
-        if step.edit.op == Op::Update {
-            step.edit.set.retain(|(column, _)| !late.set.iter().any(|l| l.0 == *column));
-        }
-        Some(Step { part: step.part, edit: late })
+        (!late.set.is_empty()).then_some(Step { part: step.part, edit: late })
     }
 }
 

@@ -214,7 +214,7 @@ impl<'a> Decision<'a> {
         match self.set.settled.get(&key) {
             Some(settled) => settled.applied,
             // What the client has closed it knows the end of.
-            None => self.set.logged.contains_key(&key) || self.is_closed(key),
+            None => self.is_closed(key),
         }
     }
 
@@ -351,4 +351,22 @@ pub fn by_table<T>(rows: Vec<(RowKey, T)>) -> BTreeMap<u16, Vec<(RowKey, T)>> {
         tables.entry(key.table).or_default().push((key, row));
     }
     tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::RowId;
+
+    #[test]
+    fn d5_receipts_are_spread_as_published() {
+        assert_eq!([0, 0x9e37_79b9_7f4a_7c15].map(mix), [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
+    }
+
+    #[test]
+    fn c2_rows_are_written_a_table_at_a_time() {
+        let row = |table, id| (RowKey { table, id: RowId(id) }, id);
+        let tables = by_table(vec![row(2, 1), row(0, 2), row(2, 3)]);
+        assert_eq!(tables.into_iter().collect::<Vec<_>>(), [(0, vec![row(0, 2)]), (2, vec![row(2, 1), row(2, 3)])]);
+    }
 }

@@ -214,6 +214,50 @@ fn v2_remote_state_neither_removes_a_pending_create_nor_hides_a_pending_field() 
     assert_eq!(tab.engine.replica().view().len(), 2);
 }
 
+fn next_push(tab: &mut Tab) -> (u64, String) {
+    for _ in 0..100 {
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        if let Some(push) = tab.pushes.pop() {
+            return push;
+        }
+    }
+    panic!("nothing is sent");
+}
+
+#[test]
+fn v2_what_has_been_applied_stays_in_view_until_its_revision_comes() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    let key = tab.make(&create("kind", 1, "")).unwrap();
+    let push = next_push(&mut tab).0;
+    // There is more before it than one answer holds.
+    let head = "\"schema\":1,\"rev\":1,\"more\":true,\"reload\":false,\"clients\":[]";
+    let outcome = format!("{{\"key\":[0,{}],\"outcome\":\"applied\",\"rev\":1,\"notices\":[]}}", key.1);
+    let answer = format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}");
+    tab.engine.handle_answer(tab.now, push, 200, None, &answer);
+    tab.run();
+    assert_eq!(tab.engine.outbox().get(key).unwrap().state, State::Applied { rev: 1 });
+    assert_eq!(tab.engine.replica().view().len(), 1);
+}
+
+#[test]
+fn o5_a_sender_refused_by_its_epoch_goes_on_with_the_higher_one_that_it_gets() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    tab.make(&create("kind", 1, "")).unwrap();
+    let (push, body) = next_push(&mut tab);
+    assert!(body.contains("\"epoch\":1,"));
+    tab.engine.handle_answer(tab.now, push, 409, None, "{\"code\":\"stale_epoch\",\"epoch\":7}");
+    tab.run();
+    assert!(tab.effects.contains(&Effect::RenewEpoch { at_least: 8 }));
+    tab.engine.handle_epoch(tab.now, Some(8));
+    assert!(next_push(&mut tab).1.contains("\"epoch\":8,"));
+}
+
 #[test]
 fn r2_one_that_makes_the_server_fail_is_found_by_halves() {
     check(0u64..64, |bad| {

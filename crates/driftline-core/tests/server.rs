@@ -162,3 +162,130 @@ fn o5_an_older_epoch_is_refused_even_with_an_old_receipt() {
     assert_eq!(store.push(&schema(), &older), Err(409));
     assert_eq!(store.essence(), before);
 }
+
+/// A push of some clients, each with its receipt, and of units as they stand in a request.
+fn push_of(clients: &[(u64, Option<&str>, &str)], units: &[String]) -> String {
+    let clients: Vec<String> = clients
+        .iter()
+        .map(|(client, receipt, closed)| {
+            let receipt = receipt.map_or("null".to_string(), |receipt| format!("\"{receipt}\""));
+            format!("{{\"id\":\"{client:016x}\",\"receipt\":{receipt},\"closed\":{closed}}}")
+        })
+        .collect();
+    format!("{{\"epoch\":1,\"cursor\":0,\"clients\":[{}],\"units\":[{}]}}", clients.join(","), units.join(","))
+}
+
+/// A unit of the first client's transactions, and the numbers that it comes after.
+fn unit(txns: &[(u64, &str)], after: &[u64]) -> String {
+    let txns: Vec<String> = txns.iter().map(|(seq, edits)| format!("{{\"key\":[0,{seq}],\"body\":{}}}", body(*seq, edits))).collect();
+    let after: Vec<String> = after.iter().map(|seq| format!("[0,{seq}]")).collect();
+    format!("{{\"txns\":[{}],\"after\":[{}]}}", txns.join(","), after.join(","))
+}
+
+fn answered(store: &mut Store, clients: &[(u64, Option<&str>, &str)], units: &[String]) -> serde_json::Value {
+    serde_json::from_str(&store.push(&schema(), &push_of(clients, units)).unwrap()).unwrap()
+}
+
+fn outcomes(answer: &serde_json::Value) -> Vec<&str> {
+    answer["outcomes"].as_array().unwrap().iter().map(|outcome| outcome["outcome"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn d7_each_client_has_a_number_of_its_own_and_keeps_it() {
+    let mut store = Store::default();
+    answered(&mut store, &[(0xa, None, "[]"), (0xb, None, "[]")], &[]);
+    answered(&mut store, &[(0xb, None, "[]"), (0xc, None, "[]")], &[]);
+    assert_eq!([0xa, 0xb, 0xc].map(|client| store.clients[&client].actor), [1, 2, 3]);
+}
+
+#[test]
+fn d5_a_copied_profile_is_told_so_and_closes_nothing() {
+    let mut store = Store::default();
+    let receipt = |answer: &serde_json::Value| answer["clients"][0]["receipt"].as_str().unwrap().to_string();
+    let make = |n| [unit(&[(n, &create("kind", n, ""))], &[])];
+    let first = answered(&mut store, &[(0xa, None, "[[1,2]]")], &make(3));
+    let second = answered(&mut store, &[(0xa, Some(&receipt(&first)), "[]")], &make(4));
+    let third = answered(&mut store, &[(0xa, Some(&receipt(&second)), "[]")], &make(5));
+    assert!([&first, &second, &third].iter().all(|answer| answer["clients"][0]["fork"] == false));
+    let copy = answered(&mut store, &[(0xa, Some(&receipt(&first)), "[[1,9]]")], &[]);
+    assert_eq!(copy["clients"][0]["fork"], true);
+    assert!(store.clients[&0xa].closed.contains(2) && !store.clients[&0xa].closed.contains(9));
+}
+
+#[test]
+fn o7_what_comes_after_another_takes_effect_once_that_has_and_is_held_otherwise() {
+    let mut store = Store::default();
+    let one = [(0xaa, None, "[]")];
+    let kind = |n| create("kind", n, "");
+    let refused = create("card", 1, &format!("\"box\":\"{}\"", id(9)));
+    let all = [unit(&[(1, &refused)], &[]), unit(&[(2, &kind(2))], &[1]), unit(&[(3, &kind(3))], &[]), unit(&[(4, &kind(4))], &[3])];
+    assert_eq!(outcomes(&answered(&mut store, &one, &all)), ["refused", "held", "applied", "applied"]);
+    // A unit of which a part was refused is held; one of which a part was applied goes on.
+    let rest = [unit(&[(1, &refused), (5, &kind(5))], &[]), unit(&[(3, &kind(3)), (6, &kind(6))], &[]), unit(&[(7, &kind(7))], &[8])];
+    assert_eq!(outcomes(&answered(&mut store, &one, &rest)), ["refused", "held", "applied", "applied", "held"]);
+    // Of what is closed the client knows the end.
+    let later = [unit(&[(9, &kind(9))], &[3]), unit(&[(10, &kind(10))], &[20])];
+    assert_eq!(outcomes(&answered(&mut store, &[(0xaa, None, "[[20,20]]")], &later)), ["applied", "applied"]);
+}
+
+#[test]
+fn o4_of_a_refused_cycle_each_member_is_told_and_the_culprit_why() {
+    let mut store = Store::default();
+    let pair = [
+        create("box", 1, &format!("\"up\":\"{}\"", id(2))),
+        format!("{},{}", create("box", 2, ""), create("card", 3, &format!("\"box\":\"{}\"", id(9)))),
+    ];
+    let answer = answered(&mut store, &[(0xaa, None, "[]")], &[unit(&[(1, &pair[0]), (2, &pair[1])], &[])]);
+    let codes: Vec<_> = answer["outcomes"].as_array().unwrap().iter().map(|outcome| outcome["problem"]["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["unit_refused", "missing_parent"]);
+    assert!(store.rows.is_empty());
+}
+
+#[test]
+fn o4_a_cycle_is_told_whole_with_its_last_member_and_each_notice_to_whom_it_concerns() {
+    let mut store = Store::default();
+    let clients = [(0xaa, None, "[]")];
+    answered(&mut store, &clients, &[unit(&[(1, &create("card", 5, ""))], &[]), unit(&[(2, &delete("card", 5))], &[])]);
+    let one = create("box", 1, &format!("\"up\":\"{}\"", id(2)));
+    let other = format!("{},{}", create("box", 2, &format!("\"up\":\"{}\"", id(1))), update("card", 5, "\"set\":{\"x\":1}"));
+    let answer = answered(&mut store, &clients, &[unit(&[(3, &one), (4, &other)], &[])]);
+    let notices: Vec<_> =
+        answer["outcomes"].as_array().unwrap().iter().map(|outcome| outcome["notices"].as_array().unwrap().len()).collect();
+    assert_eq!(notices, [0, 1]);
+    let parts = [2, 3].map(|at: usize| (store.log[at].0, store.log[at].1.1, store.log[at].3 == "[]"));
+    assert_eq!(parts, [(3, 3, true), (3, 4, false)]);
+    // Its changes interleave, so nothing of it counts as told by what was sent.
+    let clean = [create("box", 6, &format!("\"up\":\"{}\"", id(7))), create("box", 7, &format!("\"up\":\"{}\"", id(6)))];
+    let answer = answered(&mut store, &clients, &[unit(&[(5, &clean[0]), (6, &clean[1])], &[]), unit(&[(7, &create("kind", 8, ""))], &[])]);
+    let told = answer["changes"].as_array().unwrap().iter().flat_map(|revision| revision["parts"].as_array().unwrap());
+    let without: Vec<_> = told.filter(|part| part.get("changes").is_none()).collect();
+    assert_eq!(without.len(), 1, "{answer}");
+}
+
+#[test]
+fn i8_what_a_push_deletes_and_brings_back_is_remembered_as_it_was_left() {
+    let restore = |n| create("box", n, "\"name\":\"a\",\"n\":0,\"up\":null").replace("create", "restore");
+    let mut store = Store::default();
+    let mut seq = 0;
+    let mut push = |edits: &[String]| {
+        let units: Vec<String> = edits
+            .iter()
+            .map(|edit| {
+                seq += 1;
+                unit(&[(seq, edit)], &[])
+            })
+            .collect();
+        let text = push_of(&[(0xaa, None, "[]")], &units);
+        let plan = store.decide(&schema(), &driftline_core::wire::read_push(&schema(), &text).unwrap()).unwrap();
+        store.push(&schema(), &text).unwrap();
+        let ids = |rows: &mut dyn Iterator<Item = String>| rows.map(|id| id[id.len() - 1..].to_string()).collect::<String>();
+        let (there, gone) =
+            (ids(&mut store.rows.keys().map(|row| row.id.to_string())), ids(&mut store.deleted.iter().map(|row| row.id.to_string())));
+        (there, gone, plan.revived.len())
+    };
+    let told = |there: &str, gone: &str, revived| (there.to_string(), gone.to_string(), revived);
+    assert_eq!(push(&[create("box", 1, ""), create("box", 2, "")]), told("12", "", 0));
+    assert_eq!(push(&[delete("box", 1), delete("box", 2), restore(1)]), told("1", "2", 1));
+    assert_eq!(push(&[delete("box", 1)]), told("", "12", 0));
+    assert_eq!(push(&[restore(1), restore(2), delete("box", 1)]), told("2", "1", 1));
+}

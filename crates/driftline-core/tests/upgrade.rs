@@ -4,9 +4,11 @@ mod common;
 
 use common::{Store, Tab, create, id, update};
 use driftline_core::edit::Txn;
-use driftline_core::engine::{Config, Disk, Engine};
+use driftline_core::engine::{Config, Disk, Effect, Engine};
 use driftline_core::json::Json;
-use driftline_core::outbox::{Entry, Key, Made};
+use driftline_core::limits::TXN_BYTES;
+use driftline_core::outbox::{Entry, Key, Made, State};
+use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
 use driftline_core::upgrade::{upgrade_changes, upgrade_snapshot};
 use driftline_core::value::{RowId, RowKey, Value};
@@ -206,6 +208,28 @@ fn m3_nothing_is_sent_before_the_disk_says_that_it_may_have_been() {
         tab.engine.handle_answer(tab.now, id, 200, None, &answer);
         tab.run();
     }
+}
+
+#[test]
+fn m3_what_is_to_be_sent_waits_until_the_disk_has_been_told() {
+    let mut store = Store::default();
+    let mut tab = Tab::of(schema(ONE)).lead(&store);
+    tab.sync(&mut store);
+    tab.now += 20_000;
+    tab.make(&create("note", 1, "")).unwrap();
+    let (mut commits, mut pushes) = (Vec::new(), 0);
+    while let Some(effect) = tab.engine.poll() {
+        match effect {
+            Effect::Save { id, slot, .. } => tab.engine.handle_saved(tab.now, slot, id),
+            Effect::Commit { id, .. } => commits.push(id),
+            Effect::Push { .. } => pushes += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((commits.len(), pushes), (1, 0));
+    tab.engine.handle_committed(tab.now, commits[0]);
+    tab.run();
+    assert!(tab.pushes[0].1.contains(&id(1)));
 }
 
 #[test]
@@ -452,4 +476,30 @@ fn m3_r3_what_is_parked_outlives_an_upgrade_and_is_decided_in_the_new_version() 
     assert_eq!((tab.engine.outbox().len(), tab.disk.len()), (0, 0));
     assert_eq!(store.rows[&key("line", 2)].values, [Value::Ref(key("card", 3))]);
     assert_eq!(store.orphans(), 0);
+}
+
+#[test]
+fn m3_a_record_is_written_anew_where_it_waits_and_then_still_fits() {
+    const NOTES: usize = 20;
+    let (one, three) = (schema(ONE), schema(THREE));
+    let outdated = |letters: usize, state: State| {
+        let title = |n: usize| "x".repeat(letters / NOTES + usize::from(n < letters % NOTES));
+        let edits: Vec<String> = (0..NOTES).map(|n| create("note", n as u64, &format!("\"title\":\"{}\"", title(n)))).collect();
+        let txn = Txn::parse(&one, &common::body(5, &edits.join(","))).unwrap();
+        let entry = Entry { state, ..txn.into_entry(&one, Made { at: 5, key: (1, 1) }, 0, Vec::new(), Vec::new()) };
+        Entry::from_record(&three, 0, &entry.to_record(&one)).unwrap()
+    };
+    let mut small = outdated(0, State::Queued);
+    assert!(small.outdated && small.upgrade(&three));
+    assert_eq!((small.version, small.outdated, small.upgraded), (1, false, true));
+    assert_eq!(Txn::parse(&three, &small.body).unwrap().edits, small.edits);
+    // To the byte.
+    let room = TXN_BYTES - small.body.len();
+    let mut full = outdated(room, State::Queued);
+    assert!(full.upgrade(&three) && full.body.len() == TXN_BYTES);
+    let parked = State::Parked { problem: Problem::new("refused", "no"), spent: true };
+    for mut stays in [outdated(room + 1, State::Queued), outdated(0, parked)] {
+        let body = stays.body.clone();
+        assert!(!stays.upgrade(&three) && stays.outdated && stays.body == body && stays.version == 0);
+    }
 }
