@@ -218,6 +218,8 @@ pub struct Engine {
     pub(crate) peer: Option<crate::peers::PeerState>,
     /// What the base holds of this tab's own, by the word of a sending tab that has yet to delete the records.
     pub(crate) undeleted: Vec<crate::peers::Undeleted>,
+    /// The latest epoch that was heard of: who speaks under an earlier one was frozen, and has been replaced.
+    pub(crate) epoch_heard: u64,
     /// How often it has been asked since whether it is there, and when it is asked next.
     pub(crate) pings: u32,
     pub(crate) ping_at: u64,
@@ -282,6 +284,7 @@ impl Engine {
             sender: None,
             peer: None,
             undeleted: Vec::new(),
+            epoch_heard: 0,
             pings: 0,
             ping_at: u64::MAX,
             unsaid: Vec::new(),
@@ -1068,7 +1071,9 @@ impl Engine {
     fn made_here(&self, part: &Part) -> Option<Key> {
         let same = |entry: &&Entry| {
             let ours = body_hash(&entry.body);
-            part.hash.is_some_and(|hash| hash == ours || entry.upgraded && made_together(hash, ours))
+            // Nothing is folded into what has been exported: made together, it is the same in the words of another version.
+            let reworded = entry.upgraded || entry.slot == IMPORTED;
+            part.hash.is_some_and(|hash| hash == ours || reworded && made_together(hash, ours))
         };
         part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }

@@ -62,8 +62,12 @@ impl Engine {
         if version != ours && json.text("t") != Some("hello") {
             return;
         }
-        if matches!(json.text("t"), Some("lead" | "base" | "disk" | "reload")) {
-            self.pings = 0;
+        if let Some(epoch) = json.uint("epoch") {
+            // Only who sends speaks under one.
+            if epoch < self.epoch_heard {
+                return;
+            }
+            (self.epoch_heard, self.pings) = (epoch, 0);
         }
         match json.text("t") {
             Some("hello" | "ping") => self.tell_peers_lead(),
@@ -197,7 +201,9 @@ impl Engine {
         if absorbed.text.is_empty() && settled.is_empty() && changed.is_empty() {
             return;
         }
-        let mut out = String::from("{\"t\":\"base\",\"changes\":[");
+        let mut out = String::from("{\"t\":\"base\"");
+        self.write_epoch(&mut out);
+        out.push_str(",\"changes\":[");
         out.push_str(&absorbed.text);
         out.push_str("],\"settled\":");
         write_keys(settled, &mut out);
@@ -214,6 +220,14 @@ impl Engine {
         }
         out.push_str("]}");
         self.broadcast(out);
+    }
+
+    /// What only the sending tab may say it says under its epoch.
+    pub(crate) fn write_epoch(&self, out: &mut String) {
+        if let Some(epoch) = self.epoch() {
+            out.push_str(",\"epoch\":");
+            write_uint(epoch, out);
+        }
     }
 
     pub(crate) fn broadcast(&mut self, message: String) {

@@ -158,6 +158,7 @@ impl Engine {
     pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, meta: Option<&str>, slots: Vec<crate::engine::SlotDisk>) {
         let meta = crate::engine::read_meta(meta);
         let disk_rev = meta.uint("rev");
+        self.epoch_heard = self.epoch_heard.max(epoch);
         self.sent_on_disk = meta.uint("sent").unwrap_or(0);
         self.sent_before = if meta.is_null() { u64::MAX } else { self.sent_on_disk };
         self.outdated |= meta.uint("schema").is_some_and(|version| version > u64::from(self.schema.version));
@@ -251,7 +252,7 @@ impl Engine {
     /// The result of [`Effect::RenewEpoch`].
     pub fn handle_epoch(&mut self, now_ms: u64, epoch: Option<u64>) {
         match (epoch, &mut self.sender) {
-            (Some(epoch), Some(sender)) => sender.epoch = epoch,
+            (Some(epoch), Some(sender)) => (sender.epoch, self.epoch_heard) = (epoch, epoch),
             _ => self.handle_unlead(now_ms),
         }
         self.pump(now_ms);
@@ -950,9 +951,11 @@ impl Engine {
         self.rewrites &= !done.rewrite;
         self.torn &= !done.rewrite;
         let replaced = done.rewrite && std::mem::take(&mut sender.replaced);
-        self.broadcast(format!("{{\"t\":\"disk\",\"rev\":{}}}", done.rev));
+        let mut epoch = String::new();
+        self.write_epoch(&mut epoch);
+        self.broadcast(format!("{{\"t\":\"disk\"{epoch},\"rev\":{}}}", done.rev));
         if replaced {
-            self.broadcast("{\"t\":\"reload\"}".to_string());
+            self.broadcast(format!("{{\"t\":\"reload\"{epoch}}}"));
         }
         for (slot, key) in done.settled {
             self.delete(slot, key);

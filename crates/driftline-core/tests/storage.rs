@@ -13,7 +13,7 @@ fn effects(engine: &mut Engine) -> Vec<Effect> {
 }
 
 fn reason(engine: &Engine) -> Option<String> {
-    let status: serde_json::Value = serde_json::from_str(&engine.status(1_000_000)).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&engine.status()).unwrap();
     status["reason"].as_str().map(str::to_string)
 }
 

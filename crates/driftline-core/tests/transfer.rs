@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, config, config_for, create, delete, id, update};
-use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk};
+use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk, damaged_record};
 use driftline_core::outbox::{Key, State};
 use driftline_core::schema::Schema;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -314,7 +314,7 @@ fn q9_work_in_memory_parked_work_and_what_cannot_be_read_are_exported() {
     go_online(&mut first, &mut store);
     assert!(matches!(first.engine.outbox().get(parked).unwrap().state, State::Parked { .. }));
     let mut first = reload(&first, config(), FIRST, 2);
-    let torn = SlotDisk { slot: 0, records: vec!["{\"made\":1,\"client\":\"torn".into()], high: Vec::new() };
+    let torn = SlotDisk { slot: 0, records: vec![damaged_record((FIRST, 9), "{\"made\":1,\"client\":\"torn")], high: Vec::new() };
     first.engine.handle_adopted(first.now, torn);
     first.run();
     first.hold_saves = true;
