@@ -246,6 +246,12 @@ impl World {
             let replaced = journal.stories.iter_mut().filter(|(name, story)| replaced(name, story));
             replaced.for_each(|(_, story)| story.fate = Fate::Open);
         }
+        // One that was never on disk is not there again either.
+        let gone = |name: &Name, story: &Story| {
+            let own = story.store == place && name.1 == store.lineage && story.maker == dead;
+            own && story.fate == Fate::Open && story.durable == 0 && store.record(name.0).is_none() && !server.logged.contains_key(&name.0)
+        };
+        journal.stories.retain(|name, story| !gone(name, story));
         for name in forget {
             journal.stories.remove(&name);
         }

@@ -144,6 +144,13 @@ impl Journal {
 
     /// A disk begins another life: what is on it goes on there, as far as it is on it.
     pub fn fork(&mut self, schema: &Schema, from: Lineage, to: Lineage, store: usize, disk: &Image) {
+        // What was over then is over there.
+        let on_disk = |key: &Key| disk.slots.values().any(|slot| slot.records.contains_key(key));
+        let used = |key: &Key| disk.slots.values().any(|slot| slot.high.get(&key.0).is_some_and(|high| key.1 <= *high));
+        let then = |key: &Key| used(key) && !on_disk(key);
+        let over = self.stories.iter().filter(|(name, story)| name.1 == from && story.fate != Fate::Open && then(&name.0));
+        let over: Vec<_> = over.map(|(name, story)| ((name.0, to), Story { maker: 0, store, ..story.clone() })).collect();
+        self.stories.extend(over);
         for (key, record) in disk.slots.values().flat_map(|slot| &slot.records) {
             let txn = record_body(record).and_then(|body| Txn::parse(schema, &body).ok());
             let (Some(story), Some(txn)) = (self.stories.get(&(*key, from)), txn) else { continue };

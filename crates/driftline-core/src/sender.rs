@@ -68,6 +68,8 @@ pub(crate) struct Sender {
     /// What each client's closed ranges were when the server last took them.
     told: Vec<(u64, Ranges)>,
     want_pull: bool,
+    /// What the server told of its revisions does not fit: it may have been set back to a backup.
+    doubts: bool,
     /// There is something in the queue, and none of it can go.
     pub starved: bool,
     /// Deleted rows to which something referred that was not ours to park.
@@ -176,6 +178,7 @@ impl Engine {
             refusals: 0,
             told: Vec::new(),
             want_pull: true,
+            doubts: false,
             starved: false,
             missed: Vec::new(),
             live: Live::Off,
@@ -198,6 +201,12 @@ impl Engine {
         });
         self.note_disk_rev(disk_rev);
         self.peer = None;
+        // What the last sender had no time to delete is this tab's to delete now.
+        for left in std::mem::take(&mut self.undeleted) {
+            if left.rev <= self.replica.rev {
+                self.settle_again(self.slot, left.key);
+            }
+        }
         self.adopt(slots, &meta);
         // Whom it was offered to before may have sent it.
         for key in self.outbox.keys(&|e| e.frozen) {
@@ -598,7 +607,7 @@ impl Engine {
             return self.note_base(Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() }, &parked);
         }
         if answer.reload {
-            self.has_base = false;
+            self.fetch_in_doubt();
         }
         let mut absorbed = self.absorb(answer.changes);
         if absorbed.gap {
@@ -609,7 +618,7 @@ impl Engine {
         let digest = answer.digest.filter(|_| complete && answer.schema == self.schema.version);
         if digest.is_some_and(|digest| digest != self.replica.digest) {
             self.report("digest_differs", "the rows here differ from the server's; they are fetched again");
-            self.has_base = false;
+            self.fetch_in_doubt();
         }
         if self.has_base {
             // The revisions of another base than ours say nothing about what ours holds.
@@ -731,6 +740,7 @@ impl Engine {
         let patch = self.replica.rebase(&self.schema, replace, &self.outbox);
         self.effects.extend(patch.map(Effect::Patch));
         self.has_base = true;
+        self.send_doubtful_again();
         let mut absorbed = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };
         self.settle_applied(&mut absorbed);
         if let Some(sender) = &mut self.sender {
@@ -747,6 +757,26 @@ impl Engine {
             }
         }
         self.note_base(absorbed, &[]);
+    }
+
+    fn fetch_in_doubt(&mut self) {
+        self.has_base = false;
+        if let Some(sender) = &mut self.sender {
+            sender.doubts = true;
+        }
+    }
+
+    /// A server that was set back to a backup has forgotten what it applied since. What has not left the outbox is asked for again:
+    /// a server that remembers takes it for a repeat.
+    fn send_doubtful_again(&mut self) {
+        let doubts = self.sender.as_mut().is_some_and(|sender| std::mem::take(&mut sender.doubts));
+        let rev = self.replica.rev;
+        for key in self.outbox.keys(&|e| matches!(e.state, State::Applied { rev: at } if doubts || at > rev)) {
+            self.outbox.set_state(key, State::Queued);
+            if let Some(entry) = self.outbox.get_mut(key) {
+                entry.unanswered = true;
+            }
+        }
     }
 
     // ---- failures ----
