@@ -21,6 +21,8 @@ use std::collections::BTreeSet;
 
 /// A tab that has heard nothing of the server for so long, and has something to send, says so.
 const DOUBT_MS: u64 = 12_000;
+/// What was sent in the pushes before the last, and was not yet on disk as settled when that left.
+const SLACK: usize = 8;
 
 impl World {
     // ---- at each step ----
@@ -93,7 +95,7 @@ impl World {
                 let marks = server.marks_of(store.principal, client).len();
                 let ranges = server.client(store.principal, client).map_or(0, |state| state.closed.iter().count());
                 let last = store.last_sent.iter().filter(|key| key.0 == client).count();
-                if marks > held + last + 1 || ranges > held + last + 2 {
+                if marks > held + last + SLACK || ranges > held + last + SLACK {
                     let waiting = format!("{held} wait and {last} were sent last");
                     wrong.push(("unbounded", format!("of {client:x} the server keeps {marks} marks and {ranges} ranges; {waiting}")));
                 }
@@ -351,8 +353,9 @@ impl World {
         // What cannot be read is set aside.
         let on_disk: BTreeSet<Key> = records.filter(|(_, record)| record_body(record).is_some()).map(|(key, _)| *key).collect();
         let held: BTreeSet<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();
-        if on_disk != held {
-            let differ: Vec<_> = on_disk.symmetric_difference(&held).collect();
+        // Two tabs may have put one key that all copies share into their slots: the second record goes when it is found.
+        let differ: Vec<&Key> = on_disk.symmetric_difference(&held).filter(|key| !is_shared(key.0)).collect();
+        if !differ.is_empty() {
             wrong.push(format!("its outbox and the disk differ in {differ:x?}"));
         }
         wrong

@@ -155,7 +155,9 @@ impl Journal {
             let txn = record_body(record).and_then(|body| Txn::parse(schema, &body).ok());
             let (Some(story), Some(txn)) = (self.stories.get(&(*key, from)), txn) else { continue };
             let Some(calls) = story.prefix(&txn.edits, 0) else { continue };
-            let mut copy = Story { maker: 0, store, durable: calls, fate: Fate::Open, ..story.clone() };
+            // Of a record and of what replaces it, the later counts.
+            let fate = if matches!(story.fate, Fate::Replaced(by) if on_disk(&by)) { story.fate.clone() } else { Fate::Open };
+            let mut copy = Story { maker: 0, store, durable: calls, fate, ..story.clone() };
             copy.calls.truncate(calls);
             self.stories.insert((*key, to), copy);
         }
