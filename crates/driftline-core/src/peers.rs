@@ -104,10 +104,10 @@ impl Engine {
         } else if now_ms >= self.ping_at {
             self.ping_at = now_ms + PING_MS;
             self.pings += 1;
-            if self.pings % (PINGS_TO_REPLACE + 1) > 0 {
-                self.broadcast("{\"t\":\"ping\"}".to_string());
-            } else {
+            if self.pings.is_multiple_of(PINGS_TO_REPLACE + 1) {
                 self.effects.push_back(Effect::Replace);
+            } else {
+                self.broadcast("{\"t\":\"ping\"}".to_string());
             }
         }
     }
