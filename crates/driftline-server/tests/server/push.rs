@@ -62,9 +62,14 @@ async fn d5_a_key_used_for_another_body_is_refused() {
     let world = World::new();
     let mut alice = Client::new("alice", 1);
     alice.edit(&world, "a", json!([card(1)])).await;
+    let mut made_later = Client::body(json!([card(2)]));
+    made_later["at"] = json!([2000, 0]);
+    let answer = alice.send(&world, "a", vec![json!({"txns": [{"key": [0, 1], "body": made_later}], "after": []})]).await;
+    assert_eq!(verdict(&answer["outcomes"][0]), "refused key_reused");
+    // Made at the same time, it is the same transaction in other words: what it adds may be there already.
     alice.seq = 0;
-    let outcome = alice.edit(&world, "a", json!([card(2)])).await;
-    assert_eq!(verdict(&outcome), "refused key_reused");
+    let outcome = alice.edit(&world, "a", json!([card(3)])).await;
+    assert_eq!(verdict(&outcome), "unknown outcome_unknown");
     assert_eq!(world.count("SELECT count(*) FROM card"), 1);
 }
 
