@@ -5,6 +5,7 @@ use crate::making::{self, call, moved, one_of, shown};
 use crate::model::{self, values};
 use crate::run::{Family, Run};
 use crate::tab::{Tab, config, serve_push};
+use driftline_core::digest::made_together;
 use driftline_core::edit::{Edit, Op, Txn, Values};
 use driftline_core::json::Json;
 use driftline_core::merge::Hlc;
@@ -36,6 +37,7 @@ pub const FAMILY: Family = Family {
         "void numbers closed",
         "key used for another body",
         "key used for another body after it was closed",
+        "key used for other words of the same",
         "cycle sent again",
         "copied profile",
         "copied profile noticed",
@@ -315,6 +317,10 @@ impl World {
                         }
                         self.first.insert(key, First { hash: txn.hash, outcome, rev });
                     }
+                    // Both copies went on folding what they had made before there were two.
+                    Some(first) if code == "outcome_unknown" && first.hash != txn.hash && made_together(first.hash, txn.hash) => {
+                        run.check("d5", self.tabs.len() > 1, || format!("{key:x?} is said in other words, and there is no copy"));
+                    }
                     Some(first) if code == "outcome_unknown" => {
                         let known = closed.contains(&key) && first.outcome != "applied";
                         run.check("d6", known || self.is_closed(key), || format!("{key:x?} is unknown, and was {}", first.outcome));
@@ -370,8 +376,10 @@ impl World {
         if push.units.is_empty() {
             return;
         }
+        // Another transaction, or the same in other words.
+        let reworded = run.rng.chance(300);
         for txn in push.units.iter_mut().flat_map(|unit| &mut unit.txns) {
-            txn.hash ^= 1;
+            txn.hash ^= if reworded { 1 } else { 1 << 127 };
         }
         let keys: Vec<(Key, (u64, u64))> = push
             .units
@@ -390,8 +398,9 @@ impl World {
             let said = outcome_of(&json, at);
             let code = said.and_then(|said| said.get("problem")).and_then(|problem| problem.text("code")).unwrap_or("");
             let forgotten = self.is_closed(key) && self.first[&key].outcome != "applied";
-            let wanted = if forgotten { "outcome_unknown" } else { "key_reused" };
+            let wanted = if forgotten || reworded { "outcome_unknown" } else { "key_reused" };
             run.check("d5", code == wanted, || format!("{key:x?} with another body is answered `{code}`: {answer}"));
+            run.hits_of("key used for other words of the same", u64::from(reworded));
             run.hit(if self.is_closed(key) { "key used for another body after it was closed" } else { "key used for another body" });
         }
         run.check("d5", before == (self.server.space, self.server.rows.clone()), || "something came of another body".to_string());

@@ -440,7 +440,7 @@ impl Engine {
         self.refuse_impossible(&edits)?;
         self.note_what_was(&mut edits);
         let at = self.clock.next(now_ms);
-        let txn = Txn { at, edits: self.bounded(at, edits)? };
+        let txn = Txn { at, edits: self.bounded(at, at.0, edits)? };
         let releases = self.releases(&txn.edits);
         let is_apart = self.is_typed_over(&txn.edits);
         let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
@@ -453,7 +453,8 @@ impl Engine {
             Fold::None => self.append(txn, releases, after),
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
-                let fits = folded.to_body(&self.schema, 0).len() <= limits::TXN_BYTES;
+                let made = self.outbox.get(key).map_or(at.0, |entry| entry.made.at);
+                let fits = folded.to_body(&self.schema, made).len() <= limits::TXN_BYTES;
                 if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
             }
             Fold::Vanish(keys) => self.vanish(keys),
@@ -484,20 +485,20 @@ impl Engine {
         })
     }
 
-    /// The edits, if a transaction of this time holds them; what rows were is left out where there is no room for it.
-    pub(crate) fn bounded(&self, at: Hlc, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
+    /// The edits, if a transaction of these times holds them; what rows were is left out where there is no room for it.
+    pub(crate) fn bounded(&self, at: Hlc, made: u64, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
         if edits.len() > limits::TXN_EDITS {
             return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
         }
         let mut txn = Txn { at, edits };
-        if txn.to_body(&self.schema, 0).len() <= limits::TXN_BYTES {
+        if txn.to_body(&self.schema, made).len() <= limits::TXN_BYTES {
             return Ok(txn.edits);
         }
         let mut were = Vec::with_capacity(txn.edits.len());
         for edit in &mut txn.edits {
             were.push(std::mem::take(&mut edit.was));
         }
-        let mut bytes = txn.to_body(&self.schema, 0).len();
+        let mut bytes = txn.to_body(&self.schema, made).len();
         for (edit, was) in txn.edits.iter_mut().zip(were) {
             let without = edit.bytes(&self.schema);
             edit.was = was;

@@ -191,7 +191,7 @@ impl Engine {
         if what == "amend" {
             self.group(key, false)?;
             let edits = self.arranged(read_edits(&self.schema, json)?)?;
-            return Ok(vec![(key, self.bounded(LONGEST, edits)?)]);
+            return Ok(vec![(key, self.bounded(LONGEST, LONGEST.0 - 1, edits)?)]);
         }
         let mut group = self.group(key, dependents || what == "detach")?;
         let (mut from, mut to) = (Vec::new(), None);
@@ -221,7 +221,7 @@ impl Engine {
             }
             if changed {
                 let edits = self.arranged(edits)?;
-                rewritten.push((key, self.bounded(LONGEST, edits)?));
+                rewritten.push((key, self.bounded(LONGEST, LONGEST.0 - 1, edits)?));
             }
         }
         if rewritten.is_empty() {
