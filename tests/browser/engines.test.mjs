@@ -323,12 +323,6 @@ test(`l2_l5_opening_says_why_it_is_refused_in_${engines[0]}`, async () => {
   const refusals = {
     // A page that came neither by https nor from localhost has none.
     locks_missing: () => Object.defineProperty(navigator, 'locks', { value: undefined }),
-    // As where the person blocks all storage.
-    storage_failed: () => {
-      IDBFactory.prototype.open = () => {
-        throw new DOMException('The operation is insecure.', 'SecurityError');
-      };
-    },
   };
   for (const [code, refuse] of Object.entries(refusals)) {
     const page = await browser.newPage();

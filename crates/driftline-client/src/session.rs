@@ -231,9 +231,8 @@ async fn identity(outbox: &OutboxDb, space: &str) -> Result<(u64, Vec<Key>), JsV
 
 /// The lowest free slot.
 async fn take_slot(prefix: &str, space: &str) -> Result<(u32, Held), JsValue> {
-    let missing = |_| problem("locks_missing", "tabs cannot agree without Web Locks, which browsers give to https and localhost alone");
     for slot in 0..SLOTS {
-        if let Some(held) = try_hold(&slot_lock_name(prefix, space, slot)).await.map_err(missing)? {
+        if let Some(held) = try_hold(&slot_lock_name(prefix, space, slot)).await? {
             return Ok((slot, held));
         }
     }

@@ -33,6 +33,10 @@ export const spaceLock = (prefix: string, space: string) => `${prefix}open/${spa
 
 /** Takes a lock. `undefined` where others hold it and `ifAvailable` is set. */
 export function hold(name: string, options: LockOptions): Promise<Release | undefined> {
+  if (!navigator.locks) {
+    const detail = 'tabs cannot agree without Web Locks, which browsers give to https and localhost alone';
+    return Promise.reject(new DriftlineError({ code: 'locks_missing', detail }));
+  }
   return new Promise((taken, failed) => {
     const granted = (lock: Lock | null) => {
       if (lock) return new Promise<void>((release) => taken(release));
