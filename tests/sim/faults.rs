@@ -58,18 +58,6 @@ pub struct DeviceBackup {
 /// What a tab can be doing, as far as faults are concerned.
 pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
-/// What happens to requests that are on their way happens while there is one.
-pub const OF_REQUESTS: [&str; 8] = [
-    "request lost",
-    "request doubled",
-    "request late",
-    "request refused: token",
-    "server error",
-    "server fails on a row",
-    "server crashed before the commit",
-    "server crashed after the commit",
-];
-
 impl World {
     /// What a tab is doing.
     pub fn state_of(&self, tab: &Tab) -> &'static str {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, check, config, create, delete, id, schema, update};
-use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk};
+use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk, write_key};
 use driftline_core::outbox::State;
 use driftline_core::value::{RowId, RowKey, Value};
 use proptest::collection::vec;
@@ -543,4 +543,66 @@ fn o7_a_row_made_elsewhere_in_the_end_does_not_hold_up_what_it_was_to_refer_to()
     tab.engine.set_online(tab.now, true);
     tab.sync(&mut store);
     assert_eq!((store.rows.len(), tab.engine.outbox().len()), (0, 1), "the box goes, the card waits");
+}
+
+fn says(epoch: u64, rest: &str) -> String {
+    format!("{{\"schema\":1,{rest},\"epoch\":{epoch},\"rev\":0,\"online\":true}}")
+}
+
+/// Lets time pass, and tells when the tab wanted to take the sending tab's place.
+fn wait(tab: &mut Tab, ms: u64) -> Vec<u64> {
+    let (end, mut replaced) = (tab.now + ms, Vec::new());
+    while tab.now < end {
+        tab.now += 500;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        replaced.extend(tab.effects.drain(..).filter(|effect| *effect == Effect::Replace).map(|_| tab.now));
+    }
+    replaced
+}
+
+#[test]
+fn l1_a_sending_tab_that_does_not_answer_is_told_and_replaced_within_10_s() {
+    let mut tab = Tab::new();
+    tab.open(Disk::default());
+    for _ in 0..10 {
+        tab.engine.handle_peer(tab.now, &says(3, "\"t\":\"lead\""));
+        assert!(wait(&mut tab, 2_000).is_empty(), "it answers");
+    }
+    tab.make(&create("kind", 1, "")).unwrap();
+    tab.run();
+    let frozen = tab.now;
+    let mut told = None;
+    let mut replaced = Vec::new();
+    while replaced.is_empty() && tab.now < frozen + 60_000 {
+        replaced = wait(&mut tab, 500);
+        if tab.engine.status().contains("\"not_saving\",\"reason\":\"no answer\"") {
+            told.get_or_insert(tab.now - frozen);
+        }
+    }
+    assert!(told.is_some_and(|ms| ms <= 6_500), "{told:?}");
+    assert!((6_000..=10_000).contains(&(replaced[0] - frozen)), "{replaced:?}");
+    assert!(tab.engine.status().contains("no answer"), "while it takes over, too");
+    // Nobody comes: it is tried again.
+    assert_eq!(wait(&mut tab, 10_000).len(), 1);
+}
+
+#[test]
+fn l1_what_a_replaced_tab_says_is_not_listened_to() {
+    let mut tab = Tab::new();
+    tab.open(Disk::default());
+    tab.engine.handle_peer(tab.now, &says(3, "\"t\":\"lead\""));
+    tab.engine.handle_peer(tab.now, &says(4, "\"t\":\"lead\""));
+    tab.run();
+    let key = tab.make(&create("kind", 1, "")).unwrap();
+    tab.run();
+    let mut settled = String::new();
+    write_key(key, &mut settled);
+    let base = |epoch| says(epoch, &format!("\"t\":\"base\",\"changes\":[],\"settled\":[\"{settled}\"],\"records\":[]"));
+    tab.engine.handle_peer(tab.now, &base(3));
+    tab.run();
+    assert!(tab.engine.outbox().get(key).is_some(), "it was frozen while another took its place");
+    tab.engine.handle_peer(tab.now, &base(4));
+    tab.run();
+    assert!(tab.engine.outbox().get(key).is_none());
 }
