@@ -31,7 +31,7 @@ export function replay(schema, log) {
         if (!rows.has(target)) wrong.push(`${place}: it names ${target}, which was not there yet`);
       }
       if (op === 'delete') {
-        gone.set(row, rows.get(row));
+        if (isThere) gone.set(row, rows.get(row));
         rows.delete(row);
       } else rows.set(row, { ...rows.get(row), ...set });
     }
