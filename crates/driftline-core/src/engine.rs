@@ -1071,10 +1071,6 @@ impl Engine {
     /// transactions: of ours the server will say that it is one of these.
     fn made_here(&self, part: &Part) -> Option<Key> {
         let same = |entry: &&Entry| {
-            // What another tab has not offered it may be folding on: none of us has sent it.
-            if entry.slot != self.slot && !entry.frozen {
-                return false;
-            }
             let ours = body_hash(&entry.body);
             // Nothing is folded into what has been exported: made together, it is the same in the words of another version.
             let reworded = entry.upgraded || entry.slot == IMPORTED;
