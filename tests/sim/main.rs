@@ -3,6 +3,7 @@
 
 use driftline_tests::sim::faults::STATES;
 use driftline_tests::sim::shrink::shrink;
+use driftline_tests::sim::world::MOST_WORK;
 use driftline_tests::sim::{Finding, KINDS, Part, Stats, run};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -110,11 +111,10 @@ fn main() {
 
 fn print_shrunk(seed: u64, stats: &Stats) {
     let faults: Vec<&str> = stats.faults.keys().copied().collect();
-    let works = 260;
-    let Some((part, finding)) = shrink(seed, &faults, works) else { return };
+    let Some((part, finding)) = shrink(seed, &faults) else { return };
     println!(
-        "seed {seed} shrunk: {} of {works} things done are left, {} kinds of faults",
-        works - part.skip.len() as u64,
+        "seed {seed} shrunk: {} of {MOST_WORK} things done are left, {} kinds of faults",
+        MOST_WORK - part.skip.len() as u64,
         faults.len() - part.without.len()
     );
     println!("  {}: {}", finding.kind, finding.text);

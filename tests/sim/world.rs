@@ -153,6 +153,8 @@ const START_MS: u64 = 10_000_000;
 /// Within this long everything must have come to rest once faults have ended. A suspended transaction is tried again
 /// within ten minutes.
 const REST_MS: u64 = 3_600_000;
+/// So many things people do in a world, at most.
+pub const MOST_WORK: u64 = 240;
 /// Tabs of a store, at most.
 pub const TABS: usize = 3;
 
@@ -172,7 +174,7 @@ impl World {
             server.delete_rows = delete_rows;
             Space { server, journal: Journal::default(), rewritten: BTreeSet::new(), sent: BTreeSet::new() }
         };
-        let work_left = rng.range(60, 240);
+        let work_left = rng.range(60, MOST_WORK);
         let mut world = World {
             now: START_MS,
             spaces: (0..spaces).map(space).collect(),

@@ -440,7 +440,10 @@ impl Driver {
                 _ => self.clone().watch(slot),
             }
         }
-        self.with(|engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
+        // The turn may have been taken away meanwhile.
+        if self.send_lock.borrow().is_some() {
+            self.with(|engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
+        }
         Ok(())
     }
 

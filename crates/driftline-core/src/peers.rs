@@ -275,9 +275,8 @@ impl Engine {
 
     /// Deletes what an earlier sending tab had no time to. The later one does not know of it.
     fn delete_left_over(&mut self, disk_rev: u64) {
-        let epoch = self.peer.as_ref().map_or(0, |peer| peer.epoch);
         for left in std::mem::take(&mut self.undeleted) {
-            if left.epoch != epoch && left.rev <= disk_rev {
+            if left.epoch != self.epoch_heard && left.rev <= disk_rev {
                 self.delete(self.slot, left.key);
             } else {
                 self.undeleted.push(left);
@@ -411,10 +410,9 @@ impl Engine {
         }
         let mut accepted = Vec::new();
         let rev = json.list("changes").last().and_then(|revision| revision.uint("rev")).unwrap_or(self.replica.rev);
-        let epoch = self.peer.as_ref().map_or(0, |peer| peer.epoch);
         for key in read_keys(json.list("settled")) {
             if self.outbox.get(key).is_some_and(|entry| entry.slot == self.slot) {
-                self.undeleted.push(Undeleted { key, rev, epoch });
+                self.undeleted.push(Undeleted { key, rev, epoch: self.epoch_heard });
             }
             if self.hear_over(key) {
                 accepted.push(key);
