@@ -434,7 +434,7 @@ impl World {
         let txn = Ok(Txn { at: Hlc::new(self.now(), 0), edits: vec![Edit::delete(row)] });
         let receipt = self.server.client(2, 0xb1).and_then(|known| known.receipts.current);
         let client = PushClient { id: 0xb1, receipt, closed: Default::default() };
-        let unit = PushUnit { txns: vec![PushTxn { client: 0, seq, hash: u128::from(seq), txn }], after: Vec::new() };
+        let unit = PushUnit { txns: vec![PushTxn { client: 0, seq, hash: u128::from(seq), replaces: Vec::new(), txn }], after: Vec::new() };
         let push = Push { epoch: 1, cursor: None, clients: vec![client], units: vec![unit] };
         run.say(|| format!("another deletes {row:?}"));
         let now = self.now();

@@ -365,7 +365,10 @@ impl World {
         let unit = |sent: &Sent| {
             let client = clients.binary_search(&sent.client).unwrap_or(0);
             let hash = u128::from(sent.client) << 64 | u128::from(sent.seq);
-            PushUnit { txns: vec![PushTxn { client, seq: sent.seq, hash, txn: Ok(sent.txn.clone()) }], after: Vec::new() }
+            PushUnit {
+                txns: vec![PushTxn { client, seq: sent.seq, hash, replaces: Vec::new(), txn: Ok(sent.txn.clone()) }],
+                after: Vec::new(),
+            }
         };
         let known = |id: &u64| PushClient {
             id: *id,

@@ -267,7 +267,10 @@ fn arrive(run: &mut Run, schema: &Rc<Schema>, born: &Made, made: &[Made], order:
         let unit = |made: &&Made| {
             let client = clients.binary_search(&made.client).unwrap_or(0);
             let hash = u128::from(made.client) << 64 | u128::from(made.seq);
-            PushUnit { txns: vec![PushTxn { client, seq: made.seq, hash, txn: Ok(made.txn.clone()) }], after: Vec::new() }
+            PushUnit {
+                txns: vec![PushTxn { client, seq: made.seq, hash, replaces: Vec::new(), txn: Ok(made.txn.clone()) }],
+                after: Vec::new(),
+            }
         };
         let units = batch.iter().map(unit).collect();
         let known = |id: &u64| PushClient {

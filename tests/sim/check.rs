@@ -211,7 +211,7 @@ impl World {
         let mut reopen = Vec::new();
         let store = &self.stores[place];
         let Space { server, journal, sent, .. } = &mut self.spaces[store.space];
-        let disk_rev = store.disk_rev().filter(|_| !store.disk.base.chunks.is_empty()).unwrap_or(0);
+        let disk_rev = store.disk_rev().filter(|_| !store.disk.base.chunks.is_empty()).unwrap_or(0).max(store.torn_rev);
         let of_store = journal.stories.iter_mut().filter(|(name, story)| story.store == place && name.1 == store.lineage);
         for (name, story) in of_store {
             let key = &name.0;

@@ -182,6 +182,7 @@ impl World {
                     half(&mut tail);
                     disk.base.tails.push(tail);
                 }
+                self.stores[store].torn_rev = self.stores[store].disk_rev().unwrap_or(0);
                 self.note("base torn");
             }
             _ => {}

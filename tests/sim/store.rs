@@ -88,6 +88,8 @@ pub struct Store {
     /// What the last push with transactions carried: nothing has been sent since to say that the answer was heard.
     pub last_sent: Vec<Key>,
     pub disk: Image,
+    /// The revision of a base of which a part was torn: what was settled up to there is on no disk until it is fetched again.
+    pub torn_rev: u64,
     /// Transactions under way, in the order in which they were begun.
     pub writes: BTreeMap<u64, Write>,
     /// When the last transaction of a database commits.
@@ -112,6 +114,7 @@ impl Store {
             heard_at: 0,
             last_sent: Vec::new(),
             disk: Image::default(),
+            torn_rev: 0,
             writes: BTreeMap::new(),
             busy: BTreeMap::new(),
             slot_locks: BTreeMap::new(),

@@ -206,6 +206,8 @@ pub struct Engine {
     pub(crate) unheard: SortedMap<Key, u32>,
     /// Keys of which another tab has said that they are over before their own tab had shown them.
     pub(crate) early: SortedSet<Key>,
+    /// What waits, for a while, for something that it goes on from and that has not been heard of.
+    pub(crate) unseen: SortedSet<Key>,
     /// The highest number of each client that earlier tabs used in this slot, until the others have been told.
     pub(crate) earlier: Vec<Key>,
     /// Keys that vanished by folding: done when the disk knows.
@@ -233,7 +235,7 @@ pub struct Engine {
     pub(crate) disk_heard: u64,
     /// There was a reason for another reload since.
     pub(crate) reload_again: bool,
-    pub(crate) told_trouble: Option<(Option<String>, bool)>,
+    pub(crate) told_trouble: Option<(Option<String>, bool, bool)>,
     /// Why a database cannot be opened or read, as the shell finds.
     storage_problem: Option<String>,
     pub(crate) damaged: Vec<Damaged>,
@@ -277,6 +279,7 @@ impl Engine {
             leaving: SortedSet::new(),
             unheard: SortedMap::new(),
             early: SortedSet::new(),
+            unseen: SortedSet::new(),
             earlier: config.high.clone(),
             vanished: SortedSet::new(),
             replaces: Vec::new(),
@@ -454,7 +457,9 @@ impl Engine {
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
                 let made = self.outbox.get(key).map_or(at.0, |entry| entry.made.at);
-                let fits = folded.to_body(&self.schema, made).len() <= limits::TXN_BYTES;
+                // What has made a row that is there was sent by a copy of this profile: nothing more goes by its key.
+                let is_there = folded.edits.iter().any(|edit| edit.op == Op::Create && self.replica.in_base(edit.row));
+                let fits = !is_there && folded.to_body(&self.schema, made).len() <= limits::TXN_BYTES;
                 if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
             }
             Fold::Vanish(keys) => self.vanish(keys),
@@ -594,10 +599,7 @@ impl Engine {
                 entry.saved = true;
                 saved.push(key);
             }
-            if let Some(at) = self.replaces.iter().position(|replaces| replaces.new == key) {
-                let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
-                self.saver(slot).deletes.insert(old);
-            }
+            self.delete_replaced(key);
         }
         let mut gone = Vec::new();
         for key in &saving.deletes {
@@ -785,8 +787,17 @@ impl Engine {
         let key = self.new_key();
         let made = Made { at: txn.at.0, key };
         self.outbox.insert(txn.into_entry(&self.schema, made, self.slot, releases, after));
+        self.note_seen(key, Vec::new());
         self.put(key);
         key
+    }
+
+    fn note_seen(&mut self, key: Key, mut seen: Vec<Key>) {
+        seen.append(&mut self.outbox.seen_by(key));
+        sort_dedup(&mut seen);
+        if let Some(entry) = self.outbox.get_mut(key) {
+            entry.seen = seen;
+        }
     }
 
     fn refold(&mut self, key: Key, txn: Txn, releases: Vec<RowKey>) -> Key {
@@ -801,6 +812,7 @@ impl Engine {
         let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all, Vec::new());
         entry.version = old.version + 1;
         self.outbox.insert(entry);
+        self.note_seen(key, old.seen);
         self.put(key);
         key
     }
@@ -825,6 +837,7 @@ impl Engine {
     pub(crate) fn put(&mut self, key: Key) {
         let Some(entry) = self.outbox.get_mut(key) else { return };
         entry.saved = false;
+        entry.rewritten |= entry.frozen;
         let slot = entry.slot;
         self.saver(slot).puts.insert(key);
     }
@@ -835,8 +848,12 @@ impl Engine {
         let saver = self.saver(slot);
         saver.puts.remove(&key);
         saver.deletes.insert(key);
-        // A retry that will never be on disk takes the record that it stands for with it.
-        if let Some(at) = self.replaces.iter().position(|replaces| replaces.new == key) {
+        // A retry that will never be on disk takes the records that it stands for with it.
+        self.delete_replaced(key);
+    }
+
+    fn delete_replaced(&mut self, new: Key) {
+        while let Some(at) = self.replaces.iter().position(|replaces| replaces.new == new) {
             let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
             self.saver(slot).deletes.insert(old);
         }
@@ -982,7 +999,7 @@ impl Engine {
                     self.delete(slot.slot, key);
                     continue;
                 }
-                replaced.extend(entry.was.map(|was| (slot.slot, was)));
+                replaced.extend_from_slice(&entry.was);
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.leaving.contains(&key) && !self.is_settled(key) && !was_over {
                     self.outbox.insert(entry);
@@ -992,7 +1009,7 @@ impl Engine {
                 }
             }
         }
-        for (_, was) in replaced {
+        for was in replaced {
             if let Some(old) = self.outbox.remove(was) {
                 self.delete(old.slot, was);
             }

@@ -10,6 +10,8 @@ pub const PUSH_CLIENTS: usize = 64;
 pub const CLOSED_RANGES: usize = 1_000;
 /// As many as a push holds transactions: an `after` beyond the push is answered `held` anyway.
 pub const AFTER_KEYS: usize = 1_000;
+/// Keys under which a transaction stood before: of one about which more was decided, the latest are told.
+pub const REPLACED_KEYS: usize = 8;
 /// A transaction is applied as a whole, so it must fit the smallest batch.
 pub const TXN_EDITS: usize = 1_000;
 /// Leaves room for the envelope in the smallest body a server may allow (1 MiB and a little).

@@ -354,7 +354,8 @@ impl<'a> Load<'a> {
     }
 
     fn keys(&self) -> Vec<PushKey> {
-        let own = self.push.units.iter().flat_map(|u| u.txns.iter().map(|t| (t.client, t.seq)));
+        let txns = || self.push.units.iter().flat_map(|u| &u.txns);
+        let own = txns().map(|t| (t.client, t.seq)).chain(txns().flat_map(|t| t.replaces.iter().copied()));
         let after = self.push.units.iter().flat_map(|u| u.after.iter().copied());
         own.chain(after).collect::<BTreeSet<_>>().into_iter().collect()
     }

@@ -50,8 +50,11 @@ pub struct Entry {
     pub releases: Vec<RowKey>,
     /// Explicit dependencies.
     pub after: Vec<Key>,
-    /// The spent key of which this is the retry: should both be found on disk, this one counts.
-    pub was: Option<Key>,
+    /// Transactions of other tabs that it goes on from: a tab may hear of it before it hears of these.
+    pub seen: Vec<Key>,
+    /// The keys that it had before somebody decided about it, the latest last: should those be found on disk, too, this one counts, and
+    /// where one of them has taken effect, the server refuses this one.
+    pub was: Vec<Key>,
     pub state: State,
     /// Counts the bodies that folding gave it.
     pub version: u32,
@@ -67,8 +70,12 @@ pub struct Entry {
     pub passes_before: Option<u64>,
     /// Not before this time: the server fails on it.
     pub aside_until_ms: u64,
+    /// Not before this time, unless what it has seen is heard of.
+    pub unseen_until_ms: u64,
     /// The server fails on it while others pass: shown, and tried seldom.
     pub suspended: bool,
+    /// This tab has written its record as the sending one. Whoever sends now may have deleted that before.
+    pub rewritten: bool,
     /// Its body is of an older version of the schema; its edits are not.
     pub outdated: bool,
     /// Its body was written anew in the present version; what the server may have of it is of an older one.
@@ -346,6 +353,17 @@ impl Outbox {
         out.append(&mut found);
     }
 
+    /// What other slots' transactions one must go after.
+    pub fn seen_by(&self, key: Key) -> Vec<Key> {
+        let (mut places, mut seen) = (Vec::new(), Vec::new());
+        if let (Some(place), Some(entry)) = (self.by_key.get(&key), self.get(key)) {
+            self.dependencies(*place as usize, &mut places);
+            let others = places.into_iter().filter_map(|place| self.slab[place].as_ref()).filter(|other| other.slot != entry.slot);
+            seen.extend(others.map(|other| other.made.key));
+        }
+        seen
+    }
+
     /// The rows an entry refers to that neither the base nor any transaction has; a few are enough.
     fn missing(&self, entry: &Entry, lacks: &dyn Fn(&Edit, u16, RowKey) -> bool) -> Vec<RowKey> {
         let mut missing = Vec::new();
@@ -369,7 +387,7 @@ impl Outbox {
         if let State::Parked { .. } = entry.state {
             return Some(Wait::Parked);
         }
-        if !entry.saved || !(entry.frozen || entry.slot == sending.own_slot) {
+        if !entry.saved || !(entry.frozen || entry.slot == sending.own_slot) || entry.unseen_until_ms > sending.now_ms {
             return Some(Wait::Saving);
         }
         if entry.aside_until_ms > sending.now_ms {
@@ -540,24 +558,9 @@ impl Entry {
         write_hex64(self.made.key.0, &mut out);
         out.push_str("\",\"seq\":");
         write_uint(self.made.key.1, &mut out);
-        if let Some((client, seq)) = self.was {
-            out.push_str(",\"was\":[\"");
-            write_hex64(client, &mut out);
-            out.push_str("\",");
-            write_uint(seq, &mut out);
-            out.push(']');
-        }
-        if !self.after.is_empty() {
-            out.push_str(",\"after\":[");
-            for (i, (client, seq)) in self.after.iter().enumerate() {
-                out.push_str(if i > 0 { ",[\"" } else { "[\"" });
-                write_hex64(*client, &mut out);
-                out.push_str("\",");
-                write_uint(*seq, &mut out);
-                out.push(']');
-            }
-            out.push(']');
-        }
+        write_pairs(",\"was\":[", &self.was, &mut out);
+        write_pairs(",\"after\":[", &self.after, &mut out);
+        write_pairs(",\"seen\":[", &self.seen, &mut out);
         if !self.releases.is_empty() {
             if self.outdated {
                 // These names are not those of the body's version.
@@ -622,10 +625,6 @@ impl Entry {
                 releases.push(RowKey { table, id: RowId::parse(row.at(1)?.as_str()?)? });
             }
         }
-        let mut after = Vec::new();
-        for key in json.list("after") {
-            after.push(read_pair(key)?);
-        }
         let suspended = json.flag("suspended");
         let spent = json.flag("spent");
         let mut parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
@@ -644,8 +643,9 @@ impl Entry {
             slot,
             edits,
             releases,
-            after,
-            was: json.get("was").and_then(read_pair),
+            after: read_pairs(json.list("after"))?,
+            seen: read_pairs(json.list("seen"))?,
+            was: read_pairs(json.list("was"))?,
             state: parked.unwrap_or(State::Queued),
             version: 0,
             saved: true,
@@ -655,12 +655,34 @@ impl Entry {
             passes_before: None,
             // A suspended one is tried again, but alone.
             aside_until_ms: u64::from(suspended),
+            unseen_until_ms: 0,
             suspended,
+            rewritten: false,
             outdated: version < schema.version,
             upgraded: json.flag("upgraded"),
             body,
         })
     }
+}
+
+fn write_pairs(head: &str, keys: &[Key], out: &mut String) {
+    for (i, (client, seq)) in keys.iter().enumerate() {
+        out.push_str(if i > 0 { ",[\"" } else { head });
+        out.push_str(if i > 0 { "" } else { "[\"" });
+        write_hex64(*client, out);
+        out.push_str("\",");
+        write_uint(*seq, out);
+        out.push(']');
+    }
+    out.push_str(if keys.is_empty() { "" } else { "]" });
+}
+
+fn read_pairs(list: &[Json]) -> Option<Vec<Key>> {
+    let mut keys = Vec::with_capacity(list.len());
+    for pair in list {
+        keys.push(read_pair(pair)?);
+    }
+    Some(keys)
 }
 
 impl Txn {
@@ -669,7 +691,7 @@ impl Txn {
         let body = self.to_body(schema, made.at);
         let state = State::Queued;
         let (version, saved, frozen, unanswered, fails, aside_until_ms, suspended) = (0, false, false, false, 0, 0, false);
-        let was = None;
+        let was = Vec::new();
         let passes_before = None;
         Entry {
             passes_before,
@@ -679,6 +701,7 @@ impl Txn {
             edits: self.edits,
             releases,
             after,
+            seen: Vec::new(),
             was,
             state,
             version,
@@ -687,7 +710,9 @@ impl Txn {
             unanswered,
             fails,
             aside_until_ms,
+            unseen_until_ms: 0,
             suspended,
+            rewritten: false,
             outdated: false,
             upgraded: false,
         }

@@ -7,6 +7,7 @@ use crate::dedupe::shared_client;
 use crate::edit::{Edit, Op, Txn, read_edits};
 use crate::engine::{Effect, Engine, Replaces, parse_key, write_key};
 use crate::json::Json;
+use crate::limits;
 use crate::merge::Hlc;
 use crate::outbox::{Entry, Key, Made, State};
 use crate::problem::Problem;
@@ -15,6 +16,9 @@ use crate::value::{RowId, RowKey, Value, write_string, write_uint};
 
 /// A transaction of which nothing is known to have taken effect, and what it is to say from now on.
 type Rewritten = (Key, Vec<Edit>);
+
+/// What the server says where what a transaction stands for has taken effect.
+const TOO_LATE: &str = "too_late";
 
 /// No time takes more digits.
 const LONGEST: Hlc = Hlc(u64::MAX);
@@ -46,6 +50,12 @@ impl Engine {
                     }
                 }
                 self.refuse_unanswered(key, &rewritten)?;
+                for (key, _) in &rewritten {
+                    match self.outbox.get(*key).map(|entry| &entry.state) {
+                        Some(State::Parked { problem, .. }) if problem.code == TOO_LATE => return Err(problem.clone()),
+                        _ => {}
+                    }
+                }
                 for (key, edits) in rewritten {
                     let at = self.clock_next(now_ms);
                     self.rekey(key, Some(Txn { at, edits }));
@@ -113,6 +123,8 @@ impl Engine {
             {
                 return Err(problem);
             }
+            // It would take effect a second time.
+            State::Parked { problem, .. } if problem.code == TOO_LATE => return Err(problem),
             State::Parked { spent: true, .. } => self.rekey(key, None),
             State::Parked { spent: false, .. } => {
                 self.outbox.set_state(key, State::Queued);
@@ -275,20 +287,22 @@ impl Engine {
     fn rekey_as(&mut self, key: Key, new: Key, content: Option<Txn>) {
         let Some(mut entry) = self.outbox.remove(key) else { return };
         let old_slot = entry.slot;
+        let mut was = std::mem::take(&mut entry.was);
+        was.push(key);
         let made = Made { at: entry.made.at, key: new };
         if let Some(txn) = content {
             let mut releases = self.releases(&txn.edits);
             releases.append(&mut entry.releases);
             crate::sorted::sort_dedup(&mut releases);
             let old = std::mem::replace(&mut entry, txn.into_entry(&self.schema, made, self.slot, releases, Vec::new()));
-            (entry.after, entry.version) = (old.after, old.version);
+            (entry.after, entry.seen, entry.version) = (old.after, old.seen, old.version);
             // What it did is no more.
             self.history.forget(key);
         }
         entry.made = made;
         entry.slot = self.slot;
         entry.state = State::Queued;
-        entry.was = Some(key);
+        entry.was = was.split_off(was.len().saturating_sub(limits::REPLACED_KEYS));
         (entry.version, entry.saved, entry.frozen, entry.unanswered) = (entry.version + 1, false, false, false);
         (entry.fails, entry.aside_until_ms, entry.suspended) = (0, 0, false);
         self.outbox.insert(entry);
@@ -296,6 +310,8 @@ impl Engine {
         self.put(new);
         // The old record goes when the new one is on disk, so that a crash in between leaves both and not neither.
         self.leaving.insert(key);
+        // One that never got there left its own behind.
+        self.replaces.iter_mut().filter(|replaces| replaces.new == key).for_each(|replaces| replaces.new = new);
         self.replaces.push(Replaces { new, slot: old_slot, old: key });
         let followers = self.outbox.keys(&|e| e.after.contains(&key));
         for follower in followers {

@@ -12,6 +12,8 @@ use crate::schema::Schema;
 use crate::value::{write_string, write_uint};
 use crate::wire::read_changes;
 
+/// What goes on from something that has not been heard of yet waits so long for it: messages of two tabs overtake each other.
+const UNSEEN_MS: u64 = 2_000;
 /// A tab that does not send asks the one that does this often whether it is there. A page that the browser has frozen does not answer.
 const PING_MS: u64 = 2_000;
 /// So many pings without an answer, and nothing can be called saved.
@@ -26,6 +28,8 @@ pub(crate) struct PeerState {
     pub trouble: Option<String>,
     /// The server is newer than these pages.
     pub behind: bool,
+    /// What waits, waits for something other than the network.
+    pub starved: bool,
     /// Whether it has been offered, under this epoch, what had been offered to others.
     offered: bool,
 }
@@ -72,7 +76,7 @@ impl Engine {
         match json.text("t") {
             Some("hello" | "ping") => self.tell_peers_lead(),
             Some("lead") => self.hear_lead(&json),
-            Some("txns") => self.hear_txns(&json),
+            Some("txns") => self.hear_txns(now_ms, &json),
             Some("void") => self.hear_void(&json),
             Some("base") => self.hear_base(&json),
             Some("reload") if self.sender.is_none() => {
@@ -129,6 +133,7 @@ impl Engine {
             out.push_str(",\"trouble\":");
             write_string(trouble, &mut out);
         }
+        out.push_str(if sender.starved { ",\"starved\":true" } else { "" });
         out.push_str(if self.behind { ",\"behind\":true}" } else { "}" });
         self.broadcast(out);
     }
@@ -258,7 +263,7 @@ impl Engine {
         self.hear_disk(json);
         let epoch = json.uint("epoch").unwrap_or(0);
         let same = self.peer.as_ref().is_some_and(|peer| peer.offered && peer.epoch == epoch);
-        let mut peer = PeerState { epoch, online, trouble, behind: json.flag("behind"), offered: same };
+        let mut peer = PeerState { epoch, online, trouble, behind: json.flag("behind"), starved: json.flag("starved"), offered: same };
         let takes = peer.takes();
         peer.offered |= takes;
         self.peer = Some(peer);
@@ -294,7 +299,7 @@ impl Engine {
         self.delete_left_over(rev);
     }
 
-    fn hear_txns(&mut self, json: &Json) {
+    fn hear_txns(&mut self, now_ms: u64, json: &Json) {
         let slot = json.uint("slot").unwrap_or(0) as u32;
         let frozen = json.flag("frozen");
         if slot == self.slot {
@@ -305,12 +310,18 @@ impl Engine {
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
         let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
-        let mut over = Vec::new();
+        let (mut over, mut new) = (Vec::new(), Vec::new());
         for record in json.list("records") {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             entry.frozen = frozen;
             let key = entry.made.key;
-            if slot != IMPORTED && (self.early.remove(&key) || self.is_over(key)) {
+            let early = self.early.remove(&key);
+            if early {
+                // Of what has been settled first and shown then, it may be shown more than once.
+                self.see_number(slot, key);
+                self.unheard.remove(&key);
+            }
+            if slot != IMPORTED && (early || self.is_over(key)) {
                 over.push(key);
                 continue;
             }
@@ -331,12 +342,14 @@ impl Engine {
                 continue;
             }
             // A retry stands for the one whose key is spent.
-            if let Some(was) = entry.was {
-                self.outbox.remove(was);
+            for was in &entry.was {
+                self.outbox.remove(*was);
             }
             self.outbox.insert(entry);
-            news = true;
+            new.push(key);
         }
+        news |= !new.is_empty();
+        self.wait_for_unseen(now_ms, &new);
         for key in unsaved {
             if self.outbox.get(key).is_none() {
                 self.unheard.insert(key, slot);
@@ -356,6 +369,23 @@ impl Engine {
         }
         if news {
             self.redraw();
+        }
+    }
+
+    /// Keeps back of these what goes on from something that has not been heard of, for a while, and lets go what waited for what has come.
+    fn wait_for_unseen(&mut self, now_ms: u64, new: &[Key]) {
+        let before = std::mem::take(&mut self.unseen);
+        for key in new.iter().chain(before.iter().filter(|key| !new.contains(key))) {
+            let Some(entry) = self.outbox.get(*key).filter(|entry| entry.slot != IMPORTED) else { continue };
+            let unseen = |key: &Key| self.outbox.get(*key).is_none() && !self.early.contains(key) && !self.is_over(*key);
+            let waits = entry.seen.iter().chain(&entry.after).any(unseen);
+            if let Some(entry) = self.outbox.get_mut(*key) {
+                let until = if before.contains(key) { entry.unseen_until_ms } else { now_ms + UNSEEN_MS };
+                entry.unseen_until_ms = if waits { until } else { 0 };
+            }
+            if waits {
+                self.unseen.insert(*key);
+            }
         }
     }
 
@@ -392,7 +422,7 @@ impl Engine {
     fn hear_over(&mut self, key: Key) -> bool {
         match self.outbox.remove(key) {
             // The word came late, and this tab may have written it again meanwhile.
-            Some(entry) if self.sender.is_some() => self.delete(entry.slot, key),
+            Some(entry) if self.sender.is_some() || entry.rewritten => self.delete(entry.slot, key),
             Some(_) => {}
             None => {
                 if !self.is_over(key) {
@@ -420,9 +450,13 @@ impl Engine {
         }
         for record in json.list("records").iter() {
             let slot = record.at(0).and_then(Json::as_u64).unwrap_or(0) as u32;
-            let Some(entry) = record.at(1).and_then(Json::as_str).and_then(|text| Entry::from_record(&self.schema, slot, text)) else {
+            let Some(mut entry) = record.at(1).and_then(Json::as_str).and_then(|text| Entry::from_record(&self.schema, slot, text)) else {
                 continue;
             };
+            if self.leaving.contains(&entry.made.key) {
+                continue;
+            }
+            entry.rewritten = self.outbox.get(entry.made.key).is_some_and(|known| known.rewritten);
             if let State::Parked { problem, .. } = &entry.state {
                 self.event_problem("parked", entry.made.key, problem);
             }

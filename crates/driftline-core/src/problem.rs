@@ -84,6 +84,7 @@ fn title(code: &str) -> &'static str {
         "conflicts_full" => "Too many texts wait to be settled",
         "set_full" => "The set is full",
         "key_reused" => "The key was used for another transaction",
+        "too_late" => "The transaction that this replaces has taken effect",
         "unit_refused" => "Another transaction of the unit was refused",
         "outcome_unknown" => "What became of the transaction is no longer known",
         "suspended" => "The server fails on this transaction",

@@ -5,6 +5,7 @@
 
 use crate::counts::counts_hidden_rows;
 use crate::dedupe::{ClientState, Settled, Verdict, applied_outcome, judge};
+use crate::digest::made_together;
 use crate::edit::{Edit, Op, write_edits};
 use crate::integrity::{Effect, Judge, Knowledge, WAITS, apply};
 use crate::load::{PushKey, SpaceState, WorkingSet};
@@ -174,6 +175,10 @@ impl<'a> Decision<'a> {
         if refused_before || unit.after.iter().any(|key| !self.is_applied(*key)) || self.must_wait(index, &fresh) {
             return self.hold(&fresh);
         }
+        if let Some(part) = fresh.iter().position(|txn| self.came_too_late(txn)) {
+            let problem = Problem::new("too_late", "what this was to replace has taken effect already: look, and discard it");
+            return self.refuse(&fresh, part, &problem);
+        }
         match self.take_effect(&fresh) {
             Ok(effect) => self.accept(&fresh, effect),
             // What this server cannot read yet, one of a later version will take.
@@ -201,6 +206,27 @@ impl<'a> Decision<'a> {
     fn judge(&self, txn: &PushTxn) -> Verdict {
         let key = (txn.client, txn.seq);
         judge(txn.hash, self.is_closed(key), self.set.settled.get(&key), self.set.logged.get(&key).copied())
+    }
+
+    /// Whether something that this stands for has taken effect. A copied profile may have used its key for something else.
+    fn came_too_late(&self, txn: &PushTxn) -> bool {
+        txn.replaces.iter().any(|key| {
+            let settled = self.set.settled.get(key).filter(|settled| settled.applied).map(|settled| settled.hash);
+            let applied = settled.or(self.set.logged.get(key).map(|logged| logged.0));
+            applied.is_some_and(|hash| made_together(hash, txn.hash))
+        })
+    }
+
+    /// What this stands for may still be on its way: it must not take effect as well.
+    fn close_replaced(&mut self, txn: &PushTxn) {
+        for key in &txn.replaces {
+            if !self.is_closed(*key) && !self.set.settled.contains_key(key) {
+                let problem = Problem::new("too_late", "something else has taken effect in the place of this");
+                let settled = Settled { hash: txn.hash, applied: false, outcome: refused_outcome(&problem) };
+                self.set.settled.insert(*key, settled.clone());
+                self.plan.settled.push((*key, settled));
+            }
+        }
     }
 
     fn is_closed(&self, key: PushKey) -> bool {
@@ -268,6 +294,7 @@ impl<'a> Decision<'a> {
             let notices = effect.notices.iter().filter(|notice| notice.0 == part).map(|notice| notice.1.to_json());
             let outcome = applied_outcome(rev, &format!("[{}]", notices.collect::<Vec<_>>().join(",")));
             self.settle(key, Settled { hash: txn.hash, applied: true, outcome });
+            self.close_replaced(txn);
             if effect.as_sent && txns.len() == 1 {
                 self.plan.as_sent.insert(key);
             }

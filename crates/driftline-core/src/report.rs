@@ -101,9 +101,7 @@ impl Engine {
         match trouble.as_deref() {
             Some("unreachable") => ("offline", None),
             Some(_) => ("not_saving", trouble),
-            None if counts.queued == waiting && waiting > 0 && self.sender.as_ref().is_some_and(|s| s.starved) => {
-                ("not_saving", Some("waiting".to_string()))
-            }
+            None if counts.queued == waiting && waiting > 0 && self.is_starved() => ("not_saving", Some("waiting".to_string())),
             None if waiting > 0 => ("saving", newer()),
             None if counts.parked > 0 => ("not_saving", Some("parked".to_string())),
             None if !self.has_base => ("saving", None),
@@ -111,9 +109,19 @@ impl Engine {
         }
     }
 
+    /// Whether what waits, waits for rows that nobody has made, or for what is parked.
+    fn is_starved(&self) -> bool {
+        match (&self.sender, &self.peer) {
+            (Some(sender), _) => sender.starved,
+            // What this tab has not offered yet the sending one knows nothing of.
+            (None, Some(peer)) => peer.starved && self.outbox.keys(&|e| e.slot == self.slot && !e.frozen).is_empty(),
+            (None, None) => false,
+        }
+    }
+
     pub(crate) fn report_status(&mut self, now_ms: u64) {
         self.listen(now_ms);
-        let trouble = |engine: &Engine| engine.sender.as_ref().map(|sender| (sender.told_trouble(), engine.behind));
+        let trouble = |engine: &Engine| engine.sender.as_ref().map(|sender| (sender.told_trouble(), engine.behind, sender.starved));
         if trouble(self) != self.told_trouble {
             self.told_trouble = trouble(self);
             self.tell_peers_lead();

@@ -17,8 +17,8 @@ use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::upgrade::upgrade_snapshot;
 use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
 use crate::wire::{
-    Answer, Outcome, PushClient, PushText, Snapshot, UnitText, read_answer, read_revisions, read_snapshot, snapshot_version, version,
-    write_snapshot_head,
+    Answer, Outcome, PushClient, PushText, Snapshot, TxnText, UnitText, read_answer, read_revisions, read_snapshot, snapshot_version,
+    version, write_snapshot_head,
 };
 
 /// A request without an answer for so long counts as failed.
@@ -251,6 +251,8 @@ impl Engine {
                 self.requeue(&request, true);
                 self.effects.push_back(Effect::Abort { id: request.id });
             }
+            // Whose revision has not come yet, the next sender asks for again.
+            self.send_again(&|_| true);
             self.effects.push_back(Effect::Disconnect);
             // Its base may be ahead of the disk, and others may have gone on from there.
             self.ask_reload();
@@ -383,7 +385,9 @@ impl Engine {
         for unit in &units {
             let mut text = UnitText { txns: Vec::with_capacity(unit.keys.len()), after: Vec::with_capacity(unit.after.len()) };
             for key in &unit.keys {
-                text.txns.extend(self.outbox.get(*key).map(|entry| (index(key), entry.body.as_str())));
+                let Some(entry) = self.outbox.get(*key) else { continue };
+                let replaces = entry.was.iter().filter(|was| clients.iter().any(|client| client.id == was.0)).map(index).collect();
+                text.txns.push(TxnText { key: index(key), replaces, body: &entry.body });
             }
             for key in &unit.after {
                 text.after.push(index(key));
@@ -448,6 +452,12 @@ impl Engine {
         let mut ids: Vec<u64> = Vec::new();
         for (client, _) in keys {
             if !ids.contains(client) {
+                ids.push(*client);
+            }
+        }
+        // What something stands for is named, too.
+        for (client, _) in keys.iter().filter_map(|key| self.outbox.get(*key)).flat_map(|entry| &entry.was) {
+            if ids.len() < limits::PUSH_CLIENTS && !ids.contains(client) {
                 ids.push(*client);
             }
         }
@@ -611,7 +621,7 @@ impl Engine {
         }
         let mut absorbed = self.absorb(answer.changes);
         if absorbed.gap {
-            self.has_base = false;
+            self.fetch_in_doubt();
         }
         let complete = !answer.more && !answer.reload && self.replica.rev == answer.rev;
         // Another version counts other columns.
@@ -623,6 +633,10 @@ impl Engine {
         if self.has_base {
             // The revisions of another base than ours say nothing about what ours holds.
             self.settle_applied(&mut absorbed);
+            if complete {
+                // Whatever was applied at a later one, the server does not have it any more.
+                self.send_again(&|rev| rev > absorbed.to);
+            }
         }
         parked.extend(self.park_orphans(&absorbed.deleted));
         self.note_base(absorbed, &parked);
@@ -681,16 +695,17 @@ impl Engine {
         parked
     }
 
-    /// Settles what the base holds by now, by its own word or because it was applied no later than the base's revision.
+    /// Settles what was applied no later than the revision that the base had before. What was applied since has been found in its
+    /// revision; if not, the server has forgotten it since, and it goes again.
     fn settle_applied(&mut self, absorbed: &mut Absorbed) {
-        let rev = self.replica.rev;
-        let done = self.outbox.keys(&|e| matches!(e.state, State::Applied { rev: at } if at <= rev));
+        let done = self.outbox.keys(&|e| matches!(e.state, State::Applied { rev } if rev <= absorbed.from));
         for key in &done {
             absorbed.settled.extend(self.outbox.remove(*key).map(|entry| (entry.slot, *key)));
         }
         if !done.is_empty() {
             self.redraw();
         }
+        self.send_again(&|rev| rev <= absorbed.to);
     }
 
     /// What refers to a row that someone else has deleted can never be sent as it is: the user decides.
@@ -771,7 +786,12 @@ impl Engine {
     fn send_doubtful_again(&mut self) {
         let doubts = self.sender.as_mut().is_some_and(|sender| std::mem::take(&mut sender.doubts));
         let rev = self.replica.rev;
-        for key in self.outbox.keys(&|e| matches!(e.state, State::Applied { rev: at } if doubts || at > rev)) {
+        self.send_again(&|at| doubts || at > rev);
+    }
+
+    /// Puts back into the queue what was applied at such a revision.
+    fn send_again(&mut self, wanted: &dyn Fn(u64) -> bool) {
+        for key in self.outbox.keys(&|e| matches!(e.state, State::Applied { rev } if wanted(rev))) {
             self.outbox.set_state(key, State::Queued);
             if let Some(entry) = self.outbox.get_mut(key) {
                 entry.unanswered = true;
@@ -1230,6 +1250,9 @@ impl Engine {
             });
             for key in sender.aside.iter() {
                 times.extend(self.outbox.get(*key).map(|entry| entry.aside_until_ms));
+            }
+            for key in self.unseen.iter() {
+                times.extend(self.outbox.get(*key).map(|entry| entry.unseen_until_ms));
             }
         }
         times.retain(|at| *at > now_ms);

@@ -44,6 +44,8 @@ pub struct PushTxn {
     pub client: usize,
     pub seq: u64,
     pub hash: u128,
+    /// Keys of what it was before somebody decided about it: none of these may take effect as well.
+    pub replaces: Vec<PushKey>,
     /// A body that is not a transaction is refused alone, with its reason.
     pub txn: Result<Txn, Problem>,
 }
@@ -82,6 +84,8 @@ struct RawUnit<'a> {
 #[derive(Deserialize)]
 struct RawTxn<'a> {
     key: (usize, u64),
+    #[serde(default)]
+    replaces: Vec<(usize, u64)>,
     #[serde(borrow)]
     body: &'a RawValue,
 }
@@ -126,7 +130,10 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
         if unit.txns.is_empty() || unit.after.len() > limits::AFTER_KEYS {
             return Err(invalid("a unit has a transaction, and `after` at most 1,000 keys"));
         }
-        if !unit.after.iter().all(known) || !unit.txns.iter().all(|t| known(&t.key)) {
+        if unit.txns.iter().any(|txn| txn.replaces.len() > limits::REPLACED_KEYS) {
+            return Err(invalid("`replaces` has at most 8 keys"));
+        }
+        if !unit.after.iter().all(known) || !unit.txns.iter().all(|t| known(&t.key) && t.replaces.iter().all(known)) {
             return Err(invalid("a key is [index into `clients`, sequence number from 1 up]"));
         }
         let mut keys = BTreeSet::new();
@@ -135,7 +142,8 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
         }
         let txns = unit.txns.into_iter().map(|txn| {
             let body = txn.body.get();
-            PushTxn { client: txn.key.0, seq: txn.key.1, hash: body_hash(body), txn: Txn::parse(schema, body) }
+            let (client, seq) = txn.key;
+            PushTxn { client, seq, hash: body_hash(body), replaces: txn.replaces, txn: Txn::parse(schema, body) }
         });
         units.push(PushUnit { txns: txns.collect(), after: unit.after });
     }
@@ -151,8 +159,14 @@ pub struct PushText<'a> {
 }
 
 pub struct UnitText<'a> {
-    pub txns: Vec<(PushKey, &'a str)>,
+    pub txns: Vec<TxnText<'a>>,
     pub after: Vec<PushKey>,
+}
+
+pub struct TxnText<'a> {
+    pub key: PushKey,
+    pub replaces: Vec<PushKey>,
+    pub body: &'a str,
 }
 
 impl PushText<'_> {
@@ -177,25 +191,35 @@ impl PushText<'_> {
         out.push_str("],\"units\":[");
         for (i, unit) in self.units.iter().enumerate() {
             out.push_str(if i > 0 { ",{\"txns\":[" } else { "{\"txns\":[" });
-            for (j, (key, body)) in unit.txns.iter().enumerate() {
+            for (j, txn) in unit.txns.iter().enumerate() {
                 out.push_str(if j > 0 { ",{\"key\":" } else { "{\"key\":" });
-                write_key(*key, &mut out);
+                write_key(txn.key, &mut out);
+                if !txn.replaces.is_empty() {
+                    out.push_str(",\"replaces\":");
+                    write_keys(&txn.replaces, &mut out);
+                }
                 out.push_str(",\"body\":");
-                out.push_str(body);
+                out.push_str(txn.body);
                 out.push('}');
             }
-            out.push_str("],\"after\":[");
-            for (j, key) in unit.after.iter().enumerate() {
-                if j > 0 {
-                    out.push(',');
-                }
-                write_key(*key, &mut out);
-            }
-            out.push_str("]}");
+            out.push_str("],\"after\":");
+            write_keys(&unit.after, &mut out);
+            out.push('}');
         }
         out.push_str("]}");
         out
     }
+}
+
+fn write_keys(keys: &[PushKey], out: &mut String) {
+    out.push('[');
+    for (i, key) in keys.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_key(*key, out);
+    }
+    out.push(']');
 }
 
 fn write_key(key: PushKey, out: &mut String) {
