@@ -85,8 +85,8 @@ pub struct Store {
     pub forked: bool,
     /// When one of its tabs last heard of the server.
     pub heard_at: u64,
-    /// What the last push with transactions carried: nothing has been sent since to say that the answer was heard.
-    pub last_sent: Vec<Key>,
+    /// What the last two pushes with transactions carried: nothing has been sent since to say that it is off the disk.
+    pub last_sent: [Vec<Key>; 2],
     pub disk: Image,
     /// The revision of a base of which a part was torn: what was settled up to there is on no disk until it is fetched again.
     pub torn_rev: u64,
@@ -112,7 +112,7 @@ impl Store {
             lineage,
             forked: false,
             heard_at: 0,
-            last_sent: Vec::new(),
+            last_sent: Default::default(),
             disk: Image::default(),
             torn_rev: 0,
             writes: BTreeMap::new(),

@@ -218,7 +218,7 @@ pub struct Engine {
     pub(crate) sender: Option<Sender>,
     /// What the sending tab said last.
     pub(crate) peer: Option<crate::peers::PeerState>,
-    /// What the base holds of this tab's own, by the word of a sending tab that has yet to delete the records.
+    /// What the base holds by the word of a sending tab that has yet to delete the records.
     pub(crate) undeleted: Vec<crate::peers::Undeleted>,
     /// The latest epoch that was heard of: who speaks under an earlier one was frozen, and has been replaced.
     pub(crate) epoch_heard: u64,
@@ -1091,7 +1091,9 @@ impl Engine {
             let ours = body_hash(&entry.body);
             // Nothing is folded into what has been exported: made together, it is the same in the words of another version.
             let reworded = entry.upgraded || entry.slot == IMPORTED;
-            part.hash.is_some_and(|hash| hash == ours || reworded && made_together(hash, ours))
+            // What its own tab has not offered yet may have more folded into it by now.
+            let is_final = entry.frozen || entry.slot == self.slot;
+            is_final && part.hash.is_some_and(|hash| hash == ours || reworded && made_together(hash, ours))
         };
         part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }

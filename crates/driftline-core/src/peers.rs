@@ -9,7 +9,7 @@ use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, w
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
-use crate::value::{write_string, write_uint};
+use crate::value::{parse_hex128, write_hex128, write_string, write_uint};
 use crate::wire::read_changes;
 
 /// What goes on from something that has not been heard of yet waits so long for it: messages of two tabs overtake each other.
@@ -36,6 +36,7 @@ pub(crate) struct PeerState {
 
 /// A record that the sending tab of an epoch means to delete, once the base on disk is at a revision.
 pub(crate) struct Undeleted {
+    pub slot: u32,
     pub key: Key,
     pub rev: u64,
     pub epoch: u64,
@@ -79,11 +80,7 @@ impl Engine {
             Some("txns") => self.hear_txns(now_ms, &json),
             Some("void") => self.hear_void(&json),
             Some("base") => self.hear_base(&json),
-            Some("reload") if self.sender.is_none() => {
-                self.replaced = true;
-                self.disk_heard = 0;
-                self.ask_reload();
-            }
+            Some("reload") if self.sender.is_none() => self.read_anew(),
             Some("disk") => self.hear_disk(&json),
             Some("torn") if self.sender.is_some() => self.write_base_again(),
             Some("freeze") => self.hear_freeze(),
@@ -150,7 +147,7 @@ impl Engine {
         self.tell_void(&void);
     }
 
-    fn tell_void(&mut self, keys: &[Key]) {
+    pub(crate) fn tell_void(&mut self, keys: &[Key]) {
         if !keys.is_empty() {
             let mut out = String::from("{\"t\":\"void\",\"keys\":");
             write_keys(keys, &mut out);
@@ -210,7 +207,9 @@ impl Engine {
         self.write_epoch(&mut out);
         out.push_str(",\"changes\":[");
         out.push_str(&absorbed.text);
-        out.push_str("],\"settled\":");
+        out.push_str("],\"digest\":\"");
+        write_hex128(self.replica.digest.0, &mut out);
+        out.push_str("\",\"settled\":");
         write_keys(settled, &mut out);
         out.push_str(",\"records\":[");
         let mut first = true;
@@ -252,6 +251,13 @@ impl Engine {
         }
     }
 
+    /// Whatever base is on disk counts, even an older one.
+    fn read_anew(&mut self) {
+        self.replaced = true;
+        self.disk_heard = 0;
+        self.ask_reload();
+    }
+
     // ---- hearing ----
 
     fn hear_lead(&mut self, json: &Json) {
@@ -268,8 +274,8 @@ impl Engine {
         peer.offered |= takes;
         self.peer = Some(peer);
         if takes {
-            // Another sender may not know what an earlier one was offered, nor what an earlier tab left in this slot.
-            let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved && e.state == State::Queued && !(same && e.frozen));
+            // Another sender may not know what an earlier one was offered or has parked, nor what an earlier tab left in this slot.
+            let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved && !(same && e.frozen));
             self.tell_txns(&own, true, None);
         }
         for text in std::mem::take(&mut self.unsaid) {
@@ -278,10 +284,10 @@ impl Engine {
         self.delete_left_over(json.uint("rev").unwrap_or(0));
     }
 
-    /// Deletes what an earlier sending tab had no time to. The later one does not know of it.
+    /// Deletes from this tab's slot what an earlier sending tab had no time to. The later one may not know of it.
     fn delete_left_over(&mut self, disk_rev: u64) {
         for left in std::mem::take(&mut self.undeleted) {
-            if left.epoch != self.epoch_heard && left.rev <= disk_rev {
+            if left.slot == self.slot && left.epoch != self.epoch_heard && left.rev <= disk_rev {
                 self.delete(self.slot, left.key);
             } else {
                 self.undeleted.push(left);
@@ -330,7 +336,7 @@ impl Engine {
             if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(older) {
                 continue;
             }
-            let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body);
+            let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body && known.state == entry.state);
             self.see_clock(entry.made.at);
             self.see_number(slot, key);
             self.unheard.remove(&key);
@@ -441,8 +447,8 @@ impl Engine {
         let mut accepted = Vec::new();
         let rev = json.list("changes").last().and_then(|revision| revision.uint("rev")).unwrap_or(self.replica.rev);
         for key in read_keys(json.list("settled")) {
-            if self.outbox.get(key).is_some_and(|entry| entry.slot == self.slot) {
-                self.undeleted.push(Undeleted { key, rev, epoch: self.epoch_heard });
+            if let Some(slot) = self.outbox.get(key).map(|entry| entry.slot) {
+                self.undeleted.push(Undeleted { slot, key, rev, epoch: self.epoch_heard });
             }
             if self.hear_over(key) {
                 accepted.push(key);
@@ -463,8 +469,13 @@ impl Engine {
             self.outbox.insert(entry);
         }
         let revisions = json.get("changes").and_then(|changes| read_changes(&self.schema, changes)).unwrap_or_default();
+        let moved_on = !revisions.is_empty();
+        let differs = |engine: &Engine| json.text("digest").and_then(parse_hex128) != Some(engine.replica.digest.0);
         if self.absorb(revisions).gap {
             self.ask_reload();
+        } else if moved_on && self.replica.rev == rev && differs(self) {
+            // This base has another history: of a server that was set back since.
+            self.read_anew();
         }
         self.event_keys("accepted", &accepted);
     }

@@ -204,7 +204,7 @@ impl Engine {
         // What the last sender had no time to delete is this tab's to delete now.
         for left in std::mem::take(&mut self.undeleted) {
             if left.rev <= self.replica.rev {
-                self.settle_again(self.slot, left.key);
+                self.settle_again(left.slot, left.key);
             }
         }
         self.adopt(slots, &meta);
@@ -244,8 +244,8 @@ impl Engine {
     pub fn handle_unlead(&mut self, now_ms: u64) {
         let left: Vec<(u32, Key)> = self.unsettled().concat();
         if let Some(sender) = self.sender.take() {
-            for (_, key) in left.into_iter().filter(|left| left.0 == self.slot) {
-                self.undeleted.push(Undeleted { key, rev: self.replica.rev, epoch: sender.epoch });
+            for (slot, key) in left {
+                self.undeleted.push(Undeleted { slot, key, rev: self.replica.rev, epoch: sender.epoch });
             }
             if let Some(request) = sender.request {
                 self.requeue(&request, true);
@@ -286,7 +286,8 @@ impl Engine {
 
     /// Whether a key is in the base in memory, and perhaps not yet in that on disk.
     pub(crate) fn is_settled(&self, key: Key) -> bool {
-        self.unsettled().iter().any(|list| list.iter().any(|settled| settled.1 == key))
+        let told = self.undeleted.iter().any(|left| left.key == key && left.rev <= self.replica.rev);
+        told || self.unsettled().iter().any(|list| list.iter().any(|settled| settled.1 == key))
     }
 
     /// What is in the base in memory, and not yet in that on disk: what waits for a commit, and what is in one.
@@ -297,6 +298,7 @@ impl Engine {
 
     fn adopt(&mut self, slots: Vec<crate::engine::SlotDisk>, meta: &Json) {
         let disk = crate::engine::Disk { slots, ..Default::default() };
+        let mut gone = Vec::new();
         // What a closed tab left on disk is the last word: it may have altered what it had not offered, or deleted it. In
         // our own slot that goes for what an earlier sender may have settled or parked.
         for slot in &disk.slots {
@@ -307,6 +309,7 @@ impl Engine {
             for key in self.outbox.keys(&parked) {
                 if slot.deleted(&records, key) {
                     self.outbox.remove(key);
+                    gone.push(key);
                 }
             }
             let stale = |e: &Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
@@ -314,6 +317,7 @@ impl Engine {
                 // What was saved while the disk was being read is not among its records, and was not deleted either.
                 if records.contains(&key) || slot.deleted(&records, key) {
                     self.outbox.remove(key);
+                    gone.push(key);
                 } else if let Some(entry) = self.outbox.get_mut(key).filter(|_| !own) {
                     (entry.frozen, entry.unanswered) = (true, true);
                 }
@@ -326,6 +330,9 @@ impl Engine {
         // What a tab had saved when it died, and had not told of.
         let found = self.outbox.keys(&|e| e.slot != self.slot && before.binary_search(&e.made.key).is_err());
         self.tell_changed(&found);
+        // And what it had deleted.
+        gone.retain(|key| self.outbox.get(*key).is_none());
+        self.tell_void(&gone);
         self.redraw();
     }
 
