@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, create, delete, id, update};
-use driftline_core::engine::{Config, Disk};
+use driftline_core::engine::{Config, Disk, Effect};
 use driftline_core::outbox::Key;
 use driftline_core::sender::SendFailure;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -382,4 +382,95 @@ fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_ans
     tab.give_snapshot(&store);
     tab.sync(&mut store);
     assert!(tab.engine.outbox().is_empty());
+}
+
+// ---- what a decision replaces ----
+
+fn amend(tab: &mut Tab, key: Key, name: &str) -> Key {
+    let edits = json!([{"op": "create", "table": "box", "id": id(1), "set": {"name": name}}]);
+    tab.engine.decide(tab.now, &json!({"what": "amend", "key": key_text(key), "edits": edits}).to_string()).unwrap();
+    tab.engine.outbox().iter().find(|entry| entry.was.last() == Some(&key)).unwrap().made.key
+}
+
+/// The keys that the transaction of the next request replaces.
+fn replaced(tab: &mut Tab) -> Vec<Key> {
+    tab.pushes.clear();
+    tab.engine.set_online(tab.now, true);
+    tab.now += 20_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    let push: Json = serde_json::from_str(&tab.pushes.pop().unwrap().1).unwrap();
+    let client = |at: &Json| u64::from_str_radix(push["clients"][at.as_u64().unwrap() as usize]["id"].as_str().unwrap(), 16).unwrap();
+    let keys = push["units"][0]["txns"][0]["replaces"].as_array().unwrap();
+    keys.iter().map(|key| (client(&key[0]), key[1].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn d1_an_amended_transaction_names_the_latest_8_keys_that_it_had() {
+    let mut tab = Tab::leading(&Store::default());
+    tab.engine.set_online(tab.now, false);
+    let mut keys = vec![make(&mut tab, &[create("box", 1, "")])];
+    for i in 0..10 {
+        keys.push(amend(&mut tab, keys[i], "again"));
+        tab.run();
+    }
+    assert_eq!(replaced(&mut tab), keys[2..10]);
+    assert_eq!(tab.disk.keys().copied().collect::<Vec<_>>(), keys[10..]);
+}
+
+#[test]
+fn q1_what_is_amended_again_before_it_is_on_disk_leaves_one_record_and_names_both_old_keys() {
+    let mut tab = Tab::leading(&Store::default());
+    tab.engine.set_online(tab.now, false);
+    let first = make(&mut tab, &[create("box", 1, "")]);
+    let mut save = None;
+    let second = amend(&mut tab, first, "second");
+    while let Some(effect) = tab.engine.poll() {
+        if let Effect::Save { id, slot, puts, .. } = effect {
+            save = Some((id, slot, puts));
+        }
+    }
+    let (id, slot, puts) = save.unwrap();
+    let third = amend(&mut tab, second, "third");
+    tab.disk.extend(puts);
+    tab.hold_saves = true;
+    tab.engine.handle_saved(tab.now, slot, id);
+    tab.run();
+    assert!(tab.disk.contains_key(&first) && !tab.disk.contains_key(&third), "one of them is always there");
+    tab.hold_saves = false;
+    // A page that is loaded now finds both, and takes the later for the one that counts.
+    tab.disk.insert(third, tab.engine.outbox().get(third).unwrap().to_record(&tab.schema));
+    let again = reopened(&tab, &Store::default());
+    assert_eq!(again.engine.outbox().iter().map(|entry| entry.made.key).collect::<Vec<_>>(), [third]);
+    let (slot, save) = tab.held.pop().unwrap();
+    tab.engine.handle_saved(tab.now, slot, save);
+    tab.run();
+    assert_eq!(tab.disk.keys().copied().collect::<Vec<_>>(), [third]);
+    assert_eq!(replaced(&mut tab), [first, second]);
+}
+
+#[test]
+fn r3_what_came_too_late_is_not_sent_again_but_discarded() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    let key = make(&mut tab, &[create("box", 1, "\"name\":\"first\"")]);
+    // While this tab was frozen another sent it.
+    let body = tab.engine.outbox().get(key).unwrap().body.clone();
+    store.push(&tab.schema, &common::push_text(None, "[]", &[(key.1, body)])).unwrap();
+    let new = amend(&mut tab, key, "amended");
+    tab.run();
+    tab.engine.set_online(tab.now, true);
+    tab.now += 20_000;
+    tab.sync(&mut store);
+    let left = parked(&tab);
+    assert_eq!((left.len(), &left[0]["key"], &left[0]["problem"]["code"]), (1, &json!(key_text(new)), &json!("too_late")));
+    assert_eq!(decide(&mut tab, json!({"what": "retry"}), new), Err("too_late".into()));
+    let edits = json!([{"op": "create", "table": "box", "id": id(2)}]);
+    assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": edits}), new), Err("too_late".into()));
+    assert_eq!(parked(&tab), left);
+    decide(&mut tab, json!({"what": "discard"}), new).unwrap();
+    assert_eq!((outbox(&tab).len(), tab.disk.len(), store.rows.len()), (0, 0, 1));
+    assert_eq!(tab.engine.replica().view().get(row("box", 1)).unwrap().values[1], Value::Text("first".into()));
 }

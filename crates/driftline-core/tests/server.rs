@@ -289,3 +289,70 @@ fn i8_what_a_push_deletes_and_brings_back_is_remembered_as_it_was_left() {
     assert_eq!(push(&[delete("box", 1)]), told("", "12", 0));
     assert_eq!(push(&[restore(1), restore(2), delete("box", 1)]), told("2", "1", 1));
 }
+
+// ---- what a decision replaces ----
+
+/// A unit of one transaction made at `made`, which replaces these numbers.
+fn replacing(seq: u64, made: u64, edits: &str, replaced: &[u64]) -> String {
+    let replaced: Vec<String> = replaced.iter().map(|seq| format!("[0,{seq}]")).collect();
+    let body = format!("{{\"schema\":1,\"at\":[{},0],\"made\":[{made},0],\"edits\":[{edits}]}}", 100 + seq);
+    format!("{{\"txns\":[{{\"key\":[0,{seq}],\"replaces\":[{}],\"body\":{body}}}],\"after\":[]}}", replaced.join(","))
+}
+
+fn codes(answer: &serde_json::Value) -> Vec<String> {
+    let code = |outcome: &serde_json::Value| outcome["problem"]["code"].as_str().unwrap_or("applied").to_string();
+    answer["outcomes"].as_array().unwrap().iter().map(code).collect()
+}
+
+#[test]
+fn d1_what_replaces_something_that_has_taken_effect_is_refused_and_changes_nothing() {
+    let (one, counts) = ([(0xaa, None, "[]")], |by: u64| update("card", 1, &format!("\"add\":{{\"n\":{by}}}")));
+    for closed in ["[]", "[[2,2]]"] {
+        let mut store = Store::default();
+        answered(&mut store, &one, &[unit(&[(1, &create("card", 1, ""))], &[]), unit(&[(2, &counts(5))], &[])]);
+        // Of what is closed the log tells.
+        let receipt = answered(&mut store, &one, &[])["clients"][0]["receipt"].as_str().unwrap().to_string();
+        let client = [(0xaa, Some(receipt.as_str()), closed)];
+        answered(&mut store, &client, &[]);
+        assert_eq!(store.marks.contains_key(&(0xaa, 2)), closed == "[]");
+        let before = store.essence();
+        for _ in 0..2 {
+            let late = [replacing(3, 2, &counts(6), &[2]), unit(&[(4, &create("kind", 4, ""))], &[3])];
+            assert_eq!(codes(&answered(&mut store, &one, &late))[0], "too_late", "closed: {closed}");
+            assert_eq!(store.essence(), before);
+        }
+    }
+    // In the same push, too; and what was refused is as good as never sent.
+    let mut store = Store::default();
+    let refused = replacing(2, 2, &create("card", 2, &format!("\"box\":\"{}\"", id(9))), &[]);
+    let all = [replacing(1, 1, &create("kind", 1, ""), &[]), refused, replacing(3, 1, &create("kind", 3, ""), &[1])];
+    assert_eq!(codes(&answered(&mut store, &one, &all)), ["applied", "missing_parent", "too_late"]);
+    assert_eq!(codes(&answered(&mut store, &one, &[replacing(4, 2, &create("kind", 4, ""), &[2])])), ["applied"]);
+}
+
+#[test]
+fn d1_what_has_been_replaced_does_not_take_effect_when_it_comes_after_all() {
+    let mut store = Store::default();
+    let one = [(0xaa, None, "[]")];
+    answered(&mut store, &one, &[replacing(3, 1, &create("kind", 3, ""), &[1, 2])]);
+    let before = store.essence();
+    let old = [unit(&[(1, &create("kind", 1, ""))], &[]), replacing(2, 1, &create("kind", 2, ""), &[1])];
+    for _ in 0..2 {
+        let answer = answered(&mut store, &one, &old);
+        assert!(!outcomes(&answer).contains(&"applied"), "{answer}");
+        assert_eq!(store.essence(), before);
+    }
+    // What has been refused closes nothing.
+    let refused = replacing(5, 4, &create("card", 5, &format!("\"box\":\"{}\"", id(9))), &[4]);
+    assert_eq!(codes(&answered(&mut store, &one, &[refused, unit(&[(4, &create("kind", 4, ""))], &[])])), ["missing_parent", "applied"]);
+}
+
+#[test]
+fn d5_a_replaced_key_that_a_copy_has_used_for_something_else_is_no_obstacle() {
+    let mut store = Store::default();
+    let one = [(0xaa, None, "[]")];
+    answered(&mut store, &one, &[unit(&[(7, &create("kind", 7, ""))], &[])]);
+    assert_eq!(codes(&answered(&mut store, &one, &[replacing(8, 1, &create("kind", 8, ""), &[7])])), ["applied"]);
+    assert_eq!(codes(&answered(&mut store, &one, &[unit(&[(7, &create("kind", 7, ""))], &[])])), ["applied"], "its own mark stays");
+    assert_eq!(store.rows.len(), 2);
+}

@@ -74,6 +74,28 @@ async fn d5_a_key_used_for_another_body_is_refused() {
 }
 
 #[tokio::test]
+async fn d1_of_a_transaction_and_what_replaces_it_one_takes_effect() {
+    let replacing = |mut unit: serde_json::Value, seq: u64| {
+        unit["txns"][0]["replaces"] = json!([[0, seq]]);
+        unit
+    };
+    for expected in [["applied", "refused too_late"], ["unknown outcome_unknown", "applied"]] {
+        let world = World::new();
+        let mut alice = Client::new("alice", 1);
+        let (old, new) = (alice.unit(json!([card(1)])), alice.unit(json!([card(2)])));
+        let units = [old, replacing(new, 1)];
+        let mut told = [String::new(), String::new()];
+        let order = if expected[0] == "applied" { [0, 1] } else { [1, 0] };
+        for at in order {
+            told[at] = verdict(&alice.send(&world, "a", vec![units[at].clone()]).await["outcomes"][0]);
+        }
+        assert_eq!(told, expected);
+        assert_eq!(world.count("SELECT count(*) FROM card"), 1);
+        assert_eq!(world.count("SELECT count(*) FROM _mark"), 2, "both are settled");
+    }
+}
+
+#[tokio::test]
 async fn d7_two_principals_may_have_the_same_client_id() {
     let world = World::new();
     let (mut alice, mut bob) = (Client::new("alice", 1), Client::new("bob", 1));

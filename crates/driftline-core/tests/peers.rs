@@ -1,0 +1,262 @@
+//! Several tabs of one browser: whatever overtakes what, and whoever sends, each transaction waits once, goes in order and is over once.
+
+mod common;
+
+use common::{Store, Tab, config, create, id, push_text, schema, update};
+use driftline_core::engine::{Config, Disk, Effect, SlotDisk, write_key};
+use driftline_core::outbox::{Key, State};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A tab beside others, which does not send.
+fn beside(slot: u32) -> Tab {
+    let mut tab = Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config() });
+    tab.open(Disk::default());
+    tab.effects.clear();
+    tab
+}
+
+/// The sending tab, with nothing to do.
+fn sending(store: &mut Store) -> Tab {
+    let mut tab = Tab::leading(store);
+    tab.sync(store);
+    tab.effects.clear();
+    tab
+}
+
+/// What a tab has told the others since it was last asked, oldest first.
+fn told_by(tab: &mut Tab) -> Vec<String> {
+    let told = std::mem::take(&mut tab.effects).into_iter();
+    told.filter_map(|effect| if let Effect::Broadcast(text) = effect { Some(text) } else { None }).collect()
+}
+
+fn hear(tab: &mut Tab, told: &[String]) {
+    for text in told {
+        tab.engine.handle_peer(tab.now, text);
+    }
+    tab.run();
+}
+
+fn make(tab: &mut Tab, edit: &str) -> Key {
+    let key = tab.make(edit).unwrap();
+    tab.run();
+    key
+}
+
+/// The sending tab of an epoch says where it is.
+fn lead(epoch: u64, rest: &str) -> String {
+    format!("{{\"schema\":1,\"t\":\"lead\",\"epoch\":{epoch},\"rev\":0,\"online\":true{rest}}}")
+}
+
+/// The sending tab of an epoch says what has come of the first revision, and whom it settles.
+fn base(epoch: u64, changes: &str, settled: Key) -> String {
+    let mut key = String::new();
+    write_key(settled, &mut key);
+    let parts = format!("{{\"rev\":1,\"parts\":[{{\"actor\":1,\"changes\":[{changes}]}}]}}");
+    format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":{epoch},\"changes\":[{parts}],\"settled\":[\"{key}\"],\"records\":[]}}")
+}
+
+/// Lets time pass, and returns the numbers of what goes then, request by request.
+fn goes(tab: &mut Tab, ms: u64) -> Vec<Vec<u64>> {
+    tab.now += ms;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    tab.pushes.iter().map(|push| sent(&push.1).into_iter().map(|txn| txn["key"][1].as_u64().unwrap()).collect()).collect()
+}
+
+/// The transactions of a request.
+fn sent(body: &str) -> Vec<serde_json::Value> {
+    let push: serde_json::Value = serde_json::from_str(body).unwrap();
+    push["units"].as_array().unwrap().iter().flat_map(|unit| unit["txns"].as_array().unwrap().clone()).collect()
+}
+
+#[test]
+fn d1_what_is_shown_and_then_offered_after_it_was_settled_is_not_there_again() {
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, "\"name\":\"\""));
+    hear(&mut maker, &[lead(1, "")]);
+    let told = told_by(&mut maker);
+    assert_eq!(told.iter().filter(|text| text.contains("\"records\":[\"")).count(), 2, "shown, and then offered: {told:?}");
+    let mut tab = beside(2);
+    hear(&mut tab, &[base(1, &create("kind", 1, "\"name\":\"\""), key)]);
+    for text in told {
+        hear(&mut tab, &[text]);
+        assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 1));
+    }
+}
+
+// ---- the sending tab's end ----
+
+/// A sending tab that has been told of its transaction that it is applied at revision 1, and not what that revision holds; and a
+/// server that was set back to before it.
+fn applied_and_forgotten() -> (Tab, Key, Store) {
+    let mut backup = Store::default();
+    let mut tab = sending(&mut backup);
+    let key = make(&mut tab, &create("kind", 1, ""));
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    let outcome = format!("{{\"key\":[0,{}],\"outcome\":\"applied\",\"rev\":1,\"notices\":[]}}", key.1);
+    let head = "\"schema\":1,\"rev\":1,\"more\":true,\"reload\":false,\"clients\":[]";
+    tab.engine.handle_answer(tab.now, request, 200, None, &format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}"));
+    tab.run();
+    assert_eq!(tab.engine.outbox().get(key).unwrap().state, State::Applied { rev: 1 });
+    (tab, key, backup)
+}
+
+#[test]
+fn d1_what_a_server_set_back_has_forgotten_goes_again() {
+    let (mut tab, key, mut backup) = applied_and_forgotten();
+    let (request, body) = tab.pushes.pop().expect("it asks for the rest");
+    let answer = backup.push(&schema(), &body).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    assert_eq!(tab.engine.outbox().get(key).map(|entry| entry.state.clone()), Some(State::Queued));
+    tab.run();
+    tab.sync(&mut backup);
+    assert_eq!((backup.rows.len(), tab.engine.outbox().len(), tab.disk.len()), (1, 0, 0));
+}
+
+#[test]
+fn d1_what_a_server_set_back_has_forgotten_is_not_settled_by_what_others_did_in_its_revision() {
+    let (mut tab, key, mut backup) = applied_and_forgotten();
+    let others = push_text(None, "[]", &[(1, common::body(1, &create("kind", 2, "")))]).replace("00aa", "00dd");
+    backup.push(&schema(), &others).unwrap();
+    let (request, body) = tab.pushes.pop().expect("it asks for the rest");
+    let answer = backup.push(&schema(), &body).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    assert_eq!(tab.engine.replica().rev, 1);
+    assert_eq!(tab.engine.outbox().get(key).map(|entry| entry.state.clone()), Some(State::Queued));
+    tab.run();
+    tab.sync(&mut backup);
+    assert_eq!((backup.rows.len(), tab.engine.outbox().len(), tab.disk.len()), (2, 0, 0));
+}
+
+#[test]
+fn l1_a_replaced_tab_offers_what_was_applied_and_has_not_come_to_the_next() {
+    let (mut tab, key, mut backup) = applied_and_forgotten();
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    tab.effects.clear();
+    hear(&mut tab, &[lead(2, "")]);
+    let mut next = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&backup);
+    next.sync(&mut backup);
+    hear(&mut next, &told_by(&mut tab));
+    assert!(next.engine.outbox().get(key).is_some_and(|entry| entry.frozen));
+    next.sync(&mut backup);
+    assert_eq!((backup.rows.len(), next.engine.outbox().len()), (1, 0));
+}
+
+#[test]
+fn l1_what_a_replaced_tab_wrote_again_it_deletes_when_it_hears_that_it_is_over() {
+    let mut closed = beside(3);
+    let key = make(&mut closed, &create("kind", 1, ""));
+    let record = closed.disk[&key].replacen('{', "{\"suspended\":true,", 1);
+    let mut tab = sending(&mut Store::default());
+    tab.engine.handle_adopted(tab.now, SlotDisk { slot: 3, records: vec![record.clone()], high: Vec::new() });
+    tab.run();
+    assert_eq!(goes(&mut tab, 1_000), [[key.1]]);
+    // Frozen here; the next tab sends it and deletes the record. Then this one goes on.
+    let (request, _) = tab.pushes.pop().unwrap();
+    tab.disk.clear();
+    tab.engine.handle_answer(tab.now, request, 500, None, "{\"code\":\"internal\"}");
+    tab.run();
+    assert!(tab.disk.contains_key(&key), "it has written it again, as suspended");
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    let mut key_text = String::new();
+    write_key(key, &mut key_text);
+    let record = serde_json::to_string(&record).unwrap();
+    let again = format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":2,\"changes\":[],\"settled\":[],\"records\":[[3,{record}]]}}");
+    hear(&mut tab, &[again, base(2, &create("kind", 1, "\"name\":\"\""), key)]);
+    assert_eq!((tab.engine.outbox().len(), tab.disk.len()), (0, 0));
+}
+
+// ---- what goes on from another tab's work ----
+
+/// What one tab offers, who has made a card, and what another, who has heard of it, has made of it.
+fn one_after_the_other() -> [(Key, Vec<String>); 2] {
+    let (mut one, mut other) = (beside(1), beside(2));
+    let first = make(&mut one, &create("card", 1, ""));
+    let shown = told_by(&mut one);
+    hear(&mut other, &shown);
+    let second = make(&mut other, &update("card", 1, "\"set\":{\"x\":7}"));
+    assert_eq!(other.engine.outbox().get(second).unwrap().seen, [first]);
+    let offered = |tab: &mut Tab, key| {
+        tab.effects.clear();
+        hear(tab, &[lead(1, "")]);
+        (key, told_by(tab))
+    };
+    [offered(&mut one, first), offered(&mut other, second)]
+}
+
+#[test]
+fn o2_what_goes_on_from_another_tabs_work_waits_until_that_is_heard_of() {
+    let [(_, first), (_, second)] = one_after_the_other();
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    hear(&mut tab, &second);
+    assert!(goes(&mut tab, 1_000).concat().is_empty(), "of the card it knows nothing yet");
+    hear(&mut tab, &first);
+    goes(&mut tab, 500);
+    let request = sent(&tab.pushes.pop().unwrap().1);
+    let ops: Vec<_> = request.iter().map(|txn| txn["body"]["edits"][0]["op"].as_str().unwrap()).collect();
+    assert_eq!(ops, ["create", "update"]);
+}
+
+#[test]
+fn o2_what_goes_on_from_work_that_never_comes_goes_after_2_s() {
+    let [_, (second, offered)] = one_after_the_other();
+    let mut tab = sending(&mut Store::default());
+    hear(&mut tab, &offered);
+    let until = Effect::Wake { at_ms: tab.now + 2_000 };
+    assert!(goes(&mut tab, 1_900).concat().is_empty());
+    assert!(tab.effects.contains(&until), "{:?}", tab.effects);
+    assert_eq!(goes(&mut tab, 100), [[second.1]]);
+}
+
+#[test]
+fn o2_what_is_folded_goes_on_from_all_that_its_parts_went_on_from() {
+    let (mut one, mut other) = (beside(1), beside(2));
+    let first = make(&mut one, &create("card", 1, ""));
+    hear(&mut other, &told_by(&mut one));
+    let move_to = |x: u64| update("card", 1, &format!("\"set\":{{\"x\":{x}}}"));
+    let key = make(&mut other, &move_to(7));
+    let card = create("card", 1, "\"box\":null,\"n\":0,\"note\":null,\"x\":0");
+    hear(&mut other, &[base(1, &card, first)]);
+    assert_eq!(other.make(&move_to(8)), Ok(key), "it folds");
+    other.run();
+    assert_eq!(other.engine.outbox().get(key).unwrap().seen, [first], "the next sending tab may not have heard of it");
+    assert!(other.disk[&key].contains("\"seen\""));
+}
+
+#[test]
+fn r6_a_tab_says_that_what_waits_waits_for_more_than_the_network() {
+    let mut tab = sending(&mut Store::default());
+    let mut other = beside(1);
+    hear(&mut other, &[lead(1, "")]);
+    // Into a box that nobody has made yet.
+    make(&mut other, &create("card", 1, &format!("\"box\":\"{}\"", id(9))));
+    hear(&mut tab, &told_by(&mut other));
+    goes(&mut tab, 1_000);
+    let waits = |tab: &Tab| tab.engine.status().contains("\"not_saving\",\"reason\":\"waiting\"");
+    assert!(waits(&tab) && !waits(&other), "{}", other.engine.status());
+    hear(&mut other, &told_by(&mut tab));
+    assert!(waits(&other), "{}", other.engine.status());
+    other.hold_saves = true;
+    make(&mut other, &create("kind", 2, ""));
+    assert!(other.engine.status().contains("\"saving\""), "of this one the sending tab knows nothing: {}", other.engine.status());
+}
+
+// ---- copies of a profile ----
+
+#[test]
+fn q6_nothing_folds_into_what_made_a_row_that_is_in_the_base_already() {
+    let mut tab = beside(1);
+    let key = make(&mut tab, &create("kind", 1, ""));
+    let rename = |name: &str| update("kind", 1, &format!("\"set\":{{\"name\":\"{name}\"}}"));
+    assert_eq!(tab.make(&rename("mine")), Ok(key), "while it is nowhere else");
+    // A copy of this profile has sent it.
+    hear(&mut tab, &[base(1, &create("kind", 1, "\"name\":\"\""), (0xdd, 1))]);
+    assert!(tab.engine.outbox().get(key).is_some());
+    assert_ne!(tab.make(&rename("later")), Ok(key));
+    assert!(tab.engine.outbox().get(key).unwrap().body.contains("mine"));
+}
