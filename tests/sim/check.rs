@@ -238,6 +238,7 @@ impl World {
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
                 // Its number was never on disk, and may be given again.
                 (Fate::Vanished { told: false }, None) if story.maker == dead => forget.push(*name),
+                (Fate::Discarded { .. }, None) if story.maker == dead && story.durable == 0 && logged.is_none() => forget.push(*name),
                 (Fate::Vanished { .. }, Some(_)) if story.maker == dead => story.fate = Fate::Open,
                 // The tab that was about to delete it is not always the one that made it.
                 (Fate::Discarded { by }, Some(_)) if *by == dead => story.fate = Fate::Open,

@@ -458,8 +458,11 @@ impl World {
             }
             _ => decision["what"] = json!("detach"),
         }
-        let group = self.tabs.get(&tab).map(|tab| tab.engine.outbox().with_dependents(key)).unwrap_or_default();
-        let Store { space, .. } = self.stores[self.tabs[&tab].store];
+        // Whoever carries it out may know of more that depends on it.
+        let store = self.tabs[&tab].store;
+        let group: Vec<Key> =
+            self.tabs_of(store).into_iter().flat_map(|tab| self.tabs[&tab].engine.outbox().with_dependents(key)).collect();
+        let Store { space, .. } = self.stores[store];
         self.spaces[space].rewritten.extend(group);
         let text = decision.to_string();
         let done = self.with_engine(tab, |engine, now| Some(engine.decide(now, &text)));

@@ -140,6 +140,10 @@ impl Engine {
     pub(crate) fn tell_peers_saved(&mut self, slot: u32, saved: &[Key], deleted: &[Key]) {
         if slot == self.slot && self.loaded {
             let offered = self.sender.is_none() && self.peer.as_ref().is_some_and(PeerState::takes);
+            if let Some(peer) = self.peer.as_mut().filter(|_| offered && !saved.is_empty()) {
+                // It has something to send now.
+                peer.starved = false;
+            }
             self.tell_txns(saved, offered, None);
         }
         let mut void = deleted.to_vec();

@@ -371,7 +371,8 @@ impl Engine {
     fn push(&mut self, now_ms: u64) {
         let units = self.batch(now_ms);
         // What waits, waits for rows that nobody has made, or for what is parked: that is not saving.
-        let starved = units.is_empty() && self.outbox.counts().queued > 0 && self.is_saved();
+        let unseen = self.unseen.iter().any(|key| self.outbox.get(*key).is_some_and(|entry| entry.unseen_until_ms > now_ms));
+        let starved = units.is_empty() && self.outbox.counts().queued > 0 && self.is_saved() && !unseen;
         let Some(sender) = &mut self.sender else { return };
         sender.starved = starved;
         if self.must_be_told_first(now_ms, &units) {
