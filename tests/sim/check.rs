@@ -127,7 +127,11 @@ impl World {
                 if let (Some(from), Some(to)) = (key("from"), key("to")) {
                     journal.rekeyed(id, (from, lineage), to);
                     let entry = self.tabs.get(&id).and_then(|tab| tab.engine.outbox().get(to));
-                    if let (true, Some(entry), Some(story)) = (rewritten.contains(&from), entry, journal.stories.get_mut(&(to, lineage))) {
+                    let told = rewritten.contains(&from);
+                    if let (Some(entry), Some(story)) = (entry, journal.stories.get_mut(&(to, lineage)))
+                        // Whoever carries a decision out may know of more that depends on it.
+                        && (told || !rewritten.is_empty() && story.differs_in_references(&entry.edits))
+                    {
                         story.calls = vec![entry.edits.clone()];
                         rewritten.insert(to);
                     }

@@ -176,6 +176,16 @@ impl Journal {
 }
 
 impl Story {
+    /// Whether it comes to the same as these edits, but for where references lead.
+    pub fn differs_in_references(&self, edits: &[Edit]) -> bool {
+        let blank = |mut sums: BTreeMap<RowKey, Sum>| {
+            let values = sums.values_mut().flat_map(|sum| sum.set.values_mut());
+            values.filter(|value| matches!(value, Value::Ref(_))).for_each(|value| *value = Value::Null);
+            sums
+        };
+        blank(sum(self.calls.iter().flatten())) == blank(sum(edits.iter()))
+    }
+
     /// Which number of calls, from `least` up, comes to what these edits come to.
     pub fn prefix(&self, edits: &[Edit], least: usize) -> Option<usize> {
         let wanted = sum(edits.iter());

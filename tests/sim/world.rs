@@ -274,7 +274,7 @@ impl World {
         }
         let mut rested = self.rest();
         // The first may free others that waited for a row; what the second finds out is told with it.
-        for _ in 0..2 {
+        for _ in 0..3 {
             if rested && self.findings.is_empty() {
                 self.say_farewell();
                 rested = self.rest();

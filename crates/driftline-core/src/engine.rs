@@ -993,13 +993,13 @@ impl Engine {
                     self.loaded && !closed && !imported && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
                 self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
+                replaced.extend_from_slice(&entry.was);
                 if answered.binary_search(&key).is_ok() {
                     // Its effect is in the base: only the record was left behind.
                     self.outbox.remove(key);
                     self.delete(slot.slot, key);
                     continue;
                 }
-                replaced.extend_from_slice(&entry.was);
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.leaving.contains(&key) && !self.is_settled(key) && !was_over {
                     self.outbox.insert(entry);

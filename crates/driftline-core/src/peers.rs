@@ -255,8 +255,17 @@ impl Engine {
         }
     }
 
+    /// Somebody else is about to delete a record. Should that fail, its number must not count as over before it is gone.
+    fn see_deleted(&mut self, slot: u32, key: Key) {
+        if self.sender.is_some() {
+            self.settle_again(slot, key);
+        } else {
+            self.undeleted.push(Undeleted { slot, key, rev: 0, epoch: self.epoch_heard });
+        }
+    }
+
     /// Whatever base is on disk counts, even an older one.
-    fn read_anew(&mut self) {
+    pub(crate) fn read_anew(&mut self) {
         self.replaced = true;
         self.disk_heard = 0;
         self.ask_reload();
@@ -353,7 +362,9 @@ impl Engine {
             }
             // A retry stands for the one whose key is spent.
             for was in &entry.was {
-                self.outbox.remove(*was);
+                if let Some(old) = self.outbox.remove(*was) {
+                    self.see_deleted(old.slot, *was);
+                }
             }
             self.outbox.insert(entry);
             new.push(key);

@@ -254,8 +254,8 @@ impl Engine {
             // Whose revision has not come yet, the next sender asks for again.
             self.send_again(&|_| true);
             self.effects.push_back(Effect::Disconnect);
-            // Its base may be ahead of the disk, and others may have gone on from there.
-            self.ask_reload();
+            // Its base may be ahead of the disk, and others have gone on from there: perhaps with a server that was set back meanwhile.
+            self.read_anew();
         }
         self.pump(now_ms);
     }
