@@ -20,6 +20,8 @@ pub struct Rates {
     pub break_live: u64,
     /// Of what people do, so much is something that happens to them.
     pub incidents: u64,
+    /// So often somebody writes a file of unsynced work, or reads one.
+    pub files: u64,
 }
 
 impl Rates {
@@ -38,6 +40,7 @@ impl Rates {
             tear: rate(500),
             break_live: rate(100),
             incidents: rate(120),
+            files: rate(120),
         }
     }
 }
@@ -69,7 +72,7 @@ impl World {
             Some(Request::Push) => "pushing",
             Some(Request::Pull) => "pulling",
             None if writing(|w| matches!(w, Work::Commit { .. })) => "committing",
-            None if writing(|w| matches!(w, Work::Save { .. })) => "saving",
+            None if writing(|w| matches!(w, Work::Save { .. } | Work::Import { .. })) => "saving",
             None if tab.epoch > 0 => "leading",
             None => "following",
         }

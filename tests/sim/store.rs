@@ -1,8 +1,9 @@
 //! A device, and what its browser keeps of one user's work on one space: databases, whose transactions commit later and one
 //! after the other, locks, and the channel between tabs.
 
+use super::journal::Story;
 use super::server::{Key, Principal};
-use driftline_core::engine::{Disk, SlotDisk, damaged_record, record_key};
+use driftline_core::engine::{Disk, IMPORTED, SlotDisk, damaged_record, record_key};
 use std::collections::{BTreeMap, VecDeque};
 
 pub type TabId = u64;
@@ -53,19 +54,57 @@ pub struct Write {
 }
 
 pub enum Work {
-    Save { id: u64, client: Option<u64>, puts: Vec<(Key, String)>, deletes: Vec<Key> },
-    Commit { id: u64, epoch: u64, meta: String, tail: Option<String>, base: Option<Vec<String>> },
+    Save {
+        id: u64,
+        client: Option<u64>,
+        puts: Vec<(Key, String)>,
+        deletes: Vec<Key>,
+    },
+    /// Of a file, with what is told to every tab once it is on disk.
+    Import {
+        puts: Vec<(Key, String)>,
+        stories: Vec<(Key, Story)>,
+        message: String,
+    },
+    Commit {
+        id: u64,
+        epoch: u64,
+        meta: String,
+        tail: Option<String>,
+        base: Option<Vec<String>>,
+    },
     Lead,
-    RenewEpoch { held: u64, at_least: u64 },
+    RenewEpoch {
+        held: u64,
+        at_least: u64,
+    },
 }
 
 /// What came of a transaction.
 pub enum Done {
-    Saved { slot: u32, id: u64 },
-    SaveFailed { slot: u32, id: u64 },
-    Committed { id: u64 },
-    CommitFailed { id: u64, code: &'static str },
-    Led { epoch: u64 },
+    Saved {
+        slot: u32,
+        id: u64,
+    },
+    SaveFailed {
+        slot: u32,
+        id: u64,
+    },
+    /// With what is to be told.
+    Imported {
+        message: String,
+    },
+    ImportFailed,
+    Committed {
+        id: u64,
+    },
+    CommitFailed {
+        id: u64,
+        code: &'static str,
+    },
+    Led {
+        epoch: u64,
+    },
     Epoch(Option<u64>),
 }
 
@@ -83,6 +122,12 @@ pub struct Store {
     pub lineage: Lineage,
     /// It was copied, or came back older: what others know of its numbers may not be what it knows.
     pub forked: bool,
+    /// Work of it has left in a file, or came in one: another disk may hold it, too.
+    pub shared: bool,
+    /// A file came without all that waited where it was made: edits without what they go on from.
+    pub partial: bool,
+    /// The sending tab waits for the end of an import, to take over what that brings.
+    pub awaits_import: bool,
     /// When one of its tabs last heard of the server.
     pub heard_at: u64,
     /// What the last push with transactions carried: nothing has been sent since to say that the answer was heard.
@@ -111,6 +156,9 @@ impl Store {
             space,
             lineage,
             forked: false,
+            shared: false,
+            partial: false,
+            awaits_import: false,
             heard_at: 0,
             last_sent: Vec::new(),
             disk: Image::default(),
@@ -146,6 +194,11 @@ impl Store {
                     *high = (*high).max(key.1);
                 }
                 Done::Saved { slot, id }
+            }
+            Work::Import { .. } if fails => Done::ImportFailed,
+            Work::Import { puts, message, .. } => {
+                self.disk.slots.entry(IMPORTED).or_default().records.extend(puts);
+                Done::Imported { message }
             }
             Work::Commit { id, epoch, meta, tail, base: chunks } => {
                 if base.epoch != epoch {

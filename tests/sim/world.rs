@@ -96,6 +96,11 @@ pub enum Event {
     OpenTab {
         store: usize,
     },
+    /// A tab looks again for what the others have handed over for a file.
+    Export {
+        tab: TabId,
+        tries: usize,
+    },
     Work,
 }
 
@@ -144,6 +149,7 @@ pub struct World {
     pub trace: bool,
     pub texts: u64,
     pub backups: super::faults::Backups,
+    pub files: Vec<super::transfer::WorkFile>,
     queue: BTreeMap<(u64, u64), Event>,
     ids: u64,
     seed: u64,
@@ -199,6 +205,7 @@ impl World {
             trace,
             texts: 0,
             backups: Default::default(),
+            files: Vec::new(),
             queue: BTreeMap::new(),
             ids: 0,
             seed,
@@ -329,6 +336,11 @@ impl World {
             Event::Live { conn } => self.live(conn),
             Event::Ping { conn } => self.ping(conn),
             Event::OpenTab { store } => self.open_tab(store),
+            Event::Export { tab, tries } => {
+                self.export(tab, tries);
+                self.with_engine(tab, |_, _| ());
+                self.check_step(tab);
+            }
             Event::Work => {
                 self.works += 1;
                 // What somebody does depends on the seed and on when it is their turn, not on what happened before: so what does not
@@ -360,7 +372,7 @@ impl World {
         let tab = write.tab;
         let device = self.stores[store].device;
         let fails = match write.work {
-            Work::Save { .. } | Work::Commit { .. } => {
+            Work::Save { .. } | Work::Import { .. } | Work::Commit { .. } => {
                 let full = self.now < self.devices[device].full_until && self.happens_to(tab, 1_000, "disk full");
                 full || self.happens_to(tab, self.rates.abort, "write aborted")
             }
@@ -376,6 +388,10 @@ impl World {
         if let (Work::Save { client: Some(client), .. }, super::store::Db::Slot(slot), false) = (&write.work, write.db, fails) {
             let Store { device, principal, .. } = self.stores[store];
             self.devices[device].clients.insert((principal, slot), *client);
+        }
+        if let (Work::Import { stories, .. }, false) = (&write.work, fails) {
+            let Store { space, lineage, .. } = self.stores[store];
+            self.spaces[space].journal.imported(lineage, store, stories);
         }
         self.stores[store].carry_out(write, fails)
     }
