@@ -22,6 +22,8 @@ pub struct Rates {
     pub incidents: u64,
     /// So often somebody writes a file of unsynced work, or reads one.
     pub files: u64,
+    /// Of writes, so many the tab does not live to see the end of.
+    pub crash_writing: u64,
 }
 
 impl Rates {
@@ -37,10 +39,11 @@ impl Rates {
             crash_server: rate(60),
             server_error: rate(100),
             abort: rate(100),
-            tear: rate(500),
+            tear: rate(1_000),
             break_live: rate(100),
             incidents: rate(120),
             files: rate(120),
+            crash_writing: rate(12),
         }
     }
 }
@@ -81,6 +84,11 @@ impl World {
     /// Counts a fault that hits a tab.
     pub fn hit(&mut self, tab: TabId, kind: &'static str) {
         let Some(state) = self.tabs.get(&tab).map(|tab| self.state_of(tab)) else { return };
+        self.hit_in(state, kind);
+    }
+
+    /// The same of a tab that is gone, and was in this state.
+    pub fn hit_in(&mut self, state: &'static str, kind: &'static str) {
         *self.stats.faults.entry(kind).or_default().entry(state).or_default() += 1;
     }
 

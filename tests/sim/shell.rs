@@ -116,7 +116,8 @@ impl World {
     pub fn crash(&mut self, tab: TabId) {
         let Some(dead) = self.tabs.remove(&tab) else { return };
         let store = dead.store;
-        self.say(|| format!("tab {tab} dies while {}", self.state_of(&dead)));
+        let state = self.state_of(&dead);
+        self.say(|| format!("tab {tab} dies while {state}"));
         let mut stopped = Vec::new();
         let pending: Vec<u64> = self.stores[store].writes.iter().filter(|w| w.1.tab == tab).map(|w| *w.0).collect();
         for id in pending {
@@ -126,8 +127,8 @@ impl World {
             }
             if self.rng.chance(500) {
                 stopped.push(write.db);
-                if !self.healed && self.rng.chance(self.rates.tear) && !self.part.without.contains("record torn") {
-                    self.tear(store, write);
+                if !self.healed && self.rng.chance(self.rates.tear) {
+                    self.tear(store, write, state);
                 }
                 continue;
             }
@@ -148,6 +149,8 @@ impl World {
             self.after(delay, Event::Adopt { store, slot: dead.slot });
         }
         if imports {
+            self.stores[store].untold = true;
+            self.note("import cut short");
             self.end_import(store);
         }
         self.after_crash(tab, store);
@@ -158,7 +161,9 @@ impl World {
     }
 
     /// Of what was being written only a part has reached the disk: of a new record, or of the base.
-    fn tear(&mut self, store: usize, write: super::store::Write) {
+    fn tear(&mut self, store: usize, write: super::store::Write, state: &'static str) {
+        let tears = |kind: &str| !self.part.without.contains(kind);
+
         let half = |text: &mut String| {
             let at = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(at);
@@ -167,7 +172,7 @@ impl World {
         let lineage = self.stores[store].lineage;
         let disk = &mut self.stores[store].disk;
         match (write.work, write.db) {
-            (Work::Save { puts, .. }, Db::Slot(slot)) => {
+            (Work::Save { puts, .. }, Db::Slot(slot)) if tears("record torn") => {
                 let records = &mut disk.slots.entry(slot).or_default().records;
                 // The one it replaces would have to be lost for this.
                 let fresh = |key: &super::server::Key| !records.contains_key(key);
@@ -175,9 +180,9 @@ impl World {
                 half(&mut record);
                 records.insert(key, record);
                 self.spaces[space].journal.stories.remove(&(key, lineage));
-                self.note("record torn");
+                self.hit_in(state, "record torn");
             }
-            (Work::Commit { epoch, meta, tail, base, .. }, _) if epoch == disk.base.epoch => {
+            (Work::Commit { epoch, meta, tail, base, .. }, _) if epoch == disk.base.epoch && tears("base torn") => {
                 disk.base.meta = Some(meta);
                 if let Some(mut chunks) = base {
                     chunks.last_mut().into_iter().for_each(half);
@@ -187,7 +192,7 @@ impl World {
                     disk.base.tails.push(tail);
                 }
                 self.stores[store].torn_rev = self.stores[store].disk_rev().unwrap_or(0);
-                self.note("base torn");
+                self.hit_in(state, "base torn");
             }
             _ => {}
         }

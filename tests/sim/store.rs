@@ -126,6 +126,8 @@ pub struct Store {
     pub shared: bool,
     /// A file came without all that waited where it was made: edits without what they go on from.
     pub partial: bool,
+    /// An import was written, and its tab died before it told the others.
+    pub untold: bool,
     /// The sending tab waits for the end of an import, to take over what that brings.
     pub awaits_import: bool,
     /// When one of its tabs last heard of the server.
@@ -157,6 +159,7 @@ impl Store {
             lineage,
             forked: false,
             shared: false,
+            untold: false,
             partial: false,
             awaits_import: false,
             heard_at: 0,

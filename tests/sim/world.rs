@@ -96,6 +96,10 @@ pub enum Event {
     OpenTab {
         store: usize,
     },
+    /// A tab dies while it writes.
+    Die {
+        tab: TabId,
+    },
     /// A tab looks again for what the others have handed over for a file.
     Export {
         tab: TabId,
@@ -336,6 +340,8 @@ impl World {
             Event::Live { conn } => self.live(conn),
             Event::Ping { conn } => self.ping(conn),
             Event::OpenTab { store } => self.open_tab(store),
+            Event::Die { tab } if self.happens_to(tab, 1_000, "tab crashed") => self.crash(tab),
+            Event::Die { .. } => {}
             Event::Export { tab, tries } => {
                 self.export(tab, tries);
                 self.with_engine(tab, |_, _| ());
@@ -364,6 +370,10 @@ impl World {
         *busy = (*busy).max(self.now) + delay;
         let time = *busy;
         self.stores[store].writes.insert(id, Write { tab, db, work });
+        if self.rng.chance(self.rates.crash_writing) {
+            let delay = self.rng.below(time - self.now);
+            self.after(delay, Event::Die { tab });
+        }
         self.at(time, Event::Write { store, write: id });
     }
 
@@ -410,6 +420,12 @@ impl World {
         for device in 0..self.devices.len() {
             self.devices[device].full_until = 0;
             self.switch_network(device, true);
+        }
+        // What was imported and told to nobody is found by the next that takes over.
+        for store in 0..self.stores.len() {
+            if let Some(lead) = self.stores[store].lead.filter(|_| self.stores[store].untold) {
+                self.crash(lead);
+            }
         }
         // Whatever a disk still holds, somebody comes back to.
         for store in 0..self.stores.len() {
