@@ -111,7 +111,7 @@ impl World {
         self.rng.chance(per_mille) && self.hits_all(self.tabs.keys().copied().collect(), kind)
     }
 
-    fn hits_all(&mut self, tabs: Vec<TabId>, kind: &'static str) -> bool {
+    pub fn hits_all(&mut self, tabs: Vec<TabId>, kind: &'static str) -> bool {
         let happens = !self.healed && !self.part.without.contains(kind);
         if happens {
             tabs.into_iter().for_each(|tab| self.hit(tab, kind));
@@ -124,7 +124,7 @@ impl World {
     pub fn incident(&mut self, tab: TabId) {
         let store = self.tabs[&tab].store;
         let device = self.stores[store].device;
-        match self.rng.below(20) {
+        match self.rng.below(23) {
             0..3 => self.freeze(tab),
             3 | 4 => self.turn_clock(device),
             5 if self.happens_on(device, "disk full") => self.devices[device].full_until = self.now + self.rng.range(500, 40_000),
@@ -152,6 +152,8 @@ impl World {
                 }
             }
             19 if self.happens_on(device, "browser crashed") => self.crash_device(device),
+            20 | 21 => self.sign_out(store),
+            22 => self.delete_space(store),
             _ => {}
         }
     }

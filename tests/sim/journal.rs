@@ -197,6 +197,15 @@ impl Journal {
         }
     }
 
+    /// Somebody gives up what waits on a disk.
+    pub fn give_up(&mut self, keys: &[Key], lineage: Lineage) {
+        for key in keys {
+            if let Some(story) = self.stories.get_mut(&(*key, lineage)).filter(|story| story.fate == Fate::Open) {
+                story.fate = Fate::Discarded { by: 0 };
+            }
+        }
+    }
+
     /// A disk's life is over.
     pub fn abandon(&mut self, lineage: Lineage) {
         let open = self.stories.iter_mut().filter(|(name, story)| name.1 == lineage && story.fate == Fate::Open);

@@ -4,6 +4,7 @@
 use super::journal::Story;
 use super::server::{Key, Principal};
 use driftline_core::engine::{Disk, IMPORTED, SlotDisk, damaged_record, record_key};
+use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, VecDeque};
 
 pub type TabId = u64;
@@ -30,6 +31,18 @@ pub struct Device {
 pub struct SlotDb {
     pub records: BTreeMap<Key, String>,
     pub high: BTreeMap<u64, u64>,
+}
+
+impl SlotDb {
+    /// The highest number ever used by each client: noted when records were deleted, or that of a record.
+    fn used(&self) -> BTreeMap<u64, u64> {
+        let mut high = self.high.clone();
+        for (client, seq) in self.records.keys() {
+            let known = high.entry(*client).or_insert(0);
+            *known = (*known).max(*seq);
+        }
+        high
+    }
 }
 
 #[derive(Default, Clone)]
@@ -113,6 +126,18 @@ pub enum Done {
 pub struct Image {
     pub slots: BTreeMap<u32, SlotDb>,
     pub base: BaseDb,
+}
+
+impl Image {
+    /// What is left of a space that is deleted: the highest numbers, the epoch, and of the notes the receipts and how far was sent.
+    pub fn without_rows(&self) -> Image {
+        let left = |slot: &SlotDb| SlotDb { high: slot.used(), ..SlotDb::default() };
+        let meta: Json = self.base.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()).unwrap_or_default();
+        let kept = |name: &str, default: Json| meta.get(name).cloned().unwrap_or(default);
+        let meta = json!({"receipts": kept("receipts", json!({})), "sent": kept("sent", json!(0))}).to_string();
+        let base = BaseDb { epoch: self.base.epoch, meta: Some(meta), ..BaseDb::default() };
+        Image { slots: self.slots.iter().map(|(slot, db)| (*slot, left(db))).collect(), base }
+    }
 }
 
 pub struct Store {
@@ -252,15 +277,8 @@ impl Store {
         SlotDisk { slot, records: records.map(read).collect(), high: self.high(slot) }
     }
 
-    /// The highest number ever used by each client of a slot: noted when records were deleted, or that of a record.
     pub fn high(&self, slot: u32) -> Vec<Key> {
-        let Some(db) = self.disk.slots.get(&slot) else { return Vec::new() };
-        let mut high = db.high.clone();
-        for key in db.records.keys() {
-            let known = high.entry(key.0).or_insert(0);
-            *known = (*known).max(key.1);
-        }
-        high.into_iter().collect()
+        self.disk.slots.get(&slot).map(|db| db.used().into_iter().collect()).unwrap_or_default()
     }
 
     pub fn record(&self, key: Key) -> Option<&String> {

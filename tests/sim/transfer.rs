@@ -1,8 +1,8 @@
-//! What leaves a device on purpose: files of unsynced work, which may come to another.
+//! What leaves a device on purpose: files of unsynced work, which may come to another, and what somebody gives up.
 
 use super::journal::Story;
 use super::server::{Key, Principal};
-use super::store::{Db, Store, TabId, Work};
+use super::store::{Db, Image, Store, TabId, Work};
 use super::world::{Event, World};
 use driftline_core::engine::{IMPORTED, parse_key, record_key};
 use serde_json::{Value as Json, json};
@@ -114,6 +114,51 @@ impl World {
         self.stores[place].partial |= partial;
         self.stores[place].slot_locks.insert(IMPORTED, id);
         self.begin(id, Db::Slot(IMPORTED), Work::Import { puts, stories, message });
+    }
+
+    // ---- giving up ----
+
+    /// Somebody signs out and gives up what waits: no database of theirs stays on this device.
+    pub fn sign_out(&mut self, place: usize) {
+        let Store { device, principal, .. } = self.stores[place];
+        let of_user = |store: &Store| (store.device, store.principal) == (device, principal);
+        let places: Vec<usize> = (0..self.stores.len()).filter(|place| of_user(&self.stores[*place])).collect();
+        if self.close_all(&places, "signed out, work given up") {
+            for place in places {
+                self.give_up(place, Image::default());
+            }
+            self.devices[device].clients.retain(|(of, _), _| *of != principal);
+        }
+    }
+
+    /// Somebody deletes a space from this device, and gives up what waits in it. What keeps a key from being used twice stays.
+    pub fn delete_space(&mut self, place: usize) {
+        if self.close_all(&[place], "space deleted, work given up") {
+            let image = self.stores[place].disk.without_rows();
+            self.give_up(place, image);
+        }
+    }
+
+    fn close_all(&mut self, places: &[usize], kind: &'static str) -> bool {
+        let tabs: Vec<TabId> = places.iter().flat_map(|place| self.tabs_of(*place)).collect();
+        if !self.hits_all(tabs.clone(), kind) {
+            return false;
+        }
+        for place in places {
+            self.stores[*place].lead_queue.clear();
+        }
+        tabs.into_iter().for_each(|tab| self.crash(tab));
+        true
+    }
+
+    fn give_up(&mut self, place: usize, left: Image) {
+        let store = &mut self.stores[place];
+        store.torn_rev = store.torn_rev.max(store.disk_rev().unwrap_or(0));
+        store.last_sent.clear();
+        let waited: Vec<Key> = store.disk.slots.values().flat_map(|slot| slot.records.keys().copied()).collect();
+        store.disk = left;
+        self.spaces[store.space].journal.give_up(&waited, store.lineage);
+        self.say(|| format!("what waited in store {place} is given up: {waited:x?}"));
     }
 }
 
