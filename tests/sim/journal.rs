@@ -187,7 +187,10 @@ impl Journal {
     /// what was given up is open again.
     pub fn imported(&mut self, lineage: Lineage, store: usize, stories: &[(Key, Story)]) {
         for (key, story) in stories {
-            let copy = Story { store, fate: Fate::Open, ..story.clone() };
+            // Of a record and of what replaces it in the same file, the later counts.
+            let replaced = matches!(story.fate, Fate::Replaced(by) if stories.iter().any(|(key, _)| *key == by));
+            let fate = if replaced { story.fate.clone() } else { Fate::Open };
+            let copy = Story { store, fate, ..story.clone() };
             let known = self.stories.entry((*key, lineage)).or_insert_with(|| copy.clone());
             if matches!(known.fate, Fate::Replaced(_)) {
                 known.decided = true;
