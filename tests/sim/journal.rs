@@ -170,6 +170,22 @@ impl Journal {
         }
     }
 
+    /// Of a record and of what replaces it, the later counts, wherever it was replaced.
+    fn replace_known(&mut self, lineage: Lineage) {
+        let replaced = self.stories.iter().filter_map(|(name, story)| match story.fate {
+            Fate::Replaced(by) => Some(((name.0, story.root), by)),
+            _ => None,
+        });
+        let replaced: BTreeMap<(Key, Root), Key> = replaced.collect();
+        let held: BTreeSet<(Key, Root)> = self.stories.iter().filter(|s| s.0.1 == lineage).map(|s| (s.0.0, s.1.root)).collect();
+        for (name, story) in self.stories.iter_mut().filter(|(name, story)| name.1 == lineage && story.fate == Fate::Open) {
+            let mut later = std::iter::successors(replaced.get(&(name.0, story.root)), |by| replaced.get(&(**by, story.root)));
+            if let Some(by) = later.find(|by| held.contains(&(**by, story.root))) {
+                story.fate = Fate::Replaced(*by);
+            }
+        }
+    }
+
     /// What these records stand for, each as far as it is in them.
     pub fn copies<'a>(&self, schema: &Schema, lineage: Lineage, records: impl Iterator<Item = (&'a Key, &'a String)>) -> Vec<(Key, Story)> {
         let copy = |(key, record): (&Key, &String)| {
@@ -187,10 +203,7 @@ impl Journal {
     /// what was given up is open again.
     pub fn imported(&mut self, lineage: Lineage, store: usize, stories: &[(Key, Story)]) {
         for (key, story) in stories {
-            // Of a record and of what replaces it in the same file, the later counts.
-            let replaced = matches!(story.fate, Fate::Replaced(by) if stories.iter().any(|(key, _)| *key == by));
-            let fate = if replaced { story.fate.clone() } else { Fate::Open };
-            let copy = Story { store, fate, ..story.clone() };
+            let copy = Story { store, fate: Fate::Open, ..story.clone() };
             let known = self.stories.entry((*key, lineage)).or_insert_with(|| copy.clone());
             if matches!(known.fate, Fate::Replaced(_)) {
                 known.decided = true;
@@ -198,6 +211,7 @@ impl Journal {
                 *known = Story { decided: known.decided || copy.decided, ..copy };
             }
         }
+        self.replace_known(lineage);
     }
 
     /// Somebody gives up what waits on a disk.

@@ -282,7 +282,12 @@ impl Store {
     }
 
     pub fn record(&self, key: Key) -> Option<&String> {
-        self.disk.slots.values().find_map(|db| db.records.get(&key))
+        self.records(key).next()
+    }
+
+    /// What was torn in one slot may have come in a file into another.
+    pub fn records(&self, key: Key) -> impl Iterator<Item = &String> {
+        self.disk.slots.values().filter_map(move |db| db.records.get(&key))
     }
 
     /// The revision of the base on disk.
