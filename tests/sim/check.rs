@@ -133,6 +133,9 @@ impl World {
                         story.calls = vec![entry.edits.clone()];
                         rewritten.insert(to);
                     }
+                    if let Some(entry) = entry.filter(|_| forked && shared) {
+                        journal.tell_apart((to, lineage), &entry.edits);
+                    }
                 }
             }
             "parked" => {
@@ -226,7 +229,10 @@ impl World {
         let of_store = journal.stories.iter_mut().filter(|(name, story)| story.store == place && name.1 == store.lineage);
         for (name, story) in of_store {
             let key = &name.0;
-            let record = store.record(*key);
+            // A copy may have given the number to something else, which came in a file.
+            let txn = |record: &String| record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
+            let same = |record: &&String| txn(record).is_some_and(|txn| story.prefix(&txn.edits, 1).is_some());
+            let record = store.records(*key).find(same).or(store.record(*key));
             // Any copy may have sent what all share.
             let own = is_shared(key.0) || effective.contains(&(*key, story.root));
             let logged = server.logged.get(key).filter(|_| own).map(|at| server.applied[*at].rev);

@@ -154,6 +154,15 @@ impl Journal {
         self.stories.insert((to, lineage), new);
     }
 
+    /// What came in a file may go by a number that this disk has used for something else. From its next key on it is known for what it is.
+    pub fn tell_apart(&mut self, name: Name, edits: &[Edit]) {
+        self.made += 1;
+        let root = (name, self.made);
+        if let Some(story) = self.stories.get_mut(&name).filter(|story| story.prefix(edits, 0).is_none()) {
+            (story.calls, story.root) = (vec![edits.to_vec()], root);
+        }
+    }
+
     /// A disk begins another life: what is on it goes on there, as far as it is on it.
     pub fn fork(&mut self, schema: &Schema, from: Lineage, to: Lineage, store: usize, disk: &Image) {
         // What was over then is over there.
