@@ -232,7 +232,7 @@ impl World {
             // A copy may have given the number to something else, which came in a file.
             let txn = |record: &String| record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
             let same = |record: &&String| txn(record).is_some_and(|txn| story.prefix(&txn.edits, 1).is_some());
-            let record = store.records(*key).find(same).or(store.record(*key));
+            let record = store.records(*key).find(same).or(store.record(*key).filter(|_| !(store.forked && store.shared)));
             // Any copy may have sent what all share.
             let own = is_shared(key.0) || effective.contains(&(*key, story.root));
             let logged = server.logged.get(key).filter(|_| own).map(|at| server.applied[*at].rev);
