@@ -4,6 +4,7 @@ use super::rng::Rng;
 use super::server::Server;
 use super::shell::{Request, Tab};
 use super::store::{Image, Store, TabId, Work};
+use super::transfer::Leaving;
 use super::world::{Event, World};
 
 /// How often things fail, per mille, drawn anew for each world.
@@ -152,8 +153,10 @@ impl World {
                 }
             }
             19 if self.happens_on(device, "browser crashed") => self.crash_device(device),
-            20 | 21 => self.sign_out(store),
-            22 => self.delete_space(store),
+            20..23 => {
+                let leaving = if self.rng.chance(600) { Leaving::SignOut } else { Leaving::DeleteSpace };
+                self.leave_soon(tab, store, leaving);
+            }
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 
 use super::journal::Story;
 use super::server::{Key, Principal};
+use super::transfer::Leaving;
 use driftline_core::engine::{Disk, IMPORTED, SlotDisk, damaged_record, record_key};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -151,6 +152,8 @@ pub struct Store {
     pub shared: bool,
     /// A file came without all that waited where it was made: edits without what they go on from.
     pub partial: bool,
+    /// What somebody does while the next write is under way.
+    pub leaving: Option<Leaving>,
     /// An import was written, and its tab died before it told the others.
     pub untold: bool,
     /// The sending tab waits for the end of an import, to take over what that brings.
@@ -184,6 +187,7 @@ impl Store {
             lineage,
             forked: false,
             shared: false,
+            leaving: None,
             untold: false,
             partial: false,
             awaits_import: false,

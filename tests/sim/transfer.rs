@@ -13,6 +13,14 @@ const FILES: usize = 8;
 /// What other tabs have not handed over is waited for so long, again and again.
 const HANDOVER_MS: [u64; 4] = [50, 150, 400, 1_000];
 
+/// What somebody is about to do with what waits.
+#[derive(Clone, Copy)]
+pub enum Leaving {
+    Export,
+    SignOut,
+    DeleteSpace,
+}
+
 /// A file of unsynced work.
 pub struct WorkFile {
     principal: Principal,
@@ -32,11 +40,29 @@ impl World {
         let tab = file.map_or(tab, |(_, place)| place);
         if let Some((file, _)) = file {
             self.import(tab, file);
-        } else if self.exportable(tab) && self.happens_to(tab, 1_000, "work exported") {
-            self.export(tab, 0);
+        } else if let Some(place) = self.tabs.get(&tab).map(|tab| tab.store) {
+            self.leave_soon(tab, place, Leaving::Export);
         }
         self.with_engine(tab, |_, _| ());
         self.check_step(tab);
+    }
+
+    /// Now, or while a tab writes the next time: few writes are under way at any moment.
+    pub fn leave_soon(&mut self, tab: TabId, place: usize, leaving: Leaving) {
+        self.stores[place].leaving = Some(leaving);
+        if self.rng.chance(500) {
+            self.leave(tab, place);
+        }
+    }
+
+    /// A tab of the store does what is due.
+    pub fn leave(&mut self, tab: TabId, place: usize) {
+        match self.stores[place].leaving.take() {
+            Some(Leaving::Export) if self.exportable(tab) && self.happens_to(tab, 1_000, "work exported") => self.export(tab, 0),
+            Some(Leaving::SignOut) => self.sign_out(place),
+            Some(Leaving::DeleteSpace) => self.delete_space(place),
+            _ => {}
+        }
     }
 
     fn exportable(&self, id: TabId) -> bool {

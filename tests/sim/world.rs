@@ -96,6 +96,11 @@ pub enum Event {
     OpenTab {
         store: usize,
     },
+    /// Somebody does what is due, while a tab writes.
+    Leave {
+        tab: TabId,
+        store: usize,
+    },
     /// A tab dies while it writes.
     Die {
         tab: TabId,
@@ -342,6 +347,11 @@ impl World {
             Event::OpenTab { store } => self.open_tab(store),
             Event::Die { tab } if self.happens_to(tab, 1_000, "tab crashed") => self.crash(tab),
             Event::Die { .. } => {}
+            Event::Leave { tab, store } => {
+                self.leave(tab, store);
+                self.with_engine(tab, |_, _| ());
+                self.check_step(tab);
+            }
             Event::Export { tab, tries } => {
                 self.export(tab, tries);
                 self.with_engine(tab, |_, _| ());
@@ -370,6 +380,10 @@ impl World {
         *busy = (*busy).max(self.now) + delay;
         let time = *busy;
         self.stores[store].writes.insert(id, Write { tab, db, work });
+        if self.stores[store].leaving.is_some() {
+            let delay = self.rng.below(time - self.now);
+            self.after(delay, Event::Leave { tab, store });
+        }
         if self.rng.chance(self.rates.crash_writing) {
             let delay = self.rng.below(time - self.now);
             self.after(delay, Event::Die { tab });
