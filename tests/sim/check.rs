@@ -1,6 +1,6 @@
 //! What must hold: at each step where that is cheap, after each crash, and once everything has come to rest.
 
-use super::journal::{Fate, Name, Story};
+use super::journal::{Fate, Name, Root, Story};
 use super::server::{Applied, Key, miscounted};
 use super::shell::Tab;
 use super::store::{Store, TabId};
@@ -8,7 +8,7 @@ use super::world::{Space, World};
 use driftline_core::dedupe::is_shared;
 use driftline_core::digest::{Digest, body_hash};
 use driftline_core::edit::{Edit, Txn};
-use driftline_core::engine::parse_key;
+use driftline_core::engine::{IMPORTED, parse_key};
 use driftline_core::integrity::{Judge, apply};
 use driftline_core::merge::Stamp;
 use driftline_core::outbox::{Sending, State, Wait};
@@ -88,7 +88,9 @@ impl World {
         let mut wrong = Vec::new();
         for store in self.stores.iter().filter(|store| !store.forked) {
             let server = &self.spaces[store.space].server;
-            let clients: BTreeSet<u64> = store.disk.slots.keys().flat_map(|slot| store.high(*slot)).map(|high| high.0).collect();
+            // The marks of what was imported are for those to close who made it.
+            let own = store.disk.slots.keys().filter(|slot| **slot != IMPORTED);
+            let clients: BTreeSet<u64> = own.flat_map(|slot| store.high(*slot)).map(|high| high.0).collect();
             for client in clients {
                 let records = store.disk.slots.values().flat_map(|db| db.records.keys());
                 let held = records.filter(|key| key.0 == client).count();
@@ -114,7 +116,7 @@ impl World {
         let keys: Vec<Key> = event["keys"].as_array().into_iter().flatten().filter_map(|key| parse_key(key.as_str()?)).collect();
         let key = |name: &str| event[name].as_str().and_then(parse_key);
         let Some(place) = self.tabs.get(&id).map(|tab| tab.store) else { return };
-        let Store { space, lineage, forked, .. } = self.stores[place];
+        let Store { space, lineage, forked, shared, .. } = self.stores[place];
         let Space { journal, rewritten, .. } = &mut self.spaces[space];
         match name {
             "saved" => keys.into_iter().for_each(|key| journal.saved((key, lineage))),
@@ -135,14 +137,18 @@ impl World {
                         story.calls = vec![entry.edits.clone()];
                         rewritten.insert(to);
                     }
+                    if let Some(entry) = entry.filter(|_| forked && shared) {
+                        journal.tell_apart((to, lineage), &entry.edits);
+                    }
                 }
             }
             "parked" => {
                 self.stats.parked += 1;
                 let code = event["problem"]["code"].as_str().unwrap_or("");
-                let settled = forked && matches!(code, "outcome_unknown");
-                if settled {
+                if forked && code == "outcome_unknown" {
                     self.note("outcome unknown, after a fork");
+                } else if shared && matches!(code, "outcome_unknown" | "key_reused") {
+                    self.note("outcome unknown, after an import");
                 } else if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped") {
                     self.find("lost", format!("tab {id}: {text}"));
                 }
@@ -162,17 +168,19 @@ impl World {
         let Ok(push) = read_push(&self.schema, body) else { return };
         let Some(tab) = self.tabs.get(&id) else { return };
         let store = &self.stores[tab.store];
-        let sent = &mut self.spaces[store.space].sent;
+        let Space { sent, server, .. } = &mut self.spaces[store.space];
         let (mut wrong, mut keys) = (Vec::new(), Vec::new());
         for txn in push.units.iter().flat_map(|unit| &unit.txns) {
             let key = (push.clients[txn.client].id, txn.seq);
             sent.insert((key, txn.hash, store.lineage));
             keys.push(key);
-            let on_disk = store.record(key).and_then(|record| record_body(record));
+            let on_disk = store.records(key).filter_map(|record| record_body(record)).any(|body| body_hash(&body) == txn.hash);
             // Who has been replaced without knowing may say again what has been settled: the server does not listen.
             // What all copies may send nobody keeps account of.
-            let listened = push.epoch >= store.disk.base.epoch && !is_shared(key.0);
-            if listened && on_disk.is_none_or(|body| body_hash(&body) != txn.hash) {
+            // What has taken effect and comes again in a file may still be on its way off the disk.
+            let is_repeat = store.shared && server.logged.get(&key).is_some_and(|at| server.applied[*at].hash == txn.hash);
+            let listened = push.epoch >= store.disk.base.epoch && !is_shared(key.0) && !is_repeat;
+            if listened && !on_disk {
                 wrong.push(("lost", format!("tab {id} sends {key:x?}, which is not on disk like that")));
             }
         }
@@ -197,8 +205,9 @@ impl World {
             let known = |row: &RowKey| server.rows.contains_key(row) || server.deleted.contains(row) || server.once.contains(row);
             let held = |row: &RowKey| created.contains(row) || known(row);
             for edit in edits {
-                // An edit of a row whose creation another tab took back is for the server to refuse.
-                let own = (!edit.makes() && !journal.taken_back(edit.row, store.lineage)).then_some(edit.row);
+                // An edit of a row whose creation another tab took back, or is not in the file, is for the server to refuse.
+                let left_behind = || store.partial && !journal.creates_here(edit.row, store.lineage);
+                let own = (!edit.makes() && !journal.taken_back(edit.row, store.lineage) && !left_behind()).then_some(edit.row);
                 let names =
                     own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.schema.is_loose(edit, r.0)).map(|r| r.1));
                 wrong.extend(names.filter(|row| !held(row)).map(|row| format!("{row:?} before it was created, in {edit:?}")));
@@ -217,13 +226,21 @@ impl World {
         let store = &self.stores[place];
         let Space { server, journal, sent, .. } = &mut self.spaces[store.space];
         let disk_rev = store.disk_rev().filter(|_| !store.disk.base.chunks.is_empty()).unwrap_or(0).max(store.torn_rev);
+        // Of two that go by one key, the one that was sent from here, or from where there is a copy of it.
+        let hash = |key: &Key| server.logged.get(key).map(|at| server.applied[*at].hash);
+        let was_sent = |name: &Name| hash(&name.0).is_some_and(|hash| sent.contains(&(name.0, hash, name.1)));
+        let effective = journal.stories.iter().filter(|(name, _)| was_sent(name));
+        let effective: BTreeSet<(Key, Root)> = effective.map(|(name, story)| (name.0, story.root)).collect();
         let of_store = journal.stories.iter_mut().filter(|(name, story)| story.store == place && name.1 == store.lineage);
         for (name, story) in of_store {
             let key = &name.0;
-            let record = store.record(*key);
-            // Of two that go by one key, the one that was sent from here; any copy may have sent what all share.
-            let own = |applied: &&Applied| is_shared(key.0) || sent.contains(&(*key, applied.hash, name.1));
-            let logged = server.logged.get(key).map(|at| &server.applied[*at]).filter(own).map(|applied| applied.rev);
+            // A copy may have given the number to something else, which came in a file.
+            let txn = |record: &String| record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
+            let same = |record: &&String| txn(record).is_some_and(|txn| story.prefix(&txn.edits, 1).is_some());
+            let record = store.records(*key).find(same).or(store.record(*key).filter(|_| !(store.forked && store.shared)));
+            // Any copy may have sent what all share.
+            let own = is_shared(key.0) || effective.contains(&(*key, story.root));
+            let logged = server.logged.get(key).filter(|_| own).map(|at| server.applied[*at].rev);
             match (&story.fate, record) {
                 (Fate::Open, Some(record)) if story.maker == dead => {
                     let body = record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
@@ -237,7 +254,7 @@ impl World {
                 }
                 (Fate::Open, None) if story.maker == dead && story.durable == 0 && logged.is_none() => {
                     forget.push(*name);
-                    reopen.extend((story.root.0 != *key).then_some(*key));
+                    reopen.extend((story.root.0.0 != *key).then_some(*key));
                 }
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
                 // Its number was never on disk, and may be given again.
@@ -377,7 +394,7 @@ impl World {
             let Applied { edits, hash, .. } = &server.applied[*at];
             // Of several that go by this key, it is the one that was sent as this, and its copies.
             let senders = journal.of(*key).filter(|(name, _)| sent.contains(&(*key, *hash, name.1)));
-            let senders: BTreeSet<Name> = senders.map(|(_, story)| story.root).collect();
+            let senders: BTreeSet<Root> = senders.map(|(_, story)| story.root).collect();
             let least = |story: &Story| if self.tabs.contains_key(&story.maker) { story.calls.len() } else { story.durable };
             let (same, others): (Vec<_>, Vec<_>) = journal
                 .of(*key)
@@ -396,7 +413,8 @@ impl World {
                 wrong.push(("doubled", format!("{key:x?} took effect under more than one key")));
             }
             let early = story.after.iter().filter_map(|after| server.logged.get(after)).any(|after| after > at);
-            if early && !same.iter().any(|(_, story)| self.stores[story.store].forked) {
+            let apart = |store: &Store| store.forked || store.shared;
+            if early && !same.iter().any(|(_, story)| apart(&self.stores[story.store])) {
                 wrong.push(("misordered", format!("{key:x?} took effect before what it comes after")));
             }
         }

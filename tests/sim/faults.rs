@@ -4,6 +4,7 @@ use super::rng::Rng;
 use super::server::Server;
 use super::shell::{Request, Tab};
 use super::store::{Image, Store, TabId, Work};
+use super::transfer::Leaving;
 use super::world::{Event, World};
 
 /// How often things fail, per mille, drawn anew for each world.
@@ -20,6 +21,10 @@ pub struct Rates {
     pub break_live: u64,
     /// Of what people do, so much is something that happens to them.
     pub incidents: u64,
+    /// So often somebody writes a file of unsynced work, or reads one.
+    pub files: u64,
+    /// Of writes, so many the tab does not live to see the end of.
+    pub crash_writing: u64,
 }
 
 impl Rates {
@@ -35,9 +40,11 @@ impl Rates {
             crash_server: rate(60),
             server_error: rate(100),
             abort: rate(100),
-            tear: rate(500),
+            tear: rate(1_000),
             break_live: rate(100),
             incidents: rate(120),
+            files: rate(120),
+            crash_writing: rate(12),
         }
     }
 }
@@ -69,7 +76,7 @@ impl World {
             Some(Request::Push) => "pushing",
             Some(Request::Pull) => "pulling",
             None if writing(|w| matches!(w, Work::Commit { .. })) => "committing",
-            None if writing(|w| matches!(w, Work::Save { .. })) => "saving",
+            None if writing(|w| matches!(w, Work::Save { .. } | Work::Import { .. })) => "saving",
             None if tab.epoch > 0 => "leading",
             None => "following",
         }
@@ -78,6 +85,11 @@ impl World {
     /// Counts a fault that hits a tab.
     pub fn hit(&mut self, tab: TabId, kind: &'static str) {
         let Some(state) = self.tabs.get(&tab).map(|tab| self.state_of(tab)) else { return };
+        self.hit_in(state, kind);
+    }
+
+    /// The same of a tab that is gone, and was in this state.
+    pub fn hit_in(&mut self, state: &'static str, kind: &'static str) {
         *self.stats.faults.entry(kind).or_default().entry(state).or_default() += 1;
     }
 
@@ -100,7 +112,7 @@ impl World {
         self.rng.chance(per_mille) && self.hits_all(self.tabs.keys().copied().collect(), kind)
     }
 
-    fn hits_all(&mut self, tabs: Vec<TabId>, kind: &'static str) -> bool {
+    pub fn hits_all(&mut self, tabs: Vec<TabId>, kind: &'static str) -> bool {
         let happens = !self.healed && !self.part.without.contains(kind);
         if happens {
             tabs.into_iter().for_each(|tab| self.hit(tab, kind));
@@ -113,7 +125,7 @@ impl World {
     pub fn incident(&mut self, tab: TabId) {
         let store = self.tabs[&tab].store;
         let device = self.stores[store].device;
-        match self.rng.below(20) {
+        match self.rng.below(23) {
             0..3 => self.freeze(tab),
             3 | 4 => self.turn_clock(device),
             5 if self.happens_on(device, "disk full") => self.devices[device].full_until = self.now + self.rng.range(500, 40_000),
@@ -141,6 +153,10 @@ impl World {
                 }
             }
             19 if self.happens_on(device, "browser crashed") => self.crash_device(device),
+            20..23 => {
+                let leaving = if self.rng.chance(600) { Leaving::SignOut } else { Leaving::DeleteSpace };
+                self.leave_soon(tab, store, leaving);
+            }
             _ => {}
         }
     }

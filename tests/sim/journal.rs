@@ -34,7 +34,7 @@ pub struct Story {
     pub durable: usize,
     pub fate: Fate,
     /// The first of its retries, and of what its copies on other disks are copies of.
-    pub root: Name,
+    pub root: Root,
     pub after: Vec<Key>,
     /// The server had it, and was set back to before that.
     pub set_back: bool,
@@ -45,8 +45,12 @@ pub struct Story {
 /// Two lives of a disk may use one key for different things.
 pub type Name = (Key, Lineage);
 
+/// A name, and the how many-th story it is: a number that was never on disk may be given again, and yet stand in a file.
+pub type Root = (Name, u64);
+
 #[derive(Default)]
 pub struct Journal {
+    made: u64,
     pub stories: BTreeMap<Name, Story>,
 }
 
@@ -97,13 +101,15 @@ pub fn sum<'a>(edits: impl Iterator<Item = &'a Edit>) -> BTreeMap<RowKey, Sum> {
 
 impl Journal {
     pub fn made(&mut self, name: Name, maker: TabId, store: usize, edits: Vec<Edit>, after: Vec<Key>) {
+        self.made += 1;
+        let root = (name, self.made);
         let story = self.stories.entry(name).or_insert_with(|| Story {
             maker,
             store,
             calls: Vec::new(),
             durable: 0,
             fate: Fate::Open,
-            root: name,
+            root,
             after,
             set_back: false,
             decided: false,
@@ -127,6 +133,12 @@ impl Journal {
         creators.into_iter().filter(|(name, _)| !own || name.1 == lineage).all(|(_, story)| over(story))
     }
 
+    /// Whether a transaction of this disk creates a row.
+    pub fn creates_here(&self, row: RowKey, lineage: Lineage) -> bool {
+        let own = self.stories.iter().filter(|(name, _)| name.1 == lineage);
+        own.flat_map(|(_, story)| story.calls.iter().flatten()).any(|edit| edit.op == Op::Create && edit.row == row)
+    }
+
     pub fn saved(&mut self, name: Name) {
         let Some(story) = self.stories.get_mut(&name) else { return };
         match &mut story.fate {
@@ -142,6 +154,15 @@ impl Journal {
         self.stories.insert((to, lineage), new);
     }
 
+    /// What came in a file may go by a number that this disk has used for something else. From its next key on it is known for what it is.
+    pub fn tell_apart(&mut self, name: Name, edits: &[Edit]) {
+        self.made += 1;
+        let root = (name, self.made);
+        if let Some(story) = self.stories.get_mut(&name).filter(|story| story.prefix(edits, 0).is_none()) {
+            (story.calls, story.root) = (vec![edits.to_vec()], root);
+        }
+    }
+
     /// A disk begins another life: what is on it goes on there, as far as it is on it.
     pub fn fork(&mut self, schema: &Schema, from: Lineage, to: Lineage, store: usize, disk: &Image) {
         // What was over then is over there.
@@ -151,15 +172,63 @@ impl Journal {
         let over = self.stories.iter().filter(|(name, story)| name.1 == from && story.fate != Fate::Open && then(&name.0));
         let over: Vec<_> = over.map(|(name, story)| ((name.0, to), Story { maker: 0, store, ..story.clone() })).collect();
         self.stories.extend(over);
-        for (key, record) in disk.slots.values().flat_map(|slot| &slot.records) {
-            let txn = record_body(record).and_then(|body| Txn::parse(schema, &body).ok());
-            let (Some(story), Some(txn)) = (self.stories.get(&(*key, from)), txn) else { continue };
-            let Some(calls) = story.prefix(&txn.edits, 0) else { continue };
+        for (key, copy) in self.copies(schema, from, disk.slots.values().flat_map(|slot| &slot.records)) {
             // Of a record and of what replaces it, the later counts.
-            let fate = if matches!(story.fate, Fate::Replaced(by) if on_disk(&by)) { story.fate.clone() } else { Fate::Open };
-            let mut copy = Story { maker: 0, store, durable: calls, fate, ..story.clone() };
+            let fate = if matches!(copy.fate, Fate::Replaced(by) if on_disk(&by)) { copy.fate.clone() } else { Fate::Open };
+            self.stories.insert((key, to), Story { store, fate, ..copy });
+        }
+    }
+
+    /// Of a record and of what replaces it, the later counts, wherever it was replaced.
+    fn replace_known(&mut self, lineage: Lineage) {
+        let replaced = self.stories.iter().filter_map(|(name, story)| match story.fate {
+            Fate::Replaced(by) => Some(((name.0, story.root), by)),
+            _ => None,
+        });
+        let replaced: BTreeMap<(Key, Root), Key> = replaced.collect();
+        let held: BTreeSet<(Key, Root)> = self.stories.iter().filter(|s| s.0.1 == lineage).map(|s| (s.0.0, s.1.root)).collect();
+        for (name, story) in self.stories.iter_mut().filter(|(name, story)| name.1 == lineage && story.fate == Fate::Open) {
+            let mut later = std::iter::successors(replaced.get(&(name.0, story.root)), |by| replaced.get(&(**by, story.root)));
+            if let Some(by) = later.find(|by| held.contains(&(**by, story.root))) {
+                story.fate = Fate::Replaced(*by);
+            }
+        }
+    }
+
+    /// What these records stand for, each as far as it is in them.
+    pub fn copies<'a>(&self, schema: &Schema, lineage: Lineage, records: impl Iterator<Item = (&'a Key, &'a String)>) -> Vec<(Key, Story)> {
+        let copy = |(key, record): (&Key, &String)| {
+            let txn = record_body(record).and_then(|body| Txn::parse(schema, &body).ok())?;
+            let story = self.stories.get(&(*key, lineage))?;
+            let calls = story.prefix(&txn.edits, 0)?;
+            let mut copy = Story { maker: 0, durable: calls, ..story.clone() };
             copy.calls.truncate(calls);
-            self.stories.insert((*key, to), copy);
+            Some((*key, copy))
+        };
+        records.filter_map(copy).collect()
+    }
+
+    /// A file is on a disk now. What waits there, or has taken effect, stays as it is, and so does what something else stands for;
+    /// what was given up is open again.
+    pub fn imported(&mut self, lineage: Lineage, store: usize, stories: &[(Key, Story)]) {
+        for (key, story) in stories {
+            let copy = Story { store, fate: Fate::Open, ..story.clone() };
+            let known = self.stories.entry((*key, lineage)).or_insert_with(|| copy.clone());
+            if matches!(known.fate, Fate::Replaced(_)) {
+                known.decided = true;
+            } else if known.fate != Fate::Open {
+                *known = Story { decided: known.decided || copy.decided, ..copy };
+            }
+        }
+        self.replace_known(lineage);
+    }
+
+    /// Somebody gives up what waits on a disk.
+    pub fn give_up(&mut self, keys: &[Key], lineage: Lineage) {
+        for key in keys {
+            if let Some(story) = self.stories.get_mut(&(*key, lineage)).filter(|story| story.fate == Fate::Open) {
+                story.fate = Fate::Discarded { by: 0 };
+            }
         }
     }
 

@@ -4,8 +4,8 @@
 //! everything that can fail does. Nothing here reads a clock or draws real chance, so a seed replays exactly.
 //!
 //! In reading order: [`world`] (the queue of events), [`store`] (disks and locks), [`shell`] (what a tab does with an
-//! engine's effects), [`network`], [`server`], [`workload`] (what people do), [`faults`] (what happens to them), [`journal`]
-//! and [`check`] (what must hold), [`shrink`] (the least of a history that still fails).
+//! engine's effects), [`network`], [`server`], [`workload`] (what people do), [`faults`] (what happens to them), [`transfer`] (what
+//! leaves a device on purpose), [`journal`] and [`check`] (what must hold), [`shrink`] (the least of a history that still fails).
 
 pub mod check;
 pub mod faults;
@@ -17,6 +17,7 @@ pub mod server;
 pub mod shell;
 pub mod shrink;
 pub mod store;
+pub mod transfer;
 pub mod workload;
 pub mod world;
 

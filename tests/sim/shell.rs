@@ -4,7 +4,7 @@ use super::store::{Db, Done, TabId, Work};
 use super::world::{Asker, Event, Input, TABS, World};
 use driftline_core::clock::Clock;
 use driftline_core::dedupe::own_client;
-use driftline_core::engine::{Config, Disk, Effect, Engine};
+use driftline_core::engine::{Config, Disk, Effect, Engine, IMPORTED};
 use driftline_core::json::Json;
 use driftline_core::value::{RowId, RowKey, Value};
 use std::collections::BTreeMap;
@@ -116,7 +116,8 @@ impl World {
     pub fn crash(&mut self, tab: TabId) {
         let Some(dead) = self.tabs.remove(&tab) else { return };
         let store = dead.store;
-        self.say(|| format!("tab {tab} dies while {}", self.state_of(&dead)));
+        let state = self.state_of(&dead);
+        self.say(|| format!("tab {tab} dies while {state}"));
         let mut stopped = Vec::new();
         let pending: Vec<u64> = self.stores[store].writes.iter().filter(|w| w.1.tab == tab).map(|w| *w.0).collect();
         for id in pending {
@@ -126,8 +127,8 @@ impl World {
             }
             if self.rng.chance(500) {
                 stopped.push(write.db);
-                if !self.healed && self.rng.chance(self.rates.tear) && !self.part.without.contains("record torn") {
-                    self.tear(store, write);
+                if !self.healed && self.rng.chance(self.rates.tear) {
+                    self.tear(store, write, state);
                 }
                 continue;
             }
@@ -138,6 +139,7 @@ impl World {
         }
         let left = &mut self.stores[store];
         left.slot_locks.remove(&dead.slot);
+        let imports = left.slot_locks.get(&IMPORTED) == Some(&tab);
         left.lead_queue.retain(|waiting| *waiting != tab);
         if left.lead == Some(tab) {
             left.lead = None;
@@ -145,6 +147,11 @@ impl World {
         } else {
             let delay = if self.rng.chance(500) { 0 } else { self.rng.below(500) };
             self.after(delay, Event::Adopt { store, slot: dead.slot });
+        }
+        if imports {
+            self.stores[store].untold = true;
+            self.note("import cut short");
+            self.end_import(store);
         }
         self.after_crash(tab, store);
         let delay = self.rng.range(1, 5_000);
@@ -154,7 +161,9 @@ impl World {
     }
 
     /// Of what was being written only a part has reached the disk: of a new record, or of the base.
-    fn tear(&mut self, store: usize, write: super::store::Write) {
+    fn tear(&mut self, store: usize, write: super::store::Write, state: &'static str) {
+        let tears = |kind: &str| !self.part.without.contains(kind);
+
         let half = |text: &mut String| {
             let at = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(at);
@@ -163,7 +172,7 @@ impl World {
         let lineage = self.stores[store].lineage;
         let disk = &mut self.stores[store].disk;
         match (write.work, write.db) {
-            (Work::Save { puts, .. }, Db::Slot(slot)) => {
+            (Work::Save { puts, .. }, Db::Slot(slot)) if tears("record torn") => {
                 let records = &mut disk.slots.entry(slot).or_default().records;
                 // The one it replaces would have to be lost for this.
                 let fresh = |key: &super::server::Key| !records.contains_key(key);
@@ -171,9 +180,9 @@ impl World {
                 half(&mut record);
                 records.insert(key, record);
                 self.spaces[space].journal.stories.remove(&(key, lineage));
-                self.note("record torn");
+                self.hit_in(state, "record torn");
             }
-            (Work::Commit { epoch, meta, tail, base, .. }, _) if epoch == disk.base.epoch => {
+            (Work::Commit { epoch, meta, tail, base, .. }, _) if epoch == disk.base.epoch && tears("base torn") => {
                 disk.base.meta = Some(meta);
                 if let Some(mut chunks) = base {
                     chunks.last_mut().into_iter().for_each(half);
@@ -183,7 +192,7 @@ impl World {
                     disk.base.tails.push(tail);
                 }
                 self.stores[store].torn_rev = self.stores[store].disk_rev().unwrap_or(0);
-                self.note("base torn");
+                self.hit_in(state, "base torn");
             }
             _ => {}
         }
@@ -206,7 +215,8 @@ impl World {
     }
 
     pub fn adopt(&mut self, store: usize, slot: u32) {
-        let b = &self.stores[store];
+        let b = &mut self.stores[store];
+        b.awaits_import |= slot == IMPORTED && b.slot_locks.contains_key(&IMPORTED);
         let Some(lead) = b.lead.filter(|_| !b.slot_locks.contains_key(&slot)) else { return };
         if self.tabs.get(&lead).is_some_and(|tab| tab.epoch > 0) {
             let disk = self.stores[store].read_slot(slot);
@@ -261,7 +271,7 @@ impl World {
             }
             Input::Online(online) => self.with_engine(id, |e, now| e.set_online(now, online)),
             Input::Peer(text) if !tab.opened => tab.buffered.push(text),
-            Input::Peer(text) => self.with_engine(id, |e, now| e.handle_peer(now, &text)),
+            Input::Peer(text) => self.hear(id, store, &text),
             Input::Done(done) => self.done(id, store, done),
             Input::Answer { id: request, status, retry_after_ms, body } => {
                 tab.request.take_if(|asked| asked.0 == request);
@@ -331,10 +341,33 @@ impl World {
         }
     }
 
+    /// Whoever sends looks into the slot of what is imported when it hears of it.
+    fn hear(&mut self, id: TabId, store: usize, text: &str) {
+        self.with_engine(id, |e, now| e.handle_peer(now, text));
+        let leads = self.tabs.get(&id).is_some_and(|tab| tab.epoch > 0);
+        if leads && text.contains(&format!("\"slot\":{IMPORTED}")) {
+            self.after(0, Event::Adopt { store, slot: IMPORTED });
+        }
+    }
+
+    /// Others may take over what has been imported.
+    fn end_import(&mut self, store: usize) {
+        self.stores[store].slot_locks.remove(&IMPORTED);
+        if std::mem::take(&mut self.stores[store].awaits_import) {
+            self.after(0, Event::Adopt { store, slot: IMPORTED });
+        }
+    }
+
     fn done(&mut self, id: TabId, store: usize, done: Done) {
         match done {
             Done::Saved { slot, id: save } => self.with_engine(id, |e, now| e.handle_saved(now, slot, save)),
             Done::SaveFailed { slot, id: save } => self.with_engine(id, |e, now| e.handle_save_failed(now, slot, save, "quota")),
+            Done::Imported { message } => {
+                self.hear(id, store, &message);
+                self.broadcast(id, store, &message);
+                self.end_import(store);
+            }
+            Done::ImportFailed => self.end_import(store),
             Done::Committed { id: commit } => self.with_engine(id, |e, now| e.handle_committed(now, commit)),
             Done::CommitFailed { id: commit, code } => {
                 self.with_engine(id, |e, now| e.handle_commit_failed(now, commit, code));
@@ -346,6 +379,8 @@ impl World {
                 if let Some(tab) = self.tabs.get_mut(&id) {
                     tab.epoch = epoch.unwrap_or(0);
                 }
+                // Under a higher epoch the server may listen.
+                self.stores[store].heard_at = self.now;
                 self.with_engine(id, |e, now| e.handle_epoch(now, epoch));
                 self.lead_again(id);
             }
@@ -353,8 +388,10 @@ impl World {
             Done::Led { .. } if self.stores[store].lead != Some(id) => {}
             Done::Led { epoch } => {
                 // The locks of closed tabs' slots are taken while they are read.
-                let b = &self.stores[store];
-                let closed = b.disk.slots.keys().filter(|slot| b.slot_locks.get(slot).is_none_or(|holder| *holder == id));
+                let b = &mut self.stores[store];
+                b.awaits_import = b.slot_locks.contains_key(&IMPORTED);
+                let closed =
+                    b.disk.slots.keys().filter(|slot| b.slot_locks.get(slot).is_none_or(|holder| *holder == id && **slot != IMPORTED));
                 let slots = closed.map(|slot| b.read_slot(*slot)).collect();
                 self.say(|| format!("tab {id} leads, epoch {epoch}"));
                 self.to_tab(id, Input::Lead { epoch, slots });
@@ -395,7 +432,7 @@ impl World {
             Effect::Save { id: save, slot, client, puts, deletes } => {
                 if client.is_some() {
                     self.note("copy found out");
-                    if !self.stores[store].forked {
+                    if !self.stores[store].forked && !self.stores[store].shared {
                         self.find("doubled", format!("tab {id} takes itself for a copy"));
                     }
                 }

@@ -1,8 +1,11 @@
 //! A device, and what its browser keeps of one user's work on one space: databases, whose transactions commit later and one
 //! after the other, locks, and the channel between tabs.
 
+use super::journal::Story;
 use super::server::{Key, Principal};
-use driftline_core::engine::{Disk, SlotDisk, damaged_record, record_key};
+use super::transfer::Leaving;
+use driftline_core::engine::{Disk, IMPORTED, SlotDisk, damaged_record, record_key};
+use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, VecDeque};
 
 pub type TabId = u64;
@@ -31,6 +34,18 @@ pub struct SlotDb {
     pub high: BTreeMap<u64, u64>,
 }
 
+impl SlotDb {
+    /// The highest number ever used by each client: noted when records were deleted, or that of a record.
+    fn used(&self) -> BTreeMap<u64, u64> {
+        let mut high = self.high.clone();
+        for (client, seq) in self.records.keys() {
+            let known = high.entry(*client).or_insert(0);
+            *known = (*known).max(*seq);
+        }
+        high
+    }
+}
+
 #[derive(Default, Clone)]
 pub struct BaseDb {
     pub epoch: u64,
@@ -53,19 +68,57 @@ pub struct Write {
 }
 
 pub enum Work {
-    Save { id: u64, client: Option<u64>, puts: Vec<(Key, String)>, deletes: Vec<Key> },
-    Commit { id: u64, epoch: u64, meta: String, tail: Option<String>, base: Option<Vec<String>> },
+    Save {
+        id: u64,
+        client: Option<u64>,
+        puts: Vec<(Key, String)>,
+        deletes: Vec<Key>,
+    },
+    /// Of a file, with what is told to every tab once it is on disk.
+    Import {
+        puts: Vec<(Key, String)>,
+        stories: Vec<(Key, Story)>,
+        message: String,
+    },
+    Commit {
+        id: u64,
+        epoch: u64,
+        meta: String,
+        tail: Option<String>,
+        base: Option<Vec<String>>,
+    },
     Lead,
-    RenewEpoch { held: u64, at_least: u64 },
+    RenewEpoch {
+        held: u64,
+        at_least: u64,
+    },
 }
 
 /// What came of a transaction.
 pub enum Done {
-    Saved { slot: u32, id: u64 },
-    SaveFailed { slot: u32, id: u64 },
-    Committed { id: u64 },
-    CommitFailed { id: u64, code: &'static str },
-    Led { epoch: u64 },
+    Saved {
+        slot: u32,
+        id: u64,
+    },
+    SaveFailed {
+        slot: u32,
+        id: u64,
+    },
+    /// With what is to be told.
+    Imported {
+        message: String,
+    },
+    ImportFailed,
+    Committed {
+        id: u64,
+    },
+    CommitFailed {
+        id: u64,
+        code: &'static str,
+    },
+    Led {
+        epoch: u64,
+    },
     Epoch(Option<u64>),
 }
 
@@ -76,6 +129,18 @@ pub struct Image {
     pub base: BaseDb,
 }
 
+impl Image {
+    /// What is left of a space that is deleted: the highest numbers, the epoch, and of the notes the receipts and how far was sent.
+    pub fn without_rows(&self) -> Image {
+        let left = |slot: &SlotDb| SlotDb { high: slot.used(), ..SlotDb::default() };
+        let meta: Json = self.base.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()).unwrap_or_default();
+        let kept = |name: &str, default: Json| meta.get(name).cloned().unwrap_or(default);
+        let meta = json!({"receipts": kept("receipts", json!({})), "sent": kept("sent", json!(0))}).to_string();
+        let base = BaseDb { epoch: self.base.epoch, meta: Some(meta), ..BaseDb::default() };
+        Image { slots: self.slots.iter().map(|(slot, db)| (*slot, left(db))).collect(), base }
+    }
+}
+
 pub struct Store {
     pub device: usize,
     pub principal: Principal,
@@ -83,6 +148,16 @@ pub struct Store {
     pub lineage: Lineage,
     /// It was copied, or came back older: what others know of its numbers may not be what it knows.
     pub forked: bool,
+    /// Work of it has left in a file, or came in one: another disk may hold it, too.
+    pub shared: bool,
+    /// A file came without all that waited where it was made: edits without what they go on from.
+    pub partial: bool,
+    /// What somebody does while the next write is under way.
+    pub leaving: Option<Leaving>,
+    /// An import was written, and its tab died before it told the others.
+    pub untold: bool,
+    /// The sending tab waits for the end of an import, to take over what that brings.
+    pub awaits_import: bool,
     /// When one of its tabs last heard of the server.
     pub heard_at: u64,
     /// What the last two pushes with transactions carried: nothing has been sent since to say that it is off the disk.
@@ -111,6 +186,11 @@ impl Store {
             space,
             lineage,
             forked: false,
+            shared: false,
+            leaving: None,
+            untold: false,
+            partial: false,
+            awaits_import: false,
             heard_at: 0,
             last_sent: Default::default(),
             disk: Image::default(),
@@ -146,6 +226,11 @@ impl Store {
                     *high = (*high).max(key.1);
                 }
                 Done::Saved { slot, id }
+            }
+            Work::Import { .. } if fails => Done::ImportFailed,
+            Work::Import { puts, message, .. } => {
+                self.disk.slots.entry(IMPORTED).or_default().records.extend(puts);
+                Done::Imported { message }
             }
             Work::Commit { id, epoch, meta, tail, base: chunks } => {
                 if base.epoch != epoch {
@@ -196,19 +281,17 @@ impl Store {
         SlotDisk { slot, records: records.map(read).collect(), high: self.high(slot) }
     }
 
-    /// The highest number ever used by each client of a slot: noted when records were deleted, or that of a record.
     pub fn high(&self, slot: u32) -> Vec<Key> {
-        let Some(db) = self.disk.slots.get(&slot) else { return Vec::new() };
-        let mut high = db.high.clone();
-        for key in db.records.keys() {
-            let known = high.entry(key.0).or_insert(0);
-            *known = (*known).max(key.1);
-        }
-        high.into_iter().collect()
+        self.disk.slots.get(&slot).map(|db| db.used().into_iter().collect()).unwrap_or_default()
     }
 
     pub fn record(&self, key: Key) -> Option<&String> {
-        self.disk.slots.values().find_map(|db| db.records.get(&key))
+        self.records(key).next()
+    }
+
+    /// What was torn in one slot may have come in a file into another.
+    pub fn records(&self, key: Key) -> impl Iterator<Item = &String> {
+        self.disk.slots.values().filter_map(move |db| db.records.get(&key))
     }
 
     /// The revision of the base on disk.

@@ -30,6 +30,9 @@ impl World {
         if self.rng.chance(self.rates.incidents) {
             return self.incident(tab);
         }
+        if self.rng.chance(self.rates.files) {
+            return self.carry_file(tab);
+        }
         match self.rng.below(100) {
             0..25 => {
                 let edit = self.create(tab, None);
@@ -423,11 +426,11 @@ impl World {
         }
     }
 
-    /// Where a disk has a copy, each of the two may come to another decision.
+    /// Where a disk, or a file, has a copy, each of the two may come to another decision.
     fn note_decided(&mut self, tab: TabId, key: Key) {
         let group = self.tabs[&tab].engine.outbox().with_dependents(key);
-        let Store { space, lineage, forked, .. } = self.stores[self.tabs[&tab].store];
-        for key in group.into_iter().filter(|_| forked) {
+        let Store { space, lineage, forked, shared, .. } = self.stores[self.tabs[&tab].store];
+        for key in group.into_iter().filter(|_| forked || shared) {
             if let Some(story) = self.spaces[space].journal.stories.get_mut(&(key, lineage)) {
                 story.decided = true;
             }

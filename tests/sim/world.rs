@@ -96,6 +96,20 @@ pub enum Event {
     OpenTab {
         store: usize,
     },
+    /// Somebody does what is due, while a tab writes.
+    Leave {
+        tab: TabId,
+        store: usize,
+    },
+    /// A tab dies while it writes.
+    Die {
+        tab: TabId,
+    },
+    /// A tab looks again for what the others have handed over for a file.
+    Export {
+        tab: TabId,
+        tries: usize,
+    },
     Work,
 }
 
@@ -144,6 +158,7 @@ pub struct World {
     pub trace: bool,
     pub texts: u64,
     pub backups: super::faults::Backups,
+    pub files: Vec<super::transfer::WorkFile>,
     queue: BTreeMap<(u64, u64), Event>,
     ids: u64,
     seed: u64,
@@ -199,6 +214,7 @@ impl World {
             trace,
             texts: 0,
             backups: Default::default(),
+            files: Vec::new(),
             queue: BTreeMap::new(),
             ids: 0,
             seed,
@@ -329,6 +345,18 @@ impl World {
             Event::Live { conn } => self.live(conn),
             Event::Ping { conn } => self.ping(conn),
             Event::OpenTab { store } => self.open_tab(store),
+            Event::Die { tab } if self.happens_to(tab, 1_000, "tab crashed") => self.crash(tab),
+            Event::Die { .. } => {}
+            Event::Leave { tab, store } => {
+                self.leave(tab, store);
+                self.with_engine(tab, |_, _| ());
+                self.check_step(tab);
+            }
+            Event::Export { tab, tries } => {
+                self.export(tab, tries);
+                self.with_engine(tab, |_, _| ());
+                self.check_step(tab);
+            }
             Event::Work => {
                 self.works += 1;
                 // What somebody does depends on the seed and on when it is their turn, not on what happened before: so what does not
@@ -352,6 +380,14 @@ impl World {
         *busy = (*busy).max(self.now) + delay;
         let time = *busy;
         self.stores[store].writes.insert(id, Write { tab, db, work });
+        if self.stores[store].leaving.is_some() {
+            let delay = self.rng.below(time - self.now);
+            self.after(delay, Event::Leave { tab, store });
+        }
+        if self.rng.chance(self.rates.crash_writing) {
+            let delay = self.rng.below(time - self.now);
+            self.after(delay, Event::Die { tab });
+        }
         self.at(time, Event::Write { store, write: id });
     }
 
@@ -360,7 +396,7 @@ impl World {
         let tab = write.tab;
         let device = self.stores[store].device;
         let fails = match write.work {
-            Work::Save { .. } | Work::Commit { .. } => {
+            Work::Save { .. } | Work::Import { .. } | Work::Commit { .. } => {
                 let full = self.now < self.devices[device].full_until && self.happens_to(tab, 1_000, "disk full");
                 full || self.happens_to(tab, self.rates.abort, "write aborted")
             }
@@ -376,6 +412,10 @@ impl World {
         if let (Work::Save { client: Some(client), .. }, super::store::Db::Slot(slot), false) = (&write.work, write.db, fails) {
             let Store { device, principal, .. } = self.stores[store];
             self.devices[device].clients.insert((principal, slot), *client);
+        }
+        if let (Work::Import { stories, .. }, false) = (&write.work, fails) {
+            let Store { space, lineage, .. } = self.stores[store];
+            self.spaces[space].journal.imported(lineage, store, stories);
         }
         self.stores[store].carry_out(write, fails)
     }
@@ -394,6 +434,12 @@ impl World {
         for device in 0..self.devices.len() {
             self.devices[device].full_until = 0;
             self.switch_network(device, true);
+        }
+        // What was imported and told to nobody is found by the next that takes over.
+        for store in 0..self.stores.len() {
+            if let Some(lead) = self.stores[store].lead.filter(|_| self.stores[store].untold) {
+                self.crash(lead);
+            }
         }
         // Whatever a disk still holds, somebody comes back to.
         for store in 0..self.stores.len() {
