@@ -428,7 +428,10 @@ impl World {
         for (name, story) in journal.stories.iter().filter(|(_, story)| story.fate == Fate::Open && !story.set_back) {
             if !settled.contains(name) && !held.contains(name) {
                 let (key, calls) = (name.0, story.calls.len());
-                wrong.push(("lost", format!("{key:x?} is neither in the log nor in an outbox, {} of {calls} calls saved", story.durable)));
+                let (place, saved) = (story.store, story.durable);
+                let logged = if server.logged.contains_key(&key) { "; something else is in the log under it" } else { "" };
+                let text = format!("{key:x?} of store {place} is neither in the log nor in an outbox, {saved} of {calls} calls saved{logged}");
+                wrong.push(("lost", text));
             }
         }
         wrong

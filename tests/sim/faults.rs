@@ -238,10 +238,10 @@ impl World {
         self.devices.push(self.devices[device].clone());
         for (from, disk) in self.disks_of(device) {
             self.lineages += 1;
-            let Store { principal, space, lineage, .. } = self.stores[from];
+            let Store { principal, space, lineage, shared, partial, torn_rev, .. } = self.stores[from];
             self.stores[from].forked = true;
             let promised = self.stores[from].promised.clone();
-            let store = Store { forked: true, promised, ..Store::new(copy, principal, space, self.lineages) };
+            let store = Store { forked: true, promised, shared, partial, torn_rev, ..Store::new(copy, principal, space, self.lineages) };
             let place = self.stores.len();
             self.spaces[space].journal.fork(&self.schema, lineage, self.lineages, place, &disk);
             self.stores.push(Store { disk, ..store });

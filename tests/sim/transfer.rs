@@ -180,7 +180,7 @@ impl World {
     fn give_up(&mut self, place: usize, left: Image) {
         let store = &mut self.stores[place];
         store.torn_rev = store.torn_rev.max(store.disk_rev().unwrap_or(0));
-        store.last_sent.clear();
+        store.last_sent = Default::default();
         let waited: Vec<Key> = store.disk.slots.values().flat_map(|slot| slot.records.keys().copied()).collect();
         store.disk = left;
         self.spaces[store.space].journal.give_up(&waited, store.lineage);

@@ -189,7 +189,7 @@ impl World {
             server.delete_rows = delete_rows;
             Space { server, journal: Journal::default(), rewritten: BTreeSet::new(), sent: BTreeSet::new() }
         };
-        let work_left = rng.range(60, MOST_WORK);
+        let work_left = rng.range(90, MOST_WORK);
         let mut world = World {
             now: START_MS,
             spaces: (0..spaces).map(space).collect(),

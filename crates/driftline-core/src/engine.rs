@@ -1089,11 +1089,9 @@ impl Engine {
     fn made_here(&self, part: &Part) -> Option<Key> {
         let same = |entry: &&Entry| {
             let ours = body_hash(&entry.body);
-            // Nothing is folded into what has been exported: made together, it is the same in the words of another version.
-            let reworded = entry.upgraded || entry.slot == IMPORTED;
             // What its own tab has not offered yet may have more folded into it by now.
             let is_final = entry.frozen || entry.slot == self.slot;
-            is_final && part.hash.is_some_and(|hash| hash == ours || reworded && made_together(hash, ours))
+            is_final && part.hash.is_some_and(|hash| hash == ours || entry.upgraded && made_together(hash, ours))
         };
         part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }
@@ -1193,7 +1191,8 @@ fn read_tail(schema: &Schema, version: u32, text: &str) -> Option<Vec<Revision>>
 /// Null where there is none, or what there is cannot be told.
 pub(crate) fn read_meta(text: Option<&str>) -> Json {
     let meta = Json::parse_or_null(text.unwrap_or(""));
-    if meta.uint("rev").is_some() { meta } else { Json::Null }
+    // A deleted space leaves no revision behind, but its receipts.
+    if meta.uint("rev").is_some() || meta.get("receipts").is_some() { meta } else { Json::Null }
 }
 
 /// A record for what stands under a key and is not its record: one that cannot be read, and tells its key.

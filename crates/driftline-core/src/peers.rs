@@ -144,7 +144,11 @@ impl Engine {
                 // It has something to send now.
                 peer.starved = false;
             }
-            self.tell_txns(saved, offered, None);
+            // What has been exported may go by way of another device: that is frozen, whether it is offered or not.
+            let is_frozen = |key: &&Key| self.outbox.get(**key).is_some_and(|entry| entry.frozen);
+            let (frozen, others): (Vec<Key>, Vec<Key>) = saved.iter().partition(is_frozen);
+            self.tell_txns(&frozen, true, None);
+            self.tell_txns(&others, offered, None);
         }
         let mut void = deleted.to_vec();
         void.retain(|key| self.outbox.get(*key).is_none());
@@ -346,7 +350,9 @@ impl Engine {
             }
             // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
             let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen);
-            if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(older) {
+            // What waits here under a number is not changed by what a file has under it.
+            let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
+            if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
                 continue;
             }
             let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body && known.state == entry.state);

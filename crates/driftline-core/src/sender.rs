@@ -793,6 +793,9 @@ impl Engine {
     /// a server that remembers takes it for a repeat.
     fn send_doubtful_again(&mut self) {
         let doubts = self.sender.as_mut().is_some_and(|sender| std::mem::take(&mut sender.doubts));
+        if let Some(sender) = self.sender.as_mut().filter(|_| doubts) {
+            sender.answered = SortedSet::new();
+        }
         let rev = self.replica.rev;
         self.send_again(&|at| doubts || at > rev);
     }
