@@ -5,9 +5,11 @@ use crate::making::{self, call, moved, one_of, shown};
 use crate::model::{self, values};
 use crate::run::{Family, Run};
 use crate::tab::{Tab, config, serve_push};
+use driftline_core::dedupe::Ranges;
 use driftline_core::digest::made_together;
 use driftline_core::edit::{Edit, Op, Txn, Values};
 use driftline_core::json::Json;
+use driftline_core::limits::REPLACED_KEYS;
 use driftline_core::merge::Hlc;
 use driftline_core::outbox::Key;
 use driftline_core::schema::Schema;
@@ -44,11 +46,21 @@ pub const FAMILY: Family = Family {
         "number void in one copy, used in the other",
         "reissued under a new key",
         "marks forgotten",
+        "retried under a new key",
+        "amended under a new key",
+        "comes when what it replaces has taken effect",
+        "comes when what it replaces has taken effect and was closed",
+        "comes when what it replaces was refused",
+        "replaced, and comes after all",
+        "replaced and closed, and comes after all",
+        "what it replaces stands for something else",
     ],
     run: d1_d4_d5_as_if_each_had_come_once,
 };
 
 const NOW: u64 = 1_800_000_000_000;
+/// Another device of the same user, on which it is decided about what waits.
+const DECIDER: u64 = 0xd1;
 
 /// A transaction's first answer.
 #[derive(Clone)]
@@ -57,6 +69,10 @@ struct First {
     outcome: String,
     rev: Option<u64>,
 }
+
+/// A transaction and what was made of it by one decision after another, each under a new key that replaces all before. They go by
+/// the same first bits of their hashes, and at most one takes effect.
+type Chain = Vec<PushTxn>;
 
 struct World {
     schema: Rc<Schema>,
@@ -74,6 +90,11 @@ struct World {
     promised: Vec<RowKey>,
     /// Rows made, and by how many tabs the transaction was known when it was copied.
     created: BTreeSet<RowKey>,
+    chains: Vec<Chain>,
+    /// What the server was told nothing of but that something else has taken effect in its place.
+    replaced: BTreeSet<Key>,
+    /// Which numbers the decider calls over.
+    over: Ranges,
 }
 
 fn d1_d4_d5_as_if_each_had_come_once(run: &mut Run) {
@@ -82,9 +103,10 @@ fn d1_d4_d5_as_if_each_had_come_once(run: &mut Run) {
     let tables = making::some_tables(&mut run.rng, &schema, true, most);
     let server = Server::new(schema.clone());
     let tab = Tab::leading(config(&schema, 0xa1), &server, NOW);
-    let (sent, refused, first, order, promised, created) = Default::default();
-    let mut world = World { schema, tables, server, tabs: vec![tab], sent, refused, first, order, promised, created };
-    for _ in 0..run.rng.range(8, 30) {
+    let (sent, refused, first, order, promised, created, chains, replaced, over) = Default::default();
+    let mut world =
+        World { schema, tables, server, tabs: vec![tab], sent, refused, first, order, promised, created, chains, replaced, over };
+    for _ in 0..run.rng.range(8, 36) {
         if !run.step() {
             break;
         }
@@ -98,14 +120,15 @@ fn d1_d4_d5_as_if_each_had_come_once(run: &mut Run) {
 impl World {
     fn step(&mut self, run: &mut Run) {
         let tab = run.rng.below(self.tabs.len() as u64) as usize;
-        match run.rng.below(100) {
+        match run.rng.below(120) {
             0..36 => self.make(run, tab),
             36..70 => self.send(run, tab),
             70..81 => self.again(run),
             81..86 => self.forge(run),
             86..96 => self.disturb(run),
             96..99 if self.tabs.len() == 1 && !self.sent.is_empty() => self.copy(run),
-            _ => self.tabs[tab].tick(31_000),
+            96..100 => self.tabs[tab].tick(31_000),
+            _ => self.decide(run),
         }
     }
 
@@ -296,6 +319,7 @@ impl World {
                     run.hit("held before");
                     continue;
                 }
+                run.hits_of("replaced, and comes after all", u64::from(self.replaced.contains(&key)));
                 // A copy of the profile may have used the number for something else.
                 if code == "key_reused" {
                     let other = self.first.get(&key).is_some_and(|first| first.hash != txn.hash);
@@ -304,6 +328,9 @@ impl World {
                 }
                 match self.first.get(&key) {
                     // The other copy of the profile had the same number, and said that it is over.
+                    None if code == "outcome_unknown" && key.0 == DECIDER && self.is_closed(key) => {
+                        run.hit("replaced and closed, and comes after all");
+                    }
                     None if code == "outcome_unknown" && self.tabs.len() > 1 && self.is_closed(key) => {
                         run.hit("number void in one copy, used in the other");
                     }
@@ -312,6 +339,7 @@ impl World {
                         let later = self.server.client(1, key.0).is_some_and(|state| state.closed.iter().any(|range| range.0 > key.1));
                         run.hits_of("late number after later ones were closed", u64::from(later));
                         fresh = true;
+                        self.note_replaced(run, push, txn, &outcome, &code);
                         if outcome == "refused" {
                             self.refused.push(push.clone());
                         }
@@ -319,7 +347,8 @@ impl World {
                     }
                     // Both copies went on folding what they had made before there were two.
                     Some(first) if code == "outcome_unknown" && first.hash != txn.hash && made_together(first.hash, txn.hash) => {
-                        run.check("d5", self.tabs.len() > 1, || format!("{key:x?} is said in other words, and there is no copy"));
+                        let said_otherwise = self.tabs.len() > 1 || key.0 == DECIDER;
+                        run.check("d5", said_otherwise, || format!("{key:x?} is said in other words, and there is no copy"));
                     }
                     Some(first) if code == "outcome_unknown" => {
                         let known = closed.contains(&key) && first.outcome != "applied";
@@ -362,6 +391,127 @@ impl World {
             let settled = self.first.keys().filter(|key| key.0 == client).count();
             run.hits_of("marks forgotten", u64::from(settled > marks.len()));
         }
+    }
+
+    // ---- decisions ----
+
+    fn decide(&mut self, run: &mut Run) {
+        let chains = self.chains.len() as u64;
+        if chains == 0 || run.rng.chance(100) {
+            return self.replace(run, chains as usize);
+        }
+        let chain = run.rng.below(chains) as usize;
+        if run.rng.chance(350) { self.replace(run, chain) } else { self.deliver_some(run, chain) }
+    }
+
+    /// Makes something of which a chain begins, or puts something in the place of the last of one: the same again, or another.
+    fn replace(&mut self, run: &mut Run, chain: usize) {
+        let before = self.chains.get(chain).map(Vec::as_slice).unwrap_or_default();
+        if before.len() > REPLACED_KEYS {
+            return;
+        }
+        let replaces = before.iter().map(|txn| (0, txn.seq)).collect();
+        let seq = self.chains.iter().map(|chain| chain.len() as u64).sum::<u64>() + 1;
+        let last = before.last().cloned();
+        let txn = match last.as_ref().filter(|_| run.rng.chance(500)) {
+            Some(last) => PushTxn { seq, replaces, ..last.clone() },
+            None => {
+                let edits = self.decided_edits(run);
+                if edits.is_empty() {
+                    return;
+                }
+                let hash = (chain as u128 + 1) << 96 | u128::from(seq);
+                PushTxn { client: 0, seq, hash, replaces, txn: Ok(Txn { at: Hlc::new(self.now(), 0), edits }) }
+            }
+        };
+        if let Some(last) = last {
+            run.hit(if last.hash == txn.hash { "retried under a new key" } else { "amended under a new key" });
+        }
+        run.say(|| format!("decides {txn:?}"));
+        self.chains.resize(self.chains.len().max(chain + 1), Vec::new());
+        self.chains[chain].push(txn);
+    }
+
+    fn decided_edits(&mut self, run: &mut Run) -> Vec<Edit> {
+        let edits = self.edits(run, 0);
+        self.created.extend(edits.iter().filter(|edit| edit.op == Op::Create).map(|edit| edit.row));
+        edits
+    }
+
+    /// Some of a chain comes, in any order, once or twice; at times some of it is over then.
+    fn deliver_some(&mut self, run: &mut Run, chain: usize) {
+        let mut some = self.chains[chain].clone();
+        while some.len() > 1 && run.rng.chance(500) {
+            some.swap_remove(run.rng.below(some.len() as u64) as usize);
+        }
+        for at in (1..some.len()).rev() {
+            some.swap(at, run.rng.below(at as u64 + 1) as usize);
+        }
+        if run.rng.chance(150) {
+            // A copy of the profile has used the key for something else.
+            let edits = self.decided_edits(run);
+            if !edits.is_empty() {
+                let txn = Ok(Txn { at: Hlc::new(self.now(), 0), edits });
+                some[0] = PushTxn { hash: some[0].hash ^ 1 << 127, replaces: Vec::new(), txn, ..some[0].clone() };
+            }
+        }
+        if run.rng.chance(300) {
+            self.close_some(run, chain);
+        }
+        let receipt = self.server.client(1, DECIDER).and_then(|known| known.receipts.current);
+        let client = PushClient { id: DECIDER, receipt, closed: self.over.clone() };
+        let units = some.into_iter().map(|txn| PushUnit { txns: vec![txn], after: Vec::new() }).collect();
+        let push = Push { epoch: 1, cursor: None, clients: vec![client], units };
+        for _ in 0..run.rng.range(1, 2) {
+            self.deliver_push(run, &push);
+        }
+        self.check_chain(run, chain);
+    }
+
+    /// What has been replaced is over, and what has been answered.
+    fn close_some(&mut self, run: &mut Run, chain: usize) {
+        let Some((last, replaced)) = self.chains[chain].split_last() else { return };
+        let answered = self.first.contains_key(&(DECIDER, last.seq));
+        for txn in replaced.iter().chain(answered.then_some(last)) {
+            if run.rng.chance(500) {
+                self.over.add(txn.seq, txn.seq);
+            }
+        }
+    }
+
+    /// What replaces something that has taken effect must not; what takes effect closes what it replaces.
+    fn note_replaced(&mut self, run: &mut Run, push: &Push, txn: &PushTxn, outcome: &str, code: &str) {
+        let mut late = false;
+        for replaced in &txn.replaces {
+            let key = (push.clients[replaced.0].id, replaced.1);
+            let closed = self.is_closed(key);
+            match self.first.get(&key) {
+                Some(first) if !made_together(first.hash, txn.hash) => run.hit("what it replaces stands for something else"),
+                Some(first) if first.outcome == "applied" => {
+                    late = true;
+                    run.hit("comes when what it replaces has taken effect");
+                    run.hits_of("comes when what it replaces has taken effect and was closed", u64::from(closed));
+                }
+                Some(_) => run.hit("comes when what it replaces was refused"),
+                None if outcome == "applied" && !closed => {
+                    self.first.insert(key, First { hash: txn.hash, outcome: "refused".to_string(), rev: None });
+                    self.replaced.insert(key);
+                }
+                None => {}
+            }
+        }
+        run.check("d1", !late || outcome != "applied", || format!("number {} takes effect, and so has what it replaces", txn.seq));
+        run.check("d1", late || code != "too_late", || format!("number {} is too late, and nothing that it replaces took effect", txn.seq));
+    }
+
+    fn check_chain(&self, run: &mut Run, chain: usize) {
+        let members = &self.chains[chain];
+        let is_of_chain = |key: &Key| {
+            let of_chain = |first: &First| made_together(first.hash, members[0].hash);
+            key.0 == DECIDER && members.iter().any(|txn| txn.seq == key.1) && self.first.get(key).is_none_or(of_chain)
+        };
+        let applied: Vec<Key> = self.server.log().map(|row| row.1).filter(is_of_chain).collect();
+        run.check("d1", applied.len() < 2, || format!("of one chain of decisions {applied:x?} took effect"));
     }
 
     /// A key comes again with another body: nothing may come of it.

@@ -5,6 +5,7 @@ mod common;
 use common::{Store, Tab, config, create, id, push_text, schema, update};
 use driftline_core::engine::{Config, Disk, Effect, SlotDisk, write_key};
 use driftline_core::outbox::{Key, State};
+use driftline_core::sender::SendFailure;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -246,7 +247,180 @@ fn r6_a_tab_says_that_what_waits_waits_for_more_than_the_network() {
     assert!(other.engine.status().contains("\"saving\""), "of this one the sending tab knows nothing: {}", other.engine.status());
 }
 
+// ---- what is known to whoever sends next ----
+
+/// A tab that does not send and has read what is on disk.
+fn reading(slot: u32, disk: &Disk) -> Tab {
+    let mut tab = Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config() });
+    tab.open(disk.clone());
+    tab.effects.clear();
+    tab
+}
+
+/// Another device makes something on a server.
+fn made_elsewhere(store: &mut Store, seq: u64, edit: &str) {
+    let push = push_text(None, "[]", &[(seq, common::body(seq, edit))]).replace("00aa", "00dd");
+    store.push(&schema(), &push).unwrap();
+}
+
+/// What a push says is over, of one client.
+fn closed_by(push: &str, client: u64) -> serde_json::Value {
+    let push: serde_json::Value = serde_json::from_str(push).unwrap();
+    let of_client = |other: &&serde_json::Value| other["id"] == format!("{client:016x}");
+    push["clients"].as_array().unwrap().iter().find(of_client).map_or(serde_json::Value::Null, |found| found["closed"].clone())
+}
+
+/// A sending tab settles what another has offered it, and dies before it has written that. Returns the disk as it was before, what a
+/// third tab was told, and the key with its record.
+fn settled_and_not_written(maker: &mut Tab, edit: &str) -> (Disk, Vec<String>, Key, String) {
+    let mut store = Store::default();
+    let mut sender = sending(&mut store);
+    let disk = sender.left();
+    let key = make(maker, edit);
+    hear(maker, &[lead(1, "")]);
+    let mut told = told_by(maker);
+    hear(&mut sender, &told);
+    sender.sync(&mut store);
+    told.extend(told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")));
+    (disk, told, key, maker.disk[&key].clone())
+}
+
+#[test]
+fn v4_a_tab_with_another_history_than_the_sending_tabs_reads_the_disk_anew() {
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("kind", 1, ""));
+    let mut tab = reading(1, &sending(&mut store.clone()).left());
+    // The server is set back to before this, and others go on from there.
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("kind", 2, ""));
+    let mut sender = sending(&mut store);
+    assert_eq!((tab.engine.replica().rev, sender.engine.replica().rev), (1, 1));
+    made_elsewhere(&mut store, 2, &create("kind", 3, ""));
+    sender.engine.handle_live_message(sender.now, "{\"ping\":2}");
+    sender.run();
+    sender.sync(&mut store);
+    hear(&mut tab, &told_by(&mut sender));
+    assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
+    tab.engine.handle_reloaded(tab.now, sender.left());
+    tab.run();
+    let base = |tab: &Tab| tab.engine.replica().base().iter().map(|row| row.0).collect::<Vec<_>>();
+    assert_eq!((base(&tab), tab.engine.replica().rev), (base(&sender), 2));
+    assert_eq!(tab.engine.replica().view().len(), 2);
+}
+
+#[test]
+fn d4_what_a_dead_sender_has_settled_is_closed_only_once_that_is_on_disk() {
+    let mut maker = beside(1);
+    let (disk, told, key, record) = settled_and_not_written(&mut maker, &create("kind", 1, ""));
+    let mut next = reading(2, &disk);
+    hear(&mut next, &told);
+    assert_eq!((next.engine.outbox().len(), next.engine.replica().rev), (0, 1));
+    next.disk.insert(key, record.clone());
+    let slots = vec![SlotDisk { slot: 1, records: vec![record], high: Vec::new() }];
+    next.engine.handle_lead(next.now, 2, disk.meta.as_deref(), slots);
+    next.run();
+    assert_eq!(next.engine.outbox().len(), 0, "it is not there again");
+    let (request, push) = next.pushes.pop().expect("it asks what is new");
+    assert_eq!(closed_by(&push, key.0), serde_json::json!([]));
+    assert!(next.kept.meta.as_ref().unwrap().contains(&format!("\"answered\":[\"{:016x}:{}\"]", key.0, key.1)));
+    assert!(next.disk.is_empty() && next.high[&(1, key.0)] == key.1);
+    next.engine.handle_send_failed(next.now, request, SendFailure::Network);
+    goes(&mut next, 60_000);
+    assert_eq!(closed_by(&next.pushes.pop().unwrap().1, key.0), serde_json::json!([[key.1, key.1]]));
+}
+
+#[test]
+fn d1_what_is_told_to_be_settled_and_still_on_disk_is_not_read_again() {
+    let mut store = Store::default();
+    let mut sender = sending(&mut store);
+    let disk = sender.left();
+    let mut elsewhere = Tab::of_config(Config { client: 0xcc, ..config() });
+    elsewhere.open(Disk::default());
+    make(&mut elsewhere, &create("kind", 1, ""));
+    let file = elsewhere.export().0;
+    let mut tab = reading(1, &disk);
+    tab.import(&file).unwrap();
+    sender.import(&file).unwrap();
+    assert_eq!(tab.engine.outbox().len(), 1);
+    sender.sync(&mut store);
+    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
+    assert_eq!(tab.engine.outbox().len(), 0);
+    let still_there = Disk { slots: tab.left().slots, ..disk };
+    tab.engine.handle_reloaded(tab.now, still_there);
+    tab.run();
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().rev), (0, 1));
+}
+
+#[test]
+fn r3_what_a_replaced_tab_has_parked_of_its_own_is_parked_at_the_next() {
+    let mut tab = sending(&mut Store::default());
+    let mut next = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&Store::default());
+    let key = make(&mut tab, &create("kind", 1, ""));
+    hear(&mut next, &told_by(&mut tab));
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    let problem = "{\"code\":\"not_allowed\",\"detail\":\"\"}";
+    let outcome = format!("{{\"key\":[0,{}],\"outcome\":\"refused\",\"problem\":{problem}}}", key.1);
+    let head = "\"schema\":1,\"rev\":0,\"more\":false,\"reload\":false,\"clients\":[]";
+    tab.engine.handle_answer(tab.now, request, 200, None, &format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}"));
+    tab.run();
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    // What it said of that as sender is lost.
+    tab.effects.clear();
+    let is_parked = |tab: &Tab| matches!(tab.engine.outbox().get(key).unwrap().state, State::Parked { spent: true, .. });
+    assert!(is_parked(&tab) && !is_parked(&next));
+    hear(&mut tab, &[lead(2, "")]);
+    hear(&mut next, &told_by(&mut tab));
+    assert!(is_parked(&next));
+    assert!(goes(&mut next, 60_000).concat().is_empty());
+}
+
+#[test]
+fn q2_what_a_dead_tab_had_deleted_and_not_told_of_is_gone_in_every_tab() {
+    let (mut dead, mut other) = (beside(1), beside(2));
+    let mut sender = sending(&mut Store::default());
+    let key = make(&mut dead, &create("kind", 1, ""));
+    let shown = told_by(&mut dead);
+    hear(&mut sender, &shown);
+    hear(&mut other, &shown);
+    assert_eq!(other.engine.replica().view().len(), 1);
+    dead.engine.discard(dead.now, key, false).unwrap();
+    dead.run();
+    assert!(dead.disk.is_empty());
+    sender.effects.clear();
+    sender.engine.handle_adopted(sender.now, SlotDisk { slot: 1, records: Vec::new(), high: vec![key] });
+    sender.run();
+    hear(&mut other, &told_by(&mut sender));
+    for tab in [sender, other] {
+        assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
+    }
+}
+
 // ---- copies of a profile ----
+
+#[test]
+fn d5_what_a_copy_has_sent_does_not_settle_what_its_own_tab_may_be_folding_more_into() {
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, ""));
+    let mut store = Store::default();
+    let mut sender = sending(&mut store);
+    hear(&mut sender, &told_by(&mut maker));
+    let body = maker.engine.outbox().get(key).unwrap().body.clone();
+    store.push(&schema(), &push_text(None, "[]", &[(key.1, body)]).replace("00aa", "00ab")).unwrap();
+    let rename = update("kind", 1, "\"set\":{\"name\":\"mine\"}");
+    assert_eq!(maker.make(&rename), Ok(key), "it folds");
+    maker.run();
+    sender.sync(&mut store);
+    assert_eq!(sender.engine.replica().rev, 1);
+    assert!(sender.engine.outbox().get(key).is_some());
+    hear(&mut maker, &[lead(1, "")]);
+    hear(&mut sender, &told_by(&mut maker));
+    assert!(sender.engine.outbox().get(key).unwrap().body.contains("mine"), "what was folded in is not lost");
+    sender.sync(&mut store);
+    let State::Parked { problem, .. } = &sender.engine.outbox().get(key).unwrap().state else { panic!("it is for the user") };
+    assert_eq!(problem.code, "outcome_unknown");
+}
 
 #[test]
 fn q6_nothing_folds_into_what_made_a_row_that_is_in_the_base_already() {
