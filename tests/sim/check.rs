@@ -258,7 +258,8 @@ impl World {
                 }
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
                 // Its number was never on disk, and may be given again.
-                (Fate::Vanished { told: false }, None) if story.maker == dead => forget.push(*name),
+                (Fate::Vanished { told: false }, None) if story.maker == dead && story.durable == 0 => forget.push(*name),
+                (Fate::Vanished { told: false }, None) if story.maker == dead => story.fate = Fate::Vanished { told: true },
                 (Fate::Discarded { .. }, None) if story.maker == dead && story.durable == 0 && logged.is_none() => forget.push(*name),
                 (Fate::Vanished { .. }, Some(_)) if story.maker == dead => story.fate = Fate::Open,
                 // The tab that was about to delete it is not always the one that made it.
@@ -430,7 +431,8 @@ impl World {
                 let (key, calls) = (name.0, story.calls.len());
                 let (place, saved) = (story.store, story.durable);
                 let logged = if server.logged.contains_key(&key) { "; something else is in the log under it" } else { "" };
-                let text = format!("{key:x?} of store {place} is neither in the log nor in an outbox, {saved} of {calls} calls saved{logged}");
+                let text =
+                    format!("{key:x?} of store {place} is neither in the log nor in an outbox, {saved} of {calls} calls saved{logged}");
                 wrong.push(("lost", text));
             }
         }

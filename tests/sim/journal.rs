@@ -214,7 +214,9 @@ impl Journal {
         for (key, story) in stories {
             let copy = Story { store, fate: Fate::Open, ..story.clone() };
             let known = self.stories.entry((*key, lineage)).or_insert_with(|| copy.clone());
-            if matches!(known.fate, Fate::Replaced(_)) {
+            if known.root != copy.root {
+                // A copied profile has used the key for something else, which counts.
+            } else if matches!(known.fate, Fate::Replaced(_)) {
                 known.decided = true;
             } else if known.fate != Fate::Open {
                 *known = Story { decided: known.decided || copy.decided, ..copy };

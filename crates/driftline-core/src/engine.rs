@@ -852,6 +852,13 @@ impl Engine {
         self.delete_replaced(key);
     }
 
+    /// Whether what stands under a key in a slot is about to be deleted. What was discarded may come back in a file at once.
+    pub(crate) fn is_leaving(&self, slot: u32, key: Key) -> bool {
+        let deletes =
+            |saver: &Saver| saver.deletes.contains(&key) || saver.in_flight.as_ref().is_some_and(|saving| saving.deletes.contains(&key));
+        self.leaving.contains(&key) && (slot != IMPORTED || self.savers.iter().any(|saver| saver.slot == slot && deletes(saver)))
+    }
+
     fn delete_replaced(&mut self, new: Key) {
         while let Some(at) = self.replaces.iter().position(|replaces| replaces.new == new) {
             let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
@@ -1001,7 +1008,7 @@ impl Engine {
                     continue;
                 }
                 // What this tab has in memory is as new or newer.
-                if self.outbox.get(key).is_none() && !self.leaving.contains(&key) && !self.is_settled(key) && !was_over {
+                if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over {
                     self.outbox.insert(entry);
                     if upgraded {
                         self.put(key);

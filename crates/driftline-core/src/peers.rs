@@ -9,6 +9,7 @@ use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, w
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
+use crate::sorted::SortedSet;
 use crate::value::{parse_hex128, write_hex128, write_string, write_uint};
 use crate::wire::read_changes;
 
@@ -352,7 +353,7 @@ impl Engine {
             let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen);
             // What waits here under a number is not changed by what a file has under it.
             let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
-            if self.leaving.contains(&key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
+            if self.is_leaving(slot, key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
                 continue;
             }
             let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body && known.state == entry.state);
@@ -414,6 +415,18 @@ impl Engine {
                 self.unseen.insert(*key);
             }
         }
+    }
+
+    /// Whether something has waited long enough for what it goes on from: that may be on disk, from a tab that died before it told.
+    pub(crate) fn look_for_unseen(&mut self, now_ms: u64) -> bool {
+        let waits = |key: &&Key| self.outbox.get(**key).is_some_and(|entry| entry.unseen_until_ms > now_ms);
+        let still: SortedSet<Key> = self.unseen.iter().filter(waits).copied().collect();
+        let found = still.len() < self.unseen.len();
+        self.unseen = still;
+        if found {
+            self.ask_reload();
+        }
+        found
     }
 
     /// A tab has opened in a slot and shown all that an earlier one left there. What that one had told of and nobody has been

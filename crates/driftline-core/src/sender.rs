@@ -347,6 +347,9 @@ impl Engine {
             self.carry_out_unsaid(now_ms);
         }
         self.commit(now_ms);
+        if self.look_for_unseen(now_ms) {
+            return;
+        }
         let Some(sender) = &self.sender else { return };
         if !self.online {
             return;
