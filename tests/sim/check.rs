@@ -19,8 +19,8 @@ use driftline_core::wire::{Push, read_push};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
-/// A tab that has heard nothing of the server for so long, and has something to send, says so.
-const DOUBT_MS: u64 = 12_000;
+/// A tab that has heard nothing of the server for so long, and has something to send, says so: it asks every 10 s, and doubts after 5.
+const DOUBT_MS: u64 = 15_000;
 /// What was sent in the pushes before the last, and was not yet on disk as settled when that left.
 const SLACK: usize = 8;
 
@@ -254,23 +254,35 @@ impl World {
                 }
                 (Fate::Open, None) if story.maker == dead && story.durable == 0 && logged.is_none() => {
                     forget.push(*name);
-                    reopen.extend((story.root.0.0 != *key).then_some(*key));
+                    reopen.extend((story.root.0.0 != *key).then_some((*key, false)));
                 }
                 (Fate::Vanished { told: true }, Some(_)) => wrong.push(format!("{key:x?} had vanished for good and is on disk again")),
                 // Its number was never on disk, and may be given again.
-                (Fate::Vanished { told: false }, None) if story.maker == dead && story.durable == 0 => forget.push(*name),
+                (Fate::Vanished { told: false }, None) if story.maker == dead && story.durable == 0 => {
+                    forget.push(*name);
+                    reopen.extend((story.root.0.0 != *key).then_some((*key, true)));
+                }
                 (Fate::Vanished { told: false }, None) if story.maker == dead => story.fate = Fate::Vanished { told: true },
-                (Fate::Discarded { .. }, None) if story.maker == dead && story.durable == 0 && logged.is_none() => forget.push(*name),
+                (Fate::Discarded { .. }, None) if story.maker == dead && story.durable == 0 && logged.is_none() => {
+                    forget.push(*name);
+                    reopen.extend((story.root.0.0 != *key).then_some((*key, true)));
+                }
                 (Fate::Vanished { .. }, Some(_)) if story.maker == dead => story.fate = Fate::Open,
                 // The tab that was about to delete it is not always the one that made it.
                 (Fate::Discarded { by }, Some(_)) if *by == dead => story.fate = Fate::Open,
                 _ => {}
             }
         }
-        for new in reopen {
+        while let Some((new, given_up)) = reopen.pop() {
             let replaced = |name: &Name, story: &Story| name.1 == store.lineage && story.fate == Fate::Replaced(new);
-            let replaced = journal.stories.iter_mut().filter(|(name, story)| replaced(name, story));
-            replaced.for_each(|(_, story)| story.fate = Fate::Open);
+            for (name, story) in journal.stories.iter_mut().filter(|(name, story)| replaced(name, story)) {
+                // What it stood for went with it, where it was given up.
+                let went_along = given_up && story.durable > 0 && store.record(name.0).is_none();
+                story.fate = if went_along { Fate::Discarded { by: dead } } else { Fate::Open };
+                story.replaced_by = None;
+                // Nor was that ever on disk.
+                reopen.extend((story.durable == 0 && story.maker == dead).then_some((name.0, given_up)));
+            }
         }
         // One that was never on disk is not there again either.
         let gone = |name: &Name, story: &Story| {
@@ -373,7 +385,10 @@ impl World {
         let view: Vec<_> = replica.view().iter().map(|(key, row)| (*key, row)).collect();
         wrong.extend(miscounted(&self.schema, &view).map(|text| format!("its view: {text}")));
         wrong.extend(view_differs(&self.schema, tab));
-        let records = self.stores[tab.store].disk.slots.values().flat_map(|db| &db.records);
+        let slots = self.stores[tab.store].disk.slots.iter();
+        // A file may have brought once more what has taken effect here: that goes when the next tab opens.
+        let left_over = |slot: u32, key: &Key| slot == IMPORTED && server.logged.contains_key(key);
+        let records = slots.flat_map(|(slot, db)| db.records.iter().filter(|(key, _)| !left_over(*slot, key)));
         // What cannot be read is set aside.
         let on_disk: BTreeSet<Key> = records.filter(|(_, record)| record_body(record).is_some()).map(|(key, _)| *key).collect();
         let held: BTreeSet<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();

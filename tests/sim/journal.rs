@@ -40,6 +40,8 @@ pub struct Story {
     pub set_back: bool,
     /// Somebody decided about it where it could not be settled.
     pub decided: bool,
+    /// Once there was something that stands for it, it is never sent again.
+    pub replaced_by: Option<Key>,
 }
 
 /// Two lives of a disk may use one key for different things.
@@ -113,6 +115,7 @@ impl Journal {
             after,
             set_back: false,
             decided: false,
+            replaced_by: None,
         });
         story.calls.push(edits);
     }
@@ -149,8 +152,8 @@ impl Journal {
 
     pub fn rekeyed(&mut self, maker: TabId, (from, lineage): Name, to: Key) {
         let Some(old) = self.stories.get_mut(&(from, lineage)) else { return };
-        old.fate = Fate::Replaced(to);
-        let new = Story { maker, durable: 0, fate: Fate::Open, ..old.clone() };
+        (old.fate, old.replaced_by) = (Fate::Replaced(to), Some(to));
+        let new = Story { replaced_by: None, maker, durable: 0, fate: Fate::Open, ..old.clone() };
         self.stories.insert((to, lineage), new);
     }
 
@@ -183,14 +186,20 @@ impl Journal {
     fn replace_known(&mut self, lineage: Lineage) {
         let replaced = self.stories.iter().filter_map(|(name, story)| match story.fate {
             Fate::Replaced(by) => Some(((name.0, story.root), by)),
-            _ => None,
+            _ => Some(((name.0, story.root), story.replaced_by?)),
         });
-        let replaced: BTreeMap<(Key, Root), Key> = replaced.collect();
+        // Two devices may each have decided about it.
+        let mut by_key: BTreeMap<(Key, Root), Vec<Key>> = BTreeMap::new();
+        replaced.for_each(|(key, by)| by_key.entry(key).or_default().push(by));
         let held: BTreeSet<(Key, Root)> = self.stories.iter().filter(|s| s.0.1 == lineage).map(|s| (s.0.0, s.1.root)).collect();
         for (name, story) in self.stories.iter_mut().filter(|(name, story)| name.1 == lineage && story.fate == Fate::Open) {
-            let mut later = std::iter::successors(replaced.get(&(name.0, story.root)), |by| replaced.get(&(**by, story.root)));
-            if let Some(by) = later.find(|by| held.contains(&(**by, story.root))) {
-                story.fate = Fate::Replaced(*by);
+            let mut later = vec![name.0];
+            while let Some(key) = later.pop() {
+                if key != name.0 && held.contains(&(key, story.root)) {
+                    story.fate = Fate::Replaced(key);
+                    break;
+                }
+                later.extend(by_key.get(&(key, story.root)).into_iter().flatten().filter(|by| **by != name.0));
             }
         }
     }
@@ -210,12 +219,14 @@ impl Journal {
 
     /// A file is on a disk now. What waits there, or has taken effect, stays as it is, and so does what something else stands for;
     /// what was given up is open again.
-    pub fn imported(&mut self, lineage: Lineage, store: usize, stories: &[(Key, Story)]) {
+    pub fn imported(&mut self, lineage: Lineage, store: usize, stories: &[(Key, Story)], puts: &[(Key, String)]) {
         for (key, story) in stories {
             let copy = Story { store, fate: Fate::Open, ..story.clone() };
             let known = self.stories.entry((*key, lineage)).or_insert_with(|| copy.clone());
             if known.root != copy.root {
                 // A copied profile has used the key for something else, which counts.
+            } else if let Some(by) = known.replaced_by {
+                (known.fate, known.decided) = (Fate::Replaced(by), true);
             } else if matches!(known.fate, Fate::Replaced(_)) {
                 known.decided = true;
             } else if known.fate != Fate::Open {
@@ -223,6 +234,17 @@ impl Journal {
             }
         }
         self.replace_known(lineage);
+        // Also what goes by a key that a copied profile has used otherwise stands for what it says.
+        for (key, record) in puts {
+            let json: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
+            for was in json["was"].as_array().into_iter().flatten() {
+                let was = was[0].as_str().and_then(driftline_core::value::parse_hex64).zip(was[1].as_u64());
+                let story = was.and_then(|was| self.stories.get_mut(&(was, lineage)));
+                if let Some(story) = story.filter(|story| story.fate == Fate::Open) {
+                    (story.fate, story.replaced_by) = (Fate::Replaced(*key), Some(*key));
+                }
+            }
+        }
     }
 
     /// Somebody gives up what waits on a disk.

@@ -300,7 +300,10 @@ impl World {
                     self.grant_lead(store);
                 }
             }
-            Input::Read { why: Read::Reload, disk } => self.with_engine(id, |e, now| e.handle_reloaded(now, disk)),
+            Input::Read { why: Read::Reload, disk } => {
+                self.say(|| format!("tab {id} has read the disk"));
+                self.with_engine(id, |e, now| e.handle_reloaded(now, disk));
+            }
             Input::Granted if self.stores[store].lead == Some(id) => self.begin(id, Db::Base, Work::Lead),
             Input::Granted => {}
             Input::Stolen => {
@@ -474,7 +477,10 @@ impl World {
                 }
             }
             Effect::Broadcast(text) => self.broadcast(id, store, &text),
-            Effect::Reload => self.start_reading(id, Read::Reload),
+            Effect::Reload => {
+                self.say(|| format!("tab {id} reads the disk again"));
+                self.start_reading(id, Read::Reload);
+            }
             Effect::RenewEpoch { at_least } => {
                 let held = tab.epoch;
                 self.begin(id, Db::Base, Work::RenewEpoch { held, at_least });

@@ -413,9 +413,9 @@ impl World {
             let Store { device, principal, .. } = self.stores[store];
             self.devices[device].clients.insert((principal, slot), *client);
         }
-        if let (Work::Import { stories, .. }, false) = (&write.work, fails) {
+        if let (Work::Import { stories, puts, .. }, false) = (&write.work, fails) {
             let Store { space, lineage, .. } = self.stores[store];
-            self.spaces[space].journal.imported(lineage, store, stories);
+            self.spaces[space].journal.imported(lineage, store, stories, puts);
         }
         self.stores[store].carry_out(write, fails)
     }

@@ -229,6 +229,8 @@ pub struct Engine {
     pub(crate) unsaid: Vec<String>,
     /// A reload is under way; these were on disk when it was asked for.
     pub(crate) reloading: Option<Vec<Key>>,
+    /// Keys that were said to be over while the disk was read: what was read may still hold them.
+    pub(crate) gone_meanwhile: SortedSet<Key>,
     /// The sending tab has replaced the base: what is on disk counts, even if it is older.
     pub(crate) replaced: bool,
     /// The latest revision of the base on disk that the sending tab told of, since it last replaced it.
@@ -292,6 +294,7 @@ impl Engine {
             ping_at: u64::MAX,
             unsaid: Vec::new(),
             reloading: None,
+            gone_meanwhile: SortedSet::new(),
             replaced: false,
             disk_heard: 0,
             reload_again: false,
@@ -580,6 +583,7 @@ impl Engine {
         self.event_keys("accepted", &gone);
         self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
         self.load(disk);
+        self.gone_meanwhile = SortedSet::new();
         // What was read may be older than what has been told since. What is damaged is not read again until it has been mended.
         let behind = self.sender.is_none() && self.replica.rev < self.disk_heard && !self.torn;
         if std::mem::take(&mut self.reload_again) || behind {
@@ -996,19 +1000,25 @@ impl Engine {
                 let unsent = closed && !imported && entry.made.at > self.sent_before;
                 let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
+                let gone = self.gone_meanwhile.contains(&key);
                 let was_over =
                     self.loaded && !closed && !imported && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
                 self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
                 replaced.extend_from_slice(&entry.was);
-                if answered.binary_search(&key).is_ok() {
+                // What a file brings after that may have been forgotten by a server that was set back.
+                if answered.binary_search(&key).is_ok() && !imported {
                     // Its effect is in the base: only the record was left behind.
                     self.outbox.remove(key);
                     self.delete(slot.slot, key);
                     continue;
                 }
+                if imported && self.is_settled(key) {
+                    // A file has brought once more what the base holds by now.
+                    self.settle_again(slot.slot, key);
+                }
                 // What this tab has in memory is as new or newer.
-                if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over {
+                if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over && !gone {
                     self.outbox.insert(entry);
                     if upgraded {
                         self.put(key);

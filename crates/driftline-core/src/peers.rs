@@ -345,7 +345,7 @@ impl Engine {
                 self.see_number(slot, key);
                 self.unheard.remove(&key);
             }
-            if slot != IMPORTED && (early || self.is_over(key)) {
+            if early || (slot != IMPORTED && self.is_over(key)) {
                 over.push(key);
                 continue;
             }
@@ -460,6 +460,9 @@ impl Engine {
 
     /// Another tab says that a key is over; returns whether it was in the outbox.
     fn hear_over(&mut self, key: Key) -> bool {
+        if self.reloading.is_some() {
+            self.gone_meanwhile.insert(key);
+        }
         match self.outbox.remove(key) {
             // The word came late, and this tab may have written it again meanwhile.
             Some(entry) if self.sender.is_some() || entry.rewritten => self.delete(entry.slot, key),
