@@ -157,6 +157,10 @@ impl World {
                 "record_corrupt" | "base_corrupt" if self.rates.tear > 0 => self.note("corruption reported"),
                 // It must, where two histories have the same length.
                 "digest_differs" if self.stores[place].forked => self.note("digest differed"),
+                "digest_differs" => {
+                    let differs = self.tabs.get(&id).and_then(|tab| self.base_differs(tab));
+                    self.find("diverged", format!("tab {id}: {text}: {differs:?}"));
+                }
                 _ => self.find("diverged", format!("tab {id}: {text}")),
             },
             _ => {}
@@ -168,7 +172,7 @@ impl World {
         let Ok(push) = read_push(&self.schema, body) else { return };
         let Some(tab) = self.tabs.get(&id) else { return };
         let store = &self.stores[tab.store];
-        let Space { sent, server, .. } = &mut self.spaces[store.space];
+        let Space { sent, server, journal, .. } = &mut self.spaces[store.space];
         let (mut wrong, mut keys) = (Vec::new(), Vec::new());
         for txn in push.units.iter().flat_map(|unit| &unit.txns) {
             let key = (push.clients[txn.client].id, txn.seq);
@@ -179,7 +183,9 @@ impl World {
             // What all copies may send nobody keeps account of.
             // What has taken effect and comes again in a file may still be on its way off the disk.
             let is_repeat = store.shared && server.logged.get(&key).is_some_and(|at| server.applied[*at].hash == txn.hash);
-            let listened = push.epoch >= store.disk.base.epoch && !is_shared(key.0) && !is_repeat;
+            // Who has been replaced may have carried out a decision that has not been heard of here; the server lets one take effect.
+            let replaced = journal.stories.get(&(key, store.lineage)).is_some_and(|story| matches!(story.fate, Fate::Replaced(_)));
+            let listened = !replaced && push.epoch >= store.disk.base.epoch && !is_shared(key.0) && !is_repeat;
             if listened && !on_disk {
                 wrong.push(("lost", format!("tab {id} sends {key:x?}, which is not on disk like that")));
             }
@@ -365,6 +371,15 @@ impl World {
         }
     }
 
+    /// The first row of a tab's base that is another on the server.
+    fn base_differs(&self, tab: &Tab) -> Option<String> {
+        let (base, server) = (tab.engine.replica().base(), self.space_of(tab).server.visible());
+        let here: std::collections::BTreeMap<RowKey, _> = base.into_iter().map(|(key, row)| (key, &row.values)).collect();
+        let keys: BTreeSet<RowKey> = here.keys().chain(server.keys()).copied().collect();
+        let key = keys.into_iter().find(|key| here.get(key).copied() != server.get(key).map(|row| &row.values))?;
+        Some(format!("{key:?} is {:?} here, and {:?} there", here.get(&key), server.get(&key).map(|row| &row.values)))
+    }
+
     fn check_tab(&self, tab: &Tab) -> Vec<String> {
         let mut wrong = Vec::new();
         let server = &self.space_of(tab).server;
@@ -388,10 +403,10 @@ impl World {
         let slots = self.stores[tab.store].disk.slots.iter();
         // A file may have brought once more what has taken effect here: that goes when the next tab opens.
         let left_over = |slot: u32, key: &Key| slot == IMPORTED && server.logged.contains_key(key);
-        let records = slots.flat_map(|(slot, db)| db.records.iter().filter(|(key, _)| !left_over(*slot, key)));
+        let held: BTreeSet<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();
+        let records = slots.flat_map(|(slot, db)| db.records.iter().filter(|(key, _)| held.contains(key) || !left_over(*slot, key)));
         // What cannot be read is set aside.
         let on_disk: BTreeSet<Key> = records.filter(|(_, record)| record_body(record).is_some()).map(|(key, _)| *key).collect();
-        let held: BTreeSet<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();
         // Two tabs may have put one key that all copies share into their slots: the second record goes when it is found.
         let differ: Vec<&Key> = on_disk.symmetric_difference(&held).filter(|key| !is_shared(key.0)).collect();
         if !differ.is_empty() {

@@ -219,11 +219,20 @@ impl Journal {
 
     /// A file is on a disk now. What waits there, or has taken effect, stays as it is, and so does what something else stands for;
     /// what was given up is open again.
-    pub fn imported(&mut self, lineage: Lineage, store: usize, stories: &[(Key, Story)], puts: &[(Key, String)]) {
+    pub fn imported(
+        &mut self,
+        lineage: Lineage,
+        store: usize,
+        stories: &[(Key, Story)],
+        puts: &[(Key, String)],
+        is_logged: impl Fn(Key) -> bool,
+    ) {
         for (key, story) in stories {
             let copy = Story { store, fate: Fate::Open, ..story.clone() };
             let known = self.stories.entry((*key, lineage)).or_insert_with(|| copy.clone());
-            if known.root != copy.root {
+            if known.root != copy.root && known.fate != Fate::Open && !is_logged(*key) {
+                *known = copy;
+            } else if known.root != copy.root {
                 // A copied profile has used the key for something else, which counts.
             } else if let Some(by) = known.replaced_by {
                 (known.fate, known.decided) = (Fate::Replaced(by), true);

@@ -415,7 +415,8 @@ impl World {
         }
         if let (Work::Import { stories, puts, .. }, false) = (&write.work, fails) {
             let Store { space, lineage, .. } = self.stores[store];
-            self.spaces[space].journal.imported(lineage, store, stories, puts);
+            let Space { journal, server, .. } = &mut self.spaces[space];
+            journal.imported(lineage, store, stories, puts, |key| server.logged.contains_key(&key));
         }
         self.stores[store].carry_out(write, fails)
     }

@@ -204,8 +204,8 @@ pub struct Engine {
     pub(crate) leaving: SortedSet<Key>,
     /// Keys that other tabs have made and not shown yet, with their slots.
     pub(crate) unheard: SortedMap<Key, u32>,
-    /// Keys of which another tab has said that they are over before their own tab had shown them.
-    pub(crate) early: SortedSet<Key>,
+    /// Keys of which another tab has said that they are over before their own tab had shown them, and when.
+    pub(crate) early: SortedMap<Key, u64>,
     /// What waits, for a while, for something that it goes on from and that has not been heard of.
     pub(crate) unseen: SortedSet<Key>,
     /// The highest number of each client that earlier tabs used in this slot, until the others have been told.
@@ -280,7 +280,7 @@ impl Engine {
             savers: Vec::new(),
             leaving: SortedSet::new(),
             unheard: SortedMap::new(),
-            early: SortedSet::new(),
+            early: SortedMap::new(),
             unseen: SortedSet::new(),
             earlier: config.high.clone(),
             vanished: SortedSet::new(),

@@ -79,8 +79,8 @@ impl Engine {
             Some("hello" | "ping") => self.tell_peers_lead(),
             Some("lead") => self.hear_lead(&json),
             Some("txns") => self.hear_txns(now_ms, &json),
-            Some("void") => self.hear_void(&json),
-            Some("base") => self.hear_base(&json),
+            Some("void") => self.hear_void(now_ms, &json),
+            Some("base") => self.hear_base(now_ms, &json),
             Some("reload") if self.sender.is_none() => self.read_anew(),
             Some("disk") => self.hear_disk(&json),
             Some("torn") if self.sender.is_some() => self.write_base_again(),
@@ -339,7 +339,8 @@ impl Engine {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             entry.frozen = frozen;
             let key = entry.made.key;
-            let early = self.early.remove(&key);
+            // A file may bring anew what is over; only what was said to be just now was meant.
+            let early = self.early.remove(&key).is_some_and(|said| slot != IMPORTED || now_ms < said + UNSEEN_MS);
             if early {
                 // Of what has been settled first and shown then, it may be shown more than once.
                 self.see_number(slot, key);
@@ -405,7 +406,7 @@ impl Engine {
         let before = std::mem::take(&mut self.unseen);
         for key in new.iter().chain(before.iter().filter(|key| !new.contains(key))) {
             let Some(entry) = self.outbox.get(*key).filter(|entry| entry.slot != IMPORTED) else { continue };
-            let unseen = |key: &Key| self.outbox.get(*key).is_none() && !self.early.contains(key) && !self.is_over(*key);
+            let unseen = |key: &Key| self.outbox.get(*key).is_none() && !self.early.contains_key(key) && !self.is_over(*key);
             let waits = entry.seen.iter().chain(&entry.after).any(unseen);
             if let Some(entry) = self.outbox.get_mut(*key) {
                 let until = if before.contains(key) { entry.unseen_until_ms } else { now_ms + UNSEEN_MS };
@@ -447,11 +448,11 @@ impl Engine {
         !gone.is_empty()
     }
 
-    fn hear_void(&mut self, json: &Json) {
+    fn hear_void(&mut self, now_ms: u64, json: &Json) {
         let mut news = false;
         for key in read_keys(json.list("keys")) {
             self.undeleted.retain(|left| left.key != key);
-            news |= self.hear_over(key);
+            news |= self.hear_over(now_ms, key);
         }
         if news {
             self.redraw();
@@ -459,7 +460,7 @@ impl Engine {
     }
 
     /// Another tab says that a key is over; returns whether it was in the outbox.
-    fn hear_over(&mut self, key: Key) -> bool {
+    fn hear_over(&mut self, now_ms: u64, key: Key) -> bool {
         if self.reloading.is_some() {
             self.gone_meanwhile.insert(key);
         }
@@ -469,7 +470,7 @@ impl Engine {
             Some(_) => {}
             None => {
                 if !self.is_over(key) {
-                    self.early.insert(key);
+                    self.early.insert(key, now_ms);
                 }
                 return false;
             }
@@ -477,7 +478,7 @@ impl Engine {
         true
     }
 
-    fn hear_base(&mut self, json: &Json) {
+    fn hear_base(&mut self, now_ms: u64, json: &Json) {
         if self.sender.is_some() {
             return;
         }
@@ -487,7 +488,7 @@ impl Engine {
             if let Some(slot) = self.outbox.get(key).map(|entry| entry.slot) {
                 self.undeleted.push(Undeleted { slot, key, rev, epoch: self.epoch_heard });
             }
-            if self.hear_over(key) {
+            if self.hear_over(now_ms, key) {
                 accepted.push(key);
             }
         }
@@ -500,6 +501,7 @@ impl Engine {
                 continue;
             }
             entry.rewritten = self.outbox.get(entry.made.key).is_some_and(|known| known.rewritten);
+            self.see_clock(entry.made.at);
             if let State::Parked { problem, .. } = &entry.state {
                 self.event_problem("parked", entry.made.key, problem);
             }

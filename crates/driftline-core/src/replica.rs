@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::edit::{Edit, Op};
 use crate::integrity::{Effect, Judge, apply};
 use crate::merge::{Clocks, Stamp};
+use crate::order::{Step, arrange};
 use crate::outbox::Outbox;
 use crate::patch::Patch;
 use crate::problem::Problem;
@@ -178,7 +179,15 @@ impl Base<'_> {
 
     /// Applies a transaction of our own of which the server says that it took effect exactly as sent.
     pub fn as_sent(&mut self, edits: &[Edit]) -> Vec<Edit> {
-        let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
+        let mut steps = Vec::with_capacity(edits.len());
+        for edit in edits {
+            steps.push(Step { part: 0, edit: edit.clone() });
+        }
+        // In the order in which the server took them: what refers to what may have changed since it was made.
+        let rows = &*self.rows;
+        let held = |key| rows.get(key).map_or_else(Vec::new, Row::reference_list);
+        let arranged = arrange(self.schema, steps, &held).unwrap_or_default();
+        let steps: Vec<_> = arranged.iter().map(|step| (0, &step.edit)).collect();
         let depth = self.rows.depth();
         let effect = apply(self.schema, self.rows, Judge::View, &[Stamp::default()], &steps).unwrap_or_default();
         let originals = self.rows.since(depth);
