@@ -204,14 +204,17 @@ fn o2_what_goes_on_from_another_tabs_work_waits_until_that_is_heard_of() {
 }
 
 #[test]
-fn o2_what_goes_on_from_work_that_never_comes_goes_after_2_s() {
+fn o2_what_goes_on_from_work_that_never_comes_goes_after_2_s_and_a_look_at_the_disk() {
     let [_, (second, offered)] = one_after_the_other();
     let mut tab = sending(&mut Store::default());
     hear(&mut tab, &offered);
     let until = Effect::Wake { at_ms: tab.now + 2_000 };
     assert!(goes(&mut tab, 1_900).concat().is_empty());
     assert!(tab.effects.contains(&until), "{:?}", tab.effects);
-    assert_eq!(goes(&mut tab, 100), [[second.1]]);
+    assert!(goes(&mut tab, 100).concat().is_empty() && tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
+    let disk = tab.left();
+    tab.engine.handle_reloaded(tab.now, disk);
+    assert_eq!(goes(&mut tab, 1), [[second.1]]);
 }
 
 #[test]
