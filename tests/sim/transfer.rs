@@ -129,6 +129,14 @@ impl World {
         };
         let put = |put: &Json| Some((parse_key(put[0].as_str()?)?, put[1].as_str()?.to_string()));
         let puts: Vec<(Key, String)> = admitted["puts"].as_array().into_iter().flatten().filter_map(put).collect();
+        let Store { space, lineage, .. } = self.stores[place];
+        let journal = &self.spaces[space].journal;
+        let used_otherwise =
+            |(key, story): &(Key, Story)| journal.stories.get(&(*key, lineage)).is_some_and(|known| known.root != story.root);
+        if stories.iter().any(used_otherwise) {
+            // The journal keeps one story under a name. That numbers of copies meet is played without files.
+            return self.note("file of a copy left alone");
+        }
         let stories = stories.iter().filter(|(key, _)| puts.iter().any(|put| put.0 == *key)).cloned().collect();
         if puts.is_empty() || !self.happens_to(id, 1_000, "work imported") {
             return;

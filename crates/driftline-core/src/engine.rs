@@ -979,6 +979,7 @@ impl Engine {
         }
         let mut answered = read_keys(meta.list("answered"));
         answered.sort_unstable();
+        let open_again = if self.replaced { self.reopen(meta.uint("rev").unwrap_or(0)) } else { Vec::new() };
         let before = self.high.clone();
         let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
         let mut replaced = Vec::new();
@@ -1001,8 +1002,13 @@ impl Engine {
                 let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted.
                 let gone = self.gone_meanwhile.contains(&key);
-                let was_over =
-                    self.loaded && !closed && !imported && over(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key);
+                let was_over = !open_again.contains(&key)
+                    && self.loaded
+                    && !closed
+                    && !imported
+                    && over(key)
+                    && self.outbox.get(key).is_none()
+                    && !self.unheard.contains_key(&key);
                 self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
                 replaced.extend_from_slice(&entry.was);

@@ -269,6 +269,21 @@ impl Engine {
         }
     }
 
+    /// What was called settled at a later revision than that of the base that counts now is not: if its record is still there, it waits
+    /// again, and is offered again. Returns these keys.
+    pub(crate) fn reopen(&mut self, rev: u64) -> Vec<Key> {
+        let (held, open): (Vec<Undeleted>, Vec<Undeleted>) =
+            std::mem::take(&mut self.undeleted).into_iter().partition(|left| left.rev <= rev);
+        self.undeleted = held;
+        if let Some(peer) = self.peer.as_mut().filter(|_| !open.is_empty()) {
+            peer.offered = false;
+        }
+        if !open.is_empty() {
+            self.say_hello();
+        }
+        open.into_iter().map(|left| left.key).collect()
+    }
+
     /// Whatever base is on disk counts, even an older one.
     pub(crate) fn read_anew(&mut self) {
         self.replaced = true;
