@@ -184,7 +184,10 @@ impl World {
             // What has taken effect and comes again in a file may still be on its way off the disk.
             let is_repeat = store.shared && server.logged.get(&key).is_some_and(|at| server.applied[*at].hash == txn.hash);
             // Who has been replaced may have carried out a decision that has not been heard of here; the server lets one take effect.
-            let replaced = journal.stories.get(&(key, store.lineage)).is_some_and(|story| matches!(story.fate, Fate::Replaced(_)));
+            let replaced = journal
+                .stories
+                .get(&(key, store.lineage))
+                .is_some_and(|story| matches!(story.fate, Fate::Replaced(_) | Fate::Discarded { .. }));
             let listened = !replaced && push.epoch >= store.disk.base.epoch && !is_shared(key.0) && !is_repeat;
             if listened && !on_disk {
                 wrong.push(("lost", format!("tab {id} sends {key:x?}, which is not on disk like that")));
@@ -248,7 +251,8 @@ impl World {
             let own = is_shared(key.0) || effective.contains(&(*key, story.root));
             let logged = server.logged.get(key).filter(|_| own).map(|at| server.applied[*at].rev);
             match (&story.fate, record) {
-                (Fate::Open, Some(record)) if story.maker == dead => {
+                // What all copies may send each of them may have on disk.
+                (Fate::Open, Some(record)) if story.maker == dead && !is_shared(key.0) => {
                     let body = record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
                     match body.and_then(|txn| story.prefix(&txn.edits, story.durable)) {
                         Some(calls) => story.calls.truncate(calls),

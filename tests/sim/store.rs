@@ -150,7 +150,7 @@ pub struct Store {
     pub forked: bool,
     /// Work of it has left in a file, or came in one: another disk may hold it, too.
     pub shared: bool,
-    /// A file came without all that waited where it was made: edits without what they go on from.
+    /// It has taken in a file. Of rows that others made, it may have edits alone: they were left out, or given up where the file was made.
     pub partial: bool,
     /// What somebody does while the next write is under way.
     pub leaving: Option<Leaving>,

@@ -27,8 +27,6 @@ pub struct WorkFile {
     space: usize,
     store: usize,
     records: Vec<String>,
-    /// Whether something that waited is not in it.
-    partial: bool,
     /// What the records stand for.
     stories: Vec<(Key, Story)>,
 }
@@ -93,7 +91,7 @@ impl World {
         if left_out > 0 {
             self.note("file without all that waits");
         }
-        self.files.push(WorkFile { principal, space, store: place, records, partial: left_out > 0, stories });
+        self.files.push(WorkFile { principal, space, store: place, records, stories });
         if self.files.len() > FILES {
             self.files.remove(0);
         }
@@ -118,8 +116,8 @@ impl World {
         if self.stores[place].slot_locks.contains_key(&IMPORTED) {
             return;
         }
-        let WorkFile { store: from, records, partial, stories, .. } = &self.files[file];
-        let (from, partial) = (*from, *partial);
+        let WorkFile { store: from, records, stories, .. } = &self.files[file];
+        let from = *from;
         let admitted: Json = match tab.engine.admit(&json!(records).to_string()) {
             Ok(text) => serde_json::from_str(&text).unwrap_or_default(),
             Err(problem) => {
@@ -145,7 +143,7 @@ impl World {
         self.say(|| format!("tab {id} imports {:x?} from store {from}", puts.iter().map(|put| put.0).collect::<Vec<_>>()));
         let message = admitted["message"].as_str().unwrap_or("").to_string();
         self.stores[place].shared = true;
-        self.stores[place].partial |= partial;
+        self.stores[place].partial = true;
         self.stores[place].slot_locks.insert(IMPORTED, id);
         self.begin(id, Db::Slot(IMPORTED), Work::Import { puts, stories, message });
     }

@@ -1112,9 +1112,11 @@ impl Engine {
     fn made_here(&self, part: &Part) -> Option<Key> {
         let same = |entry: &&Entry| {
             let ours = body_hash(&entry.body);
+            // Here, or on the device from which it came, for a file has it in the words of its version.
+            let reworded = entry.upgraded || (entry.outdated && entry.slot == IMPORTED);
             // What its own tab has not offered yet may have more folded into it by now.
             let is_final = entry.frozen || entry.slot == self.slot;
-            is_final && part.hash.is_some_and(|hash| hash == ours || entry.upgraded && made_together(hash, ours))
+            is_final && part.hash.is_some_and(|hash| hash == ours || reworded && made_together(hash, ours))
         };
         part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }
