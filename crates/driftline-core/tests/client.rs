@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Store, Tab, check, config, create, delete, id, schema, update};
+use common::{Store, Tab, body, check, config, create, delete, id, push_text, schema, update};
 use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk, write_key};
 use driftline_core::outbox::State;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -605,4 +605,59 @@ fn l1_what_a_replaced_tab_says_is_not_listened_to() {
     tab.engine.handle_peer(tab.now, &base(4));
     tab.run();
     assert!(tab.engine.outbox().get(key).is_none());
+}
+
+// ---- what is found on disk ----
+
+#[test]
+fn d5_what_a_deleted_space_leaves_is_no_damaged_base_and_its_receipts_are_echoed() {
+    let meta = "{\"receipts\":{\"00000000000000aa\":\"00000000000000bb\"},\"sent\":0}";
+    let mut tab = Tab::new();
+    tab.open(Disk { meta: Some(meta.to_string()), ..Disk::default() });
+    tab.make(&create("kind", 1, "")).unwrap();
+    tab.engine.handle_lead(tab.now, 2, Some(meta), Vec::new());
+    tab.run();
+    tab.give_snapshot(&Store::default());
+    assert_eq!(echoed(&tab.pushes.pop().unwrap().1).as_deref(), Some("00000000000000bb"));
+    assert!(!tab.events.iter().any(|event| event.contains("base_corrupt")), "{:?}", tab.events);
+}
+
+#[test]
+fn r3_a_retry_that_is_over_takes_with_it_what_it_stands_for() {
+    let mut maker = Tab::new();
+    maker.open(Disk::default());
+    let key = maker.make(&create("kind", 1, "")).unwrap();
+    maker.run();
+    let retry = maker.disk[&key].replace("\"seq\":1", "\"seq\":2,\"was\":[[\"00000000000000aa\",1]]");
+    let mut tab = Tab::new();
+    tab.disk = maker.disk;
+    tab.disk.insert((key.0, 2), retry);
+    let meta = Some("{\"rev\":1,\"answered\":[\"00000000000000aa:2\"]}".to_string());
+    tab.open(Disk { meta, slots: vec![tab.slot()], ..Disk::default() });
+    assert_eq!((tab.engine.outbox().len(), tab.disk.len()), (0, 0), "it would go again");
+}
+
+// ---- what took effect as sent ----
+
+#[test]
+fn v4_what_took_effect_as_sent_is_arranged_here_as_the_server_arranged_it() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    let conn = create("conn", 4, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(3), id(1)));
+    tab.make(&[create("kind", 1, ""), create("kind", 2, ""), create("card", 3, ""), conn].join(",")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    tab.make(&[delete("kind", 2), delete("conn", 4)].join(",")).unwrap();
+    tab.run();
+    // Only now does the second row come to refer to the first.
+    let points = update("conn", 4, &format!("\"set\":{{\"kind\":\"{}\"}}", id(2)));
+    let others = push_text(None, "[]", &[(1, body(tab.now + 1, &points))]).replace("00aa", "00dd");
+    store.push(&schema(), &others).unwrap();
+    tab.engine.set_online(tab.now, true);
+    tab.sync(&mut store);
+    let base: Vec<RowKey> = tab.engine.replica().base().iter().map(|row| row.0).collect();
+    assert_eq!((base.len(), base), (2, store.rows.keys().copied().collect()));
+    assert_eq!((tab.engine.replica().rev, tab.engine.replica().digest), (3, store.space.digest));
+    assert!(tab.fetches.is_empty() && !tab.events.iter().any(|event| event.contains("digest_differs")), "{:?}", tab.events);
 }

@@ -288,6 +288,15 @@ fn settled_and_not_written(maker: &mut Tab, edit: &str) -> (Disk, Vec<String>, K
     (disk, told, key, maker.disk[&key].clone())
 }
 
+/// The server refuses the one transaction of a request.
+fn refuse(tab: &mut Tab, request: u64, key: Key) {
+    let problem = "{\"code\":\"not_allowed\",\"detail\":\"\"}";
+    let outcome = format!("{{\"key\":[0,{}],\"outcome\":\"refused\",\"problem\":{problem}}}", key.1);
+    let head = "\"schema\":1,\"rev\":0,\"more\":false,\"reload\":false,\"clients\":[]";
+    tab.engine.handle_answer(tab.now, request, 200, None, &format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}"));
+    tab.run();
+}
+
 #[test]
 fn v4_a_tab_with_another_history_than_the_sending_tabs_reads_the_disk_anew() {
     let mut store = Store::default();
@@ -362,11 +371,7 @@ fn r3_what_a_replaced_tab_has_parked_of_its_own_is_parked_at_the_next() {
     hear(&mut next, &told_by(&mut tab));
     goes(&mut tab, 1_000);
     let (request, _) = tab.pushes.pop().unwrap();
-    let problem = "{\"code\":\"not_allowed\",\"detail\":\"\"}";
-    let outcome = format!("{{\"key\":[0,{}],\"outcome\":\"refused\",\"problem\":{problem}}}", key.1);
-    let head = "\"schema\":1,\"rev\":0,\"more\":false,\"reload\":false,\"clients\":[]";
-    tab.engine.handle_answer(tab.now, request, 200, None, &format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}"));
-    tab.run();
+    refuse(&mut tab, request, key);
     tab.engine.handle_unlead(tab.now);
     tab.run();
     // What it said of that as sender is lost.
@@ -398,6 +403,81 @@ fn q2_what_a_dead_tab_had_deleted_and_not_told_of_is_gone_in_every_tab() {
     for tab in [sender, other] {
         assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
     }
+}
+
+#[test]
+fn d1_what_was_said_to_be_over_while_the_disk_was_read_does_not_come_back_with_what_was_read() {
+    let mut elsewhere = Tab::of_config(Config { client: 0xcc, ..config() });
+    elsewhere.open(Disk::default());
+    let key = make(&mut elsewhere, &create("kind", 1, ""));
+    let mut tab = beside(1);
+    tab.import(&elsewhere.export().0).unwrap();
+    hear(&mut tab, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
+    assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
+    let read = tab.left();
+    let mut key_text = String::new();
+    write_key(key, &mut key_text);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"void\",\"keys\":[\"{key_text}\"]}}")]);
+    tab.engine.handle_reloaded(tab.now, read);
+    tab.run();
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
+}
+
+#[test]
+fn i7_what_is_made_after_a_record_was_heard_of_is_made_after_it() {
+    let mut maker = beside(1);
+    maker.now += 60_000;
+    let first = make(&mut maker, &create("kind", 1, ""));
+    let record = serde_json::to_string(&maker.disk[&first]).unwrap();
+    let mut tab = beside(2);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
+    let second = make(&mut tab, &update("kind", 1, "\"set\":{\"name\":\"later\"}"));
+    let made = |key| tab.engine.outbox().get(key).unwrap().made.at;
+    assert!(made(second) > made(first), "though its clock is a minute behind");
+}
+
+#[test]
+fn l1_a_replaced_tab_takes_the_base_on_disk_even_if_it_is_older() {
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("kind", 1, ""));
+    made_elsewhere(&mut store, 2, &create("kind", 2, ""));
+    let mut tab = sending(&mut store);
+    // The server is set back, and whoever has taken this tab's place has written what it holds now.
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("kind", 3, ""));
+    let next = sending(&mut store);
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
+    tab.engine.handle_reloaded(tab.now, next.left());
+    tab.run();
+    let base = |tab: &Tab| tab.engine.replica().base().iter().map(|row| row.0).collect::<Vec<_>>();
+    assert_eq!((tab.engine.replica().rev, base(&tab)), (1, base(&next)));
+}
+
+#[test]
+fn d4_what_a_retry_stands_for_is_closed_only_once_its_record_is_deleted() {
+    let mut tab = sending(&mut Store::default());
+    let disk = tab.left();
+    let mut next = reading(1, &disk);
+    let key = make(&mut tab, &create("kind", 1, ""));
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    refuse(&mut tab, request, key);
+    tab.engine.retry(tab.now, key).unwrap();
+    tab.run();
+    // It dies before the old record is deleted.
+    let told = told_by(&mut tab).into_iter().filter(|text| !text.contains("\"t\":\"void\"")).collect::<Vec<_>>();
+    hear(&mut next, &told);
+    assert!(next.engine.outbox().get(key).is_none() && next.engine.outbox().len() == 1);
+    next.engine.handle_lead(next.now, 2, disk.meta.as_deref(), Vec::new());
+    next.run();
+    let (request, push) = next.pushes.pop().expect("it asks what is new");
+    assert_eq!(closed_by(&push, key.0), serde_json::json!([]));
+    assert_eq!(next.high[&(0, key.0)], key.1, "it deletes the record itself");
+    next.engine.handle_send_failed(next.now, request, SendFailure::Network);
+    goes(&mut next, 60_000);
+    assert_eq!(closed_by(&next.pushes.pop().unwrap().1, key.0), serde_json::json!([[key.1, key.1]]));
 }
 
 // ---- copies of a profile ----

@@ -492,3 +492,105 @@ fn q9_imported_work_waits_on_disk_through_a_reload() {
     assert_once(&store);
     assert_done(&second);
 }
+
+#[test]
+fn q9_what_was_exported_before_it_was_saved_is_offered_once_it_is() {
+    let mut tab = Tab::of_config(Config { slot: 1, client: SECOND, ..config() });
+    tab.open(Disk::default());
+    tab.hold_saves = true;
+    let key = make(&mut tab, &[create("box", 1, "")]);
+    assert_eq!(tab.export().0.matches("body").count(), 1);
+    tab.effects.clear();
+    for (slot, id) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_saved(tab.now, slot, id);
+    }
+    tab.run();
+    let mut sender = device(FIRST, &Store::default());
+    for effect in &tab.effects {
+        if let Effect::Broadcast(text) = effect {
+            sender.engine.handle_peer(sender.now, text);
+        }
+    }
+    assert!(sender.engine.outbox().get(key).is_some_and(|entry| entry.frozen), "its maker folds nothing into it any more");
+}
+
+#[test]
+fn q9_a_file_changes_nothing_of_what_waits_here_under_the_same_number() {
+    let store = Store::default();
+    let mut copy = device(FIRST, &store);
+    make(&mut copy, &[create("box", 2, "")]);
+    // It is taken in a tab that has not heard yet of what waits.
+    let admitted = device(SECOND, &store).engine.admit(&copy.export().0).unwrap();
+    let admitted: Json = serde_json::from_str(&admitted).unwrap();
+    let mut tab = device(FIRST, &store);
+    let key = make(&mut tab, &[create("box", 1, "")]);
+    tab.engine.handle_peer(tab.now, admitted["message"].as_str().unwrap());
+    tab.run();
+    let entry = tab.engine.outbox().get(key).unwrap();
+    assert!(entry.slot == 0 && entry.body.contains(&id(1)), "{}", entry.body);
+    assert!(tab.engine.replica().view().contains(row("box", 1)));
+}
+
+#[test]
+fn q9_what_was_just_discarded_comes_back_from_its_file_at_once() {
+    let mut store = Store::default();
+    let mut tab = device(FIRST, &store);
+    let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    let (file, _) = tab.export();
+    tab.hold_saves = true;
+    tab.engine.discard(tab.now, key, false).unwrap();
+    tab.run();
+    assert_eq!(tab.held.len(), 1, "its record is being deleted");
+    assert_eq!(tab.import(&file), Ok((1, 0, 0)));
+    assert!(tab.engine.outbox().get(key).is_some_and(|entry| entry.slot == IMPORTED));
+    tab.hold_saves = false;
+    tab.disk.clear();
+    let (slot, id) = tab.held.pop().unwrap();
+    tab.engine.handle_saved(tab.now, slot, id);
+    go_online(&mut tab, &mut store);
+    assert_eq!(counter(&store, 1), Value::Int(1));
+    assert_done(&tab);
+}
+
+#[test]
+fn q9_what_a_file_brings_again_after_a_server_was_set_back_is_not_dropped_as_answered() {
+    let mut backup = Store::default();
+    let mut tab = device(FIRST, &backup);
+    let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    let (file, _) = tab.export();
+    go_online(&mut tab, &mut backup.clone());
+    assert_done(&tab);
+    assert!(tab.kept.meta.as_ref().unwrap().contains(&format!("\"answered\":[\"{:016x}:{}\"]", key.0, key.1)));
+    assert_eq!(tab.import(&file), Ok((1, 0, 0)));
+    let mut tab = reload(&tab, config(), FIRST, 2);
+    assert!(tab.engine.outbox().get(key).is_some());
+    tab.now += 60_000;
+    tab.engine.set_online(tab.now, true);
+    tab.engine.handle_tick(tab.now + 1_000);
+    tab.run();
+    let (request, body) = tab.pushes.pop().unwrap();
+    let answer = backup.push(&tab.schema, &body).unwrap().replace("\"reload\":false", "\"reload\":true");
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    go_online(&mut tab, &mut backup);
+    assert_eq!(counter(&backup, 1), Value::Int(1));
+    assert_done(&tab);
+}
+
+#[test]
+fn q9_what_a_file_holds_is_settled_by_nothing_but_its_own_bytes() {
+    let mut store = Store::default();
+    let (mut first, mut second) = (device(FIRST, &store), device(SECOND, &store));
+    let key = make(&mut first, &[create("box", 1, "")]);
+    let (file, _) = first.export();
+    // A copy of the first device has folded something else into the same.
+    let body = &first.engine.outbox().get(key).unwrap().body;
+    let folded = format!("{},{}]}}", body.strip_suffix("]}").unwrap(), create("card", 2, ""));
+    store.push(&common::schema(), &common::push_text(None, "[]", &[(key.1, folded)])).unwrap();
+    second.import(&file).unwrap();
+    go_online(&mut second, &mut store);
+    assert_eq!(second.engine.replica().rev, 1, "it has heard of that");
+    let Some(State::Parked { problem, .. }) = second.engine.outbox().get(key).map(|entry| entry.state.clone()) else {
+        panic!("it is the user's to decide")
+    };
+    assert_eq!(problem.code, "outcome_unknown");
+}
