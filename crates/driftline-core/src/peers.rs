@@ -466,8 +466,13 @@ impl Engine {
     fn hear_void(&mut self, now_ms: u64, json: &Json) {
         let mut news = false;
         for key in read_keys(json.list("keys")) {
+            let expected = self.undeleted.iter().any(|left| left.key == key);
             self.undeleted.retain(|left| left.key != key);
             news |= self.hear_over(now_ms, key);
+            if expected {
+                // It had been heard of: should a file bring it again, it is not this that was meant.
+                self.early.remove(&key);
+            }
         }
         if news {
             self.redraw();
