@@ -249,7 +249,8 @@ impl Journal {
             for was in json["was"].as_array().into_iter().flatten() {
                 let was = was[0].as_str().and_then(driftline_core::value::parse_hex64).zip(was[1].as_u64());
                 let story = was.and_then(|was| self.stories.get_mut(&(was, lineage)));
-                if let Some(story) = story.filter(|story| story.fate == Fate::Open) {
+                let root = stories.iter().find(|(of, _)| of == key).map(|(_, story)| story.root);
+                if let Some(story) = story.filter(|story| story.fate == Fate::Open && Some(story.root) == root) {
                     (story.fate, story.replaced_by) = (Fate::Replaced(*key), Some(*key));
                 }
             }

@@ -582,7 +582,11 @@ impl Engine {
         }
         self.event_keys("accepted", &gone);
         self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
+        // What began to be read before the base was replaced is not that base: the next read is.
+        let anew = self.replaced && self.reload_again;
+        self.replaced &= !anew;
         self.load(disk);
+        self.replaced |= anew;
         self.gone_meanwhile = SortedSet::new();
         // What was read may be older than what has been told since. What is damaged is not read again until it has been mended.
         let behind = self.sender.is_none() && self.replica.rev < self.disk_heard && !self.torn;
@@ -860,7 +864,9 @@ impl Engine {
     pub(crate) fn is_leaving(&self, slot: u32, key: Key) -> bool {
         let deletes =
             |saver: &Saver| saver.deletes.contains(&key) || saver.in_flight.as_ref().is_some_and(|saving| saving.deletes.contains(&key));
-        self.leaving.contains(&key) && (slot != IMPORTED || self.savers.iter().any(|saver| saver.slot == slot && deletes(saver)))
+        let replaced = || self.replaces.iter().any(|replaces| replaces.old == key);
+        self.leaving.contains(&key)
+            && (slot != IMPORTED || replaced() || self.savers.iter().any(|saver| saver.slot == slot && deletes(saver)))
     }
 
     fn delete_replaced(&mut self, new: Key) {
@@ -1011,7 +1017,7 @@ impl Engine {
                     && !self.unheard.contains_key(&key);
                 self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
-                replaced.extend_from_slice(&entry.was);
+                replaced.extend(entry.was.iter().map(|was| (*was, entry.made.at)));
                 // What a file brings after that may have been forgotten by a server that was set back.
                 if answered.binary_search(&key).is_ok() && !imported {
                     // Its effect is in the base: only the record was left behind.
@@ -1032,8 +1038,10 @@ impl Engine {
                 }
             }
         }
-        for was in replaced {
-            if let Some(old) = self.outbox.remove(was) {
+        for (was, at) in replaced {
+            if self.outbox.get(was).is_some_and(|old| old.made.at == at)
+                && let Some(old) = self.outbox.remove(was)
+            {
                 self.delete(old.slot, was);
             }
         }

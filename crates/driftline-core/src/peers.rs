@@ -4,6 +4,7 @@
 //! tab has offered a transaction (or has closed), nobody but itself may send or alter it; once offered, it is frozen, and
 //! only the sending tab does.
 
+use crate::dedupe::is_shared;
 use crate::edit::{Edit, write_edits};
 use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, write_key};
 use crate::json::Json;
@@ -179,13 +180,14 @@ impl Engine {
         write_uint(u64::from(self.slot), &mut out);
         out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
         let mut count = 0;
+        let sends = self.sender.is_some();
         for key in keys {
             let schema = self.schema.clone();
             let own_slot = self.slot;
             let Some(entry) = self.outbox.get_mut(*key).filter(|entry| entry.slot == own_slot && entry.saved) else { continue };
             if offered {
                 // Whom it was offered to before may have sent it.
-                entry.unanswered |= entry.frozen;
+                entry.unanswered |= entry.frozen && !sends;
                 entry.frozen = true;
             }
             if count > 0 {
@@ -349,7 +351,7 @@ impl Engine {
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
         let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
-        let (mut over, mut new) = (Vec::new(), Vec::new());
+        let (mut over, mut new, mut offered) = (Vec::new(), Vec::new(), Vec::new());
         for record in json.list("records") {
             let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             entry.frozen = frozen;
@@ -378,6 +380,9 @@ impl Engine {
             self.unheard.remove(&key);
             if same {
                 if let Some(known) = self.outbox.get_mut(key) {
+                    if frozen && !known.frozen {
+                        offered.push(key);
+                    }
                     known.frozen |= frozen;
                     known.unanswered |= entry.unanswered;
                 }
@@ -385,7 +390,10 @@ impl Engine {
             }
             // A retry stands for the one whose key is spent.
             for was in &entry.was {
-                if let Some(old) = self.outbox.remove(*was) {
+                // By its number alone it may be something else, of a copied profile.
+                if self.outbox.get(*was).is_some_and(|old| old.made.at == entry.made.at)
+                    && let Some(old) = self.outbox.remove(*was)
+                {
                     self.see_deleted(old.slot, *was);
                 }
             }
@@ -393,7 +401,8 @@ impl Engine {
             new.push(key);
         }
         news |= !new.is_empty();
-        self.wait_for_unseen(now_ms, &new);
+        offered.append(&mut new);
+        self.wait_for_unseen(now_ms, &offered);
         for key in unsaved {
             if self.outbox.get(key).is_none() {
                 self.unheard.insert(key, slot);
@@ -417,11 +426,12 @@ impl Engine {
     }
 
     /// Keeps back of these what goes on from something that has not been heard of, for a while, and lets go what waited for what has come.
-    fn wait_for_unseen(&mut self, now_ms: u64, new: &[Key]) {
+    pub(crate) fn wait_for_unseen(&mut self, now_ms: u64, new: &[Key]) {
         let before = std::mem::take(&mut self.unseen);
         for key in new.iter().chain(before.iter().filter(|key| !new.contains(key))) {
             let Some(entry) = self.outbox.get(*key).filter(|entry| entry.slot != IMPORTED) else { continue };
-            let unseen = |key: &Key| self.outbox.get(*key).is_none() && !self.early.contains_key(key) && !self.is_over(*key);
+            let unseen =
+                |key: &Key| !is_shared(key.0) && self.outbox.get(*key).is_none() && !self.early.contains_key(key) && !self.is_over(*key);
             let waits = entry.seen.iter().chain(&entry.after).any(unseen);
             if let Some(entry) = self.outbox.get_mut(*key) {
                 let until = if before.contains(key) { entry.unseen_until_ms } else { now_ms + UNSEEN_MS };

@@ -211,7 +211,8 @@ impl<'a> Decision<'a> {
     /// Whether something that this stands for has taken effect. A copied profile may have used its key for something else.
     fn came_too_late(&self, txn: &PushTxn) -> bool {
         txn.replaces.iter().any(|key| {
-            let settled = self.set.settled.get(key).filter(|settled| settled.applied).map(|settled| settled.hash);
+            let counts = |settled: &&Settled| settled.applied || settled.outcome == replaced_outcome();
+            let settled = self.set.settled.get(key).filter(counts).map(|settled| settled.hash);
             let applied = settled.or(self.set.logged.get(key).map(|logged| logged.0));
             applied.is_some_and(|hash| made_together(hash, txn.hash))
         })
@@ -221,8 +222,7 @@ impl<'a> Decision<'a> {
     fn close_replaced(&mut self, txn: &PushTxn) {
         for key in &txn.replaces {
             if !self.is_closed(*key) && !self.set.settled.contains_key(key) {
-                let problem = Problem::new("too_late", "something else has taken effect in the place of this");
-                let settled = Settled { hash: txn.hash, applied: false, outcome: refused_outcome(&problem) };
+                let settled = Settled { hash: txn.hash, applied: false, outcome: replaced_outcome() };
                 self.set.settled.insert(*key, settled.clone());
                 self.plan.settled.push((*key, settled));
             }
@@ -350,6 +350,11 @@ impl<'a> Decision<'a> {
         self.plan.space.digest = digest;
         self.plan
     }
+}
+
+/// Of a key in whose place another has taken effect.
+fn replaced_outcome() -> String {
+    refused_outcome(&Problem::new("too_late", "something else has taken effect in the place of this"))
 }
 
 fn refused_outcome(problem: &Problem) -> String {

@@ -207,7 +207,7 @@ impl Engine {
                 self.settle_again(left.slot, left.key);
             }
         }
-        self.adopt(slots, &meta);
+        self.adopt(now_ms, slots, &meta);
         // Whom it was offered to before may have sent it.
         for key in self.outbox.keys(&|e| e.frozen) {
             if let Some(entry) = self.outbox.get_mut(key) {
@@ -236,7 +236,7 @@ impl Engine {
 
     /// A tab has closed: its transactions are ours to send.
     pub fn handle_adopted(&mut self, now_ms: u64, slot: crate::engine::SlotDisk) {
-        self.adopt(vec![slot], &Json::Null);
+        self.adopt(now_ms, vec![slot], &Json::Null);
         self.pump(now_ms);
     }
 
@@ -296,7 +296,7 @@ impl Engine {
         [&sender.uncommitted, sender.commit.as_ref().map_or(&[], |commit| &commit.settled)]
     }
 
-    fn adopt(&mut self, slots: Vec<crate::engine::SlotDisk>, meta: &Json) {
+    fn adopt(&mut self, now_ms: u64, slots: Vec<crate::engine::SlotDisk>, meta: &Json) {
         let disk = crate::engine::Disk { slots, ..Default::default() };
         let mut gone = Vec::new();
         // What a closed tab left on disk is the last word: it may have altered what it had not offered, or deleted it. In
@@ -330,6 +330,7 @@ impl Engine {
         // What a tab had saved when it died, and had not told of.
         let found = self.outbox.keys(&|e| e.slot != self.slot && before.binary_search(&e.made.key).is_err());
         self.tell_changed(&found);
+        self.wait_for_unseen(now_ms, &found);
         // And what it had deleted.
         gone.retain(|key| self.outbox.get(*key).is_none());
         self.tell_void(&gone);
