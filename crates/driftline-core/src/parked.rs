@@ -45,17 +45,12 @@ impl Engine {
                     return Ok(());
                 }
                 for (key, _) in &rewritten {
+                    self.refuse_too_late(*key)?;
                     if !self.may_alter(*key) {
                         return Err(Problem::new("busy", "another tab is still writing what depends on it; try again in a moment"));
                     }
                 }
                 self.refuse_unanswered(key, &rewritten)?;
-                for (key, _) in &rewritten {
-                    match self.outbox.get(*key).map(|entry| &entry.state) {
-                        Some(State::Parked { problem, .. }) if problem.code == TOO_LATE => return Err(problem.clone()),
-                        _ => {}
-                    }
-                }
                 for (key, edits) in rewritten {
                     let at = self.clock_next(now_ms);
                     self.rekey(key, Some(Txn { at, edits }));
@@ -123,9 +118,10 @@ impl Engine {
             {
                 return Err(problem);
             }
-            // It would take effect a second time.
-            State::Parked { problem, .. } if problem.code == TOO_LATE => return Err(problem),
-            State::Parked { spent: true, .. } => self.rekey(key, None),
+            State::Parked { spent: true, .. } => {
+                self.refuse_too_late(key)?;
+                self.rekey(key, None);
+            }
             State::Parked { spent: false, .. } => {
                 self.outbox.set_state(key, State::Queued);
                 self.put(key);
@@ -183,6 +179,14 @@ impl Engine {
             return Err(Problem::new("in_flight", "it is on its way to the server just now; try again in a moment"));
         }
         Ok(group)
+    }
+
+    /// Under yet another key, it would take effect a second time.
+    fn refuse_too_late(&self, key: Key) -> Result<(), Problem> {
+        match self.outbox.get(key).map(|entry| &entry.state) {
+            Some(State::Parked { problem, .. }) if problem.code == TOO_LATE => Err(problem.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Under a new key, what has taken effect already would do so once more. Nothing has, that waits for a refused one.

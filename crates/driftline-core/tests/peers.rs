@@ -171,6 +171,27 @@ fn l1_what_a_replaced_tab_wrote_again_it_deletes_when_it_hears_that_it_is_over()
     assert_eq!((tab.engine.outbox().len(), tab.disk.len()), (0, 0));
 }
 
+#[test]
+fn d5_what_a_retry_stands_for_is_told_by_when_it_was_made_and_not_by_its_number_alone() {
+    let (mut tab, mut other) = (beside(1), beside(2));
+    let own = make(&mut tab, &create("kind", 1, ""));
+    other.now += 5;
+    let retry = make(&mut other, &create("kind", 2, ""));
+    let was = format!("{{\"was\":[[\"{:016x}\",{}]],", own.0, own.1);
+    let record = other.disk[&retry].replacen('{', &was, 1);
+    let shown = |record: &str| {
+        let record = serde_json::to_string(record).unwrap();
+        format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":2,\"frozen\":true,\"records\":[{record}],\"unsaved\":[]}}")
+    };
+    hear(&mut tab, &[shown(&record)]);
+    assert_eq!(tab.engine.outbox().len(), 2, "a copy of the profile has used the number for something else");
+    let made = |tab: &Tab, key| format!("\"made\":{},", tab.engine.outbox().get(key).unwrap().made.at);
+    let together = record.replacen(&made(&other, retry), &made(&tab, own), 1).replacen("\"seq\":1", "\"seq\":2", 1);
+    assert_ne!(record, together);
+    hear(&mut tab, &[shown(&together)]);
+    assert!(tab.engine.outbox().get(own).is_none());
+}
+
 // ---- what goes on from another tab's work ----
 
 /// What one tab offers, who has made a card, and what another, who has heard of it, has made of it.
