@@ -3,7 +3,7 @@
 //! Called and not wrapped, because wrappers lack what is needed here: durability, an explicit commit, the reason of an abort, and to
 //! hear of being closed.
 
-use crate::js::{call, get, listen, problem, promise};
+use crate::js::{call, get, listen, problem, promise, random_u64, spawn};
 use gloo_timers::callback::Timeout;
 use js_sys::{Array, Function, Object, Promise, Reflect};
 use std::cell::{Cell, RefCell};
@@ -16,6 +16,10 @@ use web_sys::{IdbDatabase, IdbKeyRange, IdbRequest, IdbTransaction};
 
 /// Opening waits for tabs that keep an older version open, or that delete it. After so long it is said to be blocked; it goes on.
 const OPEN_MS: u32 = 2_000;
+/// The store that every database has, and what stands in it under this key: a number that tells a database from one that was made anew in
+/// its place, by this tab or another.
+const META: &str = "meta";
+const MADE: &str = "made";
 
 /// A handle; its clones are the same database.
 #[derive(Clone)]
@@ -28,8 +32,9 @@ struct Inner {
     connection: RefCell<Option<IdbDatabase>>,
     /// A request to open that is under way: resolves to null, or to why the database is not open.
     opening: RefCell<Option<Promise>>,
-    was_open: Cell<bool>,
-    /// It was open before, and had to be made again: what it held is gone.
+    /// Which one was open, if any was.
+    known: RefCell<Option<JsValue>>,
+    /// It is another one than was open before: what that held is gone.
     lost: Cell<bool>,
     on_closed: RefCell<Option<Box<dyn Fn()>>>,
     /// Closed by us, for good.
@@ -44,7 +49,7 @@ impl Database {
             durability,
             connection: RefCell::default(),
             opening: RefCell::default(),
-            was_open: Cell::default(),
+            known: RefCell::default(),
             lost: Cell::default(),
             on_closed: RefCell::default(),
             shut: Cell::default(),
@@ -63,8 +68,9 @@ impl Database {
 
     pub async fn open(&self) -> Result<IdbDatabase, JsValue> {
         let inner = &self.0;
-        if !inner.shut.get() && inner.connection.borrow().is_none() {
-            let under_way = inner.opening.borrow().clone();
+        // What is open already is not yet told from another that was open before.
+        let under_way = inner.opening.borrow().clone();
+        if !inner.shut.get() && (under_way.is_some() || inner.connection.borrow().is_none()) {
             let opening = match under_way {
                 Some(opening) => opening,
                 None => self.request()?,
@@ -82,26 +88,31 @@ impl Database {
         let request: IdbRequest = call(&crate::js::global("indexedDB"), "open", &[inner.name.as_str().into(), 1.into()])?.unchecked_into();
         let (opening, answer) = promise();
         *inner.opening.borrow_mut() = Some(opening.clone());
-        let (making, asked) = (inner.clone(), request.clone());
+        let (stores, asked) = (inner.stores, request.clone());
         let upgrade = Closure::once_into_js(move || {
             let Ok(database) = asked.result().map(JsCast::unchecked_into::<IdbDatabase>) else { return };
-            for store in making.stores {
-                let _ = database.create_object_store(store);
+            for store in stores {
+                let made = database.create_object_store(store);
+                if let Some(meta) = made.ok().filter(|_| *store == META) {
+                    let _ = meta.put_with_key(&format!("{:016x}", random_u64()).into(), &MADE.into());
+                }
             }
-            making.lost.set(making.lost.get() || making.was_open.get());
         });
         let _ = Reflect::set(&request, &"onupgradeneeded".into(), &upgrade);
         let (opened, asked, say) = (inner.clone(), request.clone(), answer.clone());
         on_end(&request, move || {
-            opened.opening.borrow_mut().take();
-            let reason = match result(&asked) {
-                Ok(database) => {
-                    hold(&opened, database.unchecked_into());
-                    JsValue::NULL
-                }
-                Err(error) => error,
-            };
-            let _ = say.call1(&JsValue::NULL, &reason);
+            let database = result(&asked).map(JsCast::unchecked_into::<IdbDatabase>);
+            if let Ok(database) = &database {
+                hold(&opened, database.clone());
+            }
+            spawn(async move {
+                let reason = match database {
+                    Ok(database) => tell_apart(&opened, &database).await.err(),
+                    Err(error) => Some(error),
+                };
+                opened.opening.borrow_mut().take();
+                let _ = say.call1(&JsValue::NULL, &reason.unwrap_or(JsValue::NULL));
+            });
         });
         Timeout::new(OPEN_MS, move || {
             let blocked = problem("storage_blocked", "another tab keeps the database from being opened");
@@ -144,7 +155,6 @@ fn hold(inner: &Rc<Inner>, database: IdbDatabase) {
     if inner.shut.get() {
         return database.close();
     }
-    inner.was_open.set(true);
     for event in ["close", "versionchange"] {
         let (inner, database) = (inner.clone(), database.clone());
         let closing = database.clone();
@@ -157,6 +167,15 @@ fn hold(inner: &Rc<Inner>, database: IdbDatabase) {
         });
     }
     *inner.connection.borrow_mut() = Some(database);
+}
+
+/// Notes which database this is, and whether another one was open before.
+async fn tell_apart(inner: &Inner, database: &IdbDatabase) -> Result<(), JsValue> {
+    let meta = database.transaction_with_str(META)?.object_store(META)?;
+    let made = done(&meta.get(&MADE.into())?).await?;
+    let before = inner.known.replace(Some(made.clone()));
+    inner.lost.set(inner.lost.get() || before.is_some_and(|before| before != made));
+    Ok(())
 }
 
 /// Waits for a request.

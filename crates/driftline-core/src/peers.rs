@@ -216,6 +216,8 @@ impl Engine {
         }
         let mut out = String::from("{\"t\":\"base\"");
         self.write_epoch(&mut out);
+        out.push_str(",\"rev\":");
+        write_uint(self.replica.rev, &mut out);
         out.push_str(",\"changes\":[");
         out.push_str(&absorbed.text);
         out.push_str("],\"digest\":\"");
@@ -350,20 +352,24 @@ impl Engine {
         let unknown = |key: &Key| self.unheard.contains_key(key) || self.high.get(&key.0).is_none_or(|high| key.1 > *high);
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
+        let mut shown = Vec::new();
+        for record in json.list("records") {
+            let Some(entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
+            // By what was known before: they come in the order made, and a retry has a later number than what was made after it.
+            let was_over = slot != IMPORTED && self.is_over(entry.made.key);
+            shown.push((entry, was_over));
+        }
         let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
         let (mut over, mut new, mut offered) = (Vec::new(), Vec::new(), Vec::new());
-        for record in json.list("records") {
-            let Some(mut entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
+        for (mut entry, was_over) in shown {
             entry.frozen = frozen;
             let key = entry.made.key;
             // A file may bring anew what is over; only what was said to be just now was meant.
             let early = self.early.remove(&key).is_some_and(|said| slot != IMPORTED || now_ms < said + UNSEEN_MS);
-            if early {
+            if early || was_over || self.is_settled(key) {
                 // Of what has been settled first and shown then, it may be shown more than once.
                 self.see_number(slot, key);
                 self.unheard.remove(&key);
-            }
-            if early || (slot != IMPORTED && self.is_over(key)) {
                 over.push(key);
                 continue;
             }
@@ -513,7 +519,8 @@ impl Engine {
             return;
         }
         let mut accepted = Vec::new();
-        let rev = json.list("changes").last().and_then(|revision| revision.uint("rev")).unwrap_or(self.replica.rev);
+        // What is settled by a base that was fetched comes without changes.
+        let rev = json.uint("rev").unwrap_or(u64::MAX);
         for key in read_keys(json.list("settled")) {
             if let Some(slot) = self.outbox.get(key).map(|entry| entry.slot) {
                 self.undeleted.push(Undeleted { slot, key, rev, epoch: self.epoch_heard });
