@@ -25,6 +25,8 @@ pub struct Rates {
     pub files: u64,
     /// Of writes, so many the tab does not live to see the end of.
     pub crash_writing: u64,
+    /// So often the disk takes its time.
+    pub slow_disk: u64,
 }
 
 impl Rates {
@@ -45,6 +47,7 @@ impl Rates {
             incidents: rate(120),
             files: rate(120),
             crash_writing: rate(12),
+            slow_disk: 80 + rate(600),
         }
     }
 }
@@ -56,6 +59,7 @@ pub struct Backups {
     pub server: Option<Vec<Server>>,
 }
 
+#[derive(Clone)]
 pub struct DeviceBackup {
     device: usize,
     clients: std::collections::BTreeMap<(u32, u32), u64>,
@@ -64,6 +68,11 @@ pub struct DeviceBackup {
 
 /// What a tab can be doing, as far as faults are concerned.
 pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
+
+/// How many kinds of incidents there are, and which of them are seldom, or hit a tab in one of these states too seldom.
+const INCIDENTS: u64 = 26;
+const RARE: [u64; 11] = [3, 4, 10, 14, 15, 17, 20, 21, 22, 24, 25];
+const FLEETING: [&str; 5] = ["opening", "loading", "pulling", "committing", "saving"];
 
 impl World {
     /// What a tab is doing.
@@ -91,6 +100,11 @@ impl World {
     /// The same of a tab that is gone, and was in this state.
     pub fn hit_in(&mut self, state: &'static str, kind: &'static str) {
         *self.stats.faults.entry(kind).or_default().entry(state).or_default() += 1;
+    }
+
+    /// How long the disk takes.
+    pub fn disk_delay(&mut self) -> u64 {
+        if self.rng.chance(self.rates.slow_disk) { self.rng.range(50, 2_000) } else { self.rng.range(1, 25) }
     }
 
     /// Whether a fault of this rate happens now to a tab; none does once the world is healing.
@@ -121,11 +135,30 @@ impl World {
         happens
     }
 
-    /// Something happens to whoever sits at this tab.
+    /// Something happens to whoever sits at this tab: now, or when some tab is in a state that does not last.
     pub fn incident(&mut self, tab: TabId) {
-        let store = self.tabs[&tab].store;
+        let kind = self.rng.below(INCIDENTS);
+        if RARE.contains(&kind) && self.rng.chance(500) {
+            let state = self.rng.pick(&FLEETING).copied().unwrap_or_default();
+            self.due.insert(state, kind);
+        } else {
+            self.befall(tab, kind);
+        }
+    }
+
+    /// A tab has come into a state that lasts so long: what is due in it happens.
+    pub fn meet(&mut self, id: TabId, lasts: u64) {
+        let Some(state) = self.tabs.get(&id).map(|tab| self.state_of(tab)) else { return };
+        if let Some(kind) = self.due.remove(state) {
+            let delay = self.rng.below(lasts);
+            self.after(delay, Event::Befall { tab: id, kind });
+        }
+    }
+
+    pub fn befall(&mut self, tab: TabId, kind: u64) {
+        let Some(store) = self.tabs.get(&tab).map(|tab| tab.store) else { return };
         let device = self.stores[store].device;
-        match self.rng.below(23) {
+        match kind {
             0..3 => self.freeze(tab),
             3 | 4 => self.turn_clock(device),
             5 if self.happens_on(device, "disk full") => self.devices[device].full_until = self.now + self.rng.range(500, 40_000),
@@ -146,17 +179,15 @@ impl World {
                 self.backups.server = Some(self.spaces.iter().map(|space| space.server.clone()).collect());
             }
             17 => self.restore_server(),
-            18 if self.happens_everywhere(1_000, "log cut") => {
-                for space in 0..self.spaces.len() {
-                    let (from, to) = (self.spaces[space].server.space.horizon, self.spaces[space].server.space.rev);
-                    self.spaces[space].server.space.horizon = self.rng.range(from, to);
-                }
-            }
+            18 => self.cut_log(),
             19 if self.happens_on(device, "browser crashed") => self.crash_device(device),
             20..23 => {
                 let leaving = if self.rng.chance(600) { Leaving::SignOut } else { Leaving::DeleteSpace };
                 self.leave_soon(tab, store, leaving);
             }
+            23 => self.back_up(device),
+            24 => self.restore(),
+            25 => self.restore_server(),
             _ => {}
         }
     }
@@ -193,6 +224,16 @@ impl World {
         }
     }
 
+    /// The server forgets what is old: some of its log, or all.
+    pub fn cut_log(&mut self) {
+        if self.happens_everywhere(1_000, "log cut") {
+            for space in 0..self.spaces.len() {
+                let (from, to) = (self.spaces[space].server.space.horizon, self.spaces[space].server.space.rev);
+                self.spaces[space].server.space.horizon = if self.rng.chance(500) { to } else { self.rng.range(from, to) };
+            }
+        }
+    }
+
     // ---- disks that come back ----
 
     fn disks_of(&self, device: usize) -> Vec<(usize, Image)> {
@@ -207,7 +248,7 @@ impl World {
 
     /// A device's disk comes back as it was when it was backed up.
     fn restore(&mut self) {
-        let Some(DeviceBackup { device, clients, disks }) = self.backups.device.take() else { return };
+        let Some(DeviceBackup { device, clients, disks }) = self.backups.device.clone() else { return };
         if !self.happens_on(device, "disk came back older") {
             return;
         }
@@ -252,7 +293,7 @@ impl World {
 
     /// The server's database is set back to a backup: what was accepted since is gone, unless a device still holds it.
     fn restore_server(&mut self) {
-        let Some(backup) = self.backups.server.take() else { return };
+        let Some(backup) = self.backups.server.clone() else { return };
         if !self.happens_everywhere(1_000, "server set back") {
             return;
         }

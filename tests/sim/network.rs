@@ -1,6 +1,6 @@
 //! The network and the server's process: what is lost, doubled, late, and when the server fails or dies.
 
-use super::store::TabId;
+use super::store::{TabId, Work};
 use super::world::{Asker, Event, Input, World};
 use driftline_core::sender::SendFailure;
 use driftline_core::wire::{RequestError, read_push};
@@ -21,8 +21,24 @@ impl World {
         self.rng.range(5, 120)
     }
 
-    fn online(&self, tab: TabId) -> bool {
+    pub fn online(&self, tab: TabId) -> bool {
         self.tabs.get(&tab).is_some_and(|tab| self.devices[self.stores[tab.store].device].online)
+    }
+
+    /// Whether a tab waits for the answer to a request, and can get it. Nothing that happens to one that it does not is news to it.
+    fn awaits(&self, tab: TabId, id: u64) -> bool {
+        self.online(tab) && self.tabs.get(&tab).is_some_and(|tab| tab.request.is_some_and(|asked| asked.0 == id))
+    }
+
+    /// Whether a tab is writing the base.
+    pub fn commits(&self, tab: TabId) -> bool {
+        let place = self.tabs.get(&tab).map(|tab| tab.store);
+        place.is_some_and(|place| self.stores[place].writes.values().any(|write| write.tab == tab && matches!(write.work, Work::Commit { .. })))
+    }
+
+    /// Whether a tab has a live connection, or asks for it.
+    fn listens(&self, tab: TabId, conn: u64) -> bool {
+        self.online(tab) && self.tabs.get(&tab).is_some_and(|tab| tab.live == Some(conn))
     }
 
     /// Sends a request; `None` is a fetch of the snapshot.
@@ -38,6 +54,11 @@ impl World {
             self.after(delay, Event::Request { tab, id, body: body.clone(), answered: false });
         }
         let delay = self.latency(tab);
+        self.meet(tab, delay);
+        // The base is being written under what is about to be thrown away.
+        if body.is_none() && self.commits(tab) {
+            self.after(1, Event::Die { tab });
+        }
         self.after(delay, Event::Request { tab, id, body, answered: true });
     }
 
@@ -53,7 +74,7 @@ impl World {
         if !answered {
             return;
         }
-        if self.happens_to(tab, self.rates.lost, "answer lost") {
+        if !self.awaits(tab, id) || self.happens_to(tab, self.rates.lost, "answer lost") {
             return self.send_fails(tab, id);
         }
         if self.happens_to(tab, self.rates.cut, "answer cut off") {
@@ -76,12 +97,15 @@ impl World {
             return self.send_fails(tab, id);
         }
         let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
+        let awaited = self.awaits(tab, id);
         if self.expired.get(&principal).is_some_and(|until| self.now < *until) {
-            self.hit(tab, "token refused");
+            if awaited {
+                self.hit(tab, "token refused");
+            }
             let (status, code) = *self.rng.pick(&[(401, "token_expired"), (403, "forbidden")]).unwrap_or(&(401, "token_expired"));
             return self.refuse(tab, id, status, None, code, answered);
         }
-        if self.happens_to(tab, self.rates.server_error, "server error") {
+        if awaited && self.happens_to(tab, self.rates.server_error, "server error") {
             let (status, retry) = *self.rng.pick(&[(500, None), (503, Some(1_000)), (429, Some(300)), (502, None)]).unwrap_or(&(500, None));
             return self.refuse(tab, id, status, retry, "internal", answered);
         }
@@ -96,12 +120,14 @@ impl World {
                 return self.refuse(tab, id, status, None, code, answered);
             }
         };
-        if self.happens_to(tab, self.rates.crash_server / 2, "server crashed before the commit") {
+        if self.happens_everywhere(self.rates.crash_server / 2, "server crashed before the commit") {
             self.crash_server();
             return self.send_fails(tab, id);
         }
         if self.spaces[space].server.poisoned(&push) {
-            self.hit(tab, "server fails on a row");
+            if awaited {
+                self.hit(tab, "server fails on a row");
+            }
             return self.refuse(tab, id, 500, None, "internal", answered);
         }
         let random = self.rng.draw();
@@ -115,10 +141,14 @@ impl World {
         };
         self.spaces[space].server.commit(principal, &push, &mut plan, self.now);
         self.publish(space);
+        // Its answer comes while what it knew is being written, and says that all of it must be fetched.
+        if self.commits(tab) && self.rng.chance(2 * self.rates.incidents) {
+            self.cut_log();
+        }
         while self.rng.chance(500) && self.spaces[space].server.reap_step() {
             self.note("large delete goes on");
         }
-        if self.happens_to(tab, self.rates.crash_server, "server crashed after the commit") {
+        if self.happens_everywhere(self.rates.crash_server, "server crashed after the commit") {
             self.crash_server();
             return self.send_fails(tab, id);
         }
@@ -140,7 +170,8 @@ impl World {
     pub fn connect(&mut self, tab: TabId, conn: u64, cursor: u64) {
         let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
         let expired = self.expired.get(&principal).is_some_and(|until| self.now < *until);
-        let refused = expired || self.now < self.server_up_at || !self.online(tab) || self.happens_to(tab, self.rates.lost, "live refused");
+        let reached = !expired && self.now >= self.server_up_at && self.listens(tab, conn);
+        let refused = !reached || self.happens_to(tab, self.rates.lost, "live refused");
         if refused || self.spaces[space].server.changes(principal, cursor, 1).is_none() {
             let delay = self.rng.range(1, 2_000);
             return self.after(delay, Event::ToTab(tab, Input::LiveClosed { conn }));
@@ -182,7 +213,7 @@ impl World {
     pub fn ping(&mut self, id: u64) {
         let Some(tab) = self.conns.get(&id).map(|conn| conn.tab) else { return };
         let Some(Asker { space, .. }) = self.askers.get(&tab).copied() else { return };
-        if self.happens_to(tab, self.rates.break_live, "live broken") {
+        if self.listens(tab, id) && self.happens_to(tab, self.rates.break_live, "live broken") {
             return self.break_conn(id);
         }
         self.live_send(id, format!("{{\"ping\":{}}}", self.spaces[space].server.space.rev));
@@ -190,7 +221,11 @@ impl World {
     }
 
     fn live_send(&mut self, id: u64, text: String) {
-        let delay = self.rng.range(5, 150);
+        let late = self.conns.get(&id).is_some_and(|conn| self.listens(conn.tab, id)) && self.rng.chance(60);
+        let delay = match self.conns.get(&id).map(|conn| conn.tab) {
+            Some(tab) if late => self.latency(tab),
+            _ => self.rng.range(5, 150),
+        };
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.last = conn.last.max(self.now + delay);
         let (tab, time) = (conn.tab, conn.last);

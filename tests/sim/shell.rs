@@ -228,7 +228,8 @@ impl World {
 
     fn start_reading(&mut self, tab: TabId, why: Read) {
         let half = if self.rng.chance(500) { 2 } else { 0 };
-        let delay = self.rng.below(20);
+        let delay = self.disk_delay();
+        self.meet(tab, delay);
         self.after(delay, Event::ReadDisk { tab, why, disk: Disk::default(), half });
     }
 
@@ -468,7 +469,7 @@ impl World {
                 if let Some(tab) = self.tabs.get_mut(&id) {
                     tab.live = Some(conn);
                 }
-                let delay = self.latency(id);
+                let delay = if self.online(id) { self.latency(id) } else { 0 };
                 self.after(delay, Event::Connect { tab: id, conn, cursor });
             }
             Effect::Disconnect => {

@@ -488,6 +488,9 @@ impl World {
         self.say(|| format!("device {device} is {}", if online { "online" } else { "offline" }));
         for tab in self.tabs_on(device) {
             self.to_tab(tab, Input::Online(online));
+            if self.commits(tab) && self.rng.chance(500) {
+                self.after(1, Event::Die { tab });
+            }
         }
     }
 

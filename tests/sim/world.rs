@@ -101,6 +101,11 @@ pub enum Event {
         tab: TabId,
         store: usize,
     },
+    /// What was due happens.
+    Befall {
+        tab: TabId,
+        kind: u64,
+    },
     /// A tab dies while it writes.
     Die {
         tab: TabId,
@@ -158,6 +163,8 @@ pub struct World {
     pub trace: bool,
     pub texts: u64,
     pub backups: super::faults::Backups,
+    /// Incidents that wait for a tab in a state.
+    pub due: BTreeMap<&'static str, u64>,
     pub files: Vec<super::transfer::WorkFile>,
     queue: BTreeMap<(u64, u64), Event>,
     ids: u64,
@@ -214,6 +221,7 @@ impl World {
             trace,
             texts: 0,
             backups: Default::default(),
+            due: BTreeMap::new(),
             files: Vec::new(),
             queue: BTreeMap::new(),
             ids: 0,
@@ -347,6 +355,11 @@ impl World {
             Event::OpenTab { store } => self.open_tab(store),
             Event::Die { tab } if self.happens_to(tab, 1_000, "tab crashed") => self.crash(tab),
             Event::Die { .. } => {}
+            Event::Befall { tab, kind } => {
+                self.befall(tab, kind);
+                self.with_engine(tab, |_, _| ());
+                self.check_step(tab);
+            }
             Event::Leave { tab, store } => {
                 self.leave(tab, store);
                 self.with_engine(tab, |_, _| ());
@@ -373,7 +386,7 @@ impl World {
 
     /// Begins a transaction: it commits after those begun before it on the same database.
     pub fn begin(&mut self, tab: TabId, db: super::store::Db, work: Work) {
-        let delay = if self.rng.chance(50) { self.rng.range(50, 2_000) } else { self.rng.range(1, 25) };
+        let delay = self.disk_delay();
         let id = self.new_id();
         let Some(store) = self.tabs.get(&tab).map(|tab| tab.store) else { return };
         let busy = self.stores[store].busy.entry(db).or_insert(0);
@@ -384,7 +397,10 @@ impl World {
             let delay = self.rng.below(time - self.now);
             self.after(delay, Event::Leave { tab, store });
         }
-        if self.rng.chance(self.rates.crash_writing) {
+        self.meet(tab, time - self.now);
+        // What is written before the disk was read is little.
+        let is_opening = self.tabs.get(&tab).is_some_and(|tab| !tab.opened);
+        if self.rng.chance(if is_opening { 20 } else { 1 } * self.rates.crash_writing) {
             let delay = self.rng.below(time - self.now);
             self.after(delay, Event::Die { tab });
         }

@@ -777,11 +777,6 @@ impl Engine {
             sender.replaced = true;
             sender.want_pull = true;
             sender.last_pull = now_ms;
-            if sender.live != Live::Off {
-                // Its cursor belongs to the base that was thrown away.
-                sender.live = Live::Off;
-                self.effects.push_back(Effect::Disconnect);
-            }
         }
         self.note_base(absorbed, &[]);
     }
@@ -790,6 +785,11 @@ impl Engine {
         self.has_base = false;
         if let Some(sender) = &mut self.sender {
             sender.doubts = true;
+            if sender.live != Live::Off {
+                // Its cursor belongs to the base that is thrown away.
+                sender.live = Live::Off;
+                self.effects.push_back(Effect::Disconnect);
+            }
         }
     }
 
@@ -1162,7 +1162,7 @@ impl Engine {
                 return self.pump(now_ms);
             }
             match read_revisions(&self.schema, version, changes) {
-                Some(revisions) if self.has_base => {
+                Some(revisions) => {
                     let mut absorbed = self.absorb(revisions);
                     if absorbed.gap
                         && let Some(sender) = &mut self.sender
@@ -1173,7 +1173,7 @@ impl Engine {
                     let parked = self.park_orphans(&absorbed.deleted);
                     self.note_base(absorbed, &parked);
                 }
-                _ => {
+                None => {
                     if let Some(sender) = &mut self.sender {
                         sender.want_pull = true;
                     }
