@@ -13,7 +13,6 @@ use driftline_core::integrity::{Judge, apply};
 use driftline_core::merge::Stamp;
 use driftline_core::outbox::{Sending, State, Wait};
 use driftline_core::rows::Rows;
-use driftline_core::schema::Schema;
 use driftline_core::value::RowKey;
 use driftline_core::wire::{Push, read_push};
 use serde_json::Value as Json;
@@ -36,7 +35,7 @@ impl World {
         if !same {
             wrong.push("the app's rows are not the view".to_string());
         }
-        if deep && let Some(text) = view_differs(&self.schema, tab) {
+        if deep && let Some(text) = view_differs(tab) {
             wrong.push(text);
         }
         let lie = if deep { self.lie(tab) } else { None };
@@ -169,7 +168,7 @@ impl World {
 
     /// What is sent must be on disk as it is sent, and must not name what neither it nor the server holds.
     pub fn check_push(&mut self, id: TabId, body: &str) {
-        let Ok(push) = read_push(&self.schema, body) else { return };
+        let Ok(push) = read_push(self.latest(), body) else { return };
         let Some(tab) = self.tabs.get(&id) else { return };
         let store = &self.stores[tab.store];
         let Space { sent, server, journal, .. } = &mut self.spaces[store.space];
@@ -182,7 +181,10 @@ impl World {
             // Who has been replaced without knowing may say again what has been settled: the server does not listen.
             // What all copies may send nobody keeps account of.
             // What has taken effect and comes again in a file may still be on its way off the disk.
-            let is_repeat = store.shared && server.logged.get(&key).is_some_and(|at| server.applied[*at].hash == txn.hash);
+            // So may what a tab that was frozen has offered, and deleted when it heard.
+            let is_old = |applied: &Applied| store.shared || store.disk_rev().is_some_and(|rev| applied.rev <= rev);
+            let same = |applied: &Applied| applied.hash == txn.hash && is_old(applied);
+            let is_repeat = server.logged.get(&key).is_some_and(|at| same(&server.applied[*at]));
             // Who has been replaced may have carried out a decision that has not been heard of here; the server lets one take effect.
             let replaced = journal
                 .stories
@@ -218,7 +220,7 @@ impl World {
                 let left_behind = || store.partial && !journal.creates_here(edit.row, store.lineage);
                 let own = (!edit.makes() && !journal.taken_back(edit.row, store.lineage) && !left_behind()).then_some(edit.row);
                 let names =
-                    own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.schema.is_loose(edit, r.0)).map(|r| r.1));
+                    own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.latest().is_loose(edit, r.0)).map(|r| r.1));
                 wrong.extend(names.filter(|row| !held(row)).map(|row| format!("{row:?} before it was created, in {edit:?}")));
             }
         }
@@ -232,6 +234,7 @@ impl World {
         let mut wrong = Vec::new();
         let mut forget = Vec::new();
         let mut reopen = Vec::new();
+        let latest = self.latest().clone();
         let store = &self.stores[place];
         let Space { server, journal, sent, .. } = &mut self.spaces[store.space];
         let disk_rev = store.disk_rev().filter(|_| !store.disk.base.chunks.is_empty()).unwrap_or(0).max(store.torn_rev);
@@ -244,7 +247,7 @@ impl World {
         for (name, story) in of_store {
             let key = &name.0;
             // A copy may have given the number to something else, which came in a file.
-            let txn = |record: &String| record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
+            let txn = |record: &String| record_body(record).and_then(|body| Txn::parse(&latest, &body).ok());
             let same = |record: &&String| txn(record).is_some_and(|txn| story.prefix(&txn.edits, 1).is_some());
             let record = store.records(*key).find(same).or(store.record(*key).filter(|_| !(store.forked && store.shared)));
             // Any copy may have sent what all share.
@@ -253,7 +256,7 @@ impl World {
             match (&story.fate, record) {
                 // What all copies may send each of them may have on disk.
                 (Fate::Open, Some(record)) if story.maker == dead && !is_shared(key.0) => {
-                    let body = record_body(record).and_then(|body| Txn::parse(&self.schema, &body).ok());
+                    let body = record_body(record).and_then(|body| Txn::parse(&latest, &body).ok());
                     match body.and_then(|txn| story.prefix(&txn.edits, story.durable)) {
                         Some(calls) => story.calls.truncate(calls),
                         None => wrong.push(format!("{key:x?} is on disk, but not as it was called saved")),
@@ -395,15 +398,15 @@ impl World {
             wrong.push(format!("its base at {} is not the server's at {}", replica.rev, server.space.rev));
         }
         let mut digest = Digest::default();
-        base.iter().for_each(|(key, row)| digest.add(&self.schema, *key, row));
+        base.iter().for_each(|(key, row)| digest.add(&tab.schema, *key, row));
         if replica.digest != digest || digest != server.space.digest {
             wrong.push("its digest is not that of its rows, or not the server's".to_string());
         }
-        wrong.extend(miscounted(&self.schema, &base).map(|text| format!("its base: {text}")));
+        wrong.extend(miscounted(&tab.schema, &base).map(|text| format!("its base: {text}")));
         // In these worlds nobody makes rows that stay on the server.
         let view: Vec<_> = replica.view().iter().map(|(key, row)| (*key, row)).collect();
-        wrong.extend(miscounted(&self.schema, &view).map(|text| format!("its view: {text}")));
-        wrong.extend(view_differs(&self.schema, tab));
+        wrong.extend(miscounted(&tab.schema, &view).map(|text| format!("its view: {text}")));
+        wrong.extend(view_differs(tab));
         let slots = self.stores[tab.store].disk.slots.iter();
         // A file may have brought once more what has taken effect here: that goes when the next tab opens.
         let left_over = |slot: u32, key: &Key| slot == IMPORTED && server.logged.contains_key(key);
@@ -480,14 +483,14 @@ pub fn record_body(record: &str) -> Option<String> {
 }
 
 /// Makes the view anew of base and outbox, and says how it differs.
-fn view_differs(schema: &Schema, tab: &Tab) -> Option<String> {
+fn view_differs(tab: &Tab) -> Option<String> {
     let mut rows = Rows::default();
     for (key, row) in tab.engine.replica().base() {
         rows.put(key, Some(row.clone()));
     }
     for entry in tab.engine.outbox().iter() {
         let steps: Vec<_> = entry.edits.iter().map(|edit| (0, edit)).collect();
-        let _ = apply(schema, &mut rows, Judge::View, &[Stamp::default()], &steps);
+        let _ = apply(&tab.schema, &mut rows, Judge::View, &[Stamp::default()], &steps);
     }
     let view = tab.engine.replica().view();
     let keys: BTreeSet<RowKey> = rows.iter().chain(view.iter()).map(|(key, _)| *key).collect();

@@ -70,8 +70,8 @@ pub struct DeviceBackup {
 pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
 /// How many kinds of incidents there are, and which of them are seldom, or hit a tab in one of these states too seldom.
-const INCIDENTS: u64 = 26;
-const RARE: [u64; 11] = [3, 4, 10, 14, 15, 17, 20, 21, 22, 24, 25];
+const INCIDENTS: u64 = 28;
+const RARE: [u64; 13] = [3, 4, 10, 14, 15, 17, 20, 21, 22, 24, 25, 26, 27];
 const FLEETING: [&str; 5] = ["opening", "loading", "pulling", "committing", "saving"];
 
 impl World {
@@ -188,6 +188,7 @@ impl World {
             23 => self.back_up(device),
             24 => self.restore(),
             25 => self.restore_server(),
+            26 | 27 => self.migrate(),
             _ => {}
         }
     }
@@ -234,6 +235,31 @@ impl World {
         }
     }
 
+    /// The server is started again with the next version of the schema. Pages follow as they are opened again.
+    fn migrate(&mut self) {
+        if self.migrated || self.schemas.len() < 2 || !self.happens_everywhere(1_000, "schema migrated") {
+            return;
+        }
+        self.crash_server();
+        self.migrate_rows();
+        self.migrated = true;
+    }
+
+    fn migrate_rows(&mut self) {
+        let next = self.latest().clone();
+        for space in 0..self.spaces.len() {
+            let server = &mut self.spaces[space].server;
+            if server.schema().version == next.version {
+                continue;
+            }
+            while server.reap_step() {}
+            match std::mem::replace(server, Server::new(next.clone())).migrated(next.clone()) {
+                Some(migrated) => self.spaces[space].server = migrated,
+                None => self.find("lost", "the rows could not be migrated".to_string()),
+            }
+        }
+    }
+
     // ---- disks that come back ----
 
     fn disks_of(&self, device: usize) -> Vec<(usize, Image)> {
@@ -260,9 +286,10 @@ impl World {
             }
             let disk = disks.iter().find(|(of, _)| *of == store).map(|(_, disk)| disk.clone()).unwrap_or_default();
             self.lineages += 1;
+            let latest = self.latest().clone();
             let (space, old) = (self.stores[store].space, self.stores[store].lineage);
             let journal = &mut self.spaces[space].journal;
-            journal.fork(&self.schema, old, self.lineages, store, &disk);
+            journal.fork(&latest, old, self.lineages, store, &disk);
             journal.abandon(old);
             let Store { lineage, disk: present, forked, .. } = &mut self.stores[store];
             (*lineage, *present, *forked) = (self.lineages, disk, true);
@@ -283,8 +310,8 @@ impl World {
             self.stores[from].forked = true;
             let promised = self.stores[from].promised.clone();
             let store = Store { forked: true, promised, shared, partial, torn_rev, ..Store::new(copy, principal, space, self.lineages) };
-            let place = self.stores.len();
-            self.spaces[space].journal.fork(&self.schema, lineage, self.lineages, place, &disk);
+            let (place, latest) = (self.stores.len(), self.latest().clone());
+            self.spaces[space].journal.fork(&latest, lineage, self.lineages, place, &disk);
             self.stores.push(Store { disk, ..store });
             let delay = self.rng.below(3_000);
             self.after(delay, Event::OpenTab { store: place });
@@ -302,6 +329,10 @@ impl World {
             let gone = space.server.logged.keys().filter(|key| !server.logged.contains_key(key)).copied().collect();
             space.journal.set_back(&gone);
             space.server.set_back(server);
+        }
+        // What starts on the backup is of the present version.
+        if self.migrated {
+            self.migrate_rows();
         }
         for store in &mut self.stores {
             store.forked = true;

@@ -257,12 +257,11 @@ impl Journal {
         }
     }
 
-    /// Somebody gives up what waits on a disk.
+    /// Somebody gives up what waits on a disk; what had not got there is gone, too.
     pub fn give_up(&mut self, keys: &[Key], lineage: Lineage) {
-        for key in keys {
-            if let Some(story) = self.stories.get_mut(&(*key, lineage)).filter(|story| story.fate == Fate::Open) {
-                story.fate = Fate::Discarded { by: 0 };
-            }
+        let waits = |name: &Name, story: &Story| name.1 == lineage && (keys.contains(&name.0) || story.durable == 0);
+        for (_, story) in self.stories.iter_mut().filter(|(name, story)| story.fate == Fate::Open && waits(name, story)) {
+            story.fate = Fate::Discarded { by: 0 };
         }
     }
 

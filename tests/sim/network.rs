@@ -113,7 +113,7 @@ impl World {
             let snapshot = self.spaces[space].server.snapshot();
             return self.answer(tab, id, 200, None, snapshot, answered);
         };
-        let push = match read_push(&self.schema, body) {
+        let push = match read_push(self.spaces[space].server.schema(), body) {
             Ok(push) => push,
             Err(RequestError { status, code, detail }) => {
                 self.find("lost", format!("a request that the server cannot read: {code} {detail}"));

@@ -42,17 +42,31 @@ const SCHEMA: &str = r#"{"name": "sim", "version": 1, "tables": {
 const CANVAS: &str = include_str!("../schemas/canvas/schema.json");
 const PUBLISHING: &str = include_str!("../schemas/publishing/schema.json");
 
-/// Half of the seeds play in the small schema, in which more meets.
-pub fn schema(seed: u64) -> Schema {
+/// The versions of the schema of a world. Half of the seeds play in the small one, in which more meets.
+pub fn versions(seed: u64) -> Vec<Schema> {
     match seed % 4 {
-        2 => canvas(),
-        3 => publishing(),
-        _ => small(),
+        2 => vec![canvas()],
+        3 => vec![publishing()],
+        _ => vec![small(), renamed()],
     }
 }
 
 pub fn small() -> Schema {
     parse(SCHEMA)
+}
+
+/// Its next version. Tables and fields go by other names in the same places, so that what was made under one version can be compared with
+/// what came of it under the other; whatever else an upgrade may do is for the histories of migrations.
+fn renamed() -> Schema {
+    let upgrades = r#""version": 2, "upgrades": [{"to": 2, "steps": [
+      {"rename_table": {"from": "node", "to": "nodes"}}, {"rename": {"table": "card", "from": "title", "to": "titled"}},
+      {"rename": {"table": "conn", "from": "kind", "to": "kind_of"}}]}]"#;
+    let names = [("\"version\": 1", upgrades), ("\"node\"", "\"nodes\""), ("\"title\"", "\"titled\"")];
+    let mut text = names.iter().fold(SCHEMA.to_string(), |text, (from, to)| text.replace(from, to));
+    text = text.replace("\"kind\": {\"to\"", "\"kind_of\": {\"to\"").replace("conn.kind", "conn.kind_of");
+    // The steps name things as they were.
+    text = text.replace(r#"{"from": "nodes", "to""#, r#"{"from": "node", "to""#).replace(r#""from": "titled""#, r#""from": "title""#);
+    parse(&text)
 }
 
 pub fn canvas() -> Schema {

@@ -113,7 +113,8 @@ impl Server {
         let key_now =
             |key: &RowKey| Some(RowKey { table: table_now(&schema, from, &self.schema.tables[key.table as usize].name)?, ..*key });
         let there: BTreeSet<RowKey> = self.rows.keys().filter_map(key_now).collect();
-        let deleted = self.deleted.iter().filter_map(key_now).collect();
+        let keys_now = |keys: &BTreeSet<RowKey>| keys.iter().filter_map(key_now).collect();
+        let (deleted, poison, once) = (keys_now(&self.deleted), keys_now(&self.poison), keys_now(&self.once));
         let mut log = Vec::new();
         for row in self.log {
             let Ok(Json::List(changes)) = Json::parse(&row.changes) else { return None };
@@ -137,7 +138,7 @@ impl Server {
         let (marks, clients, logged, findings) = (self.marks, self.clients, self.logged, self.findings);
         let (delete_rows, next_actor, applied) = (self.delete_rows, self.next_actor, self.applied);
         let fresh = Server::new(schema);
-        Some(Server { space, rows, log, marks, clients, deleted, delete_rows, next_actor, applied, logged, replayed, findings, ..fresh })
+        Some(Server { space, rows, log, marks, clients, deleted, delete_rows, next_actor, applied, logged, replayed, poison, once, findings, ..fresh })
     }
 
     /// The server as it was when it was backed up.
@@ -145,6 +146,10 @@ impl Server {
         let now = std::mem::replace(self, backup);
         self.once.extend(now.once.into_iter().chain(now.deleted).chain(now.rows.into_keys()));
         (self.poison, self.findings) = (now.poison, now.findings);
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     fn find(&mut self, kind: &'static str, text: String) {
@@ -626,9 +631,12 @@ impl Server {
     }
 
     fn last_written(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
-        let of_unit = self.applied.iter().filter(|a| a.rev == *rev).flat_map(|a| &a.edits);
-        let made_as_such = of_unit.into_iter().any(|edit| edit.row == row && edit.makes());
-        let writes = self.applied.iter().filter(|a| a.rev >= *rev).flat_map(|a| {
+        // In one revision it may have been made, deleted, and made again.
+        let makes = |a: &Applied| a.rev == *rev && a.edits.iter().any(|edit| edit.row == row && edit.makes());
+        let made = self.applied.iter().rposition(makes);
+        let made_as_such = made.is_some();
+        let since = &self.applied[made.unwrap_or(0)..];
+        let writes = since.iter().filter(|a| a.rev >= *rev).flat_map(|a| {
             let edits = a.edits.iter().filter(|edit| edit.row == row);
             edits.filter_map(move |edit| {
                 let makes = a.rev == *rev && (edit.makes() || !made_as_such && !edit.was.is_empty());

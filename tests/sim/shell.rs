@@ -6,8 +6,10 @@ use driftline_core::clock::Clock;
 use driftline_core::dedupe::own_client;
 use driftline_core::engine::{Config, Disk, Effect, Engine, IMPORTED};
 use driftline_core::json::Json;
+use driftline_core::schema::Schema;
 use driftline_core::value::{RowId, RowKey, Value};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Why a tab reads the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Tab {
     pub store: usize,
     pub slot: u32,
     pub engine: Engine,
+    /// Of its page.
+    pub schema: Rc<Schema>,
     pub clock: Clock,
     pub opened: bool,
     /// Until then it hears nothing and does nothing.
@@ -57,12 +61,17 @@ impl World {
         let fresh_client = own_client(self.rng.draw());
         let store = &mut self.stores[place];
         let device = &mut self.devices[store.device];
+        // Now and then the browser still has the old page.
+        if device.online && self.migrated && (self.healed || self.rng.chance(600)) {
+            device.version = self.schemas.len() - 1;
+        }
+        let schema = self.schemas[device.version].clone();
         let slot = store.lowest_free_slot();
         store.slot_locks.insert(slot, id);
         let high = store.high(slot);
         store.disk.slots.entry(slot).or_default();
         let client = *device.clients.entry((store.principal, slot)).or_insert(fresh_client);
-        let config = Config { schema: (*self.schema).clone(), slot, client, high, seed, outbox_txns: 10_000, outbox_bytes: 10_000_000 };
+        let config = Config { schema: (*schema).clone(), slot, client, high, seed, outbox_txns: 10_000, outbox_bytes: 10_000_000 };
         let online = device.online;
         self.askers.insert(id, Asker { principal: store.principal, space: store.space, store: place });
         let tab = Tab {
@@ -70,6 +79,7 @@ impl World {
             store: place,
             slot,
             engine: Engine::new(config),
+            schema,
             clock: Clock::default(),
             opened: false,
             frozen_until: 0,
@@ -191,7 +201,8 @@ impl World {
                     half(&mut tail);
                     disk.base.tails.push(tail);
                 }
-                self.stores[store].torn_rev = self.stores[store].disk_rev().unwrap_or(0);
+                let store = &mut self.stores[store];
+                store.torn_rev = store.torn_rev.max(store.disk_rev().unwrap_or(0));
                 self.hit_in(state, "base torn");
             }
             _ => {}
@@ -514,7 +525,7 @@ impl World {
         let mut wrong = None;
         for change in json.as_list().unwrap_or_default() {
             let part = |i: usize| change.at(i).unwrap_or(&Json::Null);
-            let table = part(0).as_str().and_then(|name| self.schema.table(name));
+            let table = part(0).as_str().and_then(|name| tab.schema.table(name));
             let (Some(table), Some(row)) = (table, part(1).as_str().and_then(RowId::parse)) else { continue };
             let key = RowKey { table, id: row };
             let set = part(2);
@@ -522,7 +533,7 @@ impl World {
                 tab.app.remove(&key);
                 continue;
             };
-            let columns = &self.schema.tables[table as usize].columns;
+            let columns = &tab.schema.tables[table as usize].columns;
             let full = part(3).as_u64() == Some(1);
             if full {
                 tab.app.insert(key, vec![Value::Null; columns.len()]);
@@ -532,7 +543,7 @@ impl World {
                 continue;
             };
             for (i, column) in columns.iter().enumerate() {
-                match set.get(&column.name).map(|value| column.read(Some(&self.schema), value)) {
+                match set.get(&column.name).map(|value| column.read(Some(&tab.schema), value)) {
                     Some(Ok(value)) => values[i] = value,
                     None if !full => {}
                     _ => wrong = Some(format!("a patch that does not read: {change:?}")),

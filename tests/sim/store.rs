@@ -17,6 +17,8 @@ pub type Lineage = u32;
 #[derive(Clone)]
 pub struct Device {
     pub online: bool,
+    /// Of which version of the schema the pages are that it opens.
+    pub version: usize,
     /// How far the system's clock is ahead.
     pub ahead: u64,
     pub user: Principal,

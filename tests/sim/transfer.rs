@@ -86,7 +86,7 @@ impl World {
         let Store { principal, space, lineage, .. } = self.stores[place];
         let keys: Vec<Option<Key>> = records.iter().map(|record| record_key(record)).collect();
         let keyed = keys.iter().zip(&records).filter_map(|(key, record)| Some((key.as_ref()?, record)));
-        let stories = self.spaces[space].journal.copies(&self.schema, lineage, keyed);
+        let stories = self.spaces[space].journal.copies(self.latest(), lineage, keyed);
         self.say(|| format!("tab {id} exports {keys:x?}, and leaves out {left_out}"));
         if left_out > 0 {
             self.note("file without all that waits");

@@ -24,6 +24,7 @@ impl World {
         self.after(pause, Event::Work);
         let tabs: Vec<TabId> = self.tabs.values().filter(|tab| self.now >= tab.frozen_until).map(|tab| tab.id).collect();
         let Some(&tab) = self.rng.pick(&tabs) else { return };
+        self.sit_down(tab);
         if self.part.skip.contains(&self.works) {
             return;
         }
@@ -56,6 +57,13 @@ impl World {
         if self.tabs.contains_key(&tab) {
             self.with_engine(tab, |_, _| ());
             self.check_step(tab);
+        }
+    }
+
+    /// What somebody does at a tab is in the terms of its page.
+    pub fn sit_down(&mut self, tab: TabId) {
+        if let Some(tab) = self.tabs.get(&tab) {
+            self.schema = tab.schema.clone();
         }
     }
 

@@ -139,7 +139,11 @@ pub struct Asker {
 pub struct World {
     pub now: u64,
     pub rng: Rng,
+    /// In all versions that there will be, and of whoever works just now.
+    pub schemas: Vec<Rc<Schema>>,
     pub schema: Rc<Schema>,
+    /// The server is of the latest version.
+    pub migrated: bool,
     /// The tables in which rows are made.
     pub active: Vec<u16>,
     pub spaces: Vec<Space>,
@@ -182,7 +186,8 @@ pub const TABS: usize = 3;
 
 impl World {
     pub fn new(seed: u64, part: Part, trace: bool) -> World {
-        let schema = Rc::new(super::schema::schema(seed));
+        let schemas: Vec<Rc<Schema>> = super::schema::versions(seed).into_iter().map(Rc::new).collect();
+        let schema = schemas[0].clone();
         let mut rng = Rng::new(seed);
         let active = super::schema::active(&schema, |n| rng.below(n));
         let rates = Rates::draw(&mut rng);
@@ -201,7 +206,9 @@ impl World {
             now: START_MS,
             spaces: (0..spaces).map(space).collect(),
             rng,
+            schemas,
             schema: schema.clone(),
+            migrated: false,
             active,
             server_up_at: 0,
             expired: BTreeMap::new(),
@@ -230,7 +237,7 @@ impl World {
         for device in 0..devices {
             let user = 1 + world.rng.below(u64::from(users)) as Principal;
             let ahead = if world.rng.chance(300) { world.rng.below(100_000) } else { 0 };
-            world.devices.push(Device { online: true, ahead, user, clients: BTreeMap::new(), full_until: 0, forked: false });
+            world.devices.push(Device { online: true, version: 0, ahead, user, clients: BTreeMap::new(), full_until: 0, forked: false });
             for _ in 0..2 {
                 let store = world.some_store(device);
                 let delay = world.rng.below(2_000);
@@ -284,6 +291,11 @@ impl World {
         if self.trace {
             println!("{:>9} {}", self.now - START_MS, text());
         }
+    }
+
+    /// What was made under any version can be read in terms of this one.
+    pub fn latest(&self) -> &Rc<Schema> {
+        self.schemas.last().unwrap_or(&self.schema)
     }
 
     /// The space in which a tab works.
@@ -452,6 +464,12 @@ impl World {
             self.devices[device].full_until = 0;
             self.switch_network(device, true);
         }
+        // Whoever has the old page loads it again.
+        let version = self.server_version();
+        let old: Vec<TabId> = self.tabs.values().filter(|tab| tab.schema.version < version).map(|tab| tab.id).collect();
+        for tab in old {
+            self.crash(tab);
+        }
         // What was imported and told to nobody is found by the next that takes over.
         for store in 0..self.stores.len() {
             if let Some(lead) = self.stores[store].lead.filter(|_| self.stores[store].untold) {
@@ -470,11 +488,16 @@ impl World {
     fn say_farewell(&mut self) {
         for store in 0..self.stores.len() {
             if let Some(tab) = self.stores[store].lead {
+                self.sit_down(tab);
                 let edit = self.create_alone(tab);
                 self.make(tab, vec![edit], Vec::new());
                 self.with_engine(tab, |_, _| ());
             }
         }
+    }
+
+    fn server_version(&self) -> u32 {
+        if self.migrated { self.latest().version } else { self.schemas[0].version }
     }
 
     pub fn tabs_of(&self, store: usize) -> Vec<TabId> {

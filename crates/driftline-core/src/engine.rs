@@ -202,6 +202,8 @@ pub struct Engine {
     savers: Vec<Saver>,
     /// Keys that have left the outbox, but not the disk.
     pub(crate) leaving: SortedSet<Key>,
+    /// Keys with a record in a tab's slot, which counts, and one in that of what was imported.
+    pub(crate) twice: SortedSet<Key>,
     /// Keys that other tabs have made and not shown yet, with their slots.
     pub(crate) unheard: SortedMap<Key, u32>,
     /// Keys of which another tab has said that they are over before their own tab had shown them, and when.
@@ -229,8 +231,8 @@ pub struct Engine {
     pub(crate) unsaid: Vec<String>,
     /// A reload is under way; these were on disk when it was asked for.
     pub(crate) reloading: Option<Vec<Key>>,
-    /// Keys that were said to be over while the disk was read: what was read may still hold them.
-    pub(crate) gone_meanwhile: SortedSet<Key>,
+    /// Keys that were said to be over while the disk was read, and whether their records had been deleted: what was read may still hold them.
+    pub(crate) gone_meanwhile: SortedMap<Key, bool>,
     /// The sending tab has replaced the base: what is on disk counts, even if it is older.
     pub(crate) replaced: bool,
     /// The latest revision of the base on disk that the sending tab told of, since it last replaced it.
@@ -279,6 +281,7 @@ impl Engine {
             receipts: SortedMap::new(),
             savers: Vec::new(),
             leaving: SortedSet::new(),
+            twice: SortedSet::new(),
             unheard: SortedMap::new(),
             early: SortedMap::new(),
             unseen: SortedSet::new(),
@@ -294,7 +297,7 @@ impl Engine {
             ping_at: u64::MAX,
             unsaid: Vec::new(),
             reloading: None,
-            gone_meanwhile: SortedSet::new(),
+            gone_meanwhile: SortedMap::new(),
             replaced: false,
             disk_heard: 0,
             reload_again: false,
@@ -587,7 +590,7 @@ impl Engine {
         self.replaced &= !anew;
         self.load(disk);
         self.replaced |= anew;
-        self.gone_meanwhile = SortedSet::new();
+        self.gone_meanwhile = SortedMap::new();
         // What was read may be older than what has been told since. What is damaged is not read again until it has been mended.
         let behind = self.sender.is_none() && self.replica.rev < self.disk_heard && !self.torn;
         if std::mem::take(&mut self.reload_again) || behind {
@@ -856,6 +859,7 @@ impl Engine {
         let saver = self.saver(slot);
         saver.puts.remove(&key);
         saver.deletes.insert(key);
+        self.delete_imported(key);
         // A retry that will never be on disk takes the records that it stands for with it.
         self.delete_replaced(key);
     }
@@ -873,6 +877,22 @@ impl Engine {
         while let Some(at) = self.replaces.iter().position(|replaces| replaces.new == new) {
             let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
             self.saver(slot).deletes.insert(old);
+            self.delete_imported(old);
+        }
+    }
+
+    /// What was exported before it was saved may have come back in its file before its own tab has saved it.
+    pub(crate) fn note_twice(&mut self, slot: u32, key: Key) {
+        let Some(known) = self.outbox.get_mut(key).filter(|known| (known.slot == IMPORTED) != (slot == IMPORTED)) else { return };
+        if slot != IMPORTED {
+            known.slot = slot;
+        }
+        self.twice.insert(key);
+    }
+
+    fn delete_imported(&mut self, key: Key) {
+        if self.twice.remove(&key) {
+            self.saver(IMPORTED).deletes.insert(key);
         }
     }
 
@@ -1006,8 +1026,8 @@ impl Engine {
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
                 let unsent = closed && !imported && entry.made.at > self.sent_before;
                 let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
-                // A read that began before the record was deleted.
-                let gone = self.gone_meanwhile.contains(&key);
+                // A read that began before the record was deleted. What an earlier sender only meant to delete is now this tab's.
+                let gone = self.gone_meanwhile.get(&key).is_some_and(|deleted| *deleted || !closed);
                 let was_over = !open_again.contains(&key)
                     && self.loaded
                     && !closed
@@ -1029,6 +1049,7 @@ impl Engine {
                     // A file has brought once more what the base holds by now.
                     self.settle_again(slot.slot, key);
                 }
+                self.note_twice(slot.slot, key);
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over && !gone {
                     self.outbox.insert(entry);

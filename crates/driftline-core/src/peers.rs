@@ -373,6 +373,7 @@ impl Engine {
                 over.push(key);
                 continue;
             }
+            self.note_twice(slot, key);
             // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
             let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen);
             // What waits here under a number is not changed by what a file has under it.
@@ -484,7 +485,7 @@ impl Engine {
         for key in read_keys(json.list("keys")) {
             let expected = self.undeleted.iter().any(|left| left.key == key);
             self.undeleted.retain(|left| left.key != key);
-            news |= self.hear_over(now_ms, key);
+            news |= self.hear_over(now_ms, key, true);
             if expected {
                 // It had been heard of: should a file bring it again, it is not this that was meant.
                 self.early.remove(&key);
@@ -495,10 +496,10 @@ impl Engine {
         }
     }
 
-    /// Another tab says that a key is over; returns whether it was in the outbox.
-    fn hear_over(&mut self, now_ms: u64, key: Key) -> bool {
+    /// Another tab says that a key is over, and whether its record is deleted; returns whether it was in the outbox.
+    fn hear_over(&mut self, now_ms: u64, key: Key, deleted: bool) -> bool {
         if self.reloading.is_some() {
-            self.gone_meanwhile.insert(key);
+            *self.gone_meanwhile.get_or_insert_with(key, || false) |= deleted;
         }
         match self.outbox.remove(key) {
             // The word came late, and this tab may have written it again meanwhile.
@@ -525,7 +526,7 @@ impl Engine {
             if let Some(slot) = self.outbox.get(key).map(|entry| entry.slot) {
                 self.undeleted.push(Undeleted { slot, key, rev, epoch: self.epoch_heard });
             }
-            if self.hear_over(now_ms, key) {
+            if self.hear_over(now_ms, key, false) {
                 accepted.push(key);
             }
         }
@@ -537,7 +538,14 @@ impl Engine {
             if self.leaving.contains(&entry.made.key) {
                 continue;
             }
-            entry.rewritten = self.outbox.get(entry.made.key).is_some_and(|known| known.rewritten);
+            self.note_twice(slot, entry.made.key);
+            if let Some(known) = self.outbox.get(entry.made.key) {
+                entry.rewritten = known.rewritten;
+                if slot == IMPORTED {
+                    // What its own tab is still saving stays so.
+                    (entry.slot, entry.saved, entry.version) = (known.slot, known.saved, known.version);
+                }
+            }
             self.see_clock(entry.made.at);
             if let State::Parked { problem, .. } = &entry.state {
                 self.event_problem("parked", entry.made.key, problem);
