@@ -9,12 +9,12 @@ use driftline_core::field::{list_of, text_of, texts};
 use driftline_core::integrity::{Judge, apply, on_delete};
 use driftline_core::json::Json;
 use driftline_core::load::{Load, Query, SpaceState};
-use driftline_core::merge::{Hlc, Stamp};
+use driftline_core::merge::{Element, Hlc, Stamp};
 use driftline_core::order::referrers_first;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
 use driftline_core::rows::Rows;
 use driftline_core::schema::{Kind, OnDelete, Schema};
-use driftline_core::upgrade::{table_now, upgrade_changes, upgrade_snapshot};
+use driftline_core::upgrade::{Step, table_now, upgrade_changes, upgrade_snapshot};
 use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{self, ChangeRow, Push};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,21 @@ pub struct Server {
 }
 
 /// A count that is not the number of the rows that refer to its row.
+/// Where a field of an older version stands now.
+fn column_now(schema: &Schema, from: u32, table: &str, field: &str) -> Option<u16> {
+    let (mut table, mut field) = (table.to_string(), field.to_string());
+    for step in schema.upgrades.iter().filter(|upgrade| upgrade.to > from).flat_map(|upgrade| &upgrade.steps) {
+        match step {
+            Step::RenameTable { from, to, .. } if *from == table => table = to.clone(),
+            Step::Rename { table: of, from, to } if *of == table && *from == field => field = to.clone(),
+            Step::Drop { table: of, field: gone } if *of == table && *gone == field => return None,
+            _ => {}
+        }
+    }
+    let columns = &schema.tables[schema.table(&table)? as usize].columns;
+    columns.iter().position(|column| column.name == field).map(|at| at as u16)
+}
+
 pub fn miscounted(schema: &Schema, rows: &[(RowKey, &Row)]) -> Option<String> {
     schema.counts.iter().find_map(|count| {
         let mut children: BTreeMap<RowKey, i64> = BTreeMap::new();
@@ -133,7 +148,18 @@ impl Server {
             changes.push(']');
             log.push(LogRow { rev: space.rev, principal: 0, key: (0, space.rev), hash: 0, actor: 0, changes });
         }
-        let rows: BTreeMap<RowKey, Row> = snapshot.rows.into_iter().collect();
+        let mut rows: BTreeMap<RowKey, Row> = snapshot.rows.into_iter().collect();
+        for (key, old) in &self.rows {
+            let table = &self.schema.tables[key.table as usize];
+            let now = |column: u16| column_now(&schema, from, &table.name, &table.columns[column as usize].name);
+            let Some(row) = key_now(key).and_then(|key| rows.get_mut(&key)) else { continue };
+            row.clocks.created = old.clocks.created;
+            row.clocks.fields = old.clocks.fields.iter().filter_map(|(column, stamp)| Some((now(*column)?, *stamp))).collect();
+            let elements = old.clocks.elements.iter();
+            row.clocks.elements = elements.filter_map(|e| Some(Element { column: now(e.column)?, ..e.clone() })).collect();
+            row.clocks.fields.sort_by_key(|field| field.0);
+            row.clocks.elements.sort_by(|a, b| (a.column, &a.text).cmp(&(b.column, &b.text)));
+        }
         let replayed = rows.iter().map(|(key, row)| (*key, row.values.clone())).collect();
         let (marks, clients, logged, findings) = (self.marks, self.clients, self.logged, self.findings);
         let (delete_rows, next_actor, applied) = (self.delete_rows, self.next_actor, self.applied);

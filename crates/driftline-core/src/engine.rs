@@ -1075,6 +1075,11 @@ impl Engine {
         // Its number stays open, for what reads it later may still send it, and is not given to anything else.
         self.unheard.insert(key, slot);
         self.see_number(slot, key);
+        if crate::outbox::record_version(record).is_some_and(|version| version > u64::from(self.schema.version)) {
+            // A newer page has written it, and will read it.
+            self.outdated = true;
+            return;
+        }
         if self.damaged.iter().all(|damaged| damaged.key != key) {
             let found = Json::parse_or_null(record).text("damaged").unwrap_or(record).to_string();
             self.damaged.push(Damaged { slot, key, record: found });

@@ -665,6 +665,13 @@ impl Entry {
     }
 }
 
+/// The version of the schema in whose terms a record is.
+pub(crate) fn record_version(text: &str) -> Option<u64> {
+    let json = Json::parse_or_null(text);
+    let body = Json::parse_or_null(json.text("body")?).uint("schema");
+    json.uint("names").max(body)
+}
+
 fn write_pairs(head: &str, keys: &[Key], out: &mut String) {
     for (i, (client, seq)) in keys.iter().enumerate() {
         out.push_str(if i > 0 { ",[\"" } else { head });
