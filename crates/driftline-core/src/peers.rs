@@ -375,7 +375,8 @@ impl Engine {
             }
             self.note_twice(slot, key);
             // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
-            let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen);
+            // So did whoever has it in the words of an older version.
+            let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen) || (known.upgraded && !entry.upgraded);
             // What waits here under a number is not changed by what a file has under it.
             let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
             if self.is_leaving(slot, key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
