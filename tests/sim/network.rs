@@ -33,7 +33,9 @@ impl World {
     /// Whether a tab is writing the base.
     pub fn commits(&self, tab: TabId) -> bool {
         let place = self.tabs.get(&tab).map(|tab| tab.store);
-        place.is_some_and(|place| self.stores[place].writes.values().any(|write| write.tab == tab && matches!(write.work, Work::Commit { .. })))
+        place.is_some_and(|place| {
+            self.stores[place].writes.values().any(|write| write.tab == tab && matches!(write.work, Work::Commit { .. }))
+        })
     }
 
     /// Whether a tab has a live connection, or asks for it.

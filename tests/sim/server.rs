@@ -164,7 +164,23 @@ impl Server {
         let (marks, clients, logged, findings) = (self.marks, self.clients, self.logged, self.findings);
         let (delete_rows, next_actor, applied) = (self.delete_rows, self.next_actor, self.applied);
         let fresh = Server::new(schema);
-        Some(Server { space, rows, log, marks, clients, deleted, delete_rows, next_actor, applied, logged, replayed, poison, once, findings, ..fresh })
+        Some(Server {
+            space,
+            rows,
+            log,
+            marks,
+            clients,
+            deleted,
+            delete_rows,
+            next_actor,
+            applied,
+            logged,
+            replayed,
+            poison,
+            once,
+            findings,
+            ..fresh
+        })
     }
 
     /// The server as it was when it was backed up.

@@ -8,7 +8,6 @@
 //! `peers` what tabs tell each other, `report` what the app is told.
 
 use crate::dedupe::{is_shared, own_client};
-use crate::digest::{body_hash, made_together};
 use crate::edit::{Edit, Merge, Op, Txn, read_edits};
 use crate::field::text_of;
 use crate::fold::{Fold, fold};
@@ -1145,12 +1144,9 @@ impl Engine {
     /// transactions: of ours the server will say that it is one of these.
     fn made_here(&self, part: &Part) -> Option<Key> {
         let same = |entry: &&Entry| {
-            let ours = body_hash(&entry.body);
-            // Here, or on the device from which it came, for a file has it in the words of its version.
-            let reworded = entry.upgraded || (entry.outdated && entry.slot == IMPORTED);
             // What its own tab has not offered yet may have more folded into it by now.
             let is_final = entry.frozen || entry.slot == self.slot;
-            is_final && part.hash.is_some_and(|hash| hash == ours || reworded && made_together(hash, ours))
+            is_final && part.hash.is_some_and(|hash| entry.is_same(&self.schema, hash))
         };
         part.key.filter(|key| part.changes.is_none() || self.outbox.get(*key).as_ref().is_some_and(same))
     }

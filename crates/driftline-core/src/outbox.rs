@@ -3,14 +3,16 @@
 //! A transaction is saved, then sent, then settled or parked. Dependencies are not stored: they follow from the rows
 //! that transactions name, through two indexes, so that a transaction made today finds its parent made tomorrow.
 
+use crate::digest::body_hash;
 use crate::edit::{Edit, Op, Txn};
+use crate::engine::IMPORTED;
 use crate::json::Json;
 use crate::order::Walk;
 use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::upgrade::table_now;
-use crate::value::{RowId, RowKey, write_hex64, write_string, write_uint};
+use crate::value::{RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_string, write_uint};
 use crate::wire::read_pair;
 
 /// Client and sequence number.
@@ -78,8 +80,8 @@ pub struct Entry {
     pub rewritten: bool,
     /// Its body is of an older version of the schema; its edits are not.
     pub outdated: bool,
-    /// Its body was written anew in the present version; what the server may have of it is of an older one.
-    pub upgraded: bool,
+    /// Its body was written anew in the present version; the hash of what it was before, which the server may have all the same.
+    pub upgraded: Option<u128>,
 }
 
 /// Of the rows or transactions that one waits for, so many are named.
@@ -587,8 +589,10 @@ impl Entry {
         if self.unanswered {
             out.push_str(",\"unanswered\":true");
         }
-        if self.upgraded {
-            out.push_str(",\"upgraded\":true");
+        if let Some(before) = self.upgraded {
+            out.push_str(",\"upgraded\":\"");
+            write_hex128(before, &mut out);
+            out.push('"');
         }
         out.push_str(",\"body\":");
         // A string and not an object: the bytes must come back as they were.
@@ -599,14 +603,25 @@ impl Entry {
 
     /// Writes the body anew, in the present version. Returns whether it could be.
     pub fn upgrade(&mut self, schema: &Schema) -> bool {
-        let Ok(txn) = Txn::parse(schema, &self.body) else { return false };
-        let body = txn.to_body(schema, self.made.at);
-        if body.len() > crate::limits::TXN_BYTES || self.state != State::Queued {
+        let Some(body) = self.reworded(schema).filter(|body| body.len() <= crate::limits::TXN_BYTES && self.state == State::Queued) else {
             return false;
-        }
-        (self.body, self.outdated, self.upgraded) = (body, false, true);
+        };
+        self.upgraded = Some(body_hash(&self.body));
+        (self.body, self.outdated) = (body, false);
         self.version += 1;
         true
+    }
+
+    /// The body as it is in the present version.
+    fn reworded(&self, schema: &Schema) -> Option<String> {
+        Some(Txn::parse(schema, &self.body).ok()?.to_body(schema, self.made.at))
+    }
+
+    /// Whether this is what somebody has sent with a body of this hash: as it stands here, as it did before it was upgraded, or, for what
+    /// came in a file, as it does where it was made and has been upgraded since.
+    pub fn is_same(&self, schema: &Schema, hash: u128) -> bool {
+        let elsewhere = || self.reworded(schema).is_some_and(|body| body_hash(&body) == hash);
+        hash == body_hash(&self.body) || self.upgraded == Some(hash) || (self.outdated && self.slot == IMPORTED && elsewhere())
     }
 
     pub fn is_applied(&self) -> bool {
@@ -659,7 +674,7 @@ impl Entry {
             suspended,
             rewritten: false,
             outdated: version < schema.version,
-            upgraded: json.flag("upgraded"),
+            upgraded: json.text("upgraded").and_then(parse_hex128),
             body,
         })
     }
@@ -721,7 +736,7 @@ impl Txn {
             suspended,
             rewritten: false,
             outdated: false,
-            upgraded: false,
+            upgraded: None,
         }
     }
 }

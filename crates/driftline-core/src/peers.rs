@@ -265,8 +265,12 @@ impl Engine {
     }
 
     /// Somebody else is about to delete a record. Should that fail, its number must not count as over before it is gone.
-    fn see_deleted(&mut self, slot: u32, key: Key) {
-        if self.sender.is_some() {
+    fn see_deleted(&mut self, old: &Entry) {
+        let (slot, key) = (old.slot, old.made.key);
+        if old.rewritten {
+            // This tab may have written it again since.
+            self.delete(slot, key);
+        } else if self.sender.is_some() {
             self.settle_again(slot, key);
         } else {
             self.undeleted.push(Undeleted { slot, key, rev: 0, epoch: self.epoch_heard });
@@ -376,7 +380,9 @@ impl Engine {
             self.note_twice(slot, key);
             // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
             // So did whoever has it in the words of an older version.
-            let older = |known: &Entry| known.state != State::Queued || (known.frozen && !frozen) || (known.upgraded && !entry.upgraded);
+            let older = |known: &Entry| {
+                known.state != State::Queued || (known.frozen && !frozen) || (known.upgraded.is_some() && entry.upgraded.is_none())
+            };
             // What waits here under a number is not changed by what a file has under it.
             let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
             if self.is_leaving(slot, key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
@@ -402,7 +408,7 @@ impl Engine {
                 if self.outbox.get(*was).is_some_and(|old| old.made.at == entry.made.at)
                     && let Some(old) = self.outbox.remove(*was)
                 {
-                    self.see_deleted(old.slot, *was);
+                    self.see_deleted(&old);
                 }
             }
             self.outbox.insert(entry);

@@ -415,7 +415,7 @@ fn r3_a_transaction_has_with_it_all_that_cannot_do_without_it() {
 fn d2_an_entry_comes_back_from_its_record_as_it_was() {
     let mut kept = following(3, &format!("{},{}", create("box", 101, &up(1)), delete("box", 2)), &[1, 2]);
     kept.releases = vec![row("box", 5), row("kind", 6)];
-    (kept.was, kept.suspended, kept.unanswered, kept.upgraded) = (vec![(9, 8)], true, true, true);
+    (kept.was, kept.suspended, kept.unanswered, kept.upgraded) = (vec![(9, 8)], true, true, Some(7));
     for kept in [kept.clone(), parked(kept), entry(4, &rename(1))] {
         let back = Entry::from_record(&schema(), 0, &kept.to_record(&schema())).unwrap();
         let told = |entry: &Entry| {
