@@ -69,6 +69,34 @@ pub struct DeviceBackup {
 /// What a tab can be doing, as far as faults are concerned.
 pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
+/// In which states a fault can hit a tab, where that is not all of them: an answer can be lost only by whoever waits for one.
+const CONFINED: [(&str, &[&str]); 14] = [
+    ("answer cut off", &WAITING),
+    ("answer lost", &WAITING),
+    ("back online", &["opening", "offline"]),
+    ("base torn", &["offline", "loading", "pushing", "pulling", "committing"]),
+    ("live broken", &["pushing", "pulling", "committing", "saving", "leading"]),
+    ("live refused", &["pushing", "pulling", "committing", "saving", "leading"]),
+    ("message late", &["loading", "pushing", "pulling", "committing", "saving", "leading"]),
+    ("record torn", &["opening", "offline", "loading", "pushing", "pulling", "committing", "saving"]),
+    ("request doubled", &WAITING),
+    ("request lost", &WAITING),
+    ("server error", &WAITING),
+    ("server fails on a row", &["pushing"]),
+    ("token refused", &WAITING),
+    ("work exported", &OPENED),
+];
+const WAITING: [&str; 3] = ["loading", "pushing", "pulling"];
+const OPENED: [&str; 8] = ["offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
+
+/// Whether there can be a tab in this state that a fault hits.
+pub fn can_hit(fault: &str, state: &str) -> bool {
+    let offline_already = fault == "went offline" && state == "offline";
+    let not_opened_yet = fault == "work imported" && state == "opening";
+    let confined = CONFINED.iter().find(|confined| confined.0 == fault);
+    !offline_already && !not_opened_yet && confined.is_none_or(|confined| confined.1.contains(&state))
+}
+
 /// How many kinds of incidents there are, and which of them are seldom, or hit a tab in one of these states too seldom.
 const INCIDENTS: u64 = 28;
 const RARE: [u64; 13] = [3, 4, 10, 14, 15, 17, 20, 21, 22, 24, 25, 26, 27];

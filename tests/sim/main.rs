@@ -1,7 +1,7 @@
 //! `sim --seeds N [--from M] [--trace]`: runs the worlds of N seeds and says what was found. Exit code 1 on any finding.
 //! A seed that fails is shrunk: `--skip` and `--without` play the part of its history that is left.
 
-use driftline_tests::sim::faults::STATES;
+use driftline_tests::sim::faults::{STATES, can_hit};
 use driftline_tests::sim::shrink::shrink;
 use driftline_tests::sim::world::MOST_WORK;
 use driftline_tests::sim::{Finding, KINDS, Part, Stats, run};
@@ -153,8 +153,17 @@ fn print(options: &Options, stats: &Stats, failed: &BTreeMap<u64, Vec<Finding>>,
     let heads: Vec<String> = STATES.iter().map(|state| format!("{state:>10}")).collect();
     println!("  {:34}{}", "", heads.concat());
     for (fault, states) in &stats.faults {
-        let cells: Vec<String> = STATES.iter().map(|state| format!("{:>10}", states.get(state).copied().unwrap_or(0))).collect();
+        let cell = |state: &&str| match states.get(state).copied().unwrap_or(0) {
+            0 if !can_hit(fault, state) => format!("{:>10}", "-"),
+            hits => format!("{hits:>10}"),
+        };
+        let cells: Vec<String> = STATES.iter().map(cell).collect();
         println!("  {fault:34}{}", cells.concat());
+    }
+    let cells =
+        stats.faults.iter().flat_map(|(fault, states)| STATES.map(|state| (states.get(state).copied().unwrap_or(0), *fault, state)));
+    if let Some((hits, fault, state)) = cells.filter(|(_, fault, state)| can_hit(fault, state)).min() {
+        println!("  - cannot be; the least of the others is {hits}: {fault} while {state}");
     }
     for kind in KINDS {
         let count: usize = failed.values().flatten().filter(|finding| finding.kind == kind).count();
