@@ -2,20 +2,22 @@
 //!
 //! Each tab saves its own transactions and shows them to the others; the sending tab passes on what the server said. Until a
 //! tab has offered a transaction (or has closed), nobody but itself may send or alter it; once offered, it is frozen, and
-//! only the sending tab does.
+//! only the sending tab does. `settled` is what is over by another tab's word, `unseen` what overtook something else on its way here.
 
-use crate::dedupe::is_shared;
+mod settled;
+mod unseen;
+
 use crate::edit::{Edit, write_edits};
 use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, write_key};
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
-use crate::sorted::SortedSet;
 use crate::value::{parse_hex128, write_hex128, write_string, write_uint};
 use crate::wire::read_changes;
+use unseen::UNSEEN_MS;
 
-/// What goes on from something that has not been heard of yet waits so long for it: messages of two tabs overtake each other.
-const UNSEEN_MS: u64 = 2_000;
+pub(crate) use settled::Undeleted;
+
 /// A tab that does not send asks the one that does this often whether it is there. A page that the browser has frozen does not answer.
 const PING_MS: u64 = 2_000;
 /// So many pings without an answer, and nothing can be called saved.
@@ -36,12 +38,13 @@ pub(crate) struct PeerState {
     offered: bool,
 }
 
-/// A record that the sending tab of an epoch means to delete, once the base on disk is at a revision.
-pub(crate) struct Undeleted {
-    pub slot: u32,
-    pub key: Key,
-    pub rev: u64,
-    pub epoch: u64,
+/// What a record is that another tab shows.
+enum Heard {
+    Over,
+    Known,
+    /// Known, and from now on the sending tab's.
+    Offered,
+    New,
 }
 
 impl PeerState {
@@ -264,34 +267,6 @@ impl Engine {
         }
     }
 
-    /// Somebody else is about to delete a record. Should that fail, its number must not count as over before it is gone.
-    fn see_deleted(&mut self, old: &Entry) {
-        let (slot, key) = (old.slot, old.made.key);
-        if old.rewritten {
-            // This tab may have written it again since.
-            self.delete(slot, key);
-        } else if self.sender.is_some() {
-            self.settle_again(slot, key);
-        } else {
-            self.undeleted.push(Undeleted { slot, key, rev: 0, epoch: self.epoch_heard });
-        }
-    }
-
-    /// What was called settled at a later revision than that of the base that counts now is not: if its record is still there, it waits
-    /// again, and is offered again. Returns these keys.
-    pub(crate) fn reopen(&mut self, rev: u64) -> Vec<Key> {
-        let (held, open): (Vec<Undeleted>, Vec<Undeleted>) =
-            std::mem::take(&mut self.undeleted).into_iter().partition(|left| left.rev <= rev);
-        self.undeleted = held;
-        if let Some(peer) = self.peer.as_mut().filter(|_| !open.is_empty()) {
-            peer.offered = false;
-        }
-        if !open.is_empty() {
-            self.say_hello();
-        }
-        open.into_iter().map(|left| left.key).collect()
-    }
-
     /// Whatever base is on disk counts, even an older one.
     pub(crate) fn read_anew(&mut self) {
         self.replaced = true;
@@ -325,17 +300,6 @@ impl Engine {
         self.delete_left_over(json.uint("rev").unwrap_or(0));
     }
 
-    /// Deletes from this tab's slot what an earlier sending tab had no time to. The later one may not know of it.
-    fn delete_left_over(&mut self, disk_rev: u64) {
-        for left in std::mem::take(&mut self.undeleted) {
-            if left.slot == self.slot && left.epoch != self.epoch_heard && left.rev <= disk_rev {
-                self.delete(self.slot, left.key);
-            } else {
-                self.undeleted.push(left);
-            }
-        }
-    }
-
     /// The base on disk is at a revision. Who is behind has missed something, and finds it there.
     fn hear_disk(&mut self, json: &Json) {
         let rev = json.uint("rev").unwrap_or(0);
@@ -364,58 +328,19 @@ impl Engine {
             shown.push((entry, was_over));
         }
         let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
-        let (mut over, mut new, mut offered) = (Vec::new(), Vec::new(), Vec::new());
-        for (mut entry, was_over) in shown {
-            entry.frozen = frozen;
+        let (mut over, mut offered) = (Vec::new(), Vec::new());
+        for (entry, was_over) in shown {
             let key = entry.made.key;
-            // A file may bring anew what is over; only what was said to be just now was meant.
-            let early = self.early.remove(&key).is_some_and(|said| slot != IMPORTED || now_ms < said + UNSEEN_MS);
-            if early || was_over || self.is_settled(key) {
-                // Of what has been settled first and shown then, it may be shown more than once.
-                self.see_number(slot, key);
-                self.unheard.remove(&key);
-                over.push(key);
-                continue;
-            }
-            self.note_twice(slot, key);
-            // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
-            // So did whoever has it in the words of an older version.
-            let older = |known: &Entry| {
-                known.state != State::Queued || (known.frozen && !frozen) || (known.upgraded.is_some() && entry.upgraded.is_none())
-            };
-            // What waits here under a number is not changed by what a file has under it.
-            let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
-            if self.is_leaving(slot, key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
-                continue;
-            }
-            let same = self.outbox.get(key).is_some_and(|known| known.body == entry.body && known.state == entry.state);
-            self.see_clock(entry.made.at);
-            self.see_number(slot, key);
-            self.unheard.remove(&key);
-            if same {
-                if let Some(known) = self.outbox.get_mut(key) {
-                    if frozen && !known.frozen {
-                        offered.push(key);
-                    }
-                    known.frozen |= frozen;
-                    known.unanswered |= entry.unanswered;
-                }
-                continue;
-            }
-            // A retry stands for the one whose key is spent.
-            for was in &entry.was {
-                // By its number alone it may be something else, of a copied profile.
-                if self.outbox.get(*was).is_some_and(|old| old.made.at == entry.made.at)
-                    && let Some(old) = self.outbox.remove(*was)
-                {
-                    self.see_deleted(&old);
+            match self.hear_txn(now_ms, Entry { frozen, ..entry }, was_over) {
+                Heard::Over => over.push(key),
+                Heard::Known => {}
+                Heard::Offered => offered.push(key),
+                Heard::New => {
+                    offered.push(key);
+                    news = true;
                 }
             }
-            self.outbox.insert(entry);
-            new.push(key);
         }
-        news |= !new.is_empty();
-        offered.append(&mut new);
         self.wait_for_unseen(now_ms, &offered);
         for key in unsaved {
             if self.outbox.get(key).is_none() {
@@ -439,34 +364,47 @@ impl Engine {
         }
     }
 
-    /// Keeps back of these what goes on from something that has not been heard of, for a while, and lets go what waited for what has come.
-    pub(crate) fn wait_for_unseen(&mut self, now_ms: u64, new: &[Key]) {
-        let before = std::mem::take(&mut self.unseen);
-        for key in new.iter().chain(before.iter().filter(|key| !new.contains(key))) {
-            let Some(entry) = self.outbox.get(*key).filter(|entry| entry.slot != IMPORTED) else { continue };
-            let unseen =
-                |key: &Key| !is_shared(key.0) && self.outbox.get(*key).is_none() && !self.early.contains_key(key) && !self.is_over(*key);
-            let waits = entry.seen.iter().chain(&entry.after).any(unseen);
-            if let Some(entry) = self.outbox.get_mut(*key) {
-                let until = if before.contains(key) { entry.unseen_until_ms } else { now_ms + UNSEEN_MS };
-                entry.unseen_until_ms = if waits { until } else { 0 };
-            }
-            if waits {
-                self.unseen.insert(*key);
+    fn hear_txn(&mut self, now_ms: u64, entry: Entry, was_over: bool) -> Heard {
+        let (key, slot) = (entry.made.key, entry.slot);
+        // A file may bring anew what is over; only what was said to be just now was meant.
+        let early = self.early.remove(&key).is_some_and(|said| slot != IMPORTED || now_ms < said + UNSEEN_MS);
+        if early || was_over || self.is_settled(key) {
+            // Of what has been settled first and shown then, it may be shown more than once.
+            self.see_number(slot, key);
+            self.unheard.remove(&key);
+            return Heard::Over;
+        }
+        self.note_twice(slot, key);
+        // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
+        // So did whoever has it in the words of an older version.
+        let older = |known: &Entry| {
+            known.state != State::Queued || (known.frozen && !entry.frozen) || (known.upgraded.is_some() && entry.upgraded.is_none())
+        };
+        // What waits here under a number is not changed by what a file has under it.
+        let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
+        if self.is_leaving(slot, key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
+            return Heard::Known;
+        }
+        self.see_clock(entry.made.at);
+        self.see_number(slot, key);
+        self.unheard.remove(&key);
+        if let Some(known) = self.outbox.get_mut(key).filter(|known| known.body == entry.body && known.state == entry.state) {
+            let heard = if entry.frozen && !known.frozen { Heard::Offered } else { Heard::Known };
+            known.frozen |= entry.frozen;
+            known.unanswered |= entry.unanswered;
+            return heard;
+        }
+        // A retry stands for the one whose key is spent.
+        for was in &entry.was {
+            // By its number alone it may be something else, of a copied profile.
+            if self.outbox.get(*was).is_some_and(|old| old.made.at == entry.made.at)
+                && let Some(old) = self.outbox.remove(*was)
+            {
+                self.see_deleted(&old);
             }
         }
-    }
-
-    /// Whether something has waited long enough for what it goes on from: that may be on disk, from a tab that died before it told.
-    pub(crate) fn look_for_unseen(&mut self, now_ms: u64) -> bool {
-        let waits = |key: &&Key| self.outbox.get(**key).is_some_and(|entry| entry.unseen_until_ms > now_ms);
-        let still: SortedSet<Key> = self.unseen.iter().filter(waits).copied().collect();
-        let found = still.len() < self.unseen.len();
-        self.unseen = still;
-        if found {
-            self.ask_reload();
-        }
-        found
+        self.outbox.insert(entry);
+        Heard::New
     }
 
     /// A tab has opened in a slot and shown all that an earlier one left there. What that one had told of and nobody has been

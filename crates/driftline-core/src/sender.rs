@@ -1,12 +1,17 @@
-//! What the one tab does that sends for all: requests, answers, the base on disk, the live connection.
+//! What the one tab does that sends for all: requests and answers; in rooms of their own the base on disk (`base`), the live connection
+//! (`live`), and what fails (`failures`).
 //!
 //! One push is in flight per space. A batch on which the server fails is halved until the culprit stands alone; that one
 //! is put aside and then suspended, and holds only what depends on it.
 
+mod base;
+mod failures;
+mod live;
+
 use crate::backoff::delay_ms;
 use crate::dedupe::Ranges;
 use crate::edit::Edit;
-use crate::engine::{Absorbed, Effect, Engine, IMPORTED, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED};
 use crate::json::Json;
 use crate::limits;
 use crate::merge::Hlc;
@@ -15,36 +20,25 @@ use crate::peers::Undeleted;
 use crate::problem::Problem;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::upgrade::upgrade_snapshot;
-use crate::value::{RowKey, write_hex64, write_hex128, write_uint};
-use crate::wire::{
-    Answer, Outcome, PushClient, PushText, Snapshot, TxnText, UnitText, read_answer, read_revisions, read_snapshot, snapshot_version,
-    version, write_snapshot_head,
-};
+use crate::value::RowKey;
+use crate::wire::{Answer, Outcome, PushClient, PushText, Snapshot, TxnText, UnitText, read_answer, read_snapshot, snapshot_version};
+use base::Committing;
+use live::{Live, SILENCE_MS};
 
 /// A request without an answer for so long counts as failed.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// A first load may be large and the line thin.
 const SNAPSHOT_TIMEOUT_MS: u64 = 300_000;
-/// Nothing heard for so long is no answer (the server pings every 2 s).
-const SILENCE_MS: u64 = 5_000;
+
 /// Without a live connection the server is asked this often.
 const POLL_MS: u64 = 10_000;
-/// So many failed requests of a transaction alone, while others pass, suspend it.
-const FAILS_TO_SUSPEND: u32 = 5;
-/// So many lone transactions refused as malformed or too large, with none passing, are taken for a failure of the server.
-const REFUSALS_IN_A_ROW: u32 = 2;
-/// A suspended transaction is tried again after this long.
-const SUSPENDED_MS: u64 = 600_000;
+
 /// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// How often a page without a base asks whether the server is of its version again.
 const BEHIND_MS: u64 = 60_000;
 /// The mark of what may have been sent is set this far ahead.
 const SENT_AHEAD_MS: u64 = 10_000;
-/// Rows in one record of the base on disk.
-const CHUNK_ROWS: usize = 1_000;
-/// The base is written anew when the tails since have grown to this many bytes.
-const TAIL_BYTES: usize = 512 * 1024;
 
 pub(crate) struct Sender {
     pub epoch: u64,
@@ -127,24 +121,6 @@ impl Request {
         };
         self.started + patience
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Live {
-    Off,
-    Connecting { since: u64 },
-    On { heard: u64 },
-}
-
-struct Committing {
-    id: u64,
-    epoch: u64,
-    rev: u64,
-    receipts: SortedMap<u64, u64>,
-    settled: Vec<(u32, Key)>,
-    tail: Vec<(u64, String)>,
-    rewrite: bool,
-    sent: u64,
 }
 
 /// How a request failed without an answer.
@@ -267,33 +243,6 @@ impl Engine {
             _ => self.handle_unlead(now_ms),
         }
         self.pump(now_ms);
-    }
-
-    /// Notes what base the disk holds: a tail there must follow on it.
-    pub(crate) fn note_disk_rev(&mut self, rev: Option<u64>) {
-        if let Some(sender) = &mut self.sender {
-            sender.disk_rev = rev;
-            sender.rewrite |= rev.is_none_or(|rev| rev < self.replica.rev);
-        }
-    }
-
-    /// A record of what is over has turned up: an earlier sender had no time to delete it.
-    pub(crate) fn settle_again(&mut self, slot: u32, key: Key) {
-        if let Some(sender) = self.sender.as_mut().filter(|_| !self.leaving.contains(&key)) {
-            sender.uncommitted.push((slot, key));
-        }
-    }
-
-    /// Whether a key is in the base in memory, and perhaps not yet in that on disk.
-    pub(crate) fn is_settled(&self, key: Key) -> bool {
-        let told = self.undeleted.iter().any(|left| left.key == key && left.rev <= self.replica.rev);
-        told || self.unsettled().iter().any(|list| list.iter().any(|settled| settled.1 == key))
-    }
-
-    /// What is in the base in memory, and not yet in that on disk: what waits for a commit, and what is in one.
-    fn unsettled(&self) -> [&[(u32, Key)]; 2] {
-        let Some(sender) = &self.sender else { return [&[], &[]] };
-        [&sender.uncommitted, sender.commit.as_ref().map_or(&[], |commit| &commit.settled)]
     }
 
     fn adopt(&mut self, now_ms: u64, slots: Vec<crate::engine::SlotDisk>, meta: &Json) {
@@ -565,14 +514,6 @@ impl Engine {
         self.pump(now_ms);
     }
 
-    fn request_failed(&mut self, now_ms: u64, request: Request, failure: SendFailure) {
-        self.requeue(&request, true);
-        match (failure, &request.kind) {
-            (SendFailure::Timeout, Kind::Push { keys, .. }) => self.blame(now_ms, keys.clone(), None, "no answer"),
-            _ => self.fail(now_ms, None, "unreachable"),
-        }
-    }
-
     fn take_request(&mut self, id: u64) -> Option<Request> {
         self.sender.as_mut()?.request.take_if(|request| request.id == id)
     }
@@ -814,396 +755,7 @@ impl Engine {
         }
     }
 
-    // ---- failures ----
-
-    fn take_refusal(&mut self, now_ms: u64, request: Request, status: u16, retry_after_ms: Option<u64>, body: &str) {
-        let json = Json::parse_or_null(body);
-        let code = json.text("code").unwrap_or("no answer").to_string();
-        // Whoever is on the way between may not know what the server has done; now and then the server itself does not.
-        self.requeue(&request, json.flag("unsure") || (status >= 500 && json.text("code").is_none()));
-        let keys = match request.kind {
-            Kind::Push { keys, .. } => keys,
-            Kind::Snapshot => Vec::new(),
-        };
-        match status {
-            409 => {
-                let ours = self.epoch().unwrap_or(0);
-                let at_least = json.uint("epoch").unwrap_or(0).max(ours).saturating_add(1);
-                self.effects.push_back(Effect::RenewEpoch { at_least });
-                self.fail(now_ms, None, &code);
-            }
-            413 | 400 | 415 | 422 if !keys.is_empty() => self.divide(now_ms, keys, &code, &json),
-            500 | 502 | 504 if !keys.is_empty() => self.blame(now_ms, keys, retry_after_ms, &code),
-            401 | 403 => {
-                self.effects.push_back(Effect::Event(format!("{{\"event\":\"token\",\"code\":\"{code}\"}}")));
-                self.fail(now_ms, retry_after_ms, &code);
-            }
-            _ => self.fail(now_ms, retry_after_ms, &code),
-        }
-    }
-
-    /// Nothing of a request is to blame: wait, and try again.
-    fn fail(&mut self, now_ms: u64, retry_after_ms: Option<u64>, trouble: &str) {
-        let random = self.random();
-        let Some(sender) = &mut self.sender else { return };
-        sender.failures += 1;
-        sender.trouble = Some(trouble.to_string());
-        sender.want_pull = true;
-        sender.not_before = now_ms + delay_ms(sender.failures, random).max(retry_after_ms.unwrap_or(0));
-    }
-
-    /// The server cannot take this request: halve it; what stands alone is parked.
-    fn divide(&mut self, now_ms: u64, keys: Vec<Key>, code: &str, json: &Json) {
-        if self.units_of(&keys) > 1 {
-            if let Some(sender) = &mut self.sender {
-                sender.batch_txns = (keys.len() / 2).max(1);
-            }
-            return;
-        }
-        let random = self.random();
-        let Some(sender) = &mut self.sender else { return };
-        sender.refusals += 1;
-        if sender.refusals > REFUSALS_IN_A_ROW {
-            // Whoever refuses everything, refuses no one in particular.
-            return self.fail(now_ms, None, code);
-        }
-        let mut problem = Problem::from_json(json);
-        problem.code = code.to_string();
-        for key in &keys {
-            self.park(*key, problem.clone(), false);
-        }
-        if let Some(sender) = &mut self.sender {
-            sender.suspects = None;
-            sender.batch_txns = limits::PUSH_TXNS;
-            sender.not_before = now_ms + delay_ms(1, random);
-        }
-        let nothing = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };
-        self.note_base(nothing, &keys);
-        self.pump(now_ms);
-    }
-
-    /// The server failed on a request: look for the culprit by halves, and wait before each next try.
-    fn blame(&mut self, now_ms: u64, keys: Vec<Key>, retry_after_ms: Option<u64>, trouble: &str) {
-        let alone = self.units_of(&keys) <= 1;
-        let random = self.random();
-        let Some(sender) = &mut self.sender else { return };
-        // A search that gets narrower is one failure, however many requests it takes.
-        let narrower = sender.suspects.as_ref().is_some_and(|s| keys.len() < s.len() && keys.iter().all(|k| s.contains(k)));
-        sender.failures = if narrower { sender.failures.max(1) } else { sender.failures + 1 };
-        sender.trouble = Some(trouble.to_string());
-        sender.not_before = now_ms + delay_ms(sender.failures, random).max(retry_after_ms.unwrap_or(0));
-        let passes = sender.passes;
-        for key in &keys {
-            if let Some(entry) = self.outbox.get_mut(*key) {
-                entry.passes_before.get_or_insert(passes);
-            }
-        }
-        if !alone {
-            sender.suspects = Some(keys);
-            return;
-        }
-        sender.suspects = None;
-        let mut suspended = Vec::new();
-        for key in keys {
-            self.put_aside(key);
-            let Some(entry) = self.outbox.get_mut(key) else { continue };
-            entry.fails += 1;
-            let others_pass = entry.passes_before.is_some_and(|before| passes > before);
-            // What was suspended already, before a reload even, has had its quick tries.
-            if entry.suspended || (entry.fails >= FAILS_TO_SUSPEND && others_pass) {
-                entry.suspended = true;
-                // It would have been found among what the server had done.
-                entry.unanswered &= trouble == "no answer";
-                entry.aside_until_ms = now_ms + SUSPENDED_MS / 2 + random % (SUSPENDED_MS / 2);
-                suspended.push(key);
-            } else {
-                entry.aside_until_ms = now_ms + 1 + delay_ms(entry.fails + 1, random);
-            }
-        }
-        for key in suspended {
-            let problem = Problem::new("suspended", "the server fails on this transaction; it is tried again now and then");
-            self.event_problem("suspended", key, &problem);
-            self.put(key);
-        }
-    }
-
-    fn put_aside(&mut self, key: Key) {
-        if let Some(sender) = &mut self.sender {
-            sender.aside.insert(key);
-        }
-    }
-
-    fn units_of(&self, keys: &[Key]) -> usize {
-        // Only members of one cycle travel together when there are several and none can go alone; a batch of one is one.
-        if keys.len() <= 1 {
-            return keys.len();
-        }
-        let lacks = |edit: &Edit, column: u16, row: RowKey| self.replica.lacks(&self.schema, edit, column, row);
-        let mut only = keys.to_vec();
-        only.sort_unstable();
-        let mut units = 0;
-        self.outbox.visit(&self.sending(u64::MAX, &lacks), |members, _, _| {
-            units += usize::from(members.iter().any(|m| only.binary_search(&m.made.key).is_ok()));
-            units < 2
-        });
-        units
-    }
-
-    // ---- the base on disk ----
-
-    /// Takes note of a base that has moved on, for the disk and for the other tabs.
-    fn note_base(&mut self, absorbed: Absorbed, changed: &[Key]) {
-        let mut keys = Vec::with_capacity(absorbed.settled.len());
-        for (_, key) in &absorbed.settled {
-            keys.push(*key);
-        }
-        self.event_keys("accepted", &keys);
-        self.tell_peers_base(&absorbed, &keys, changed);
-        let Some(sender) = &mut self.sender else { return };
-        sender.uncommitted.extend(absorbed.settled);
-        if !absorbed.text.is_empty() {
-            sender.tail_bytes += absorbed.text.len();
-            sender.tail.push((absorbed.to, absorbed.text));
-        }
-    }
-
-    fn commit(&mut self, now_ms: u64) {
-        let Some(sender) = &mut self.sender else { return };
-        let told = sender.sent_wanted <= self.sent_on_disk;
-        let idle = sender.tail.is_empty() && sender.uncommitted.is_empty() && !sender.rewrite && told;
-        if idle || sender.commit.is_some() || !self.has_base || sender.commit_not_before > now_ms {
-            return;
-        }
-        let tail = std::mem::take(&mut sender.tail);
-        let rewrite = std::mem::take(&mut sender.rewrite) || sender.tail_bytes > TAIL_BYTES;
-        let settled = std::mem::take(&mut sender.uncommitted);
-        for (_, key) in &settled {
-            sender.answered.insert(*key);
-        }
-        if rewrite {
-            sender.tail_bytes = 0;
-        }
-        let epoch = sender.epoch;
-        let mut text = None;
-        if let (Some(last), false) = (tail.last(), rewrite) {
-            let mut joined = String::from("{\"changes\":[");
-            for (i, (_, changes)) in tail.iter().enumerate() {
-                joined.push_str(if i > 0 { "," } else { "" });
-                joined.push_str(changes);
-            }
-            joined.push_str("]}");
-            text = Some((last.0, joined));
-        }
-        let receipts = std::mem::take(&mut sender.receipts);
-        let base = rewrite.then(|| self.base_chunks());
-        let meta = self.meta(&receipts);
-        let rev = self.replica.rev;
-        let id = self.new_id();
-        self.effects.push_back(Effect::Commit { id, epoch, meta, tail: text, base });
-        if let Some(sender) = &mut self.sender {
-            sender.commit = Some(Committing { id, epoch, rev, receipts, settled, tail, rewrite, sent: sender.sent_wanted });
-        }
-    }
-
-    pub fn handle_committed(&mut self, now_ms: u64, id: u64) {
-        let Some(sender) = &mut self.sender else { return };
-        let Some(done) = sender.commit.take_if(|commit| commit.id == id) else { return };
-        sender.commit_failures = 0;
-        sender.commit_problem = None;
-        self.receipts.extend(done.receipts);
-        sender.disk_rev = Some(done.rev);
-        self.sent_on_disk = self.sent_on_disk.max(done.sent);
-        self.rewrites &= !done.rewrite;
-        self.torn &= !done.rewrite;
-        let replaced = done.rewrite && std::mem::take(&mut sender.replaced);
-        let mut epoch = String::new();
-        self.write_epoch(&mut epoch);
-        self.broadcast(format!("{{\"t\":\"disk\"{epoch},\"rev\":{}}}", done.rev));
-        if replaced {
-            self.broadcast(format!("{{\"t\":\"reload\"{epoch}}}"));
-        }
-        for (slot, key) in done.settled {
-            self.delete(slot, key);
-        }
-        self.pump(now_ms);
-    }
-
-    /// The base could not be written. `code` `stale_epoch` means that another tab sends.
-    pub fn handle_commit_failed(&mut self, now_ms: u64, id: u64, code: &str) {
-        let random = self.random();
-        let Some(sender) = &mut self.sender else { return };
-        let Some(failed) = sender.commit.take_if(|commit| commit.id == id) else { return };
-        // What failed comes before what has come since.
-        let (mut settled, mut tail) = (failed.settled, failed.tail);
-        settled.append(&mut sender.uncommitted);
-        tail.append(&mut sender.tail);
-        (sender.uncommitted, sender.tail) = (settled, tail);
-        sender.rewrite |= failed.rewrite;
-        for (client, receipt) in failed.receipts {
-            sender.receipts.get_or_insert_with(client, || receipt);
-        }
-        match code {
-            // It may have been this tab that took a later one meanwhile.
-            "stale_epoch" if failed.epoch == sender.epoch => self.handle_unlead(now_ms),
-            "stale_epoch" => {}
-            _ => {
-                sender.commit_failures += 1;
-                sender.commit_not_before = now_ms + crate::backoff::local_delay_ms(sender.commit_failures, random);
-                sender.commit_problem = Some(code.to_string());
-            }
-        }
-        self.pump(now_ms);
-    }
-
-    /// The base on disk is gone, and the epoch of this tab stands there again: all else is written anew from memory.
-    pub fn handle_base_lost(&mut self, now_ms: u64) {
-        self.note_disk_rev(None);
-        self.pump(now_ms);
-    }
-
-    /// What is on disk of the base is damaged: the sending tab writes it anew.
-    pub(crate) fn write_base_again(&mut self) {
-        match &mut self.sender {
-            Some(sender) => (sender.rewrite, sender.replaced) = (true, true),
-            None => self.broadcast("{\"t\":\"torn\"}".to_string()),
-        }
-    }
-
-    fn base_chunks(&self) -> Vec<String> {
-        let base = self.replica.base();
-        let mut chunks = vec![write_snapshot_head(&self.schema, self.replica.rev, self.replica.digest, base.len())];
-        for table in base.chunk_by(|a, b| a.0.table == b.0.table) {
-            for rows in table.chunks(CHUNK_ROWS) {
-                let mut chunk = String::new();
-                crate::wire::write_rows(&self.schema, rows[0].0.table, rows.iter().map(|(key, row)| (key.id, *row)), &mut chunk);
-                chunks.push(chunk);
-            }
-        }
-        chunks
-    }
-
-    fn meta(&self, receipts: &SortedMap<u64, u64>) -> String {
-        let mut out = String::from("{\"rev\":");
-        write_uint(self.replica.rev, &mut out);
-        out.push_str(",\"schema\":");
-        write_uint(u64::from(self.schema.version), &mut out);
-        out.push_str(",\"sent\":");
-        let wanted = self.sender.as_ref().map_or(0, |sender| sender.sent_wanted);
-        write_uint(self.sent_on_disk.max(wanted), &mut out);
-        out.push_str(",\"digest\":\"");
-        write_hex128(self.replica.digest.0, &mut out);
-        out.push_str("\",\"receipts\":{");
-        let mut all = self.receipts.clone();
-        for (client, receipt) in receipts.iter() {
-            all.insert(*client, *receipt);
-        }
-        for (i, (client, receipt)) in all.iter().enumerate() {
-            out.push_str(if i > 0 { ",\"" } else { "\"" });
-            write_hex64(*client, &mut out);
-            out.push_str("\":\"");
-            write_hex64(*receipt, &mut out);
-            out.push('"');
-        }
-        out.push_str("},\"answered\":[");
-        if let Some(sender) = &self.sender {
-            for (i, key) in sender.answered.iter().enumerate() {
-                out.push_str(if i > 0 { ",\"" } else { "\"" });
-                write_key(*key, &mut out);
-                out.push('"');
-            }
-        }
-        out.push_str("]}");
-        out
-    }
-
-    pub(crate) fn note_answered(&mut self, keys: Vec<Key>) {
-        if let Some(sender) = &mut self.sender {
-            sender.answered.extend(keys);
-        }
-    }
-
-    pub(crate) fn forget_answered(&mut self, keys: &[Key]) {
-        if let Some(sender) = &mut self.sender {
-            for key in keys {
-                sender.answered.remove(key);
-            }
-        }
-    }
-
-    // ---- live ----
-
-    fn connect(&mut self, now_ms: u64) {
-        let cursor = self.replica.rev;
-        let Some(sender) = &mut self.sender else { return };
-        if self.has_base && !self.behind && sender.live == Live::Off && sender.live_not_before <= now_ms && sender.failures == 0 {
-            sender.live = Live::Connecting { since: now_ms };
-            self.effects.push_back(Effect::Connect { cursor });
-        }
-    }
-
-    /// The live connection stands.
-    pub fn handle_live_open(&mut self, now_ms: u64) {
-        if let Some(sender) = &mut self.sender {
-            sender.live = Live::On { heard: now_ms };
-            // The network is there again.
-            sender.not_before = sender.not_before.min(now_ms + 1);
-        }
-        self.pump(now_ms);
-    }
-
-    pub fn handle_live_message(&mut self, now_ms: u64, text: &str) {
-        let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) else { return };
-        sender.live = Live::On { heard: now_ms };
-        sender.live_failures = 0;
-        let mut json = Json::parse_or_null(text);
-        let version = version(&self.schema, &json);
-        if let Some(changes) = json.take("changes") {
-            if self.hear_version(version) {
-                return self.pump(now_ms);
-            }
-            match read_revisions(&self.schema, version, changes) {
-                Some(revisions) => {
-                    let mut absorbed = self.absorb(revisions);
-                    if absorbed.gap
-                        && let Some(sender) = &mut self.sender
-                    {
-                        sender.want_pull = true;
-                    }
-                    self.settle_applied(&mut absorbed);
-                    let parked = self.park_orphans(&absorbed.deleted);
-                    self.note_base(absorbed, &parked);
-                }
-                None => {
-                    if let Some(sender) = &mut self.sender {
-                        sender.want_pull = true;
-                    }
-                }
-            }
-        } else if json.uint("ping").is_some_and(|rev| rev > self.replica.rev) {
-            sender.want_pull = true;
-        }
-        self.pump(now_ms);
-    }
-
-    pub fn handle_live_closed(&mut self, now_ms: u64) {
-        let random = self.random();
-        if let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) {
-            sender.live = Live::Off;
-            sender.live_failures += 1;
-            sender.live_not_before = now_ms + delay_ms(sender.live_failures, random);
-            sender.want_pull = true;
-        }
-        self.pump(now_ms);
-    }
-
     // ---- time ----
-
-    /// Looks whether the server owes an answer.
-    pub(crate) fn listen(&mut self, now_ms: u64) {
-        let Some(sender) = &mut self.sender else { return };
-        let hears = matches!(sender.live, Live::On { heard } if now_ms < heard + SILENCE_MS);
-        sender.silent = !hears && sender.request.as_ref().is_some_and(|request| now_ms >= request.started + SILENCE_MS);
-    }
 
     pub(crate) fn sender_tick(&mut self, now_ms: u64) {
         let Some(sender) = &mut self.sender else { return };

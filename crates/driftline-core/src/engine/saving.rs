@@ -1,0 +1,200 @@
+//! What is written to the outboxes on disk, and what is being written.
+
+use super::{Effect, Engine, IMPORTED};
+use crate::dedupe::own_client;
+use crate::outbox::Key;
+use crate::sorted::SortedSet;
+
+/// What is to be written to a slot, and what is being written.
+#[derive(Default)]
+pub(super) struct Saver {
+    slot: u32,
+    puts: SortedSet<Key>,
+    deletes: SortedSet<Key>,
+    client: Option<u64>,
+    in_flight: Option<Saving>,
+    failures: u32,
+    /// Why the last write failed, until one succeeds.
+    problem: Option<String>,
+    not_before: u64,
+}
+
+struct Saving {
+    id: u64,
+    puts: Vec<(Key, u32)>,
+    deletes: Vec<Key>,
+    client: Option<u64>,
+}
+
+/// A retry, and the spent record that it stands for.
+pub(crate) struct Replaces {
+    pub new: Key,
+    pub slot: u32,
+    pub old: Key,
+}
+
+impl Engine {
+    /// Why the last write failed, where it did.
+    pub(super) fn saving_problem(&self) -> Option<&String> {
+        self.savers.iter().find_map(|saver| saver.problem.as_ref())
+    }
+
+    /// When the next write that failed is tried again.
+    pub(super) fn next_save(&self, now_ms: u64) -> u64 {
+        let waiting = self.savers.iter().filter(|saver| saver.in_flight.is_none() && saver.not_before > now_ms);
+        waiting.map(|saver| saver.not_before).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether everything that was made is on disk.
+    pub fn is_saved(&self) -> bool {
+        self.savers.iter().all(|s| s.puts.is_empty() && s.deletes.is_empty() && s.in_flight.is_none())
+    }
+
+    pub fn handle_saved(&mut self, now_ms: u64, slot: u32, id: u64) {
+        let saver = self.saver(slot);
+        let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
+        saver.failures = 0;
+        saver.problem = None;
+        let mut saved = Vec::new();
+        for (key, version) in saving.puts {
+            if let Some(entry) = self.outbox.get_mut(key).filter(|entry| entry.version == version) {
+                entry.saved = true;
+                saved.push(key);
+            }
+            self.delete_replaced(key);
+        }
+        let mut gone = Vec::new();
+        for key in &saving.deletes {
+            self.leaving.remove(key);
+            if self.vanished.remove(key) {
+                gone.push(*key);
+            }
+        }
+        self.forget_answered(&saving.deletes);
+        self.tell_peers_saved(slot, &saved, &saving.deletes);
+        saved.extend(&gone);
+        self.event_keys("saved", &saved);
+        self.event_keys("accepted", &gone);
+        self.pump(now_ms);
+    }
+
+    /// The write failed; it is tried again, and nothing is lost from memory meanwhile.
+    pub fn handle_save_failed(&mut self, now_ms: u64, slot: u32, id: u64, code: &str) {
+        let random = self.random();
+        let saver = self.saver(slot);
+        let Some(saving) = saver.in_flight.take_if(|saving| saving.id == id) else { return };
+        saver.failures += 1;
+        saver.not_before = now_ms + crate::backoff::local_delay_ms(saver.failures, random);
+        saver.problem = Some(code.to_string());
+        saver.client = saver.client.or(saving.client);
+        // Those that are in the outbox no more are passed over when it is tried again.
+        saver.deletes.extend(saving.deletes);
+        for (key, _) in saving.puts {
+            saver.puts.insert(key);
+        }
+        self.pump(now_ms);
+    }
+
+    /// The database of a slot is a new and empty one: it was deleted, or what it held could not be told. What this tab may write there
+    /// is written again; and nobody knows any more which numbers its client has used.
+    pub fn handle_slot_lost(&mut self, now_ms: u64, slot: u32) {
+        let own = slot == self.slot;
+        if own {
+            self.take_new_client();
+        }
+        // What another tab has not offered yet it may be folding: it writes that itself.
+        for key in self.outbox.keys(&|e| e.slot == slot && (own || e.frozen)) {
+            self.put(key);
+        }
+        self.pump(now_ms);
+    }
+
+    /// Marks an entry to be written.
+    pub(crate) fn put(&mut self, key: Key) {
+        let Some(entry) = self.outbox.get_mut(key) else { return };
+        entry.saved = false;
+        entry.rewritten |= entry.frozen;
+        let slot = entry.slot;
+        self.saver(slot).puts.insert(key);
+    }
+
+    /// Marks a record to be deleted.
+    pub(crate) fn delete(&mut self, slot: u32, key: Key) {
+        self.leaving.insert(key);
+        let saver = self.saver(slot);
+        saver.puts.remove(&key);
+        saver.deletes.insert(key);
+        self.delete_imported(key);
+        // A retry that will never be on disk takes the records that it stands for with it.
+        self.delete_replaced(key);
+    }
+
+    /// Whether what stands under a key in a slot is about to be deleted. What was discarded may come back in a file at once.
+    pub(crate) fn is_leaving(&self, slot: u32, key: Key) -> bool {
+        let deletes =
+            |saver: &Saver| saver.deletes.contains(&key) || saver.in_flight.as_ref().is_some_and(|saving| saving.deletes.contains(&key));
+        let replaced = || self.replaces.iter().any(|replaces| replaces.old == key);
+        self.leaving.contains(&key)
+            && (slot != IMPORTED || replaced() || self.savers.iter().any(|saver| saver.slot == slot && deletes(saver)))
+    }
+
+    fn delete_replaced(&mut self, new: Key) {
+        while let Some(at) = self.replaces.iter().position(|replaces| replaces.new == new) {
+            let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
+            self.saver(slot).deletes.insert(old);
+            self.delete_imported(old);
+        }
+    }
+
+    /// What was exported before it was saved may have come back in its file before its own tab has saved it.
+    pub(crate) fn note_twice(&mut self, slot: u32, key: Key) {
+        let Some(known) = self.outbox.get_mut(key).filter(|known| (known.slot == IMPORTED) != (slot == IMPORTED)) else { return };
+        if slot != IMPORTED {
+            known.slot = slot;
+        }
+        self.twice.insert(key);
+    }
+
+    fn delete_imported(&mut self, key: Key) {
+        if self.twice.remove(&key) {
+            self.saver(IMPORTED).deletes.insert(key);
+        }
+    }
+
+    /// From now on new transactions carry another client id.
+    pub(crate) fn take_new_client(&mut self) {
+        self.client = own_client(self.random());
+        self.saver(self.slot).client = Some(self.client);
+    }
+
+    fn saver(&mut self, slot: u32) -> &mut Saver {
+        let known = self.savers.iter().position(|saver| saver.slot == slot);
+        let at = known.unwrap_or(self.savers.len());
+        if known.is_none() {
+            self.savers.push(Saver { slot, ..Saver::default() });
+        }
+        &mut self.savers[at]
+    }
+
+    pub(crate) fn start_saves(&mut self, now_ms: u64) {
+        for saver in &mut self.savers {
+            let idle = saver.puts.is_empty() && saver.deletes.is_empty() && saver.client.is_none();
+            if idle || saver.in_flight.is_some() || saver.not_before > now_ms {
+                continue;
+            }
+            self.ids += 1;
+            let mut saving = Saving { id: self.ids, puts: Vec::new(), deletes: Vec::new(), client: saver.client.take() };
+            let mut puts = Vec::new();
+            for key in std::mem::take(&mut saver.puts) {
+                if let Some(entry) = self.outbox.get(key) {
+                    saving.puts.push((key, entry.version));
+                    puts.push((key, entry.to_record(&self.schema)));
+                }
+            }
+            saving.deletes.extend(std::mem::take(&mut saver.deletes));
+            let deletes = saving.deletes.clone();
+            self.effects.push_back(Effect::Save { id: saving.id, slot: saver.slot, client: saving.client, puts, deletes });
+            saver.in_flight = Some(saving);
+        }
+    }
+}
