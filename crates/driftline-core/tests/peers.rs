@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Store, Tab, config, create, id, push_text, schema, update};
-use driftline_core::engine::{Config, Disk, Effect, SlotDisk, write_key};
+use driftline_core::dedupe::shared_client;
+use driftline_core::engine::{Config, Disk, Effect, SlotDisk, record_key, write_key};
 use driftline_core::outbox::{Key, State};
 use driftline_core::sender::SendFailure;
 #[cfg(target_arch = "wasm32")]
@@ -190,6 +191,25 @@ fn d5_what_a_retry_stands_for_is_told_by_when_it_was_made_and_not_by_its_number_
     assert_ne!(record, together);
     hear(&mut tab, &[shown(&together)]);
     assert!(tab.engine.outbox().get(own).is_none());
+}
+
+#[test]
+fn v4_where_the_base_is_in_doubt_the_live_connection_ends_before_another_base_is_there() {
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    tab.engine.handle_live_open(tab.now);
+    tab.engine.handle_live_message(tab.now, "{\"ping\":1}");
+    tab.run();
+    let (request, body) = tab.pushes.pop().expect("it asks what is new");
+    let answer = store.push(&schema(), &body).unwrap().replace("\"reload\":false", "\"reload\":true");
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.run();
+    assert!(tab.effects.contains(&Effect::Disconnect) && tab.fetches.len() == 1, "{:?}", tab.effects);
+    // What still comes by it follows on the base that is thrown away.
+    let parts = format!("{{\"actor\":2,\"changes\":[{}]}}", create("kind", 1, "\"name\":\"\""));
+    tab.engine.handle_live_message(tab.now, &format!("{{\"schema\":1,\"changes\":[{{\"rev\":1,\"parts\":[{parts}]}}]}}"));
+    tab.run();
+    assert_eq!((tab.engine.replica().rev, tab.engine.replica().view().len()), (0, 0));
 }
 
 // ---- what goes on from another tab's work ----
@@ -501,7 +521,143 @@ fn d4_what_a_retry_stands_for_is_closed_only_once_its_record_is_deleted() {
     assert_eq!(closed_by(&next.pushes.pop().unwrap().1, key.0), serde_json::json!([[key.1, key.1]]));
 }
 
+/// A tab opens in a slot, on what an earlier one left there. Returns what it says of that.
+fn opened_on(slot: u32, client: u64, records: Vec<String>) -> Vec<String> {
+    let left = SlotDisk { slot, high: records.iter().filter_map(|record| record_key(record)).collect(), records };
+    let mut tab = Tab::of_config(Config { slot, client, high: left.high.clone(), ..config() });
+    tab.open(Disk { slots: vec![SlotDisk { high: Vec::new(), ..left }], ..Disk::default() });
+    told_by(&mut tab)
+}
+
+#[test]
+fn q2_what_a_tab_finds_in_its_slot_is_not_over_because_a_retry_made_before_it_has_a_later_number() {
+    let mut store = Store::default();
+    let mut earlier = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&store);
+    earlier.sync(&mut store);
+    let refused = make(&mut earlier, &create("kind", 1, ""));
+    goes(&mut earlier, 1_000);
+    let (request, _) = earlier.pushes.pop().unwrap();
+    refuse(&mut earlier, request, refused);
+    let later = make(&mut earlier, &create("kind", 2, ""));
+    earlier.engine.retry(earlier.now, refused).unwrap();
+    earlier.run();
+    let left = earlier.disk.keys().map(|key| key.1).collect::<Vec<_>>();
+    assert_eq!((left, later.1), (vec![2, 3], 2), "the retry has a later number, and was made before");
+    let mut tab = sending(&mut store);
+    hear(&mut tab, &opened_on(1, 0xbb, earlier.disk.into_values().collect()));
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (2, 2));
+    goes(&mut tab, 1_000);
+    assert!(tab.high.is_empty(), "no record is deleted");
+}
+
+/// A sending tab settles what it made on a base that it fetches, and dies before it has written that. Returns the disk as it was
+/// before, and what another tab was told of the base.
+fn settled_on_a_fetched_base() -> (Disk, Key, Vec<String>) {
+    let mut store = Store::default();
+    let mut sender = sending(&mut store);
+    let key = make(&mut sender, &create("kind", 1, ""));
+    goes(&mut sender, 1_000);
+    let disk = sender.left();
+    let (request, body) = sender.pushes.pop().unwrap();
+    // The server takes it, and does not tell what its revisions hold.
+    let answer = store.push(&schema(), &body).unwrap().replace("\"reload\":false", "\"reload\":true");
+    let (head, _) = answer.split_once(",\"changes\"").unwrap();
+    sender.engine.handle_answer(sender.now, request, 200, None, &format!("{head},\"changes\":[]}}"));
+    sender.run();
+    sender.give_snapshot(&store);
+    sender.effects.clear();
+    sender.sync(&mut store);
+    assert_eq!((sender.engine.outbox().len(), sender.engine.replica().rev), (0, 1));
+    let mut told = told_by(&mut sender);
+    told.retain(|text| text.contains("\"t\":\"base\""));
+    assert!(told.len() == 1 && told[0].contains("\"changes\":[]"), "{told:?}");
+    (disk, key, told)
+}
+
+/// Leads on the older base that is on disk. The server may have been set back since, and has what waited in the end.
+fn assert_sent_by_the_next(mut next: Tab, disk: &Disk, key: Key, reads: bool) {
+    assert_eq!((next.engine.outbox().len(), next.engine.replica().rev), (0, 0));
+    next.engine.handle_lead(next.now, 2, disk.meta.as_deref(), disk.slots.clone());
+    next.run();
+    assert!(next.engine.outbox().get(key).is_some());
+    if reads {
+        next.engine.handle_reloaded(next.now, disk.clone());
+        next.run();
+    }
+    let mut backup = Store::default();
+    next.sync(&mut backup);
+    assert_eq!((backup.rows.len(), next.engine.outbox().len()), (1, 0));
+}
+
+#[test]
+fn q2_what_was_settled_on_a_fetched_base_waits_for_a_next_sender_with_an_older_one() {
+    let (disk, key, told) = settled_on_a_fetched_base();
+    let mut next = reading(1, &disk);
+    assert_eq!(next.engine.outbox().len(), 1);
+    hear(&mut next, &told);
+    assert_sent_by_the_next(next, &disk, key, false);
+}
+
+#[test]
+fn q2_what_was_only_to_be_deleted_is_taken_up_by_a_tab_that_heard_of_it_while_it_read_the_disk_and_then_leads() {
+    let (disk, key, told) = settled_on_a_fetched_base();
+    let mut next = reading(1, &disk);
+    hear(&mut next, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
+    assert!(next.effects.contains(&Effect::Reload), "{:?}", next.effects);
+    hear(&mut next, &told);
+    assert_sent_by_the_next(next, &disk, key, true);
+}
+
+#[test]
+fn q2_what_this_tab_wrote_again_is_deleted_when_its_retry_is_heard_of() {
+    let mut tab = sending(&mut Store::default());
+    let key = make(&mut tab, &create("kind", 1, ""));
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    refuse(&mut tab, request, key);
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    tab.effects.clear();
+    hear(&mut tab, &[lead(2, "")]);
+    let mut next = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&Store::default());
+    hear(&mut next, &told_by(&mut tab));
+    next.effects.clear();
+    next.engine.retry(next.now, key).unwrap();
+    next.run();
+    assert_eq!(next.high[&(0, key.0)], key.1, "the next sender deletes it");
+    assert!(tab.disk.contains_key(&key), "and this tab may have written it, as parked, since");
+    hear(&mut tab, &told_by(&mut next));
+    assert!(tab.engine.outbox().len() == 1 && tab.engine.outbox().get(key).is_none());
+    assert!(tab.disk.is_empty());
+}
+
 // ---- copies of a profile ----
+
+#[test]
+fn d5_what_was_settled_under_a_shared_key_is_not_taken_in_again_from_a_tab_that_finds_its_record() {
+    let mut store = Store::default();
+    let mut sender = sending(&mut store);
+    let mut tab = reading(1, &sender.left());
+    // A copy of this profile has used the number for something else.
+    let copied = push_text(None, "[]", &[(1, common::body(1, &create("kind", 9, "")))]);
+    store.push(&schema(), &copied).unwrap();
+    let key = make(&mut sender, &create("kind", 1, ""));
+    goes(&mut sender, 1_000);
+    let (request, body) = sender.pushes.pop().unwrap();
+    let answer = store.push(&schema(), &body).unwrap();
+    sender.engine.handle_answer(sender.now, request, 200, None, &answer);
+    sender.run();
+    let shared = (shared_client(key.0), key.1);
+    let record = sender.disk[&shared].clone();
+    hear(&mut tab, &told_by(&mut sender));
+    assert!(tab.engine.outbox().get(shared).is_some());
+    sender.sync(&mut store);
+    // It dies before it has deleted that.
+    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().rev), (0, 2));
+    hear(&mut tab, &opened_on(0, 0xaa, vec![record]));
+    assert_eq!(tab.engine.outbox().len(), 0);
+}
 
 #[test]
 fn d5_what_a_copy_has_sent_does_not_settle_what_its_own_tab_may_be_folding_more_into() {

@@ -594,3 +594,79 @@ fn q9_what_a_file_holds_is_settled_by_nothing_but_its_own_bytes() {
     };
     assert_eq!(problem.code, "outcome_unknown");
 }
+
+/// What is imported elsewhere, by a tab that has heard of nothing, reaches the disk and this tab.
+fn import_beside(tab: &mut Tab, file: &str) {
+    let admitted = device(SECOND, &Store::default()).engine.admit(file).unwrap();
+    let admitted: Json = serde_json::from_str(&admitted).unwrap();
+    for put in admitted["puts"].as_array().unwrap() {
+        let key = driftline_core::engine::parse_key(put[0].as_str().unwrap()).unwrap();
+        tab.imported.insert(key, put[1].as_str().unwrap().to_string());
+    }
+    tab.engine.handle_peer(tab.now, admitted["message"].as_str().unwrap());
+    tab.run();
+}
+
+/// The saves that were held back reach the disk.
+fn release(tab: &mut Tab) {
+    tab.hold_saves = false;
+    let entries = tab.engine.outbox().iter().filter(|entry| entry.slot != IMPORTED);
+    tab.disk.extend(entries.map(|entry| (entry.made.key, entry.to_record(&tab.schema))));
+    for (slot, id) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_saved(tab.now, slot, id);
+    }
+    tab.run();
+}
+
+#[test]
+fn q9_what_came_back_in_its_file_before_it_was_saved_leaves_no_record_behind() {
+    for reloaded in [false, true] {
+        let mut store = Store::default();
+        let mut tab = device(FIRST, &store);
+        tab.hold_saves = true;
+        let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+        let (file, _) = tab.export();
+        import_beside(&mut tab, &file);
+        release(&mut tab);
+        assert!(tab.disk.contains_key(&key) && tab.imported.contains_key(&key));
+        if reloaded {
+            tab = reload(&tab, config(), FIRST, 2);
+        }
+        go_online(&mut tab, &mut store);
+        assert_eq!(counter(&store, 1), Value::Int(1));
+        assert_done(&tab);
+    }
+}
+
+#[test]
+fn q9_what_another_tab_tells_of_an_imported_record_does_not_take_it_from_its_own_tab() {
+    let mut store = Store::default();
+    let mut tab = Tab::of_config(Config { slot: 1, client: SECOND, ..config() });
+    tab.open(Disk::default());
+    tab.hold_saves = true;
+    let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    let (file, _) = tab.export();
+    let mut sender = device(FIRST, &store);
+    assert_eq!(sender.import(&file), Ok((1, 0, 0)));
+    // It leads anew, and tells what it finds on disk.
+    let mut sender = reload(&sender, config(), FIRST, 2);
+    let tell = |from: &mut Tab, to: &mut Tab| {
+        for effect in std::mem::take(&mut from.effects) {
+            if let Effect::Broadcast(text) = effect {
+                to.engine.handle_peer(to.now, &text);
+            }
+        }
+        to.run();
+    };
+    tell(&mut sender, &mut tab);
+    let own = tab.engine.outbox().get(key).unwrap();
+    assert_eq!((own.slot, own.saved), (1, false));
+    tab.effects.clear();
+    release(&mut tab);
+    sender.disk.extend(tab.disk.clone());
+    tell(&mut tab, &mut sender);
+    assert_eq!(sender.engine.outbox().get(key).map(|entry| entry.slot), Some(1));
+    go_online(&mut sender, &mut store);
+    assert_eq!(counter(&store, 1), Value::Int(1));
+    assert_done(&sender);
+}

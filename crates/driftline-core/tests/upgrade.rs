@@ -4,7 +4,7 @@ mod common;
 
 use common::{Store, Tab, create, id, update};
 use driftline_core::edit::Txn;
-use driftline_core::engine::{Config, Disk, Effect, Engine};
+use driftline_core::engine::{Config, Disk, Effect, Engine, SlotDisk};
 use driftline_core::json::Json;
 use driftline_core::limits::TXN_BYTES;
 use driftline_core::outbox::{Entry, Key, Made, State};
@@ -501,5 +501,86 @@ fn m3_a_record_is_written_anew_where_it_waits_and_then_still_fits() {
     for mut stays in [outdated(room + 1, State::Queued), outdated(0, parked)] {
         let body = stays.body.clone();
         assert!(!stays.upgrade(&three) && stays.outdated && stays.body == body && stays.version == 0);
+    }
+}
+
+#[test]
+fn m3_a_record_of_a_newer_page_is_not_called_damaged_and_its_number_stays_open() {
+    let mut new = Tab::of(schema(THREE));
+    new.open(Disk::default());
+    let key = make(&mut new, &[create("layer", 1, "")]);
+    let mut old = Tab::of(schema(ONE));
+    old.disk = new.disk.clone();
+    old.open(Disk { slots: vec![old.slot()], ..Disk::default() });
+    assert!(old.engine.status().contains("\"reason\":\"schema_newer\""), "{}", old.engine.status());
+    assert_eq!(old.engine.damaged_json(), "[]");
+    assert!(!old.events.iter().any(|event| event.contains("record_corrupt")), "{:?}", old.events);
+    assert_eq!(old.export().1, 1, "it waits, though it cannot be handed out here");
+    let next = make(&mut old, &[create("note", 1, "")]);
+    assert_eq!((next.0, next.1), (key.0, key.1 + 1));
+    assert_eq!(old.disk[&key], new.disk[&key]);
+}
+
+#[test]
+fn m3_a_tab_that_read_a_record_before_it_was_upgraded_does_not_undo_that_at_the_sending_tab() {
+    let mut store = Store::default();
+    let mut old = Tab::of(schema(ONE)).lead(&store);
+    make(&mut old, &[create("note", 1, "")]);
+    old.sync(&mut store);
+    let beside = |text: &str| Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(text)) });
+    let mut closed = beside(ONE);
+    closed.open(Disk::default());
+    closed.now = old.now + 60_000;
+    let key = make(&mut closed, &[create("note", 2, "")]);
+    let left = || SlotDisk { slot: 1, records: closed.disk.values().cloned().collect(), high: Vec::new() };
+    migrate(&mut store);
+    let mut sender = reload(&old, THREE);
+    sender.engine.handle_adopted(sender.now, left());
+    sender.run();
+    let upgraded = bodies(&sender);
+    assert_eq!((upgraded.len(), upgraded[0].0, upgraded[0].1), (1, key, 3));
+    let mut late = beside(THREE);
+    late.open(Disk { slots: vec![left()], ..Disk::default() });
+    late.effects.clear();
+    late.engine.handle_peer(late.now, "{\"schema\":3,\"t\":\"lead\",\"epoch\":2,\"rev\":0,\"online\":true}");
+    late.run();
+    let told = late.effects.iter().filter_map(|effect| if let Effect::Broadcast(text) = effect { Some(text) } else { None });
+    let offered = told.clone().any(|text| text.contains("\"frozen\":true") && text.contains("note"));
+    assert!(offered, "in the words of the old version: {:?}", late.effects);
+    told.for_each(|text| sender.engine.handle_peer(sender.now, text));
+    sender.run();
+    assert_eq!(sender.engine.outbox().get(key).unwrap().body, upgraded[0].2);
+    sender.sync(&mut store);
+    assert_eq!(store.log.iter().filter(|row| row.1 == key).count(), 1);
+    assert_eq!((sender.engine.outbox().len(), sender.disk.len()), (0, 0));
+}
+
+#[test]
+fn m3_d5_an_upgraded_record_is_settled_by_its_old_words_and_not_by_others_of_a_copy_made_at_the_same_time() {
+    for same in [true, false] {
+        let mut store = Store::default();
+        let mut tab = Tab::of(schema(ONE)).lead(&store);
+        tab.sync(&mut store);
+        tab.engine.set_online(tab.now, false);
+        tab.run();
+        let made = make(&mut tab, &[create("note", 1, r#""n":1"#)]);
+        // A copy of this profile has sent it, or what it folded into it.
+        let body = bodies(&tab)[0].2.clone();
+        let folded = format!("{},{}]}}", body.strip_suffix("]}").unwrap(), create("note", 2, ""));
+        let sent = if same { body } else { folded };
+        store.push(&tab.schema, &common::push_text(None, "[]", &[(made.1, sent)])).unwrap();
+        migrate(&mut store);
+        let mut tab = reload(&tab, THREE);
+        assert_eq!(bodies(&tab)[0].1, 3, "it was never sent from here");
+        tab.sync(&mut store);
+        assert_eq!(tab.engine.replica().rev, store.space.rev, "it has heard of that");
+        let waits = tab.engine.outbox().get(made).map(|entry| entry.state.clone());
+        match waits {
+            None => assert!(same),
+            Some(State::Parked { problem, .. }) => assert_eq!((same, problem.code.as_str()), (false, "outcome_unknown")),
+            Some(other) => panic!("{other:?}"),
+        }
+        let n = schema(THREE).tables[key("card", 1).table as usize].column("n").unwrap() as usize;
+        assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(1), "once");
     }
 }
