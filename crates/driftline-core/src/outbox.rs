@@ -227,6 +227,17 @@ impl Outbox {
         keys
     }
 
+    /// The retry that stands for what was made then under this key.
+    pub fn replacement(&self, made: Made) -> Option<Key> {
+        self.made_at(made.at).find(|entry| entry.was.contains(&made.key)).map(|entry| entry.made.key)
+    }
+
+    /// Those made at the same time: retries of one transaction, unless two clocks agree.
+    pub fn made_at(&self, at: u64) -> impl Iterator<Item = &Entry> {
+        let places = self.by_made.range(Made { at, key: (0, 0) }..=Made { at, key: (u64::MAX, u64::MAX) });
+        places.filter_map(|(_, place)| self.slab[*place as usize].as_ref())
+    }
+
     /// The numbers of a client that are not settled, ascending.
     pub fn seqs_of(&self, client: u64) -> impl Iterator<Item = u64> + '_ {
         self.by_key.range((client, 0)..=(client, u64::MAX)).map(|(key, _)| key.1)
@@ -634,6 +645,9 @@ impl Entry {
         let body = json.text("body")?.to_string();
         let version = Json::parse_or_null(&body).uint("schema")? as u32;
         let names = json.uint("names").map_or(version, |version| version as u32);
+        if names > schema.version {
+            return None;
+        }
         let mut releases = Vec::new();
         for row in json.list("releases") {
             if let Some(table) = table_now(schema, names, row.at(0)?.as_str()?) {

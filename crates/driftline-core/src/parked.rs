@@ -312,6 +312,10 @@ impl Engine {
         self.outbox.insert(entry);
         self.history.rekey(key, new);
         self.put(new);
+        if self.outbox.made_at(made.at).nth(1).is_some() {
+            // Among those made at the same time its key decides about its place.
+            self.redraw();
+        }
         // The old record goes when the new one is on disk, so that a crash in between leaves both and not neither.
         self.leaving.insert(key);
         // One that never got there left its own behind.

@@ -388,6 +388,11 @@ impl Engine {
         self.see_clock(entry.made.at);
         self.see_number(slot, key);
         self.unheard.remove(&key);
+        if let Some(new) = self.outbox.replacement(entry.made) {
+            // A file has it, or a tab that slept while it was decided about.
+            self.drop_replaced(slot, key, new);
+            return Heard::Known;
+        }
         if let Some(known) = self.outbox.get_mut(key).filter(|known| known.body == entry.body && known.state == entry.state) {
             let heard = if entry.frozen && !known.frozen { Heard::Offered } else { Heard::Known };
             known.frozen |= entry.frozen;
@@ -449,7 +454,7 @@ impl Engine {
         match self.outbox.remove(key) {
             // The word came late, and this tab may have written it again meanwhile.
             Some(entry) if self.sender.is_some() || entry.rewritten => self.delete(entry.slot, key),
-            Some(_) => {}
+            Some(_) => drop(self.twice.remove(&key)),
             None => {
                 if !self.is_over(key) {
                     self.early.insert(key, now_ms);

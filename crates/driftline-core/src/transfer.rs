@@ -3,9 +3,10 @@
 //! It travels under its keys and byte for byte, so that whichever device sends it first, the other's is a repeat. What is in a
 //! file is frozen from then on: folded into, it would be something else under the same key.
 
+use crate::digest::body_hash;
 use crate::engine::{Engine, IMPORTED, write_key};
 use crate::json::Json;
-use crate::outbox::{Entry, Key};
+use crate::outbox::{Entry, Key, record_version};
 use crate::problem::Problem;
 use crate::value::{write_string, write_uint};
 
@@ -72,11 +73,18 @@ impl Engine {
             };
             let key = entry.made.key;
             if let Some(waiting) = self.outbox.get(key) {
-                if waiting.body != entry.body {
+                // In the words of another version, it is the same.
+                let same = waiting.is_same(&self.schema, body_hash(&entry.body)) || entry.is_same(&self.schema, body_hash(&waiting.body));
+                if !same {
                     let detail =
                         "other work waits here under the same numbers: this profile is a copy of another; import the file elsewhere";
                     return Err(Problem::new("key_reused", detail));
                 }
+                known += 1;
+                continue;
+            }
+            if self.outbox.replacement(entry.made).is_some() {
+                // It has been decided about here, and waits under another key.
                 known += 1;
                 continue;
             }
@@ -105,9 +113,7 @@ impl Engine {
     }
 
     fn refuse_newer(&self, record: &str) -> Result<(), Problem> {
-        let json = Json::parse_or_null(record);
-        let version = Json::parse_or_null(json.text("body").unwrap_or("")).uint("schema");
-        if version.is_some_and(|version| version > u64::from(self.schema.version)) {
+        if record_version(record).is_some_and(|version| version > u64::from(self.schema.version)) {
             return Err(Problem::new("schema_newer", "the file is of a newer version of this app: load the page again, then import it"));
         }
         Ok(())

@@ -227,6 +227,10 @@ impl Engine {
                 self.note_twice(slot.slot, key);
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over && !gone {
+                    if let Some(new) = self.outbox.replacement(entry.made) {
+                        self.drop_replaced(slot.slot, key, new);
+                        continue;
+                    }
                     self.outbox.insert(entry);
                     if upgraded {
                         self.put(key);

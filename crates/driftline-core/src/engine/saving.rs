@@ -146,6 +146,17 @@ impl Engine {
         }
     }
 
+    /// What a retry stands for has turned up again: its record goes once the retry is on disk.
+    pub(crate) fn drop_replaced(&mut self, slot: u32, old: Key, new: Key) {
+        if self.sender.is_some() {
+            self.leaving.insert(old);
+            self.replaces.push(Replaces { new, slot, old });
+            if self.outbox.get(new).is_some_and(|entry| entry.saved) {
+                self.delete_replaced(new);
+            }
+        }
+    }
+
     /// What was exported before it was saved may have come back in its file before its own tab has saved it.
     pub(crate) fn note_twice(&mut self, slot: u32, key: Key) {
         let Some(known) = self.outbox.get_mut(key).filter(|known| (known.slot == IMPORTED) != (slot == IMPORTED)) else { return };
