@@ -148,6 +148,8 @@ impl World {
                     self.note("outcome unknown, after a fork");
                 } else if shared && matches!(code, "outcome_unknown" | "key_reused") {
                     self.note("outcome unknown, after an import");
+                } else if self.migrated && self.stores[place].unmarked && code == "outcome_unknown" {
+                    self.note("outcome unknown, after an upgrade");
                 } else if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped") {
                     self.find("lost", format!("tab {id}: {text}"));
                 }
@@ -177,7 +179,11 @@ impl World {
             let key = (push.clients[txn.client].id, txn.seq);
             sent.insert((key, txn.hash, store.lineage));
             keys.push(key);
-            let on_disk = store.records(key).filter_map(|record| record_body(record)).any(|body| body_hash(&body) == txn.hash);
+            // A replaced tab may have upgraded the record of what its successor sends as it was.
+            let before = format!("\"upgraded\":\"{:032x}\"", txn.hash);
+            let is_same =
+                |record: &&String| record_body(record).is_some_and(|body| body_hash(&body) == txn.hash) || record.contains(&before);
+            let on_disk = store.records(key).any(|record| is_same(&record));
             // Who has been replaced without knowing may say again what has been settled: the server does not listen.
             // What all copies may send nobody keeps account of.
             // What has taken effect and comes again in a file may still be on its way off the disk.

@@ -154,6 +154,8 @@ pub struct Store {
     pub shared: bool,
     /// It has taken in a file. Of rows that others made, it may have edits alone: they were left out, or given up where the file was made.
     pub partial: bool,
+    /// A base could not be written: what was sent then was not marked as such, and the next version may have put it in its own words.
+    pub unmarked: bool,
     /// What somebody does while the next write is under way.
     pub leaving: Option<Leaving>,
     /// An import was written, and its tab died before it told the others.
@@ -189,6 +191,7 @@ impl Store {
             lineage,
             forked: false,
             shared: false,
+            unmarked: false,
             leaving: None,
             untold: false,
             partial: false,

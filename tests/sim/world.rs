@@ -430,6 +430,7 @@ impl World {
             }
             Work::Lead | Work::RenewEpoch { .. } => false,
         };
+        self.stores[store].unmarked |= fails && matches!(write.work, Work::Commit { .. });
         let done = self.carry_out_write(store, write, fails);
         // The tab may die between the commit and hearing of it.
         let delay = self.rng.below(4);

@@ -19,6 +19,8 @@ pub(super) struct Committing {
     settled: Vec<(u32, Key)>,
     tail: Vec<(u64, String)>,
     rewrite: bool,
+    /// It writes a base that was replaced, and the others are to read it.
+    replaced: bool,
     sent: u64,
 }
 
@@ -63,6 +65,7 @@ impl Engine {
         if rewrite {
             sender.tail_bytes = 0;
         }
+        let replaced = rewrite && std::mem::take(&mut sender.replaced);
         let epoch = sender.epoch;
         let mut text = None;
         if let (Some(last), false) = (tail.last(), rewrite) {
@@ -81,7 +84,7 @@ impl Engine {
         let id = self.new_id();
         self.effects.push_back(Effect::Commit { id, epoch, meta, tail: text, base });
         if let Some(sender) = &mut self.sender {
-            sender.commit = Some(Committing { id, epoch, rev, receipts, settled, tail, rewrite, sent: sender.sent_wanted });
+            sender.commit = Some(Committing { id, epoch, rev, receipts, settled, tail, rewrite, replaced, sent: sender.sent_wanted });
         }
     }
 
@@ -95,11 +98,10 @@ impl Engine {
         self.sent_on_disk = self.sent_on_disk.max(done.sent);
         self.rewrites &= !done.rewrite;
         self.torn &= !done.rewrite;
-        let replaced = done.rewrite && std::mem::take(&mut sender.replaced);
         let mut epoch = String::new();
         self.write_epoch(&mut epoch);
         self.broadcast(format!("{{\"t\":\"disk\"{epoch},\"rev\":{}}}", done.rev));
-        if replaced {
+        if done.replaced {
             self.broadcast(format!("{{\"t\":\"reload\"{epoch}}}"));
         }
         for (slot, key) in done.settled {
@@ -119,6 +121,7 @@ impl Engine {
         tail.append(&mut sender.tail);
         (sender.uncommitted, sender.tail) = (settled, tail);
         sender.rewrite |= failed.rewrite;
+        sender.replaced |= failed.replaced;
         for (client, receipt) in failed.receipts {
             sender.receipts.get_or_insert_with(client, || receipt);
         }
