@@ -435,6 +435,7 @@ impl Engine {
         for key in read_keys(json.list("keys")) {
             let expected = self.undeleted.iter().any(|left| left.key == key);
             self.undeleted.retain(|left| left.key != key);
+            self.unheard.remove(&key);
             news |= self.hear_over(now_ms, key, true);
             if expected {
                 // It had been heard of: should a file bring it again, it is not this that was meant.

@@ -177,10 +177,14 @@ impl Engine {
         });
         self.note_disk_rev(disk_rev);
         self.peer = None;
-        // What the last sender had no time to delete is this tab's to delete now.
+        // What the last sender had no time to delete is this tab's to delete now, as far as the base holds it that will count.
+        let rev = if self.replaced { disk_rev.unwrap_or(0) } else { self.replica.rev };
         for left in std::mem::take(&mut self.undeleted) {
-            if left.rev <= self.replica.rev {
+            if left.rev <= rev {
                 self.settle_again(left.slot, left.key);
+            } else {
+                // It waits again. Whoever has the slot by now shows it; of a closed one it is read.
+                self.unheard.insert(left.key, left.slot);
             }
         }
         self.adopt(now_ms, slots, &meta);
@@ -201,8 +205,9 @@ impl Engine {
         for key in self.outbox.keys(&|e| matches!(e.state, State::Parked { .. })) {
             self.put(key);
         }
-        if disk_rev.is_some_and(|rev| rev > self.replica.rev) {
-            // The last sender's word has not reached us. An older base must not go over a newer one, whose records are gone.
+        if self.replaced || disk_rev.is_some_and(|rev| rev > self.replica.rev) {
+            // The last sender's word has not reached us, or what is being read is older than its last. An older base must not go over
+            // a newer one, whose records are gone.
             self.ask_reload();
         }
         self.carry_out_unsaid(now_ms);
