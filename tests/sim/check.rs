@@ -259,6 +259,7 @@ impl World {
             // Any copy may have sent what all share.
             let own = is_shared(key.0) || effective.contains(&(*key, story.root));
             let logged = server.logged.get(key).filter(|_| own).map(|at| server.applied[*at].rev);
+            let was_sent = was_sent(name);
             match (&story.fate, record) {
                 // What all copies may send each of them may have on disk.
                 (Fate::Open, Some(record)) if story.maker == dead && !is_shared(key.0) => {
@@ -271,7 +272,8 @@ impl World {
                 (Fate::Open, None) if story.durable > 0 && logged.is_none_or(|rev| rev > disk_rev) && !(store.forked || story.set_back) => {
                     wrong.push(format!("{key:x?} was called saved and is not on disk (in the log: {logged:?}, base on disk: {disk_rev})"));
                 }
-                (Fate::Open, None) if story.maker == dead && story.durable == 0 && logged.is_none() => {
+                // Its number was never on disk, and may be given again. It may have taken effect from a file that holds it: it is told there.
+                (Fate::Open, None) if story.maker == dead && story.durable == 0 && (logged.is_none() || !was_sent) => {
                     forget.push(*name);
                     reopen.extend((story.root.0.0 != *key).then_some((*key, false)));
                 }
