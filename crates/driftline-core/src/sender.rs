@@ -134,6 +134,10 @@ impl Engine {
     /// This tab sends from now on. `meta` is what the disk holds since the epoch was taken; `slots` are this
     /// tab's own and those of closed tabs.
     pub fn handle_lead(&mut self, now_ms: u64, epoch: u64, meta: Option<&str>, slots: Vec<crate::engine::SlotDisk>) {
+        if self.sender.is_some() {
+            // It has taken over twice in a row. What it did under the earlier epoch may not have reached the disk, and will not any more.
+            self.handle_unlead(now_ms);
+        }
         let meta = crate::engine::read_meta(meta);
         let disk_rev = meta.uint("rev");
         self.epoch_heard = self.epoch_heard.max(epoch);
