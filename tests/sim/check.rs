@@ -295,14 +295,23 @@ impl World {
             }
         }
         while let Some((new, given_up)) = reopen.pop() {
+            for (_, story) in journal.stories.iter_mut().filter(|(name, _)| name.1 == store.lineage) {
+                story.stood_before.retain(|by| *by != new);
+            }
             let replaced = |name: &Name, story: &Story| name.1 == store.lineage && story.fate == Fate::Replaced(new);
             for (name, story) in journal.stories.iter_mut().filter(|(name, story)| replaced(name, story)) {
                 // What it stood for went with it, where it was given up.
                 let went_along = given_up && story.durable > 0 && store.record(name.0).is_none();
-                story.fate = if went_along { Fate::Discarded { by: dead } } else { Fate::Open };
-                story.replaced_by = None;
+                // It may have come in a file once more, and been decided about again.
+                story.replaced_by = story.stood_before.pop();
+                story.fate = match story.replaced_by {
+                    _ if went_along => Fate::Discarded { by: dead },
+                    Some(by) => Fate::Replaced(by),
+                    None => Fate::Open,
+                };
                 // Nor was that ever on disk.
-                reopen.extend((story.durable == 0 && story.maker == dead).then_some((name.0, given_up)));
+                let never = story.replaced_by.is_none() && story.durable == 0 && story.maker == dead;
+                reopen.extend(never.then_some((name.0, given_up)));
             }
         }
         // One that was never on disk is not there again either.

@@ -42,6 +42,8 @@ pub struct Story {
     pub decided: bool,
     /// Once there was something that stands for it, it is never sent again.
     pub replaced_by: Option<Key>,
+    /// What stood for it before that, and does again where that is gone.
+    pub stood_before: Vec<Key>,
 }
 
 /// Two lives of a disk may use one key for different things.
@@ -116,6 +118,7 @@ impl Journal {
             set_back: false,
             decided: false,
             replaced_by: None,
+            stood_before: Vec::new(),
         });
         story.calls.push(edits);
     }
@@ -152,8 +155,9 @@ impl Journal {
 
     pub fn rekeyed(&mut self, maker: TabId, (from, lineage): Name, to: Key) {
         let Some(old) = self.stories.get_mut(&(from, lineage)) else { return };
+        old.stood_before.extend(old.replaced_by);
         (old.fate, old.replaced_by) = (Fate::Replaced(to), Some(to));
-        let new = Story { replaced_by: None, maker, durable: 0, fate: Fate::Open, ..old.clone() };
+        let new = Story { replaced_by: None, stood_before: Vec::new(), maker, durable: 0, fate: Fate::Open, ..old.clone() };
         self.stories.insert((to, lineage), new);
     }
 
@@ -177,7 +181,9 @@ impl Journal {
         self.stories.extend(over);
         for (key, copy) in self.copies(schema, from, disk.slots.values().flat_map(|slot| &slot.records)) {
             // Of a record and of what replaces it, the later counts.
-            let fate = if matches!(copy.fate, Fate::Replaced(by) if on_disk(&by)) { copy.fate.clone() } else { Fate::Open };
+            let stood = |by: Key| std::iter::once(by).chain(copy.stood_before.iter().rev().copied()).find(on_disk);
+            let standing = if let Fate::Replaced(by) = copy.fate { stood(by) } else { None };
+            let fate = standing.map_or(Fate::Open, Fate::Replaced);
             self.stories.insert((key, to), Story { store, fate, ..copy });
         }
     }
