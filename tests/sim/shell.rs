@@ -265,9 +265,10 @@ impl World {
     pub fn to_tab(&mut self, id: TabId, input: Input) {
         let Some(tab) = self.tabs.get_mut(&id) else { return };
         if self.now < tab.frozen_until {
-            // It waits in the page's queue.
-            let until = tab.frozen_until;
-            return self.at(until, Event::ToTab(id, input));
+            // It waits in the page's queue. Until a closed tab's slot has been taken over nobody opens there, or it is read once more.
+            let (until, store) = (tab.frozen_until, tab.store);
+            let event = if let Input::Adopted(disk) = &input { Event::Adopt { store, slot: disk.slot } } else { Event::ToTab(id, input) };
+            return self.at(until, event);
         }
         let store = tab.store;
         match input {
