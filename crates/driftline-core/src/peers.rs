@@ -390,7 +390,9 @@ impl Engine {
         self.unheard.remove(&key);
         if let Some(new) = self.outbox.replacement(entry.made) {
             // A file has it, or a tab that slept while it was decided about.
-            self.drop_replaced(slot, key, new);
+            if self.sender.is_some() {
+                self.drop_replaced(slot, key, new);
+            }
             return Heard::Known;
         }
         if let Some(known) = self.outbox.get_mut(key).filter(|known| known.body == entry.body && known.state == entry.state) {
@@ -489,6 +491,9 @@ impl Engine {
             if self.leaving.contains(&entry.made.key) {
                 continue;
             }
+            // Its own tab may tell of it later than of this.
+            self.see_number(slot, entry.made.key);
+            self.unheard.remove(&entry.made.key);
             self.note_twice(slot, entry.made.key);
             if let Some(known) = self.outbox.get(entry.made.key) {
                 entry.rewritten = known.rewritten;

@@ -125,7 +125,10 @@ impl Engine {
             (_, false) => read_snapshot(&self.schema, &text),
         };
         // What is written next is of the present version, all of it.
-        self.rewrites |= is_old;
+        if is_old {
+            self.rewrites = true;
+            self.rewrite_base();
+        }
         torn |= snapshot.is_none() && !disk.base.is_empty() && !self.outdated;
         let mut tails: Vec<Revision> = Vec::new();
         for tail in &disk.tails {

@@ -148,12 +148,10 @@ impl Engine {
 
     /// What a retry stands for has turned up again: its record goes once the retry is on disk.
     pub(crate) fn drop_replaced(&mut self, slot: u32, old: Key, new: Key) {
-        if self.sender.is_some() {
-            self.leaving.insert(old);
-            self.replaces.push(Replaces { new, slot, old });
-            if self.outbox.get(new).is_some_and(|entry| entry.saved) {
-                self.delete_replaced(new);
-            }
+        self.leaving.insert(old);
+        self.replaces.push(Replaces { new, slot, old });
+        if self.outbox.get(new).is_some_and(|entry| entry.saved) {
+            self.delete_replaced(new);
         }
     }
 

@@ -144,6 +144,13 @@ impl Engine {
         self.pump(now_ms);
     }
 
+    /// What is on disk of the base is of an older version, as was not known yet when this tab began to send.
+    pub(crate) fn rewrite_base(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.rewrite = true;
+        }
+    }
+
     /// What is on disk of the base is damaged: the sending tab writes it anew.
     pub(crate) fn write_base_again(&mut self) {
         match &mut self.sender {
