@@ -204,9 +204,11 @@ impl Engine {
                 // What was never sent may as well be of the present version. Nobody else can be sending it now.
                 let unsent = closed && !imported && entry.made.at > self.sent_before;
                 let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
-                // A read that began before the record was deleted. What an earlier sender only meant to delete is now this tab's.
-                let gone = self.gone_meanwhile.get(&key).is_some_and(|deleted| *deleted || !closed);
-                let was_over = !open_again.contains(&key)
+                // A read that began before the record was deleted. What an earlier sender only meant to delete is now this tab's, or waits
+                // again.
+                let waits_again = open_again.contains(&key);
+                let gone = self.gone_meanwhile.get(&key).is_some_and(|deleted| *deleted || !(closed || waits_again));
+                let was_over = !waits_again
                     && self.loaded
                     && !closed
                     && !imported

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::schema::{EditsToDeleted, Kind};
 use crate::sorted::{SortedMap, sort_dedup};
 use crate::undo::Undoable;
-use crate::value::{Row, RowKey};
+use crate::value::{Row, RowKey, Value};
 
 /// What a body has beside its edits, at most.
 const ENVELOPE_BYTES: usize = 128;
@@ -146,12 +146,14 @@ impl Engine {
     /// text are not one edit: what the first met is not what both would meet.
     fn is_typed_over(&self, edits: &[Edit]) -> bool {
         edits.iter().any(|edit| {
-            let (Some(seen), Some(base)) = (self.replica.view().get(edit.row), self.replica.base_row(edit.row)) else { return false };
+            let Some(seen) = self.replica.view().get(edit.row) else { return false };
+            // What keeps others' texts has none in a row that is not there yet.
+            let base = |column: usize| self.replica.base_row(edit.row).map_or(&Value::Null, |row| &row.values[column]);
             let columns = &self.schema.tables[edit.row.table as usize].columns;
             edit.add.iter().any(|(column, merge)| match (merge, &columns[*column as usize].kind) {
                 (Merge::Text { from, .. }, Kind::Text { conflicts: Some(kept), .. }) => {
                     let kept = *kept as usize;
-                    text_of(from) != text_of(&seen.values[*column as usize]) || seen.values[kept] != base.values[kept]
+                    text_of(from) != text_of(&seen.values[*column as usize]) || seen.values[kept] != *base(kept)
                 }
                 _ => false,
             })
