@@ -273,7 +273,9 @@ impl World {
                     wrong.push(format!("{key:x?} was called saved and is not on disk (in the log: {logged:?}, base on disk: {disk_rev})"));
                 }
                 // Its number was never on disk, and may be given again. It may have taken effect from a file that holds it: it is told there.
-                (Fate::Open, None) if story.maker == dead && story.durable == 0 && (logged.is_none() || !(was_sent || is_shared(key.0))) => {
+                (Fate::Open, None)
+                    if story.maker == dead && story.durable == 0 && (logged.is_none() || !(was_sent || is_shared(key.0))) =>
+                {
                     forget.push(*name);
                     reopen.extend((story.root.0.0 != *key).then_some((*key, false)));
                 }

@@ -59,7 +59,8 @@ fn run_some(options: &Options, first: u64, step: u64) -> Outcome {
         match std::panic::catch_unwind(|| run(seed, &options.part, options.trace)) {
             Ok((stats, found)) => {
                 outcome.0.add(&stats);
-                if !found.is_empty() {
+                if let Some(first) = found.first() {
+                    eprintln!("seed {seed} failed: {}", first.kind);
                     outcome.1.insert(seed, found);
                 }
             }
