@@ -58,6 +58,13 @@ fn base(epoch: u64, changes: &str, settled: Key) -> String {
     format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":{epoch},\"changes\":[{parts}],\"settled\":[\"{key}\"],\"records\":[]}}")
 }
 
+/// The record of a key is deleted, says who has deleted it.
+fn void(key: Key) -> String {
+    let mut text = String::new();
+    write_key(key, &mut text);
+    format!("{{\"schema\":1,\"t\":\"void\",\"keys\":[\"{text}\"]}}")
+}
+
 /// Lets time pass, and returns the numbers of what goes then, request by request.
 fn goes(tab: &mut Tab, ms: u64) -> Vec<Vec<u64>> {
     tab.now += ms;
@@ -85,6 +92,20 @@ fn d1_what_is_shown_and_then_offered_after_it_was_settled_is_not_there_again() {
         hear(&mut tab, &[text]);
         assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 1));
     }
+}
+
+#[test]
+fn d1_what_the_sending_tab_told_of_and_is_over_is_not_there_again_when_its_own_tab_tells_of_it_late() {
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, ""));
+    let late = told_by(&mut maker);
+    let record = serde_json::to_string(&maker.disk[&key]).unwrap();
+    let mut tab = beside(2);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
+    assert!(tab.engine.outbox().get(key).is_some());
+    hear(&mut tab, &[base(1, &create("kind", 1, "\"name\":\"\""), key), void(key)]);
+    hear(&mut tab, &late);
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 1));
 }
 
 // ---- the sending tab's end ----
@@ -210,6 +231,40 @@ fn v4_where_the_base_is_in_doubt_the_live_connection_ends_before_another_base_is
     tab.engine.handle_live_message(tab.now, &format!("{{\"schema\":1,\"changes\":[{{\"rev\":1,\"parts\":[{parts}]}}]}}"));
     tab.run();
     assert_eq!((tab.engine.replica().rev, tab.engine.replica().view().len()), (0, 0));
+}
+
+/// What a tab does until it begins to write all of the base, and the number of that write.
+fn until_written(tab: &mut Tab) -> (Vec<Effect>, u64) {
+    let mut done = Vec::new();
+    loop {
+        match tab.engine.poll().expect("it writes the base") {
+            Effect::Commit { id, base: Some(_), .. } => return (done, id),
+            effect => done.push(effect),
+        }
+    }
+}
+
+#[test]
+fn v4_the_others_are_to_read_a_replaced_base_once_it_is_on_disk_and_not_after_an_earlier_write() {
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    tab.engine.handle_live_open(tab.now);
+    tab.engine.handle_base_lost(tab.now);
+    let (_, earlier) = until_written(&mut tab);
+    tab.engine.handle_live_message(tab.now, "{\"ping\":1}");
+    tab.run();
+    let (request, body) = tab.pushes.pop().expect("it asks what is new");
+    let answer = store.push(&schema(), &body).unwrap().replace("\"reload\":false", "\"reload\":true");
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.run();
+    tab.give_snapshot(&store);
+    let reload = |effect: &Effect| matches!(effect, Effect::Broadcast(text) if text.contains("\"t\":\"reload\""));
+    tab.engine.handle_committed(tab.now, earlier);
+    let (before, replaced) = until_written(&mut tab);
+    assert!(!before.iter().chain(&tab.effects).any(reload), "what is on disk is the base before: {before:?}");
+    tab.engine.handle_committed(tab.now, replaced);
+    tab.run();
+    assert_eq!(tab.effects.iter().filter(|effect| reload(effect)).count(), 1, "{:?}", tab.effects);
 }
 
 // ---- what goes on from another tab's work ----
@@ -456,9 +511,7 @@ fn d1_what_was_said_to_be_over_while_the_disk_was_read_does_not_come_back_with_w
     hear(&mut tab, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
     assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
     let read = tab.left();
-    let mut key_text = String::new();
-    write_key(key, &mut key_text);
-    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"void\",\"keys\":[\"{key_text}\"]}}")]);
+    hear(&mut tab, &[void(key)]);
     tab.engine.handle_reloaded(tab.now, read);
     tab.run();
     assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
@@ -609,8 +662,8 @@ fn q2_what_was_only_to_be_deleted_is_taken_up_by_a_tab_that_heard_of_it_while_it
     assert_sent_by_the_next(next, &disk, key, true);
 }
 
-#[test]
-fn q2_what_was_settled_beyond_a_base_that_is_being_read_waits_for_a_tab_that_leads_meanwhile() {
+/// A tab that reads the disk anew, and hears meanwhile what was settled beyond the base that it will find there.
+fn settled_while_read() -> (Tab, Disk, Key) {
     let mut store = Store::default();
     let mut sender = sending(&mut store);
     let key = make(&mut sender, &create("kind", 1, ""));
@@ -624,7 +677,22 @@ fn q2_what_was_settled_beyond_a_base_that_is_being_read_waits_for_a_tab_that_lea
     hear(&mut next, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
     hear(&mut next, &told);
     assert_eq!(next.engine.replica().rev, 1, "what is being read will go over this");
+    (next, disk, key)
+}
+
+#[test]
+fn q2_what_was_settled_beyond_a_base_that_is_being_read_waits_for_a_tab_that_leads_meanwhile() {
+    let (next, disk, key) = settled_while_read();
     assert_sent_by_the_next(next, &disk, key, true);
+}
+
+#[test]
+fn q2_what_was_settled_beyond_a_base_that_is_being_read_waits_again_once_that_has_been_read() {
+    let (mut next, disk, key) = settled_while_read();
+    next.engine.handle_reloaded(next.now, disk);
+    next.run();
+    assert!(next.engine.outbox().get(key).is_some());
+    assert_eq!((next.engine.replica().rev, next.engine.replica().view().len()), (0, 1));
 }
 
 #[test]
