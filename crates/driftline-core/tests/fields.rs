@@ -4,10 +4,13 @@ mod common;
 
 use common::{Store, Tab, body, check, config_for, create, delete, id, push_text, update};
 use driftline_core::edit::{Edit, Merge, Values};
-use driftline_core::engine::{Config, Engine};
+use driftline_core::engine::{Config, Disk, Effect, Engine};
 use driftline_core::field::{text_of, texts};
+use driftline_core::integrity::{Judge, apply};
 use driftline_core::json::Json;
+use driftline_core::merge::Stamp;
 use driftline_core::outbox::State;
+use driftline_core::rows::Rows;
 use driftline_core::schema::Schema;
 use driftline_core::value::{RowId, RowKey, Value, write_string};
 use proptest::collection::vec;
@@ -427,6 +430,49 @@ fn q6_an_edit_that_saw_another_s_change_does_not_fold_into_one_that_did_not() {
     tab.engine.set_online(tab.now, true);
     settle(&mut tab, &mut store);
     assert_eq!((held(&store, "body"), held(&store, "body_conflict")), (Value::Text("AA\nb\nC".into()), Value::Null));
+}
+
+/// What the base and all that waits come to, made anew.
+fn made_anew(tab: &Tab) -> Vec<Value> {
+    let mut rows = Rows::default();
+    for (key, row) in tab.engine.replica().base() {
+        rows.put(key, Some(row.clone()));
+    }
+    for entry in tab.engine.outbox().iter() {
+        let steps: Vec<_> = entry.edits.iter().map(|edit| (0, edit)).collect();
+        let _ = apply(&tab.schema, &mut rows, Judge::View, &[Stamp::default()], &steps);
+    }
+    rows.get(key()).unwrap().values.clone()
+}
+
+#[test]
+fn q6_the_undo_of_a_text_that_met_another_in_a_new_row_does_not_fold_into_it() {
+    let beside = |slot: u32| Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config_for(schema()) });
+    let (mut tab, mut other) = (beside(0), beside(1));
+    let tell = |from: &mut Tab, to: &mut Tab| {
+        for effect in std::mem::take(&mut from.effects) {
+            if let Effect::Broadcast(text) = effect {
+                to.engine.handle_peer(to.now, &text);
+            }
+        }
+        to.run();
+    };
+    tab.open(Disk::default());
+    other.open(Disk::default());
+    make(&mut tab, &create("note", 1, "\"body\":\"a\""));
+    // Nothing folds into this any more.
+    tab.export();
+    tell(&mut tab, &mut other);
+    other.now += 1_000;
+    make(&mut other, &text("body", "a", "theirs"));
+    tab.now += 2_000;
+    make(&mut tab, &text("body", "a", "mine"));
+    tell(&mut other, &mut tab);
+    assert_eq!((seen(&tab, "body"), texts(&seen(&tab, "body_conflict"))), (Value::Text("mine".into()), vec!["theirs".to_string()]));
+    tab.engine.undo(tab.now).unwrap();
+    tab.run();
+    assert_eq!((seen(&tab, "body"), texts(&seen(&tab, "body_conflict"))), (Value::Text("a".into()), vec!["theirs".to_string()]));
+    assert_eq!(tab.engine.replica().view().get(key()).unwrap().values, made_anew(&tab));
 }
 
 /// Text edits of one base: for each person which lines are changed, to what, and which go.

@@ -178,6 +178,32 @@ fn m3_the_row_of_a_default_reference_is_seen_before_the_server_has_told_of_it() 
 }
 
 #[test]
+fn m3_a_tab_that_leads_before_it_has_read_the_older_base_on_disk_writes_all_of_it_anew() {
+    let mut store = Store::default();
+    let mut old = Tab::of(schema(ONE)).lead(&store);
+    // The newer page is open by now, and has found nothing.
+    let mut new = Tab::of(schema(THREE));
+    new.open(Disk::default());
+    make(&mut old, &[create("note", 1, "")]);
+    old.sync(&mut store);
+    migrate(&mut store);
+    new.kept = old.kept.clone();
+    let meta = new.kept.meta.clone();
+    new.engine.handle_lead(new.now, 2, meta.as_deref(), vec![old.slot()]);
+    new.run();
+    assert!(new.effects.contains(&Effect::Reload), "{:?}", new.effects);
+    let disk = new.left();
+    new.engine.handle_reloaded(new.now, disk);
+    new.run();
+    new.sync(&mut store);
+    assert_eq!(new.engine.replica().rev, store.space.rev, "it has been told of more");
+    let cold = reload(&new, THREE);
+    assert!(!cold.events.iter().any(|event| event.contains("base_corrupt")), "{:?}", cold.events);
+    assert_eq!((cold.engine.replica().rev, cold.engine.replica().digest), (store.space.rev, store.space.digest));
+    assert!(cold.engine.replica().view().contains(key("card", 1)));
+}
+
+#[test]
 fn m3_what_a_new_version_has_no_place_for_is_parked_and_not_lost() {
     let store = Store::default();
     let mut tab = Tab::of(schema(ONE)).lead(&store);
@@ -250,6 +276,26 @@ fn m3_an_older_page_beside_a_newer_one_gives_its_turn_back_and_says_so() {
     new.engine.handle_peer(new.now, text);
     new.run();
     assert_eq!(new.engine.replica().rev, 0);
+}
+
+#[test]
+fn m3_what_an_older_page_deletes_is_gone_in_a_newer_one_beside_it() {
+    let mut old = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
+    old.open(Disk::default());
+    let made = make(&mut old, &[create("note", 1, "")]);
+    let mut new = Tab::of(schema(THREE));
+    new.open(Disk { slots: vec![SlotDisk { slot: 1, ..old.slot() }], ..Disk::default() });
+    assert!(new.engine.outbox().get(made).is_some() && new.engine.replica().view().contains(key("card", 1)));
+    old.effects.clear();
+    old.engine.discard(old.now, made, false).unwrap();
+    old.run();
+    for effect in &old.effects {
+        if let Effect::Broadcast(text) = effect {
+            new.engine.handle_peer(new.now, text);
+        }
+    }
+    new.run();
+    assert_eq!((new.engine.outbox().len(), new.engine.replica().view().len()), (0, 0));
 }
 
 #[test]
@@ -519,6 +565,45 @@ fn m3_a_record_of_a_newer_page_is_not_called_damaged_and_its_number_stays_open()
     let next = make(&mut old, &[create("note", 1, "")]);
     assert_eq!((next.0, next.1), (key.0, key.1 + 1));
     assert_eq!(old.disk[&key], new.disk[&key]);
+}
+
+#[test]
+fn m3_a_record_that_a_newer_page_has_named_is_left_to_it() {
+    let (one, three) = (schema(ONE), schema(THREE));
+    let note = RowKey { table: one.table("note").unwrap(), id: RowId::parse(&id(1)).unwrap() };
+    let made = Made { at: 1, key: (0xaa, 1) };
+    let entry = Txn::parse(&one, &common::body(1, &common::delete("line", 2))).unwrap().into_entry(&one, made, 0, vec![note], Vec::new());
+    let record = entry.to_record(&one);
+    let named = Entry::from_record(&three, 0, &record).unwrap().to_record(&three);
+    assert!(named.contains("[\"card\",") && entry.body == Json::parse(&named).unwrap().text("body").unwrap(), "{named}");
+    for (record, newer) in [(record, false), (named, true)] {
+        let mut old = Tab::of(schema(ONE));
+        old.disk.insert(made.key, record);
+        old.open(Disk { slots: vec![old.slot()], ..Disk::default() });
+        assert_eq!(old.engine.outbox().get(made.key).is_none(), newer);
+        assert_eq!(old.engine.status().contains("\"reason\":\"schema_newer\""), newer, "{}", old.engine.status());
+        assert_eq!(old.engine.damaged_json(), "[]");
+    }
+}
+
+#[test]
+fn m3_q9_a_file_made_before_the_page_was_upgraded_is_recognised_after_it() {
+    let mut store = Store::default();
+    let mut tab = Tab::of(schema(ONE)).lead(&store);
+    make(&mut tab, &[create("note", 2, "")]);
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    make(&mut tab, &[create("note", 1, r#""n":1"#)]);
+    let (file, _) = tab.export();
+    migrate(&mut store);
+    let mut tab = reload(&tab, THREE);
+    assert_eq!(bodies(&tab)[0].1, 3, "it has been written anew since");
+    assert_eq!(tab.import(&file), Ok((0, 1, 0)));
+    tab.sync(&mut store);
+    assert_eq!((tab.engine.outbox().len(), tab.disk.len(), tab.imported.len()), (0, 0, 0));
+    let n = schema(THREE).tables[key("card", 1).table as usize].column("n").unwrap() as usize;
+    assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(1));
 }
 
 #[test]
