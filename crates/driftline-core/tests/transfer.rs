@@ -670,3 +670,56 @@ fn q9_what_another_tab_tells_of_an_imported_record_does_not_take_it_from_its_own
     assert_eq!(counter(&store, 1), Value::Int(1));
     assert_done(&sender);
 }
+
+/// What a tab has sent alone is refused, and its user tries again. Returns the key that it waits under from then on.
+fn refused_and_retried(tab: &mut Tab, key: Key) -> Key {
+    tab.engine.set_online(tab.now, true);
+    tab.now += 1_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    let (request, _) = tab.pushes.pop().unwrap();
+    let outcome = json!({"key": [0, key.1], "outcome": "refused", "problem": {"code": "not_allowed", "detail": ""}});
+    let head = "\"schema\":1,\"rev\":0,\"more\":false,\"reload\":false,\"clients\":[]";
+    tab.engine.handle_answer(tab.now, request, 200, None, &format!("{{{head},\"outcomes\":[{outcome}],\"changes\":[]}}"));
+    tab.engine.set_online(tab.now, false);
+    tab.run();
+    tab.engine.retry(tab.now, key).unwrap();
+    tab.run();
+    let keys: Vec<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();
+    assert!(keys.len() == 1 && keys[0] != key);
+    keys[0]
+}
+
+#[test]
+fn q9_what_was_decided_about_here_is_not_taken_in_again_from_its_file() {
+    let mut store = Store::default();
+    let mut tab = device(FIRST, &store);
+    let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    let (file, _) = tab.export();
+    let retry = refused_and_retried(&mut tab, key);
+    assert_eq!(tab.import(&file), Ok((0, 1, 0)), "it is known");
+    // A tab that has not heard of the decision takes it in.
+    import_beside(&mut tab, &file);
+    assert!(tab.engine.outbox().len() == 1 && tab.engine.outbox().get(retry).is_some());
+    assert!(tab.imported.is_empty() && tab.disk.keys().eq([&retry]), "what stands for it is on disk");
+    go_online(&mut tab, &mut store);
+    assert_eq!(counter(&store, 1), Value::Int(1));
+    assert_done(&tab);
+}
+
+#[test]
+fn q9_a_retry_takes_with_it_what_it_stands_for_in_both_its_places() {
+    let mut store = Store::default();
+    let mut tab = device(FIRST, &store);
+    tab.hold_saves = true;
+    let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    let (file, _) = tab.export();
+    import_beside(&mut tab, &file);
+    release(&mut tab);
+    assert!(tab.disk.contains_key(&key) && tab.imported.contains_key(&key));
+    let retry = refused_and_retried(&mut tab, key);
+    assert!(tab.disk.keys().eq([&retry]) && tab.imported.is_empty());
+    go_online(&mut tab, &mut store);
+    assert_eq!(counter(&store, 1), Value::Int(1));
+    assert_done(&tab);
+}
