@@ -727,6 +727,35 @@ fn q2_what_this_tab_wrote_again_is_deleted_when_its_retry_is_heard_of() {
     assert!(tab.disk.is_empty());
 }
 
+#[test]
+fn d1_what_a_new_sender_has_deleted_is_not_there_again_when_its_own_tab_tells_of_it_late() {
+    let mut store = Store::default();
+    let mut sender = sending(&mut store);
+    let (mut maker, mut tab, disk) = (beside(1), reading(2, &sender.left()), sender.left());
+    hear(&mut maker, &[lead(1, "")]);
+    maker.hold_saves = true;
+    make(&mut maker, &create("kind", 1, ""));
+    let key = make(&mut maker, &create("kind", 2, ""));
+    maker.hold_saves = false;
+    let (slot, id) = maker.held.pop().unwrap();
+    maker.engine.handle_saved(maker.now, slot, id);
+    maker.run();
+    let told = told_by(&mut maker);
+    assert!(told.len() == 2 && told[0].contains("\"unsaved\":[\""), "{told:?}");
+    let record = serde_json::to_string(&maker.disk[&key]).unwrap();
+    hear(&mut tab, &told[..1]);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
+    hear(&mut sender, &told);
+    sender.sync(&mut store);
+    // It dies before it has deleted that.
+    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
+    tab.engine.handle_lead(tab.now, 2, disk.meta.as_deref(), Vec::new());
+    tab.run();
+    assert_eq!(tab.high[&(1, key.0)], key.1, "it deletes that");
+    hear(&mut tab, &told[1..]);
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 2));
+}
+
 // ---- copies of a profile ----
 
 #[test]
