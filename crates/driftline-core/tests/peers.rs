@@ -58,7 +58,7 @@ fn base(epoch: u64, changes: &str, settled: Key) -> String {
     format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":{epoch},\"changes\":[{parts}],\"settled\":[\"{key}\"],\"records\":[]}}")
 }
 
-/// The record of a key is deleted, says who has deleted it.
+/// A tab says that it has deleted a record.
 fn void(key: Key) -> String {
     let mut text = String::new();
     write_key(key, &mut text);
@@ -754,6 +754,29 @@ fn d1_what_a_new_sender_has_deleted_is_not_there_again_when_its_own_tab_tells_of
     assert_eq!(tab.high[&(1, key.0)], key.1, "it deletes that");
     hear(&mut tab, &told[1..]);
     assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 2));
+}
+
+#[test]
+fn d1_what_was_read_from_disk_before_its_retry_was_there_is_not_shown_beside_it() {
+    let mut elsewhere = Tab::of_config(Config { client: 0xcc, ..config() });
+    elsewhere.open(Disk::default());
+    let key = make(&mut elsewhere, &create("kind", 1, ""));
+    let mut sender = sending(&mut Store::default());
+    let mut tab = reading(1, &sender.left());
+    sender.import(&elsewhere.export().0).unwrap();
+    hear(&mut tab, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
+    let read = sender.left();
+    goes(&mut sender, 1_000);
+    let (request, _) = sender.pushes.pop().unwrap();
+    refuse(&mut sender, request, key);
+    sender.effects.clear();
+    sender.engine.retry(sender.now, key).unwrap();
+    sender.run();
+    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"txns\"")).collect::<Vec<_>>());
+    tab.engine.handle_reloaded(tab.now, read);
+    tab.run();
+    assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (1, 1));
+    assert!(tab.engine.outbox().get(key).is_none());
 }
 
 // ---- copies of a profile ----
