@@ -428,7 +428,9 @@ impl World {
         wrong.extend(view_differs(tab));
         let slots = self.stores[tab.store].disk.slots.iter();
         // A file may have brought once more what has taken effect here: that goes when the next tab opens.
-        let left_over = |slot: u32, key: &Key| slot == IMPORTED && server.logged.contains_key(key);
+        // And what a sending tab has settled before it was replaced, another may still ask for: it was answered while its base was not on disk.
+        let asked_for = |key: &Key| self.tabs.values().any(|other| other.store == tab.store && other.engine.outbox().get(*key).is_some());
+        let left_over = |slot: u32, key: &Key| (slot == IMPORTED || asked_for(key)) && server.logged.contains_key(key);
         let held: BTreeSet<Key> = tab.engine.outbox().iter().map(|entry| entry.made.key).collect();
         let records = slots.flat_map(|(slot, db)| db.records.iter().filter(|(key, _)| held.contains(key) || !left_over(*slot, key)));
         // What cannot be read is set aside.

@@ -435,10 +435,14 @@ impl Engine {
         Sending { now_ms, lacks, own_slot: self.slot }
     }
 
+    /// Whether a number was heard of from whoever gives it, or found on disk.
+    pub(crate) fn has_number(&self, key: Key) -> bool {
+        self.high.get(&key.0).is_some_and(|high| key.1 <= *high)
+    }
+
     /// Whether a key was known and is no more.
     pub(crate) fn is_over(&self, key: Key) -> bool {
-        let known = self.high.get(&key.0).is_some_and(|high| key.1 <= *high);
-        known && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key)
+        self.has_number(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key)
     }
 
     pub(crate) fn is_queued(&self, key: Key) -> bool {

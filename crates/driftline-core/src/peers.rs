@@ -7,6 +7,7 @@
 mod settled;
 mod unseen;
 
+use crate::dedupe::is_shared;
 use crate::edit::{Edit, write_edits};
 use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, write_key};
 use crate::json::Json;
@@ -325,7 +326,7 @@ impl Engine {
         for record in json.list("records") {
             let Some(entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             // By what was known before: they come in the order made, and a retry has a later number than what was made after it.
-            let was_over = slot != IMPORTED && self.is_over(entry.made.key);
+            let was_over = slot != IMPORTED && !self.waits_again(slot, entry.made.key) && self.is_over(entry.made.key);
             shown.push((entry, was_over));
         }
         let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
@@ -375,6 +376,15 @@ impl Engine {
             self.unheard.remove(&key);
             return Heard::Over;
         }
+        if let Some(new) = self.outbox.replacement(entry.made) {
+            // A file has it, or a tab that slept while it was decided about.
+            self.see_number(slot, key);
+            self.unheard.remove(&key);
+            if self.sender.is_some() {
+                self.drop_replaced(slot, key, new);
+            }
+            return Heard::Known;
+        }
         self.note_twice(slot, key);
         // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
         // So did whoever has it in the words of an older version.
@@ -389,13 +399,6 @@ impl Engine {
         self.see_clock(entry.made.at);
         self.see_number(slot, key);
         self.unheard.remove(&key);
-        if let Some(new) = self.outbox.replacement(entry.made) {
-            // A file has it, or a tab that slept while it was decided about.
-            if self.sender.is_some() {
-                self.drop_replaced(slot, key, new);
-            }
-            return Heard::Known;
-        }
         if let Some(known) = self.outbox.get_mut(key).filter(|known| known.body == entry.body && known.state == entry.state) {
             let heard = if entry.frozen && !known.frozen { Heard::Offered } else { Heard::Known };
             known.frozen |= entry.frozen;
@@ -436,7 +439,7 @@ impl Engine {
     fn hear_void(&mut self, now_ms: u64, json: &Json) {
         let mut news = false;
         for key in read_keys(json.list("keys")) {
-            let expected = self.undeleted.iter().any(|left| left.key == key);
+            let expected = self.undeleted.iter().any(|left| left.key == key && (left.slot == IMPORTED || self.has_number(key)));
             self.undeleted.retain(|left| left.key != key);
             self.unheard.remove(&key);
             news |= self.hear_over(now_ms, key, true);
@@ -450,6 +453,13 @@ impl Engine {
         }
     }
 
+    /// What is over may be known by the sending tab's word alone: its own tab has yet to tell of it.
+    pub(crate) fn note_early(&mut self, slot: u32, key: Key) {
+        if slot != IMPORTED && !is_shared(key.0) && !self.has_number(key) {
+            self.early.insert(key, 0);
+        }
+    }
+
     /// Another tab says that a key is over, and whether its record is deleted; returns whether it was in the outbox.
     fn hear_over(&mut self, now_ms: u64, key: Key, deleted: bool) -> bool {
         if self.reloading.is_some() {
@@ -458,7 +468,10 @@ impl Engine {
         match self.outbox.remove(key) {
             // The word came late, and this tab may have written it again meanwhile.
             Some(entry) if self.sender.is_some() || entry.rewritten => self.delete(entry.slot, key),
-            Some(_) => drop(self.twice.remove(&key)),
+            Some(entry) => {
+                self.twice.remove(&key);
+                self.note_early(entry.slot, key);
+            }
             None => {
                 if !self.is_over(key) {
                     self.early.insert(key, now_ms);
@@ -492,8 +505,6 @@ impl Engine {
             if self.leaving.contains(&entry.made.key) {
                 continue;
             }
-            // Its own tab may tell of it later than of this.
-            self.see_number(slot, entry.made.key);
             self.unheard.remove(&entry.made.key);
             self.note_twice(slot, entry.made.key);
             if let Some(known) = self.outbox.get(entry.made.key) {

@@ -186,7 +186,7 @@ impl Engine {
         let open_again = if self.replaced { self.reopen(meta.uint("rev").unwrap_or(0)) } else { Vec::new() };
         let before = self.high.clone();
         let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
-        let mut replaced = Vec::new();
+        let (mut replaced, mut stood_for) = (Vec::new(), Vec::new());
         for slot in &disk.slots {
             let imported = slot.slot == IMPORTED;
             for (client, high) in slot.high.iter().filter(|high| !imported && !is_shared(high.0)) {
@@ -233,7 +233,7 @@ impl Engine {
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over && !gone {
                     if let Some(new) = self.outbox.replacement(entry.made) {
-                        self.drop_replaced(slot.slot, key, new);
+                        stood_for.push((slot.slot, entry.made, new));
                         continue;
                     }
                     self.outbox.insert(entry);
@@ -243,11 +243,19 @@ impl Engine {
                 }
             }
         }
-        for (was, at) in replaced {
+        for &(was, at) in &replaced {
             if self.outbox.get(was).is_some_and(|old| old.made.at == at)
                 && let Some(old) = self.outbox.remove(was)
             {
                 self.delete(old.slot, was);
+            }
+        }
+        for (slot, old, new) in stood_for {
+            if replaced.contains(&(old.key, old.at)) {
+                // The retry has been read, too.
+                self.delete(slot, old.key);
+            } else if self.sender.is_some() {
+                self.drop_replaced(slot, old.key, new);
             }
         }
         self.note_answered(answered);

@@ -120,6 +120,7 @@ impl Engine {
 
     /// Marks a record to be deleted.
     pub(crate) fn delete(&mut self, slot: u32, key: Key) {
+        self.note_early(slot, key);
         self.leaving.insert(key);
         let saver = self.saver(slot);
         saver.puts.remove(&key);

@@ -25,6 +25,14 @@ impl Engine {
         }
     }
 
+    /// Whether what its own tab shows was called settled by an earlier sending tab, at a revision that has not come here: it waits again.
+    pub(crate) fn waits_again(&mut self, slot: u32, key: Key) -> bool {
+        let (epoch, rev) = (self.epoch_heard, self.replica.rev);
+        let known = self.undeleted.len();
+        self.undeleted.retain(|left| (left.slot, left.key) != (slot, key) || left.epoch >= epoch || left.rev <= rev);
+        self.undeleted.len() < known
+    }
+
     /// What was called settled at a later revision than that of the base that counts now is not: if its record is still there, it waits
     /// again, and is offered again. Returns these keys.
     pub(crate) fn reopen(&mut self, rev: u64) -> Vec<Key> {
