@@ -16,10 +16,9 @@ use web_sys::{IdbDatabase, IdbKeyRange, IdbRequest, IdbTransaction};
 
 /// Opening waits for tabs that keep an older version open, or that delete it. After so long it is said to be blocked; it goes on.
 const OPEN_MS: u32 = 2_000;
-/// The store that every database has, and what stands in it under this key: a number that tells a database from one that was made anew in
-/// its place, by this tab or another.
+/// The store that every database has. Under `[["made"]]`, which is no space's, it holds a number that tells a database from one that was made
+/// anew in its place, by this tab or another.
 const META: &str = "meta";
-const MADE: &str = "made";
 
 /// A handle; its clones are the same database.
 #[derive(Clone)]
@@ -94,7 +93,7 @@ impl Database {
             for store in stores {
                 let made = database.create_object_store(store);
                 if let Some(meta) = made.ok().filter(|_| *store == META) {
-                    let _ = meta.put_with_key(&format!("{:016x}", random_u64()).into(), &MADE.into());
+                    let _ = meta.put_with_key(&format!("{:016x}", random_u64()).into(), &made_key());
                 }
             }
         });
@@ -169,10 +168,14 @@ fn hold(inner: &Rc<Inner>, database: IdbDatabase) {
     *inner.connection.borrow_mut() = Some(database);
 }
 
+fn made_key() -> JsValue {
+    Array::of1(&Array::of1(&"made".into())).into()
+}
+
 /// Notes which database this is, and whether another one was open before.
 async fn tell_apart(inner: &Inner, database: &IdbDatabase) -> Result<(), JsValue> {
     let meta = database.transaction_with_str(META)?.object_store(META)?;
-    let made = done(&meta.get(&MADE.into())?).await?;
+    let made = done(&meta.get(&made_key())?).await?;
     let before = inner.known.replace(Some(made.clone()));
     inner.lost.set(inner.lost.get() || before.is_some_and(|before| before != made));
     Ok(())
