@@ -70,7 +70,7 @@ pub struct DeviceBackup {
 pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
 /// In which states a fault can hit a tab, where that is not all of them: an answer can be lost only by whoever waits for one.
-const CONFINED: [(&str, &[&str]); 14] = [
+const CONFINED: [(&str, &[&str]); 16] = [
     ("answer cut off", &WAITING),
     ("answer lost", &WAITING),
     ("back online", &["opening", "offline"]),
@@ -84,17 +84,16 @@ const CONFINED: [(&str, &[&str]); 14] = [
     ("server error", &WAITING),
     ("server fails on a row", &["pushing"]),
     ("token refused", &WAITING),
+    ("went offline", &["opening", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"]),
     ("work exported", &OPENED),
+    ("work imported", &OPENED),
 ];
 const WAITING: [&str; 3] = ["loading", "pushing", "pulling"];
 const OPENED: [&str; 8] = ["offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
 /// Whether there can be a tab in this state that a fault hits.
 pub fn can_hit(fault: &str, state: &str) -> bool {
-    let offline_already = fault == "went offline" && state == "offline";
-    let not_opened_yet = fault == "work imported" && state == "opening";
-    let confined = CONFINED.iter().find(|confined| confined.0 == fault);
-    !offline_already && !not_opened_yet && confined.is_none_or(|confined| confined.1.contains(&state))
+    CONFINED.iter().find(|confined| confined.0 == fault).is_none_or(|confined| confined.1.contains(&state))
 }
 
 /// How many kinds of incidents there are, and which of them are seldom, or hit a tab in one of these states too seldom.

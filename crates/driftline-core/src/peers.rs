@@ -319,14 +319,14 @@ impl Engine {
             return;
         }
         // A message that was long on its way may tell of numbers that have been found on disk and settled since.
-        let unknown = |key: &Key| self.unheard.contains_key(key) || self.high.get(&key.0).is_none_or(|high| key.1 > *high);
+        let unknown = |key: &Key| self.unheard.contains_key(key) || !self.has_number(*key);
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
         let mut shown = Vec::new();
         for record in json.list("records") {
             let Some(entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
             // By what was known before: they come in the order made, and a retry has a later number than what was made after it.
-            let was_over = slot != IMPORTED && !self.waits_again(slot, entry.made.key) && self.is_over(entry.made.key);
+            let was_over = slot != IMPORTED && !self.take_open_again(slot, entry.made.key) && self.is_over(entry.made.key);
             shown.push((entry, was_over));
         }
         let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));

@@ -25,8 +25,9 @@ impl Engine {
         }
     }
 
-    /// Whether what its own tab shows was called settled by an earlier sending tab, at a revision that has not come here: it waits again.
-    pub(crate) fn waits_again(&mut self, slot: u32, key: Key) -> bool {
+    /// Forgets that an earlier sending tab called settled what its own tab shows, if that was at a revision that has not come here; returns
+    /// whether it did, so that it waits again.
+    pub(crate) fn take_open_again(&mut self, slot: u32, key: Key) -> bool {
         let (epoch, rev) = (self.epoch_heard, self.replica.rev);
         let known = self.undeleted.len();
         self.undeleted.retain(|left| (left.slot, left.key) != (slot, key) || left.epoch >= epoch || left.rev <= rev);
