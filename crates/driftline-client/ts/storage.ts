@@ -148,16 +148,10 @@ export async function importRecords(
   const release = await hold(`${prefix}slot/${space}/${IMPORTED}`, {});
   try {
     const admitted = admit();
-    const { puts, message } = admitted;
-    if (puts.length === 0) return admitted;
-    const database = (await openDatabase(outboxName(prefix, IMPORTED), STORES)) as IDBDatabase;
-    const put = (tx: IDBTransaction) => {
-      for (const [key, record] of puts) {
-        const [client = '', seq] = key.split(':');
-        tx.objectStore('txn').put(record, [space, client, Number(seq)]);
-      }
-    };
-    await write(database, put).finally(() => database.close());
+    const { puts, message, known } = admitted;
+    if (puts.length === 0 && known === 0) return admitted;
+    if (puts.length > 0) await writeImported(prefix, space, puts);
+    // Also of what is known here already: a page may have died before it told the one that sends.
     imported(message);
     const channel = new BroadcastChannel(`${prefix}tabs/${space}`);
     channel.postMessage([IMPORTED, message]);
@@ -166,6 +160,17 @@ export async function importRecords(
   } finally {
     release?.();
   }
+}
+
+async function writeImported(prefix: string, space: string, puts: Admitted['puts']): Promise<void> {
+  const database = (await openDatabase(outboxName(prefix, IMPORTED), STORES)) as IDBDatabase;
+  const put = (tx: IDBTransaction) => {
+    for (const [key, record] of puts) {
+      const [client = '', seq] = key.split(':');
+      tx.objectStore('txn').put(record, [space, client, Number(seq)]);
+    }
+  };
+  await write(database, put).finally(() => database.close());
 }
 
 function storageError(error: DOMException | null): DriftlineError {

@@ -9,7 +9,7 @@ use crate::reconcile::mix;
 use crate::value::{parse_hex64, write_uint};
 
 /// The ids with this bit are not drawn but worked out, and nobody owns their numbers: none of them is ever closed.
-const SHARED: u64 = 1 << 63;
+const SHARED: u64 = 0x8000_0000_0000_0000;
 
 /// The client under which all copies of a profile send a transaction whose own key another copy has used for something else.
 pub fn shared_client(client: u64) -> u64 {
@@ -205,6 +205,14 @@ mod tests {
         let mut ranges = Ranges::default();
         pairs.iter().for_each(|p| ranges.add(p.0, p.1));
         ranges
+    }
+
+    #[test]
+    fn d5_an_id_of_ones_own_is_never_one_that_copies_share() {
+        for random in (0..64).chain([u64::MAX, 1 << 63]) {
+            assert!(is_shared(shared_client(random)) && !is_shared(own_client(random)), "{random:x}");
+            assert_eq!((own_client(random) << 1, shared_client(random) << 1), (random << 1, mix(random) << 1));
+        }
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub(crate) use saving::Replaces;
 /// numbers are never closed here, for the device that made them may still send others.
 pub const IMPORTED: u32 = 256;
 
+/// A timer that is so late is set anew.
+const OVERDUE_MS: u64 = 1_000;
+
 pub struct Config {
     pub schema: Schema,
     /// The slot of this tab: its outbox's database.
@@ -114,6 +117,8 @@ pub struct Engine {
     pub(crate) slot: u32,
     pub(crate) client: u64,
     pub(crate) high: SortedMap<u64, u64>,
+    /// Keys that all copies of a profile share, and that were heard of or found on disk: nobody owns their numbers, so each is known by itself.
+    pub(crate) shared: SortedSet<Key>,
     clock: Hlc,
     random: u64,
     outbox_txns: usize,
@@ -166,6 +171,8 @@ pub struct Engine {
     pub(crate) disk_heard: u64,
     /// There was a reason for another reload since.
     pub(crate) reload_again: bool,
+    /// Why nothing was sent as this tab's turn ended, until the next sending tab speaks.
+    pub(crate) left_trouble: Option<String>,
     pub(crate) told_trouble: Option<(Option<String>, bool, bool)>,
     /// Why a database cannot be opened or read, as the shell finds.
     storage_problem: Option<String>,
@@ -197,6 +204,7 @@ impl Engine {
             slot: config.slot,
             client: config.client,
             high: SortedMap::new(),
+            shared: SortedSet::new(),
             clock: Hlc::default(),
             random: config.seed,
             outbox_txns: config.outbox_txns,
@@ -228,6 +236,7 @@ impl Engine {
             replaced: false,
             disk_heard: 0,
             reload_again: false,
+            left_trouble: None,
             told_trouble: None,
             storage_problem: None,
             damaged: Vec::new(),
@@ -396,7 +405,12 @@ impl Engine {
         self.report_status(now_ms);
         let mut wake = self.sender_wake(now_ms).unwrap_or(self.ping_at);
         wake = wake.min(self.next_save(now_ms));
-        if wake < self.wake_at {
+        // A timer that should have gone off was set before the clock was put forward, and goes off by as much too late.
+        let overdue = self.wake_at.saturating_add(OVERDUE_MS) < now_ms;
+        if overdue {
+            wake = now_ms;
+        }
+        if overdue || wake < self.wake_at {
             self.wake_at = wake;
             self.effects.push_back(Effect::Wake { at_ms: wake });
         }
@@ -418,7 +432,9 @@ impl Engine {
 
     /// Takes note that a number is used.
     pub(crate) fn see_number(&mut self, slot: u32, key: Key) {
-        if slot != IMPORTED && !is_shared(key.0) {
+        if slot != IMPORTED && is_shared(key.0) {
+            self.shared.insert(key);
+        } else if slot != IMPORTED {
             let high = self.high.get_or_insert_with(key.0, || 0);
             *high = (*high).max(key.1);
         } else if key.0 == self.client && self.high.get(&key.0).is_none_or(|high| key.1 > *high) {
@@ -437,7 +453,7 @@ impl Engine {
 
     /// Whether a number was heard of from whoever gives it, or found on disk.
     pub(crate) fn has_number(&self, key: Key) -> bool {
-        self.high.get(&key.0).is_some_and(|high| key.1 <= *high)
+        self.shared.contains(&key) || self.high.get(&key.0).is_some_and(|high| key.1 <= *high)
     }
 
     /// Whether a key was known and is no more.

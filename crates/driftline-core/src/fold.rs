@@ -37,8 +37,9 @@ pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &So
     Fold::None
 }
 
+/// Whether an edit may be folded into it. What may stand elsewhere under another key stays as it is, or the two would not be the same.
 fn foldable(entry: &Entry, slot: u32) -> bool {
-    entry.slot == slot && !entry.frozen && entry.state == State::Queued && entry.after.is_empty()
+    entry.slot == slot && !entry.frozen && entry.was.is_empty() && entry.state == State::Queued && entry.after.is_empty()
 }
 
 fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit]) -> Option<Fold> {

@@ -7,6 +7,13 @@ use crate::edit::{Edit, Op};
 use crate::schema::Schema;
 use crate::value::{Row, RowKey, write_string};
 
+/// Makes one patch of two that follow one another.
+pub fn append(patch: &mut String, later: &str) {
+    patch.pop();
+    patch.push_str(if patch.len() > 1 { "," } else { "" });
+    patch.push_str(later.get(1..).unwrap_or("]"));
+}
+
 /// A patch being written.
 pub struct Patch<'a> {
     schema: &'a Schema,

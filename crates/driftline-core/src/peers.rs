@@ -19,6 +19,8 @@ use unseen::UNSEEN_MS;
 
 pub(crate) use settled::Undeleted;
 
+/// So long the sending tab waits at most for the slot of a file to be free, to read it: the page that imports may be frozen.
+const FILE_MS: u64 = 10_000;
 /// A tab that does not send asks the one that does this often whether it is there. A page that the browser has frozen does not answer.
 const PING_MS: u64 = 2_000;
 /// So many pings without an answer, and nothing can be called saved.
@@ -70,8 +72,18 @@ impl Engine {
                 self.effects.push_back(Effect::RenewEpoch { at_least: 0 });
             }
         }
-        // Keys are the same in every version: what an older page has deleted is gone here, too.
-        if version != ours && !matches!(json.text("t"), Some("hello" | "void")) {
+        // What an older page makes can be read here, as on disk; and what it has deleted is gone here, too: keys are the same in every version.
+        let heard = match json.text("t") {
+            Some("hello" | "void") => true,
+            Some("txns") => version <= ours,
+            _ => version == ours,
+        };
+        if !heard {
+            // What a newer page has taken in cannot be read here, but must not go by numbers that are given here.
+            let imported = |json: &Json| json.uint("slot") == Some(u64::from(IMPORTED));
+            for record in json.list("records").iter().filter(|_| imported(&json)) {
+                record.as_str().and_then(record_key).into_iter().for_each(|key| self.see_number(IMPORTED, key));
+            }
             return;
         }
         if let Some(epoch) = json.uint("epoch") {
@@ -290,7 +302,7 @@ impl Engine {
         let mut peer = PeerState { epoch, online, trouble, behind: json.flag("behind"), starved: json.flag("starved"), offered: same };
         let takes = peer.takes();
         peer.offered |= takes;
-        self.peer = Some(peer);
+        (self.peer, self.left_trouble) = (Some(peer), None);
         if takes {
             // Another sender may not know what an earlier one was offered or has parked, nor what an earlier tab left in this slot.
             let own = self.outbox.keys(&|e| e.slot == self.slot && e.saved && !(same && e.frozen));
@@ -349,13 +361,12 @@ impl Engine {
                 self.unheard.insert(key, slot);
             }
         }
-        if let Some(missed) = self.sender.as_ref().filter(|_| frozen).map(|sender| sender.missed.clone()) {
-            let parked = self.park_orphans(&missed);
-            self.tell_changed(&parked);
-            let outbox = &self.outbox;
-            if let Some(sender) = &mut self.sender {
-                sender.missed.retain(|row| outbox.referring(*row).next().is_some());
-            }
+        if frozen {
+            self.park_missed();
+        }
+        if let Some(sender) = self.sender.as_mut().filter(|_| slot == IMPORTED) {
+            // Whoever tells of a file knows from disk what an earlier one brought, whose tab may have died before it told of that.
+            sender.awaits_file_until = now_ms + FILE_MS;
         }
         // It found their records on disk: they go, once the base is there.
         for key in over {
@@ -363,6 +374,10 @@ impl Engine {
         }
         if news {
             self.redraw();
+        }
+        if slot == IMPORTED && news && self.sender.is_none() {
+            // The word of whoever imported it may come after all of it is over: the disk tells.
+            self.ask_reload();
         }
     }
 
@@ -414,6 +429,10 @@ impl Engine {
                 self.see_deleted(&old);
             }
         }
+        if slot == IMPORTED {
+            // It has come again, whatever was deleted before.
+            self.gone_meanwhile.remove(&key);
+        }
         self.outbox.insert(entry);
         Heard::New
     }
@@ -455,13 +474,21 @@ impl Engine {
 
     /// What is over may be known by the sending tab's word alone: its own tab has yet to tell of it.
     pub(crate) fn note_early(&mut self, slot: u32, key: Key) {
-        if slot != IMPORTED && !is_shared(key.0) && !self.has_number(key) {
+        if slot != IMPORTED && is_shared(key.0) {
+            self.see_number(slot, key);
+        } else if slot != IMPORTED && !self.has_number(key) {
             self.early.insert(key, 0);
         }
     }
 
     /// Another tab says that a key is over, and whether its record is deleted; returns whether it was in the outbox.
     fn hear_over(&mut self, now_ms: u64, key: Key, deleted: bool) -> bool {
+        let imported = |entry: &Entry| entry.slot == IMPORTED && (entry.saved || !entry.rewritten);
+        if deleted && self.outbox.get(key).is_some_and(imported) {
+            // A file may have brought it again since, and the word of a tab that slept come late: the disk tells.
+            self.ask_reload();
+            return false;
+        }
         if self.reloading.is_some() {
             *self.gone_meanwhile.get_or_insert_with(key, || false) |= deleted;
         }
@@ -515,6 +542,10 @@ impl Engine {
                 }
             }
             self.see_clock(entry.made.at);
+            if slot == IMPORTED {
+                // Of a tab's numbers that tab tells: who hears of one takes those below it for known.
+                self.see_number(slot, entry.made.key);
+            }
             if let State::Parked { problem, .. } = &entry.state {
                 self.event_problem("parked", entry.made.key, problem);
             }

@@ -79,7 +79,7 @@ impl Engine {
     fn state(&self) -> (&'static str, Option<String>) {
         let counts = self.outbox.counts();
         // What a newer server has taken is saved; that it has, this page will not see until it is loaded again.
-        let behind = if self.sender.is_some() { self.behind } else { self.peer.as_ref().is_some_and(|peer| peer.behind) };
+        let behind = if self.sender.is_some() { self.behind } else { self.peer.as_ref().map_or(self.behind, |peer| peer.behind) };
         let newer = || behind.then(|| "schema_newer".to_string());
         let waiting = counts.queued + counts.in_flight + if behind { 0 } else { counts.applied };
         if self.outdated {
@@ -96,7 +96,7 @@ impl Engine {
             (None, _) if self.is_sender_silent() => Some("no answer".to_string()),
             (None, Some(peer)) if !peer.online => return ("offline", None),
             (None, Some(peer)) => peer.trouble.clone(),
-            (None, None) => None,
+            (None, None) => self.left_trouble.clone(),
         };
         match trouble.as_deref() {
             Some("unreachable") => ("offline", None),

@@ -63,7 +63,7 @@ pub(crate) struct Sender {
     told: Vec<(u64, Ranges)>,
     want_pull: bool,
     /// What the server told of its revisions does not fit: it may have been set back to a backup.
-    doubts: bool,
+    pub doubts: bool,
     /// There is something in the queue, and none of it can go.
     pub starved: bool,
     /// Deleted rows to which something referred that was not ours to park.
@@ -88,6 +88,10 @@ pub(crate) struct Sender {
     pub disk_rev: Option<u64>,
     /// The base was replaced: the other tabs read it from disk once it is there.
     replaced: bool,
+    /// Parked by an earlier sender in slots that other tabs hold: written again, should the disk still have their records.
+    unconfirmed: Vec<Key>,
+    /// A file has been imported: nothing is sent before its slot has been read, or until this time. 0: nothing is awaited.
+    pub awaits_file_until: u64,
     commit: Option<Committing>,
     commit_failures: u32,
     /// Why the last commit failed, until one succeeds.
@@ -174,13 +178,15 @@ impl Engine {
             sent_wanted: 0,
             disk_rev: None,
             replaced: false,
+            unconfirmed: Vec::new(),
+            awaits_file_until: 0,
             commit: None,
             commit_failures: 0,
             commit_problem: None,
             commit_not_before: 0,
         });
         self.note_disk_rev(disk_rev);
-        self.peer = None;
+        (self.peer, self.left_trouble) = (None, None);
         // What the last sender had no time to delete is this tab's to delete now, as far as the base holds it that will count.
         let rev = if self.replaced { disk_rev.unwrap_or(0) } else { self.replica.rev };
         for left in std::mem::take(&mut self.undeleted) {
@@ -191,6 +197,8 @@ impl Engine {
                 self.unheard.insert(left.key, left.slot);
             }
         }
+        let mut read = vec![self.slot];
+        read.extend(slots.iter().map(|slot| slot.slot));
         self.adopt(now_ms, slots, &meta);
         // Whom it was offered to before may have sent it.
         for key in self.outbox.keys(&|e| e.frozen) {
@@ -205,11 +213,18 @@ impl Engine {
                 sender.sent_wanted = newest.unwrap_or(0);
             }
         }
-        // The last sender may have told us of what it had no time to write.
-        for key in self.outbox.keys(&|e| matches!(e.state, State::Parked { .. })) {
-            self.put(key);
+        // The last sender may have told us of what it had no time to write. What a newer page has written is not ours to.
+        let outdated = self.outdated;
+        let parked = self.outbox.keys(&|e| !outdated && matches!(e.state, State::Parked { .. }));
+        let slot_of = |key: &Key| self.outbox.get(*key).map_or(self.slot, |entry| entry.slot);
+        let (confirmed, unconfirmed): (Vec<Key>, Vec<Key>) = parked.into_iter().partition(|key| read.contains(&slot_of(key)));
+        confirmed.into_iter().for_each(|key| self.put(key));
+        if let Some(sender) = &mut self.sender {
+            sender.unconfirmed = unconfirmed;
         }
-        if self.replaced || disk_rev.is_some_and(|rev| rev > self.replica.rev) {
+        // What an earlier sender deleted from the slot of a tab that is open, and did not live to tell, is found there.
+        let heard_of = !self.outbox.keys(&|e| e.saved && !read.contains(&e.slot)).is_empty();
+        if heard_of || self.replaced || disk_rev.is_some_and(|rev| rev > self.replica.rev) {
             // The last sender's word has not reached us, or what is being read is older than its last. An older base must not go over
             // a newer one, whose records are gone.
             self.ask_reload();
@@ -219,8 +234,24 @@ impl Engine {
         self.pump(now_ms);
     }
 
-    /// A tab has closed: its transactions are ours to send.
+    /// The disk has been read since this tab began to send: what it has deleted nobody has any more, and what an earlier sender parked and had
+    /// no time to write is written.
+    pub(crate) fn confirm(&mut self, gone: &[Key]) {
+        if self.sender.is_some() {
+            self.tell_void(gone);
+        }
+        let Some(sender) = self.sender.as_mut().filter(|_| !self.reload_again) else { return };
+        let mut parked = std::mem::take(&mut sender.unconfirmed);
+        parked.retain(|key| self.outbox.get(*key).is_some_and(|entry| matches!(entry.state, State::Parked { .. })));
+        parked.iter().for_each(|key| self.put(*key));
+        self.tell_changed(&parked);
+    }
+
+    /// A tab has closed: its transactions are ours to send. The slot of what is imported is read after each message that tells of a file.
     pub fn handle_adopted(&mut self, now_ms: u64, slot: crate::engine::SlotDisk) {
+        if let Some(sender) = self.sender.as_mut().filter(|_| slot.slot == IMPORTED) {
+            sender.awaits_file_until = 0;
+        }
         self.adopt(now_ms, vec![slot], &Json::Null);
         self.pump(now_ms);
     }
@@ -229,6 +260,8 @@ impl Engine {
     pub fn handle_unlead(&mut self, now_ms: u64) {
         let left: Vec<(u32, Key)> = self.unsettled().concat();
         if let Some(sender) = self.sender.take() {
+            // Nobody has heard of the server since.
+            self.left_trouble = sender.told_trouble();
             for (slot, key) in left {
                 self.undeleted.push(Undeleted { slot, key, rev: self.replica.rev, epoch: sender.epoch });
             }
@@ -289,8 +322,8 @@ impl Engine {
         let found = self.outbox.keys(&|e| e.slot != self.slot && before.binary_search(&e.made.key).is_err());
         self.tell_changed(&found);
         self.wait_for_unseen(now_ms, &found);
-        // And what it had deleted.
-        gone.retain(|key| self.outbox.get(*key).is_none());
+        // And what it had deleted. What cannot be read here, of a newer version perhaps, is there.
+        gone.retain(|key| self.outbox.get(*key).is_none() && !self.unheard.contains_key(key));
         self.tell_void(&gone);
         self.redraw();
     }
@@ -306,14 +339,14 @@ impl Engine {
             self.carry_out_unsaid(now_ms);
         }
         self.commit(now_ms);
-        if self.look_for_unseen(now_ms) {
+        if self.look_for_unseen(now_ms) || self.waits_too_long_for_a_file(now_ms) {
             return;
         }
         let Some(sender) = &self.sender else { return };
         if !self.online {
             return;
         }
-        if sender.request.is_none() && sender.not_before <= now_ms {
+        if sender.request.is_none() && sender.not_before <= now_ms && sender.awaits_file_until == 0 {
             if self.has_base {
                 self.push(now_ms);
             } else {
@@ -321,6 +354,14 @@ impl Engine {
             }
         }
         self.connect(now_ms);
+    }
+
+    /// Whether the page that imported a file keeps its slot: then all of the disk is read, for which nobody has to let go of anything.
+    fn waits_too_long_for_a_file(&mut self, now_ms: u64) -> bool {
+        let Some(sender) = self.sender.as_mut().filter(|sender| (1..=now_ms).contains(&sender.awaits_file_until)) else { return false };
+        sender.awaits_file_until = 0;
+        self.ask_reload();
+        true
     }
 
     fn fetch(&mut self, now_ms: u64) {
@@ -447,15 +488,19 @@ impl Engine {
         clients
     }
 
-    /// The numbers of a client that are over: not in the outbox, or parked for good, and the disk knows it.
+    /// The numbers of a client that are over: not in the outbox, or parked for good, and the disk knows it; and nothing that waits stands
+    /// for them. By their marks the server knows whether they have taken effect before that comes.
     fn closed(&self, client: u64) -> Ranges {
         let numbers = (client, 0)..=(client, u64::MAX);
+        let is_over = |e: &Entry| e.saved && matches!(e.state, State::Parked { spent: true, .. });
         let mut open = Vec::new();
         for seq in self.outbox.seqs_of(client) {
-            let entry = self.outbox.get((client, seq));
-            if !entry.is_some_and(|e| e.saved && matches!(e.state, State::Parked { spent: true, .. })) {
+            if !self.outbox.get((client, seq)).is_some_and(is_over) {
                 open.push(seq);
             }
+        }
+        for entry in self.outbox.iter().filter(|entry| !entry.was.is_empty() && !is_over(entry)) {
+            open.extend(entry.was.iter().filter(|was| was.0 == client).map(|was| was.1));
         }
         for list in self.unsettled() {
             for (_, key) in list {
@@ -687,8 +732,8 @@ impl Engine {
         sort_dedup(&mut orphans);
         let mut parked = Vec::new();
         for (key, row) in orphans {
-            if !self.may_alter(key) {
-                // Another tab has not offered it yet, and may be folding it: it is parked when it comes.
+            if !self.may_alter(key) || self.outbox.get(key).is_some_and(|entry| !entry.saved) {
+                // Another tab has not offered it yet, and may be folding it, or it is not on disk: it is parked when it comes.
                 if let Some(sender) = self.sender.as_mut().filter(|sender| !sender.missed.contains(&row)) {
                     sender.missed.push(row);
                 }
@@ -701,6 +746,17 @@ impl Engine {
             }
         }
         parked
+    }
+
+    /// The same of what refers to rows that were deleted earlier, and has become ours to park.
+    pub(crate) fn park_missed(&mut self) {
+        let Some(missed) = self.sender.as_ref().map(|sender| sender.missed.clone()) else { return };
+        let parked = self.park_orphans(&missed);
+        self.tell_changed(&parked);
+        let outbox = &self.outbox;
+        if let Some(sender) = &mut self.sender {
+            sender.missed.retain(|row| outbox.referring(*row).next().is_some());
+        }
     }
 
     pub(crate) fn park(&mut self, key: Key, problem: Problem, spent: bool) {
@@ -811,7 +867,7 @@ impl Engine {
 
     pub(crate) fn sender_wake(&self, now_ms: u64) -> Option<u64> {
         let sender = self.sender.as_ref()?;
-        let mut times = vec![sender.commit_not_before];
+        let mut times = vec![sender.commit_not_before, sender.awaits_file_until];
         if let Some(request) = &sender.request {
             times.push(request.deadline());
             times.push(request.started + SILENCE_MS);

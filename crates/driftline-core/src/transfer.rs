@@ -12,11 +12,13 @@ use crate::value::{write_string, write_uint};
 
 impl Engine {
     /// All that waits, as `{"records": […], "left_out": n}`: records as they stand on disk, those that could not be read among them.
-    /// Left out is what other tabs have not handed over; they have been asked to, so that another call may find it.
+    /// Left out is what other tabs have not handed over; they have been asked to, so that another call may find it. So is what this tab is still
+    /// saving, unless it cannot: should it die, what is on disk would be something else under the same key.
     pub fn export_unsynced(&mut self, now_ms: u64) -> String {
         self.hear_freeze();
         let own = self.slot;
-        let is_handed_over = |entry: &Entry| entry.frozen || entry.slot == own;
+        let cannot_save = self.saving_problem().is_some();
+        let is_handed_over = |entry: &Entry| (entry.frozen || entry.slot == own) && (entry.saved || cannot_save);
         let mut left_out = self.outbox.keys(&|e| !e.is_applied() && !is_handed_over(e)).len();
         let unread: Vec<Key> = self.damaged.iter().map(|damaged| damaged.key).collect();
         for (key, _) in self.unheard.iter() {

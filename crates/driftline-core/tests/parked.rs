@@ -368,6 +368,8 @@ fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_ans
     // The sending tab closes, and with it goes what it knew.
     tab.engine.handle_lead(tab.now, 2, None, Vec::new());
     tab.run();
+    tab.engine.handle_reloaded(tab.now, Disk { slots: maker.left().slots, ..Disk::default() });
+    tab.run();
     let edits = json!([{"op": "create", "table": "box", "id": id(1), "set": {"name": "amended"}}]);
     let amend = json!({"what": "amend", "edits": edits});
     assert_eq!(decide(&mut tab, amend.clone(), key), Err("in_flight".into()));

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Store, Tab, config, create, id, push_text, schema, update};
 use driftline_core::dedupe::shared_client;
-use driftline_core::engine::{Config, Disk, Effect, SlotDisk, record_key, write_key};
+use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk, record_key, write_key};
 use driftline_core::outbox::{Key, State};
 use driftline_core::sender::SendFailure;
 #[cfg(target_arch = "wasm32")]
@@ -26,10 +26,12 @@ fn sending(store: &mut Store) -> Tab {
     tab
 }
 
-/// What a tab has told the others since it was last asked, oldest first.
-fn told_by(tab: &mut Tab) -> Vec<String> {
-    let told = std::mem::take(&mut tab.effects).into_iter();
-    told.filter_map(|effect| if let Effect::Broadcast(text) = effect { Some(text) } else { None }).collect()
+/// Another device, with a transaction that it may export.
+fn elsewhere() -> (Tab, Key) {
+    let mut tab = Tab::of_config(Config { client: 0xcc, ..config() });
+    tab.open(Disk::default());
+    let key = make(&mut tab, &create("kind", 1, ""));
+    (tab, key)
 }
 
 fn hear(tab: &mut Tab, told: &[String]) {
@@ -84,7 +86,7 @@ fn d1_what_is_shown_and_then_offered_after_it_was_settled_is_not_there_again() {
     let mut maker = beside(1);
     let key = make(&mut maker, &create("kind", 1, "\"name\":\"\""));
     hear(&mut maker, &[lead(1, "")]);
-    let told = told_by(&mut maker);
+    let told = maker.told();
     assert_eq!(told.iter().filter(|text| text.contains("\"records\":[\"")).count(), 2, "shown, and then offered: {told:?}");
     let mut tab = beside(2);
     hear(&mut tab, &[base(1, &create("kind", 1, "\"name\":\"\""), key)]);
@@ -98,7 +100,7 @@ fn d1_what_is_shown_and_then_offered_after_it_was_settled_is_not_there_again() {
 fn d1_what_the_sending_tab_told_of_and_is_over_is_not_there_again_when_its_own_tab_tells_of_it_late() {
     let mut maker = beside(1);
     let key = make(&mut maker, &create("kind", 1, ""));
-    let late = told_by(&mut maker);
+    let late = maker.told();
     let record = serde_json::to_string(&maker.disk[&key]).unwrap();
     let mut tab = beside(2);
     hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
@@ -162,7 +164,7 @@ fn l1_a_replaced_tab_offers_what_was_applied_and_has_not_come_to_the_next() {
     hear(&mut tab, &[lead(2, "")]);
     let mut next = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&backup);
     next.sync(&mut backup);
-    hear(&mut next, &told_by(&mut tab));
+    hear(&mut next, &tab.told());
     assert!(next.engine.outbox().get(key).is_some_and(|entry| entry.frozen));
     next.sync(&mut backup);
     assert_eq!((backup.rows.len(), next.engine.outbox().len()), (1, 0));
@@ -273,14 +275,14 @@ fn v4_the_others_are_to_read_a_replaced_base_once_it_is_on_disk_and_not_after_an
 fn one_after_the_other() -> [(Key, Vec<String>); 2] {
     let (mut one, mut other) = (beside(1), beside(2));
     let first = make(&mut one, &create("card", 1, ""));
-    let shown = told_by(&mut one);
+    let shown = one.told();
     hear(&mut other, &shown);
     let second = make(&mut other, &update("card", 1, "\"set\":{\"x\":7}"));
     assert_eq!(other.engine.outbox().get(second).unwrap().seen, [first]);
     let offered = |tab: &mut Tab, key| {
         tab.effects.clear();
         hear(tab, &[lead(1, "")]);
-        (key, told_by(tab))
+        (key, tab.told())
     };
     [offered(&mut one, first), offered(&mut other, second)]
 }
@@ -317,7 +319,7 @@ fn o2_what_goes_on_from_work_that_never_comes_goes_after_2_s_and_a_look_at_the_d
 fn o2_what_is_folded_goes_on_from_all_that_its_parts_went_on_from() {
     let (mut one, mut other) = (beside(1), beside(2));
     let first = make(&mut one, &create("card", 1, ""));
-    hear(&mut other, &told_by(&mut one));
+    hear(&mut other, &one.told());
     let move_to = |x: u64| update("card", 1, &format!("\"set\":{{\"x\":{x}}}"));
     let key = make(&mut other, &move_to(7));
     let card = create("card", 1, "\"box\":null,\"n\":0,\"note\":null,\"x\":0");
@@ -335,11 +337,11 @@ fn r6_a_tab_says_that_what_waits_waits_for_more_than_the_network() {
     hear(&mut other, &[lead(1, "")]);
     // Into a box that nobody has made yet.
     make(&mut other, &create("card", 1, &format!("\"box\":\"{}\"", id(9))));
-    hear(&mut tab, &told_by(&mut other));
+    hear(&mut tab, &other.told());
     goes(&mut tab, 1_000);
     let waits = |tab: &Tab| tab.engine.status().contains("\"not_saving\",\"reason\":\"waiting\"");
     assert!(waits(&tab) && !waits(&other), "{}", other.engine.status());
-    hear(&mut other, &told_by(&mut tab));
+    hear(&mut other, &tab.told());
     assert!(waits(&other), "{}", other.engine.status());
     other.hold_saves = true;
     make(&mut other, &create("kind", 2, ""));
@@ -377,10 +379,10 @@ fn settled_and_not_written(maker: &mut Tab, edit: &str) -> (Disk, Vec<String>, K
     let disk = sender.left();
     let key = make(maker, edit);
     hear(maker, &[lead(1, "")]);
-    let mut told = told_by(maker);
+    let mut told = maker.told();
     hear(&mut sender, &told);
     sender.sync(&mut store);
-    told.extend(told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")));
+    told.extend(sender.told().into_iter().filter(|text| text.contains("\"t\":\"base\"")));
     (disk, told, key, maker.disk[&key].clone())
 }
 
@@ -407,7 +409,7 @@ fn v4_a_tab_with_another_history_than_the_sending_tabs_reads_the_disk_anew() {
     sender.engine.handle_live_message(sender.now, "{\"ping\":2}");
     sender.run();
     sender.sync(&mut store);
-    hear(&mut tab, &told_by(&mut sender));
+    hear(&mut tab, &sender.told());
     assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
     tab.engine.handle_reloaded(tab.now, sender.left());
     tab.run();
@@ -442,16 +444,14 @@ fn d1_what_is_told_to_be_settled_and_still_on_disk_is_not_read_again() {
     let mut store = Store::default();
     let mut sender = sending(&mut store);
     let disk = sender.left();
-    let mut elsewhere = Tab::of_config(Config { client: 0xcc, ..config() });
-    elsewhere.open(Disk::default());
-    make(&mut elsewhere, &create("kind", 1, ""));
+    let (mut elsewhere, _) = elsewhere();
     let file = elsewhere.export().0;
     let mut tab = reading(1, &disk);
     tab.import(&file).unwrap();
     sender.import(&file).unwrap();
     assert_eq!(tab.engine.outbox().len(), 1);
     sender.sync(&mut store);
-    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
+    hear(&mut tab, &sender.told().into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
     assert_eq!(tab.engine.outbox().len(), 0);
     let still_there = Disk { slots: tab.left().slots, ..disk };
     tab.engine.handle_reloaded(tab.now, still_there);
@@ -464,7 +464,7 @@ fn r3_what_a_replaced_tab_has_parked_of_its_own_is_parked_at_the_next() {
     let mut tab = sending(&mut Store::default());
     let mut next = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&Store::default());
     let key = make(&mut tab, &create("kind", 1, ""));
-    hear(&mut next, &told_by(&mut tab));
+    hear(&mut next, &tab.told());
     goes(&mut tab, 1_000);
     let (request, _) = tab.pushes.pop().unwrap();
     refuse(&mut tab, request, key);
@@ -475,7 +475,7 @@ fn r3_what_a_replaced_tab_has_parked_of_its_own_is_parked_at_the_next() {
     let is_parked = |tab: &Tab| matches!(tab.engine.outbox().get(key).unwrap().state, State::Parked { spent: true, .. });
     assert!(is_parked(&tab) && !is_parked(&next));
     hear(&mut tab, &[lead(2, "")]);
-    hear(&mut next, &told_by(&mut tab));
+    hear(&mut next, &tab.told());
     assert!(is_parked(&next));
     assert!(goes(&mut next, 60_000).concat().is_empty());
 }
@@ -485,7 +485,7 @@ fn q2_what_a_dead_tab_had_deleted_and_not_told_of_is_gone_in_every_tab() {
     let (mut dead, mut other) = (beside(1), beside(2));
     let mut sender = sending(&mut Store::default());
     let key = make(&mut dead, &create("kind", 1, ""));
-    let shown = told_by(&mut dead);
+    let shown = dead.told();
     hear(&mut sender, &shown);
     hear(&mut other, &shown);
     assert_eq!(other.engine.replica().view().len(), 1);
@@ -495,7 +495,7 @@ fn q2_what_a_dead_tab_had_deleted_and_not_told_of_is_gone_in_every_tab() {
     sender.effects.clear();
     sender.engine.handle_adopted(sender.now, SlotDisk { slot: 1, records: Vec::new(), high: vec![key] });
     sender.run();
-    hear(&mut other, &told_by(&mut sender));
+    hear(&mut other, &sender.told());
     for tab in [sender, other] {
         assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
     }
@@ -503,18 +503,45 @@ fn q2_what_a_dead_tab_had_deleted_and_not_told_of_is_gone_in_every_tab() {
 
 #[test]
 fn d1_what_was_said_to_be_over_while_the_disk_was_read_does_not_come_back_with_what_was_read() {
-    let mut elsewhere = Tab::of_config(Config { client: 0xcc, ..config() });
-    elsewhere.open(Disk::default());
-    let key = make(&mut elsewhere, &create("kind", 1, ""));
+    let (mut elsewhere, key) = elsewhere();
     let mut tab = beside(1);
     tab.import(&elsewhere.export().0).unwrap();
     hear(&mut tab, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
     assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
     let read = tab.left();
     hear(&mut tab, &[void(key)]);
-    tab.engine.handle_reloaded(tab.now, read);
+    tab.engine.handle_reloaded(tab.now, read.clone());
+    tab.run();
+    // What a file brought the disk tells of, and that is read once more.
+    let mut without = read;
+    for slot in without.slots.iter_mut().filter(|slot| slot.slot == IMPORTED) {
+        slot.records.clear();
+        slot.high.push(key);
+    }
+    tab.engine.handle_reloaded(tab.now, without);
     tab.run();
     assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
+}
+
+#[test]
+fn q9_what_a_file_brings_again_stays_when_the_word_of_its_discard_comes_late() {
+    for is_refused in [false, true] {
+        let (mut elsewhere, key) = elsewhere();
+        let mut sender = sending(&mut Store::default());
+        sender.import(&elsewhere.export().0).unwrap();
+        if is_refused {
+            // Then it is written again.
+            goes(&mut sender, 1_000);
+            let (request, _) = sender.pushes.pop().unwrap();
+            refuse(&mut sender, request, key);
+        }
+        hear(&mut sender, &[void(key)]);
+        let read = sender.left();
+        sender.engine.handle_reloaded(sender.now, read);
+        sender.run();
+        assert!(sender.engine.outbox().get(key).is_some());
+        assert!(sender.imported.contains_key(&key));
+    }
 }
 
 #[test]
@@ -550,7 +577,7 @@ fn l1_a_replaced_tab_takes_the_base_on_disk_even_if_it_is_older() {
 }
 
 #[test]
-fn d4_what_a_retry_stands_for_is_closed_only_once_its_record_is_deleted() {
+fn d1_what_a_retry_stands_for_is_not_closed_before_the_retry_is_over() {
     let mut tab = sending(&mut Store::default());
     let disk = tab.left();
     let mut next = reading(1, &disk);
@@ -558,20 +585,37 @@ fn d4_what_a_retry_stands_for_is_closed_only_once_its_record_is_deleted() {
     goes(&mut tab, 1_000);
     let (request, _) = tab.pushes.pop().unwrap();
     refuse(&mut tab, request, key);
+    let refused = tab.disk[&key].clone();
     tab.engine.retry(tab.now, key).unwrap();
     tab.run();
+    let mut left = SlotDisk { high: Vec::new(), ..tab.left().slots.remove(0) };
+    left.records.push(refused);
     // It dies before the old record is deleted.
-    let told = told_by(&mut tab).into_iter().filter(|text| !text.contains("\"t\":\"void\"")).collect::<Vec<_>>();
+    let told = tab.told().into_iter().filter(|text| !text.contains("\"t\":\"void\"")).collect::<Vec<_>>();
     hear(&mut next, &told);
     assert!(next.engine.outbox().get(key).is_none() && next.engine.outbox().len() == 1);
     next.engine.handle_lead(next.now, 2, disk.meta.as_deref(), Vec::new());
     next.run();
+    next.engine.handle_reloaded(next.now, Disk { slots: vec![left], ..disk });
+    next.hold_saves = true;
+    next.run();
     let (request, push) = next.pushes.pop().expect("it asks what is new");
     assert_eq!(closed_by(&push, key.0), serde_json::json!([]));
+    next.hold_saves = false;
+    for (slot, id) in std::mem::take(&mut next.held) {
+        next.engine.handle_save_failed(next.now, slot, id, "storage_aborted");
+    }
+    goes(&mut next, 1_000);
     assert_eq!(next.high[&(0, key.0)], key.1, "it deletes the record itself");
     next.engine.handle_send_failed(next.now, request, SendFailure::Network);
     goes(&mut next, 60_000);
-    assert_eq!(closed_by(&next.pushes.pop().unwrap().1, key.0), serde_json::json!([[key.1, key.1]]));
+    // It may have taken effect by way of whom it was offered to before: by its mark the server would know.
+    let (request, push) = next.pushes.pop().unwrap();
+    assert_eq!(closed_by(&push, key.0), serde_json::json!([]));
+    let retry = next.engine.outbox().iter().next().unwrap().made.key;
+    refuse(&mut next, request, retry);
+    goes(&mut next, 60_000);
+    assert_eq!(closed_by(&next.pushes.pop().unwrap().1, key.0), serde_json::json!([[key.1, retry.1]]));
 }
 
 /// A tab opens in a slot, on what an earlier one left there. Returns what it says of that.
@@ -579,7 +623,7 @@ fn opened_on(slot: u32, client: u64, records: Vec<String>) -> Vec<String> {
     let left = SlotDisk { slot, high: records.iter().filter_map(|record| record_key(record)).collect(), records };
     let mut tab = Tab::of_config(Config { slot, client, high: left.high.clone(), ..config() });
     tab.open(Disk { slots: vec![SlotDisk { high: Vec::new(), ..left }], ..Disk::default() });
-    told_by(&mut tab)
+    tab.told()
 }
 
 #[test]
@@ -621,7 +665,7 @@ fn settled_on_a_fetched_base() -> (Disk, Key, Vec<String>) {
     sender.effects.clear();
     sender.sync(&mut store);
     assert_eq!((sender.engine.outbox().len(), sender.engine.replica().rev), (0, 1));
-    let mut told = told_by(&mut sender);
+    let mut told = sender.told();
     told.retain(|text| text.contains("\"t\":\"base\""));
     assert!(told.len() == 1 && told[0].contains("\"changes\":[]"), "{told:?}");
     (disk, key, told)
@@ -671,7 +715,7 @@ fn settled_while_read() -> (Tab, Disk, Key) {
     let disk = sender.left();
     sender.effects.clear();
     sender.sync(&mut store);
-    let mut told = told_by(&mut sender);
+    let mut told = sender.told();
     told.retain(|text| text.contains("\"t\":\"base\""));
     let mut next = reading(1, &disk);
     hear(&mut next, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
@@ -716,13 +760,13 @@ fn q2_what_this_tab_wrote_again_is_deleted_when_its_retry_is_heard_of() {
     tab.effects.clear();
     hear(&mut tab, &[lead(2, "")]);
     let mut next = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&Store::default());
-    hear(&mut next, &told_by(&mut tab));
+    hear(&mut next, &tab.told());
     next.effects.clear();
     next.engine.retry(next.now, key).unwrap();
     next.run();
     assert_eq!(next.high[&(0, key.0)], key.1, "the next sender deletes it");
     assert!(tab.disk.contains_key(&key), "and this tab may have written it, as parked, since");
-    hear(&mut tab, &told_by(&mut next));
+    hear(&mut tab, &next.told());
     assert!(tab.engine.outbox().len() == 1 && tab.engine.outbox().get(key).is_none());
     assert!(tab.disk.is_empty());
 }
@@ -740,7 +784,7 @@ fn d1_what_a_new_sender_has_deleted_is_not_there_again_when_its_own_tab_tells_of
     let (slot, id) = maker.held.pop().unwrap();
     maker.engine.handle_saved(maker.now, slot, id);
     maker.run();
-    let told = told_by(&mut maker);
+    let told = maker.told();
     assert!(told.len() == 2 && told[0].contains("\"unsaved\":[\""), "{told:?}");
     let record = serde_json::to_string(&maker.disk[&key]).unwrap();
     hear(&mut tab, &told[..1]);
@@ -748,7 +792,7 @@ fn d1_what_a_new_sender_has_deleted_is_not_there_again_when_its_own_tab_tells_of
     hear(&mut sender, &told);
     sender.sync(&mut store);
     // It dies before it has deleted that.
-    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
+    hear(&mut tab, &sender.told().into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
     tab.engine.handle_lead(tab.now, 2, disk.meta.as_deref(), Vec::new());
     tab.run();
     assert_eq!(tab.high[&(1, key.0)], key.1, "it deletes that");
@@ -758,9 +802,7 @@ fn d1_what_a_new_sender_has_deleted_is_not_there_again_when_its_own_tab_tells_of
 
 #[test]
 fn d1_what_was_read_from_disk_before_its_retry_was_there_is_not_shown_beside_it() {
-    let mut elsewhere = Tab::of_config(Config { client: 0xcc, ..config() });
-    elsewhere.open(Disk::default());
-    let key = make(&mut elsewhere, &create("kind", 1, ""));
+    let (mut elsewhere, key) = elsewhere();
     let mut sender = sending(&mut Store::default());
     let mut tab = reading(1, &sender.left());
     sender.import(&elsewhere.export().0).unwrap();
@@ -772,7 +814,7 @@ fn d1_what_was_read_from_disk_before_its_retry_was_there_is_not_shown_beside_it(
     sender.effects.clear();
     sender.engine.retry(sender.now, key).unwrap();
     sender.run();
-    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"txns\"")).collect::<Vec<_>>());
+    hear(&mut tab, &sender.told().into_iter().filter(|text| text.contains("\"t\":\"txns\"")).collect::<Vec<_>>());
     tab.engine.handle_reloaded(tab.now, read);
     tab.run();
     assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (1, 1));
@@ -797,11 +839,11 @@ fn d5_what_was_settled_under_a_shared_key_is_not_taken_in_again_from_a_tab_that_
     sender.run();
     let shared = (shared_client(key.0), key.1);
     let record = sender.disk[&shared].clone();
-    hear(&mut tab, &told_by(&mut sender));
+    hear(&mut tab, &sender.told());
     assert!(tab.engine.outbox().get(shared).is_some());
     sender.sync(&mut store);
     // It dies before it has deleted that.
-    hear(&mut tab, &told_by(&mut sender).into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
+    hear(&mut tab, &sender.told().into_iter().filter(|text| text.contains("\"t\":\"base\"")).collect::<Vec<_>>());
     assert_eq!((tab.engine.outbox().len(), tab.engine.replica().rev), (0, 2));
     hear(&mut tab, &opened_on(0, 0xaa, vec![record]));
     assert_eq!(tab.engine.outbox().len(), 0);
@@ -813,7 +855,7 @@ fn d5_what_a_copy_has_sent_does_not_settle_what_its_own_tab_may_be_folding_more_
     let key = make(&mut maker, &create("kind", 1, ""));
     let mut store = Store::default();
     let mut sender = sending(&mut store);
-    hear(&mut sender, &told_by(&mut maker));
+    hear(&mut sender, &maker.told());
     let body = maker.engine.outbox().get(key).unwrap().body.clone();
     store.push(&schema(), &push_text(None, "[]", &[(key.1, body)]).replace("00aa", "00ab")).unwrap();
     let rename = update("kind", 1, "\"set\":{\"name\":\"mine\"}");
@@ -823,7 +865,7 @@ fn d5_what_a_copy_has_sent_does_not_settle_what_its_own_tab_may_be_folding_more_
     assert_eq!(sender.engine.replica().rev, 1);
     assert!(sender.engine.outbox().get(key).is_some());
     hear(&mut maker, &[lead(1, "")]);
-    hear(&mut sender, &told_by(&mut maker));
+    hear(&mut sender, &maker.told());
     assert!(sender.engine.outbox().get(key).unwrap().body.contains("mine"), "what was folded in is not lost");
     sender.sync(&mut store);
     let State::Parked { problem, .. } = &sender.engine.outbox().get(key).unwrap().state else { panic!("it is for the user") };
@@ -841,4 +883,398 @@ fn q6_nothing_folds_into_what_made_a_row_that_is_in_the_base_already() {
     assert!(tab.engine.outbox().get(key).is_some());
     assert_ne!(tab.make(&rename("later")), Ok(key));
     assert!(tab.engine.outbox().get(key).unwrap().body.contains("mine"));
+}
+
+#[test]
+fn d1_nothing_is_folded_into_a_retry() {
+    let mut tab = sending(&mut Store::default());
+    let key = make(&mut tab, &create("kind", 1, ""));
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    refuse(&mut tab, request, key);
+    tab.engine.retry(tab.now, key).unwrap();
+    // Before it is on disk, where all but a retry would be folded into.
+    let retry = tab.engine.outbox().iter().next().unwrap().made.key;
+    let later = tab.make(&update("kind", 1, "\"set\":{\"name\":\"later\"}")).unwrap();
+    assert_ne!(later, retry);
+    assert_eq!(tab.engine.outbox().get(retry).unwrap().was, [key], "by which the server knows what it stands for");
+}
+
+/// A tab beside one that has deleted a row, which something that this one has made keeps in its view.
+fn keeping_a_deleted_row() -> Tab {
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("card", 1, ""));
+    made_elsewhere(&mut store, 2, &create("kind", 2, ""));
+    let disk = sending(&mut store).left();
+    let (mut tab, mut other) = (reading(1, &disk), reading(2, &disk));
+    make(&mut tab, &create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2))));
+    other.now += 1_000;
+    make(&mut other, &common::delete("kind", 2));
+    hear(&mut tab, &other.told());
+    assert_eq!(tab.engine.replica().view().len(), 3);
+    tab.effects.clear();
+    tab
+}
+
+#[test]
+fn i8_a_redo_brings_back_no_row_that_somebody_else_has_deleted() {
+    let schema = "{\"name\":\"t\",\"version\":1,\"tables\":{
+      \"kind\":{\"counts\":{\"uses\":{\"of\":\"node.kind\"}}},
+      \"node\":{\"references\":{\"kind\":{\"to\":[\"kind\"],\"nullable\":true,\"on_delete\":\"restrict\"}}}}}";
+    let schema = || driftline_core::schema::Schema::parse(schema).unwrap();
+    let mut maker = Tab::of_config(Config { slot: 3, client: 0xcc, ..common::config_for(schema()) });
+    maker.open(Disk::default());
+    make(&mut maker, &create("kind", 1, ""));
+    let disk = Disk { slots: vec![SlotDisk { slot: 3, ..maker.slot() }], ..Disk::default() };
+    let beside = |slot: u32| {
+        let mut tab = Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..common::config_for(schema()) });
+        tab.open(disk.clone());
+        tab.effects.clear();
+        tab
+    };
+    let (mut tab, mut other) = (beside(1), beside(2));
+    make(&mut tab, &create("node", 2, &format!("\"kind\":\"{}\"", id(1))));
+    other.now += 1_000;
+    make(&mut other, &common::delete("kind", 1));
+    hear(&mut tab, &other.told());
+    assert_eq!(tab.engine.replica().view().len(), 2, "what refers to it keeps it");
+    tab.engine.undo(tab.now).unwrap();
+    assert_eq!(tab.engine.replica().view().len(), 0);
+    tab.engine.redo(tab.now).unwrap();
+    let left: Vec<u16> = tab.engine.replica().view().iter().map(|row| row.0.table).collect();
+    assert_eq!(left, [tab.schema.table("node").unwrap()]);
+}
+
+#[test]
+fn v2_what_an_undo_changes_in_the_view_is_in_its_patch() {
+    let mut tab = keeping_a_deleted_row();
+    let undone = tab.engine.undo(tab.now).unwrap();
+    let patch: serde_json::Value = serde_json::from_str(&undone[0].1).unwrap();
+    let mut gone: Vec<&str> =
+        patch.as_array().unwrap().iter().filter(|change| change[2].is_null()).map(|change| change[0].as_str().unwrap()).collect();
+    gone.sort_unstable();
+    assert_eq!(gone, ["conn", "kind"]);
+    tab.run();
+    assert!(
+        !tab.effects.iter().any(|effect| matches!(effect, Effect::Patch(_))),
+        "a patch that comes later would go over what is made meanwhile"
+    );
+}
+
+#[test]
+fn r6_a_clock_that_is_put_forward_leaves_no_tab_without_a_timer() {
+    let mut tab = sending(&mut Store::default());
+    make(&mut tab, &create("kind", 1, ""));
+    goes(&mut tab, 1_000);
+    tab.effects.clear();
+    // The timers that run were set by the time before.
+    tab.now += 3_600_000;
+    tab.engine.set_online(tab.now, true);
+    tab.run();
+    assert!(tab.effects.iter().any(|effect| matches!(effect, Effect::Wake { at_ms } if *at_ms <= tab.now)), "{:?}", tab.effects);
+}
+
+#[test]
+fn q1_what_is_not_on_disk_is_parked_only_once_it_is() {
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("card", 1, ""));
+    made_elsewhere(&mut store, 2, &create("kind", 2, ""));
+    let mut tab = sending(&mut store);
+    tab.hold_saves = true;
+    let key = make(&mut tab, &create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2))));
+    made_elsewhere(&mut store, 3, &common::delete("kind", 2));
+    tab.engine.handle_live_message(tab.now, "{\"ping\":3}");
+    tab.run();
+    goes(&mut tab, 1_000);
+    let (request, body) = tab.pushes.pop().expect("it asks what is new");
+    let answer = store.push(&schema(), &body).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.run();
+    assert_eq!(tab.engine.replica().rev, 3);
+    // Another tab may yet give its number to something else, should this one die.
+    assert_eq!(tab.engine.outbox().get(key).unwrap().state, State::Queued);
+    assert!(!tab.told().concat().contains(&id(3)));
+    for (slot, save) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_saved(tab.now, slot, save);
+    }
+    tab.run();
+    assert!(matches!(tab.engine.outbox().get(key).unwrap().state, State::Parked { spent: false, .. }));
+}
+
+#[test]
+fn d5_a_number_that_has_come_in_a_file_is_not_given_again() {
+    let mut own = Vec::new();
+    // It was given up, and the space deleted: only that it was there is known.
+    let imported = SlotDisk { slot: IMPORTED, records: Vec::new(), high: vec![(0xaa, 1)] };
+    let mut tab = Tab::new();
+    tab.open(Disk { slots: vec![imported], ..Disk::default() });
+    own.push(make(&mut tab, &create("kind", 1, "")));
+    // The sending tab has found it on disk, and tells.
+    let mut copy = Tab::new();
+    copy.open(Disk::default());
+    let key = make(&mut copy, &create("kind", 2, ""));
+    let record = serde_json::to_string(&copy.disk[&key]).unwrap();
+    let mut tab = Tab::new();
+    tab.open(Disk::default());
+    hear(
+        &mut tab,
+        &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[{IMPORTED},{record}]]}}")],
+    );
+    own.push(make(&mut tab, &create("kind", 3, "")));
+    assert!(own.iter().all(|made| made.0 != 0xaa), "{own:?}");
+}
+
+#[test]
+fn r3_what_a_dead_sender_had_discarded_is_not_written_again_into_the_slot_of_an_open_tab() {
+    let mut dead = beside(2);
+    let key = make(&mut dead, &create("kind", 1, ""));
+    let mut sender = sending(&mut Store::default());
+    hear(&mut sender, &dead.told());
+    let mut next = reading(1, &sender.left());
+    let refused = "{\"spent\":true,\"parked\":{\"code\":\"not_allowed\",\"detail\":\"\"},";
+    let record = serde_json::to_string(&dead.disk[&key].replacen('{', refused, 1)).unwrap();
+    hear(&mut next, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[2,{record}]]}}")]);
+    assert!(matches!(next.engine.outbox().get(key).unwrap().state, State::Parked { .. }));
+    // It was discarded and deleted, and nobody was told. By now another tab holds the slot, and so it is not among those handed over.
+    let disk = sender.left();
+    next.engine.handle_lead(next.now, 2, disk.meta.as_deref(), Vec::new());
+    next.run();
+    assert!(next.disk.is_empty() && next.effects.contains(&Effect::Reload), "{:?}", next.effects);
+    next.effects.clear();
+    let slots = vec![SlotDisk { slot: 2, records: Vec::new(), high: vec![key] }];
+    next.engine.handle_reloaded(next.now, Disk { slots, ..disk });
+    next.run();
+    assert!(next.disk.is_empty() && next.engine.outbox().is_empty());
+    assert!(next.told().concat().contains("void"), "the others may have it, too");
+}
+
+#[test]
+fn q2_what_is_parked_as_it_is_saved_hides_nothing_that_was_saved_with_it() {
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("card", 1, ""));
+    made_elsewhere(&mut store, 2, &create("kind", 2, ""));
+    let mut tab = sending(&mut store);
+    let mut other = reading(1, &tab.left());
+    tab.hold_saves = true;
+    let first = make(&mut tab, &create("box", 4, ""));
+    for (slot, save) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_save_failed(tab.now, slot, save, "storage_aborted");
+    }
+    let second = make(&mut tab, &create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2))));
+    made_elsewhere(&mut store, 3, &common::delete("kind", 2));
+    tab.engine.handle_live_message(tab.now, "{\"ping\":3}");
+    tab.run();
+    let (request, body) = tab.pushes.pop().expect("it asks what is new");
+    let answer = store.push(&schema(), &body).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.hold_saves = false;
+    tab.now += 1_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    assert!(matches!(tab.engine.outbox().get(second).unwrap().state, State::Parked { .. }));
+    hear(&mut other, &tab.told());
+    assert!(other.engine.outbox().get(first).is_some(), "its number is below that of what was parked");
+}
+
+#[test]
+fn q2_what_a_sender_settled_on_a_base_that_is_not_here_waits_again_when_its_own_tab_shows_it_to_the_next() {
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, ""));
+    let shown = maker.told();
+    let mut tab = beside(2);
+    hear(&mut tab, &shown);
+    // It had fetched that base, and died before it was on disk.
+    let settled = format!("\"settled\":[\"{:016x}:{}\"]", key.0, key.1);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"rev\":5,\"changes\":[],{settled},\"records\":[]}}")]);
+    assert!(tab.engine.outbox().is_empty());
+    hear(&mut tab, &[lead(2, "")]);
+    hear(&mut tab, &shown);
+    assert!(tab.engine.outbox().get(key).is_some());
+}
+
+#[test]
+fn r3_what_was_discarded_by_the_sending_tab_before_its_own_tab_has_shown_it_does_not_come_back() {
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, ""));
+    let late = maker.told();
+    let record = serde_json::to_string(&maker.disk[&key]).unwrap();
+    let mut tab = beside(2);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
+    tab.engine.handle_lead(tab.now, 2, None, Vec::new());
+    tab.run();
+    tab.engine.discard(tab.now, key, false).unwrap();
+    tab.run();
+    hear(&mut tab, &late);
+    assert!(tab.engine.outbox().is_empty());
+}
+
+#[test]
+fn q2_a_tab_that_does_not_send_leaves_a_record_whose_retry_it_has_only_heard_of() {
+    let mut store = Store::default();
+    let mut maker = beside(2);
+    let key = make(&mut maker, &create("kind", 1, ""));
+    let mut sender = Tab::of_config(Config { slot: 1, client: 0xbb, ..config() }).lead(&store);
+    sender.sync(&mut store);
+    let mut other = reading(3, &Disk::default());
+    let record = maker.disk[&key].clone();
+    sender.engine.handle_adopted(sender.now, SlotDisk { slot: 2, records: vec![record], high: Vec::new() });
+    sender.run();
+    goes(&mut sender, 1_000);
+    let (request, _) = sender.pushes.pop().unwrap();
+    refuse(&mut sender, request, key);
+    let refused = SlotDisk { slot: 2, records: vec![sender.disk[&key].clone()], high: Vec::new() };
+    sender.effects.clear();
+    sender.engine.retry(sender.now, key).unwrap();
+    sender.run();
+    hear(&mut other, &sender.told().into_iter().filter(|text| text.contains("\"txns\"")).collect::<Vec<_>>());
+    hear(&mut other, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
+    other.engine.handle_reloaded(other.now, Disk { slots: vec![refused], ..Disk::default() });
+    other.run();
+    assert_eq!(other.engine.outbox().iter().map(|entry| entry.was.clone()).collect::<Vec<_>>(), [[key]], "it is known for what it is");
+    assert!(other.high.is_empty(), "and left to the sending tab: {:?}", other.high);
+}
+
+#[test]
+fn r6_a_tab_whose_turn_ends_says_no_better_than_before_until_somebody_sends() {
+    let mut tab = sending(&mut Store::default());
+    make(&mut tab, &create("kind", 1, ""));
+    goes(&mut tab, 1_000);
+    goes(&mut tab, 6_000);
+    let state = |tab: &Tab| serde_json::from_str::<serde_json::Value>(&tab.engine.status()).unwrap()["reason"].clone();
+    assert_eq!(state(&tab), "no answer");
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    assert_eq!(state(&tab), "no answer");
+    hear(&mut tab, &[lead(2, "")]);
+    assert_eq!(state(&tab), serde_json::Value::Null);
+}
+
+#[test]
+fn o1_what_an_earlier_file_brought_and_nobody_told_of_goes_before_what_a_later_one_does_to_it() {
+    let (mut elsewhere, _) = elsewhere();
+    let earlier = elsewhere.export().0;
+    make(&mut elsewhere, &update("kind", 1, "\"set\":{\"name\":\"later\"}"));
+    let later = elsewhere.export().0;
+    let mut sender = sending(&mut Store::default());
+    // What is to be sent next is marked as such already.
+    make(&mut sender, &create("box", 2, ""));
+    goes(&mut sender, 1_000);
+    let (request, _) = sender.pushes.pop().unwrap();
+    refuse(&mut sender, request, (0xaa, 1));
+    let mut importing = reading(1, &Disk::default());
+    importing.import(&earlier).unwrap();
+    let untold = importing.imported.clone();
+    importing.effects.clear();
+    let told = importing.engine.admit(&later).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["puts"].as_array().unwrap().len(), 1, "the other is known there");
+    sender.imported = untold;
+    sender.pushes.clear();
+    hear(&mut sender, &[told["message"].as_str().unwrap().to_string()]);
+    assert!(goes(&mut sender, 5_000).concat().is_empty());
+    sender.effects.clear();
+    assert!(
+        goes(&mut sender, 6_000).concat().is_empty() && sender.effects.contains(&Effect::Reload),
+        "nobody lets go of the slot: it reads all"
+    );
+    let read = sender.left();
+    sender.engine.handle_reloaded(sender.now, read);
+    sender.run();
+    assert_eq!(goes(&mut sender, 60_000).concat()[..2], [1, 2]);
+}
+
+#[test]
+fn d1_what_all_copies_share_is_not_there_again_when_a_dead_tab_tells_of_it_late() {
+    for frozen in [false, true] {
+        let key = (shared_client(0xaa), 7);
+        let mut maker = beside(1);
+        let made = make(&mut maker, &create("kind", 1, ""));
+        let ids = |key: Key| format!("\"client\":\"{:016x}\",\"seq\":{}", key.0, key.1);
+        let record = maker.disk[&made].replacen(&ids(made), &ids(key), 1);
+        let told = serde_json::to_string(&record).unwrap();
+        let mut tab = beside(2);
+        let meta = format!("{{\"rev\":0,\"sent\":0,\"answered\":[\"{:016x}:{}\"]}}", key.0, key.1);
+        // A dead tab had settled it, and had not deleted it yet.
+        let slot = SlotDisk { slot: 1, records: vec![record], high: Vec::new() };
+        tab.engine.handle_lead(tab.now, 2, Some(&meta), vec![slot]);
+        tab.run();
+        assert_eq!(tab.high[&(1, key.0)], key.1, "it is deleted");
+        hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":1,\"frozen\":{frozen},\"unsaved\":[],\"records\":[{told}]}}")]);
+        assert!(tab.engine.outbox().is_empty());
+    }
+}
+
+#[test]
+fn v4_a_base_that_the_server_contradicts_does_not_come_back_from_disk() {
+    let mut store = Store::default();
+    made_elsewhere(&mut store, 1, &create("kind", 1, ""));
+    let mut tab = sending(&mut store);
+    let disk = tab.left();
+    goes(&mut tab, 60_000);
+    let (request, _) = tab.pushes.pop().expect("it asks what is new");
+    // It reads the disk again, for whatever reason, while the answer comes.
+    hear(&mut tab, &["{\"schema\":1,\"t\":\"torn\"}".to_string()]);
+    let digest = "\"digest\":\"00000000000000000000000000000001\"";
+    let head = "\"schema\":1,\"rev\":1,\"more\":false,\"reload\":false,\"clients\":[]";
+    tab.engine.handle_answer(tab.now, request, 200, None, &format!("{{{head},{digest},\"outcomes\":[],\"changes\":[]}}"));
+    tab.engine.handle_reloaded(tab.now, disk);
+    tab.run();
+    assert_eq!(tab.fetches.len(), 1);
+}
+
+#[test]
+fn d1_what_a_tab_deletes_while_it_reads_the_disk_does_not_come_back_with_what_it_reads() {
+    let mut store = Store::default();
+    let (mut elsewhere, _) = elsewhere();
+    let mut tab = sending(&mut store);
+    tab.import(&elsewhere.export().0).unwrap();
+    tab.hold_saves = true;
+    tab.sync(&mut store);
+    assert_eq!((tab.engine.outbox().len(), tab.held.len()), (0, 1), "its record is being deleted");
+    let read = tab.left();
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    for (slot, save) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_saved(tab.now, slot, save);
+    }
+    tab.engine.handle_reloaded(tab.now, read);
+    tab.run();
+    assert!(tab.engine.outbox().is_empty());
+}
+
+#[test]
+fn q9_what_a_file_brought_and_is_over_goes_again_when_its_importer_tells_of_it_late() {
+    let (mut elsewhere, key) = elsewhere();
+    let told = elsewhere.export().0;
+    let told: serde_json::Value = serde_json::from_str(&beside(1).engine.admit(&told).unwrap()).unwrap();
+    let record = serde_json::to_string(&elsewhere.disk[&key]).unwrap();
+    let mut tab = beside(2);
+    let first = format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[{IMPORTED},{record}]]}}");
+    hear(&mut tab, &[first, base(1, &create("kind", 1, "\"name\":\"\""), key), void(key)]);
+    assert!(tab.engine.outbox().is_empty());
+    tab.effects.clear();
+    hear(&mut tab, &[told["message"].as_str().unwrap().to_string()]);
+    assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
+    let slots = vec![SlotDisk { slot: IMPORTED, records: Vec::new(), high: vec![key] }];
+    tab.engine.handle_reloaded(tab.now, Disk { slots, ..Disk::default() });
+    tab.run();
+    assert!(tab.engine.outbox().is_empty());
+}
+
+#[test]
+fn q9_what_a_file_brings_again_while_the_disk_is_read_is_not_what_was_deleted_before() {
+    let (mut elsewhere, key) = elsewhere();
+    let file = elsewhere.export().0;
+    let mut tab = sending(&mut Store::default());
+    tab.engine.set_online(tab.now, false);
+    tab.import(&file).unwrap();
+    hear(&mut tab, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":9}".to_string()]);
+    tab.engine.handle_unlead(tab.now);
+    tab.engine.handle_lead(tab.now, 9, None, Vec::new());
+    tab.run();
+    tab.engine.discard(tab.now, key, false).unwrap();
+    tab.run();
+    assert!(tab.imported.is_empty() && tab.engine.outbox().is_empty());
+    tab.import(&file).unwrap();
+    assert!(tab.engine.outbox().get(key).is_some());
 }

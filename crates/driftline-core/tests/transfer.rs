@@ -319,7 +319,7 @@ fn q9_work_in_memory_parked_work_and_what_cannot_be_read_are_exported() {
     first.run();
     first.hold_saves = true;
     let unsaved = make(&mut first, &[create("box", 3, "")]);
-    assert_eq!(first.held.len(), 1, "not saving");
+    fill_the_disk(&mut first);
     let (file, left_out) = first.export();
     assert_eq!(left_out, 0);
     assert_ne!(make(&mut first, &[update("box", 3, "\"add\":{\"n\":1}")]), unsaved, "in the file already");
@@ -499,12 +499,10 @@ fn q9_what_was_exported_before_it_was_saved_is_offered_once_it_is() {
     tab.open(Disk::default());
     tab.hold_saves = true;
     let key = make(&mut tab, &[create("box", 1, "")]);
+    fill_the_disk(&mut tab);
     assert_eq!(tab.export().0.matches("body").count(), 1);
     tab.effects.clear();
-    for (slot, id) in std::mem::take(&mut tab.held) {
-        tab.engine.handle_saved(tab.now, slot, id);
-    }
-    tab.run();
+    release(&mut tab);
     let mut sender = device(FIRST, &Store::default());
     for effect in &tab.effects {
         if let Effect::Broadcast(text) = effect {
@@ -605,11 +603,26 @@ fn import_beside(tab: &mut Tab, file: &str) {
     }
     tab.engine.handle_peer(tab.now, admitted["message"].as_str().unwrap());
     tab.run();
+    let mut slots = tab.left().slots;
+    tab.engine.handle_adopted(tab.now, slots.remove(1));
+    tab.run();
 }
 
-/// The saves that were held back reach the disk.
+/// Nothing can be saved, and the tab knows.
+fn fill_the_disk(tab: &mut Tab) {
+    tab.hold_saves = true;
+    for (slot, id) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_save_failed(tab.now, slot, id, "storage_full");
+    }
+    tab.run();
+}
+
+/// What could not be saved reaches the disk.
 fn release(tab: &mut Tab) {
     tab.hold_saves = false;
+    tab.now += 60_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
     let entries = tab.engine.outbox().iter().filter(|entry| entry.slot != IMPORTED);
     tab.disk.extend(entries.map(|entry| (entry.made.key, entry.to_record(&tab.schema))));
     for (slot, id) in std::mem::take(&mut tab.held) {
@@ -625,6 +638,7 @@ fn q9_what_came_back_in_its_file_before_it_was_saved_leaves_no_record_behind() {
         let mut tab = device(FIRST, &store);
         tab.hold_saves = true;
         let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+        fill_the_disk(&mut tab);
         let (file, _) = tab.export();
         import_beside(&mut tab, &file);
         release(&mut tab);
@@ -645,6 +659,7 @@ fn q9_what_another_tab_tells_of_an_imported_record_does_not_take_it_from_its_own
     tab.open(Disk::default());
     tab.hold_saves = true;
     let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    fill_the_disk(&mut tab);
     let (file, _) = tab.export();
     let mut sender = device(FIRST, &store);
     assert_eq!(sender.import(&file), Ok((1, 0, 0)));
@@ -713,6 +728,7 @@ fn q9_a_retry_takes_with_it_what_it_stands_for_in_both_its_places() {
     let mut tab = device(FIRST, &store);
     tab.hold_saves = true;
     let key = make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    fill_the_disk(&mut tab);
     let (file, _) = tab.export();
     import_beside(&mut tab, &file);
     release(&mut tab);
@@ -722,4 +738,15 @@ fn q9_a_retry_takes_with_it_what_it_stands_for_in_both_its_places() {
     go_online(&mut tab, &mut store);
     assert_eq!(counter(&store, 1), Value::Int(1));
     assert_done(&tab);
+}
+
+#[test]
+fn q9_a_file_has_nothing_that_is_still_being_saved_unless_it_cannot_be() {
+    let mut tab = device(FIRST, &Store::default());
+    tab.hold_saves = true;
+    make(&mut tab, &[create("box", 1, "\"n\":1")]);
+    assert_eq!(tab.export(), ("[]".to_string(), 1));
+    fill_the_disk(&mut tab);
+    let (file, left_out) = tab.export();
+    assert!(file.contains(&id(1)) && left_out == 0);
 }

@@ -669,3 +669,66 @@ fn m3_d5_an_upgraded_record_is_settled_by_its_old_words_and_not_by_others_of_a_c
         assert_eq!(store.rows[&key("card", 1)].values[n], Value::Int(1), "once");
     }
 }
+
+#[test]
+fn m3_a_decision_of_an_older_page_is_heard_whole_by_a_newer_one() {
+    let mut old = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
+    old.open(Disk::default());
+    let made = make(&mut old, &[create("note", 1, "")]);
+    let mut new = Tab::of(schema(THREE));
+    new.open(Disk { slots: vec![SlotDisk { slot: 1, ..old.slot() }], ..Disk::default() });
+    old.effects.clear();
+    let edits = create("note", 1, r#""title":"amended""#);
+    let amend = format!("{{\"what\":\"amend\",\"key\":\"{:016x}:{}\",\"edits\":[{edits}]}}", made.0, made.1);
+    old.engine.decide(old.now, &amend).unwrap();
+    old.run();
+    for text in old.told() {
+        new.engine.handle_peer(new.now, &text);
+    }
+    new.run();
+    let view = new.engine.replica().view();
+    let name = schema(THREE).tables[key("card", 1).table as usize].column("name").unwrap() as usize;
+    assert_eq!(view.get(key("card", 1)).map(|row| row.values[name].clone()), Some(Value::Text("amended".into())));
+    assert_eq!(new.engine.outbox().iter().map(|entry| entry.was.clone()).collect::<Vec<_>>(), [[made]]);
+}
+
+#[test]
+fn m3_an_older_page_does_not_take_what_it_cannot_read_for_deleted() {
+    let mut maker = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
+    maker.open(Disk::default());
+    let made = make(&mut maker, &[create("note", 1, "")]);
+    let mut old = Tab::of(schema(ONE));
+    old.open(Disk { slots: vec![SlotDisk { slot: 1, ..maker.slot() }], ..Disk::default() });
+    assert!(old.engine.outbox().get(made).is_some());
+    // A newer page has written it anew, and died: then this one begins to send.
+    let record = maker.disk[&made].clone();
+    let mut new = Tab::of(schema(THREE));
+    new.open(Disk::default());
+    let slots = vec![SlotDisk { slot: 1, records: vec![record], high: Vec::new() }];
+    new.engine.handle_lead(new.now, 1, Some("{\"rev\":0,\"sent\":0}"), slots);
+    new.run();
+    let record = new.disk[&made].clone();
+    assert!(record.contains("card"), "{record}");
+    old.effects.clear();
+    old.engine.handle_lead(old.now, 2, None, vec![SlotDisk { slot: 1, records: vec![record], high: Vec::new() }]);
+    old.run();
+    let told = old.told();
+    assert!(!told.iter().any(|text| text.contains("\"t\":\"void\"")), "{told:?}");
+}
+
+#[test]
+fn m3_d5_an_older_page_gives_no_number_that_a_newer_one_has_taken_in_with_a_file() {
+    let mut lost = Tab::of(schema(ONE));
+    lost.open(Disk::default());
+    let made = make(&mut lost, &[create("note", 1, "")]);
+    let file = lost.export().0;
+    // The profile was put back to before this was made.
+    let mut old = Tab::of_config(Config { client: made.0, ..common::config_for(schema(ONE)) });
+    old.open(Disk::default());
+    let mut new = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(THREE)) });
+    new.open(Disk::default());
+    let told: serde_json::Value = serde_json::from_str(&new.engine.admit(&file).unwrap()).unwrap();
+    old.engine.handle_peer(old.now, told["message"].as_str().unwrap());
+    old.run();
+    assert_ne!(make(&mut old, &[create("note", 2, "")]), made);
+}

@@ -1,7 +1,6 @@
 //! What is read from disk: the base, and what waits in the outboxes.
 
 use super::{Effect, Engine, IMPORTED, read_keys};
-use crate::dedupe::is_shared;
 use crate::edit::Op;
 use crate::json::Json;
 use crate::merge::Hlc;
@@ -95,6 +94,7 @@ impl Engine {
             self.outbox.remove(*key);
         }
         self.event_keys("accepted", &gone);
+        self.confirm(&gone);
         self.note_disk_rev(disk.meta.as_deref().and_then(disk_rev));
         // What began to be read before the base was replaced is not that base: the next read is.
         let anew = self.replaced && self.reload_again;
@@ -163,7 +163,9 @@ impl Engine {
             defaults.iter().for_each(|made| base.make_default(made));
         };
         let patch = self.replica.rebase(&self.schema, change, &self.outbox);
-        self.has_base |= found;
+        // What the server has contradicted only its snapshot replaces: the disk holds the same.
+        let doubted = self.sender.as_ref().is_some_and(|sender| sender.doubts);
+        self.has_base |= found && !doubted;
         self.effects.extend(patch.map(Effect::Patch));
         if torn && !self.torn {
             self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
@@ -184,14 +186,13 @@ impl Engine {
         let mut answered = read_keys(meta.list("answered"));
         answered.sort_unstable();
         let open_again = if self.replaced { self.reopen(meta.uint("rev").unwrap_or(0)) } else { Vec::new() };
-        let before = self.high.clone();
-        let over = |key: Key| before.get(&key.0).is_some_and(|high| key.1 <= *high);
+        let (before, shared) = (self.high.clone(), self.shared.clone());
+        let over = |key: Key| shared.contains(&key) || before.get(&key.0).is_some_and(|high| key.1 <= *high);
         let (mut replaced, mut stood_for) = (Vec::new(), Vec::new());
         for slot in &disk.slots {
             let imported = slot.slot == IMPORTED;
-            for (client, high) in slot.high.iter().filter(|high| !imported && !is_shared(high.0)) {
-                let known = self.high.get_or_insert_with(*client, || 0);
-                *known = (*known).max(*high);
+            for high in &slot.high {
+                self.see_number(slot.slot, *high);
             }
             for record in &slot.records {
                 let Some(mut entry) = Entry::from_record(&self.schema, slot.slot, record) else {

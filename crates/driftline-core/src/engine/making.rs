@@ -1,6 +1,6 @@
 //! What the application makes: transactions, undo and redo, what is refused, and what folds into what waits.
 
-use super::{Effect, Engine, read_keys};
+use super::{Engine, read_keys};
 use crate::edit::{Edit, Merge, Op, Txn, read_edits};
 use crate::field::text_of;
 use crate::fold::{Fold, fold};
@@ -9,7 +9,7 @@ use crate::limits;
 use crate::merge::Hlc;
 use crate::order::{Step, arrange, components};
 use crate::outbox::{Key, Made};
-use crate::patch::Patch;
+use crate::patch::{Patch, append};
 use crate::problem::Problem;
 use crate::schema::{EditsToDeleted, Kind};
 use crate::sorted::{SortedMap, sort_dedup};
@@ -118,9 +118,11 @@ impl Engine {
         let gone = effect.changes.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
         let mut patch = Patch::new(&self.schema);
         effect.changes.iter().for_each(|change| patch.change(change));
-        let patch = patch.finish();
+        let mut patch = patch.finish();
+        // Before anything else is shown again: that is not what this did.
+        let mut step = Undoable::new(Key::default(), now_ms, originals, &self.schema, self.replica.view());
         let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone) };
-        let key = match fold {
+        step.key = match fold {
             Fold::None => self.append(txn, releases, after),
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
@@ -130,16 +132,19 @@ impl Engine {
                 let fits = !is_there && folded.to_body(&self.schema, made).len() <= limits::TXN_BYTES;
                 if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
             }
-            Fold::Vanish(keys) => self.vanish(keys),
+            Fold::Vanish(keys) => {
+                let last = keys.last().copied().unwrap_or_default();
+                self.vanish(keys, &mut patch);
+                last
+            }
             Fold::Cancel(keys) => {
                 let key = self.append(txn, releases, after);
-                self.vanish(keys);
+                self.vanish(keys, &mut patch);
                 key
             }
         };
         self.pump(now_ms);
-        let step = Undoable::new(key, now_ms, originals, &self.schema, self.replica.view());
-        Ok((key, patch, step))
+        Ok((step.key, patch, step))
     }
 
     /// Whether texts are edited under which somebody else's change has come, or that could not be merged with one. Two edits of such a
@@ -346,17 +351,16 @@ impl Engine {
         key
     }
 
-    fn vanish(&mut self, keys: Vec<Key>) -> Key {
-        let last = keys.last().copied().unwrap_or_default();
+    fn vanish(&mut self, keys: Vec<Key>, patch: &mut String) {
         for key in keys {
             self.outbox.remove(key);
             self.vanished.insert(key);
             self.delete(self.slot, key);
         }
-        // The rows are gone from the view already; now they need not be kept aside either.
-        let patch = self.replica.rebase(&self.schema, |_| {}, &self.outbox);
-        // Without them an earlier edit may show that a row of theirs had kept back.
-        self.effects.extend(patch.map(Effect::Patch));
-        last
+        // The rows are gone from the view already; now they need not be kept aside either. Without them an earlier edit may show that a
+        // row of theirs had kept back.
+        if let Some(shown) = self.replica.rebase(&self.schema, |_| {}, &self.outbox) {
+            append(patch, &shown);
+        }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Replaces {
 
 impl Engine {
     /// Why the last write failed, where it did.
-    pub(super) fn saving_problem(&self) -> Option<&String> {
+    pub(crate) fn saving_problem(&self) -> Option<&String> {
         self.savers.iter().find_map(|saver| saver.problem.as_ref())
     }
 
@@ -66,12 +66,18 @@ impl Engine {
         let mut gone = Vec::new();
         for key in &saving.deletes {
             self.leaving.remove(key);
+            if self.reloading.is_some() {
+                // What is being read may be from before this.
+                self.gone_meanwhile.insert(*key, true);
+            }
             if self.vanished.remove(key) {
                 gone.push(*key);
             }
         }
         self.forget_answered(&saving.deletes);
         self.tell_peers_saved(slot, &saved, &saving.deletes);
+        // Before it can go out; and told after those with the numbers below it.
+        self.park_missed();
         saved.extend(&gone);
         self.event_keys("saved", &saved);
         self.event_keys("accepted", &gone);

@@ -272,7 +272,20 @@ impl Tab {
         }
         self.engine.handle_peer(self.now, admitted["message"].as_str().unwrap());
         self.run();
+        if self.engine.epoch().is_some() {
+            let mut slots = self.left().slots;
+            self.engine.handle_adopted(self.now, slots.remove(1));
+            self.run();
+        }
         Ok((puts.len(), admitted["known"].as_u64().unwrap(), admitted["unreadable"].as_u64().unwrap()))
+    }
+
+    /// What it has told the other tabs since its effects were last taken, oldest first.
+    pub fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.effects)
+            .into_iter()
+            .filter_map(|effect| if let Effect::Broadcast(text) = effect { Some(text) } else { None })
+            .collect()
     }
 
     pub fn make(&mut self, edits: &str) -> Result<Key, String> {
