@@ -91,13 +91,17 @@ impl World {
             let own = store.disk.slots.keys().filter(|slot| **slot != IMPORTED);
             let clients: BTreeSet<u64> = own.flat_map(|slot| store.high(*slot)).map(|high| high.0).collect();
             for client in clients {
-                let records = store.disk.slots.values().flat_map(|db| db.records.keys());
-                let held = records.filter(|key| key.0 == client).count();
+                let held = store.open().iter().filter(|key| key.0 == client).count();
                 let marks = server.marks_of(store.principal, client).len();
                 let ranges = server.client(store.principal, client).map_or(0, |state| state.closed.iter().count());
-                let last = store.last_sent.iter().flatten().filter(|key| key.0 == client).count();
+                let open = &store.open_then;
+                let high_now =
+                    store.disk.slots.keys().flat_map(|slot| store.high(*slot)).filter(|high| high.0 == client).map(|high| high.1);
+                let high_then = open.high.get(&client).copied().unwrap_or(0);
+                let later = high_now.max().unwrap_or(0).saturating_sub(high_then) as usize;
+                let last = open.keys.iter().filter(|key| key.0 == client).count() + later;
                 if marks > held + last + SLACK || ranges > held + last + SLACK {
-                    let waiting = format!("{held} wait and {last} were sent last");
+                    let waiting = format!("{held} wait, and {last} could not be told to be over when something was sent last");
                     wrong.push(("unbounded", format!("of {client:x} the server keeps {marks} marks and {ranges} ranges; {waiting}")));
                 }
             }
@@ -203,10 +207,7 @@ impl World {
         }
         let place = tab.store;
         wrong.extend(self.misordered(store, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
-        if !keys.is_empty() {
-            let last = &mut self.stores[place].last_sent;
-            *last = [keys, std::mem::take(&mut last[0])];
-        }
+        self.stores[place].note_open();
         for (kind, text) in wrong {
             self.find(kind, text);
         }
@@ -263,10 +264,9 @@ impl World {
             match (&story.fate, record) {
                 // What all copies may send each of them may have on disk.
                 (Fate::Open, Some(record)) if story.maker == dead && !is_shared(key.0) => {
-                    let body = record_body(record).and_then(|body| Txn::parse(&latest, &body).ok());
-                    match body.and_then(|txn| story.prefix(&txn.edits, story.durable)) {
-                        Some(calls) => story.calls.truncate(calls),
-                        None => wrong.push(format!("{key:x?} is on disk, but not as it was called saved")),
+                    let as_saved = story.cut_to(txn(record));
+                    if !as_saved {
+                        wrong.push(format!("{key:x?} is on disk, but not as it was called saved"));
                     }
                 }
                 (Fate::Open, None) if story.durable > 0 && logged.is_none_or(|rev| rev > disk_rev) && !(store.forked || story.set_back) => {
@@ -290,9 +290,18 @@ impl World {
                     forget.push(*name);
                     reopen.extend((story.root.0.0 != *key).then_some((*key, true)));
                 }
-                (Fate::Vanished { .. }, Some(_)) if story.maker == dead => story.fate = Fate::Open,
+                // What had been folded in since, and its end, were in memory alone.
+                (Fate::Vanished { .. }, Some(record)) if story.maker == dead => {
+                    story.cut_to(txn(record));
+                    story.fate = Fate::Open;
+                }
                 // The tab that was about to delete it is not always the one that made it.
-                (Fate::Discarded { by }, Some(_)) if *by == dead => story.fate = Fate::Open,
+                (Fate::Discarded { by }, Some(record)) if *by == dead => {
+                    if story.maker == dead {
+                        story.cut_to(txn(record));
+                    }
+                    story.fate = Fate::Open;
+                }
                 _ => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use super::check::record_body;
 use super::server::Key;
-use super::store::{Image, Lineage, TabId};
+use super::store::{Image, Lineage, TabId, stands_for};
 use driftline_core::edit::{Edit, Merge, Op, Txn};
 use driftline_core::field::{list_of, texts};
 use driftline_core::schema::Schema;
@@ -251,10 +251,8 @@ impl Journal {
         self.replace_known(lineage);
         // Also what goes by a key that a copied profile has used otherwise stands for what it says.
         for (key, record) in puts {
-            let json: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
-            for was in json["was"].as_array().into_iter().flatten() {
-                let was = was[0].as_str().and_then(driftline_core::value::parse_hex64).zip(was[1].as_u64());
-                let story = was.and_then(|was| self.stories.get_mut(&(was, lineage)));
+            for was in stands_for(record) {
+                let story = self.stories.get_mut(&(was, lineage));
                 let root = stories.iter().find(|(of, _)| of == key).map(|(_, story)| story.root);
                 if let Some(story) = story.filter(|story| story.fate == Fate::Open && Some(story.root) == root) {
                     (story.fate, story.replaced_by) = (Fate::Replaced(*key), Some(*key));
@@ -292,6 +290,13 @@ impl Story {
             sums
         };
         blank(sum(self.calls.iter().flatten())) == blank(sum(edits.iter()))
+    }
+
+    /// Forgets the calls that are not on disk. Whether what is there is what was called saved, or more of it.
+    pub fn cut_to(&mut self, on_disk: Option<Txn>) -> bool {
+        let calls = on_disk.and_then(|txn| self.prefix(&txn.edits, self.durable));
+        self.calls.truncate(calls.unwrap_or(usize::MAX));
+        calls.is_some()
     }
 
     /// Which number of calls, from `least` up, comes to what these edits come to.

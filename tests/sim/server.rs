@@ -625,11 +625,24 @@ impl Server {
         Some(Value::Int(first + added))
     }
 
+    /// What was applied since a row was made in this revision, which it may have been more than once; and whether it was made as such, and
+    /// not brought back by what changed it.
+    fn since_made(&self, row: RowKey, rev: u64) -> (&[Applied], bool) {
+        let makes = |a: &Applied| a.rev == rev && a.edits.iter().any(|edit| edit.row == row && edit.makes());
+        let deletes = |a: &Applied| a.rev == rev && a.edits.iter().any(|edit| edit.row == row && edit.op == Op::Delete);
+        let gone = self.applied.iter().rposition(deletes).unwrap_or(0);
+        let made = self.applied.iter().rposition(makes).filter(|made| *made >= gone);
+        let carries = |a: &Applied| a.rev == rev && a.edits.iter().any(|edit| edit.row == row && !edit.was.is_empty());
+        let brought = || self.applied.iter().enumerate().position(|(i, a)| i >= gone && carries(a));
+        let first = made.or_else(brought).or_else(|| self.applied.iter().position(|a| a.rev >= rev));
+        (&self.applied[first.unwrap_or(self.applied.len())..], made.is_some())
+    }
+
     /// What goes into a set last, by its own account.
     fn last_elements(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
         let mut last: BTreeMap<&str, (_, bool)> = BTreeMap::new();
         let mut all = texts(&first[column as usize]);
-        for a in self.applied.iter().filter(|a| a.rev >= *rev) {
+        for a in self.since_made(row, *rev).0 {
             for edit in a.edits.iter().filter(|edit| edit.row == row) {
                 for (_, merge) in edit.add.iter().filter(|a| a.0 == column) {
                     let Merge::Set { insert, remove } = merge else { continue };
@@ -673,15 +686,11 @@ impl Server {
     }
 
     fn last_written(&self, row: RowKey, column: u16, (rev, first): &(u64, Vec<Value>)) -> Option<Value> {
-        // In one revision it may have been made, deleted, and made again.
-        let makes = |a: &Applied| a.rev == *rev && a.edits.iter().any(|edit| edit.row == row && edit.makes());
-        let made = self.applied.iter().rposition(makes);
-        let made_as_such = made.is_some();
-        let since = &self.applied[made.unwrap_or(0)..];
-        let writes = since.iter().filter(|a| a.rev >= *rev).flat_map(|a| {
+        let (since, made_as_such) = self.since_made(row, *rev);
+        let writes = since.iter().enumerate().flat_map(|(i, a)| {
             let edits = a.edits.iter().filter(|edit| edit.row == row);
             edits.filter_map(move |edit| {
-                let makes = a.rev == *rev && (edit.makes() || !made_as_such && !edit.was.is_empty());
+                let makes = a.rev == *rev && (edit.makes() || i == 0 && !made_as_such && !edit.was.is_empty());
                 let set = edit.set.iter().find(|s| s.0 == column).map(|s| &s.1);
                 // As of the revision that made it, the log tells.
                 let value = if a.rev == *rev { Some(&first[column as usize]).filter(|_| makes || set.is_some()) } else { set };

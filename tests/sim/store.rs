@@ -6,7 +6,7 @@ use super::server::{Key, Principal};
 use super::transfer::Leaving;
 use driftline_core::engine::{Disk, IMPORTED, SlotDisk, damaged_record, record_key};
 use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub type TabId = u64;
 
@@ -143,6 +143,23 @@ impl Image {
     }
 }
 
+/// The keys that a record had before somebody decided about it.
+pub fn stands_for(record: &str) -> Vec<Key> {
+    if !record.contains("\"was\":") {
+        return Vec::new();
+    }
+    let json: Json = serde_json::from_str(record).unwrap_or_default();
+    let key = |was: &Json| Some((u64::from_str_radix(was[0].as_str()?, 16).ok()?, was[1].as_u64()?));
+    json["was"].as_array().into_iter().flatten().filter_map(key).collect()
+}
+
+/// What cannot be told to be over: what has a record or is replaced by what has one, and the numbers that are given later.
+#[derive(Default)]
+pub struct Open {
+    pub keys: BTreeSet<Key>,
+    pub high: BTreeMap<u64, u64>,
+}
+
 pub struct Store {
     pub device: usize,
     pub principal: Principal,
@@ -164,8 +181,8 @@ pub struct Store {
     pub awaits_import: bool,
     /// When one of its tabs last heard of the server.
     pub heard_at: u64,
-    /// What the last two pushes with transactions carried: nothing has been sent since to say that it is off the disk.
-    pub last_sent: [Vec<Key>; 2],
+    /// What was open as the last request left: nothing has been sent since to say that it is off the disk.
+    pub open_then: Open,
     pub disk: Image,
     /// The revision of a base of which a part was torn: what was settled up to there is on no disk until it is fetched again.
     pub torn_rev: u64,
@@ -197,7 +214,7 @@ impl Store {
             partial: false,
             awaits_import: false,
             heard_at: 0,
-            last_sent: Default::default(),
+            open_then: Open::default(),
             disk: Image::default(),
             torn_rev: 0,
             writes: BTreeMap::new(),
@@ -208,6 +225,22 @@ impl Store {
             channel: BTreeMap::new(),
             promised: Vec::new(),
         }
+    }
+
+    /// A request goes out.
+    pub fn note_open(&mut self) {
+        let mut high = BTreeMap::new();
+        for (client, seq) in self.disk.slots.values().flat_map(SlotDb::used) {
+            let known = high.entry(client).or_insert(0);
+            *known = seq.max(*known);
+        }
+        self.open_then = Open { keys: self.open(), high };
+    }
+
+    /// The keys of what is on disk, and of what that stands for.
+    pub fn open(&self) -> BTreeSet<Key> {
+        let records = self.disk.slots.values().flat_map(|db| &db.records);
+        records.flat_map(|(key, record)| std::iter::once(*key).chain(stands_for(record))).collect()
     }
 
     pub fn lowest_free_slot(&self) -> u32 {

@@ -129,8 +129,9 @@ impl World {
         let puts: Vec<(Key, String)> = admitted["puts"].as_array().into_iter().flatten().filter_map(put).collect();
         let Store { space, lineage, .. } = self.stores[place];
         let journal = &self.spaces[space].journal;
-        let used_otherwise =
-            |(key, story): &(Key, Story)| journal.stories.get(&(*key, lineage)).is_some_and(|known| known.root != story.root);
+        // What could not be saved may be in the file in words that have not outlived their tab.
+        let differs = |known: &Story, story: &Story| known.root != story.root || known.prefix(&story.calls.concat(), 0).is_none();
+        let used_otherwise = |(key, story): &(Key, Story)| journal.stories.get(&(*key, lineage)).is_some_and(|known| differs(known, story));
         if stories.iter().any(used_otherwise) {
             // The journal keeps one story under a name. That numbers of copies meet is played without files.
             return self.note("file of a copy left alone");
@@ -186,9 +187,9 @@ impl World {
     fn give_up(&mut self, place: usize, left: Image) {
         let store = &mut self.stores[place];
         store.torn_rev = store.torn_rev.max(store.disk_rev().unwrap_or(0));
-        store.last_sent = Default::default();
         let waited: Vec<Key> = store.disk.slots.values().flat_map(|slot| slot.records.keys().copied()).collect();
         store.disk = left;
+        store.note_open();
         self.spaces[store.space].journal.give_up(&waited, store.lineage);
         self.say(|| format!("what waited in store {place} is given up: {waited:x?}"));
     }
