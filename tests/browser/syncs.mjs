@@ -1,7 +1,7 @@
 // What a browser has the disk keep for good, as the system calls show it.
 
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tempDir, until } from './harness.mjs';
 
@@ -20,7 +20,9 @@ export async function traceSyncs(pids, body) {
   });
   const ended = new Promise((done) => strace.once('close', done));
   try {
-    const isAttached = () => pids.every((pid) => said.includes(`Process ${pid} attached`));
+    // One that a browser keeps in reserve may end meanwhile.
+    const isAttached = () =>
+      pids.every((pid) => said.includes(`Process ${pid} attached`) || !existsSync(`/proc/${pid}`));
     await until('strace to attach', () => isAttached() || strace.exitCode !== null);
     if (!isAttached()) return { refused: said.trim() };
     const result = await body();
