@@ -42,6 +42,8 @@ const SENT_AHEAD_MS: u64 = 10_000;
 
 pub(crate) struct Sender {
     pub epoch: u64,
+    /// The server knows a later epoch: nothing is sent before this tab has one.
+    renews: bool,
     pub request: Option<Request>,
     /// Failures in a row, for back-off.
     failures: u32,
@@ -150,6 +152,7 @@ impl Engine {
         self.outdated |= meta.uint("schema").is_some_and(|version| version > u64::from(self.schema.version));
         self.sender = Some(Sender {
             epoch,
+            renews: false,
             request: None,
             failures: 0,
             not_before: 0,
@@ -281,7 +284,7 @@ impl Engine {
     /// The result of [`Effect::RenewEpoch`].
     pub fn handle_epoch(&mut self, now_ms: u64, epoch: Option<u64>) {
         match (epoch, &mut self.sender) {
-            (Some(epoch), Some(sender)) => (sender.epoch, self.epoch_heard) = (epoch, epoch),
+            (Some(epoch), Some(sender)) => (sender.epoch, sender.renews, self.epoch_heard) = (epoch, false, epoch),
             _ => self.handle_unlead(now_ms),
         }
         self.pump(now_ms);
@@ -346,7 +349,7 @@ impl Engine {
         if !self.online {
             return;
         }
-        if sender.request.is_none() && sender.not_before <= now_ms && sender.awaits_file_until == 0 {
+        if sender.request.is_none() && !sender.renews && sender.not_before <= now_ms && sender.awaits_file_until == 0 {
             if self.has_base {
                 self.push(now_ms);
             } else {

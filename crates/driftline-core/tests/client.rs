@@ -254,6 +254,12 @@ fn o5_a_sender_refused_by_its_epoch_goes_on_with_the_higher_one_that_it_gets() {
     tab.engine.handle_answer(tab.now, push, 409, None, "{\"code\":\"stale_epoch\",\"epoch\":7}");
     tab.run();
     assert!(tab.effects.contains(&Effect::RenewEpoch { at_least: 8 }));
+    for _ in 0..9 {
+        tab.now += 10_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+    }
+    assert!(tab.pushes.is_empty(), "under the old one it would be refused again");
     tab.engine.handle_epoch(tab.now, Some(8));
     assert!(next_push(&mut tab).1.contains("\"epoch\":8,"));
 }

@@ -1278,3 +1278,56 @@ fn q9_what_a_file_brings_again_while_the_disk_is_read_is_not_what_was_deleted_be
     tab.import(&file).unwrap();
     assert!(tab.engine.outbox().get(key).is_some());
 }
+
+#[test]
+fn q2_what_was_called_settled_and_is_found_on_disk_is_offered_and_sent_again() {
+    let mut maker = beside(1);
+    let (disk, told, key, record) = settled_and_not_written(&mut maker, &create("kind", 1, ""));
+    let (said, shown): (Vec<String>, Vec<String>) = told.into_iter().partition(|text| text.contains("\"t\":\"base\""));
+    let mut next = reading(2, &disk);
+    // Of what its own tab showed it has missed all.
+    hear(&mut next, &said);
+    next.engine.handle_lead(next.now, 2, disk.meta.as_deref(), Vec::new());
+    next.run();
+    let slots = vec![SlotDisk { slot: 1, records: vec![record], high: Vec::new() }];
+    next.engine.handle_reloaded(next.now, Disk { slots, ..disk });
+    next.run();
+    hear(&mut next, &shown);
+    let request = next.pushes.pop().expect("it asks what is new").0;
+    next.engine.handle_send_failed(next.now, request, SendFailure::Network);
+    assert_eq!(goes(&mut next, 60_000), [[key.1]]);
+}
+
+#[test]
+fn q2_a_retry_that_was_settled_before_it_was_written_waits_again_as_what_it_stands_for() {
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    let older = tab.left();
+    // A copy of the profile has used the same number.
+    store.push(&schema(), &push_text(None, "[]", &[(1, common::body(1, &create("kind", 2, "")))])).unwrap();
+    let old = make(&mut tab, &create("kind", 1, ""));
+    assert_eq!(goes(&mut tab, 1_000), [[1]]);
+    // The disk is busy, with the base and with the outbox.
+    tab.engine.handle_base_lost(tab.now);
+    until_written(&mut tab);
+    tab.hold_saves = true;
+    let later = make(&mut tab, &create("kind", 3, ""));
+    let (request, body) = tab.pushes.pop().unwrap();
+    let answer = store.push(&schema(), &body).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.run();
+    let new = tab.engine.outbox().iter().next().unwrap().made.key;
+    assert!(new != old && tab.disk.contains_key(&old), "{:?}", tab.disk);
+    // Another copy has sent the same retry, before this one could write it.
+    let other = tab.engine.outbox().get(new).unwrap().body.clone();
+    let other = push_text(None, "[]", &[(new.1, other)]).replace("00000000000000aa", &format!("{:016x}", new.0));
+    store.push(&schema(), &other).unwrap();
+    tab.sync(&mut store);
+    assert!(tab.engine.outbox().get(new).is_none());
+    // What this tab knew is older than what another found on disk, which sends from now on.
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    tab.engine.handle_reloaded(tab.now, Disk { slots: tab.left().slots, ..older });
+    tab.run();
+    assert_eq!(tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<Vec<_>>(), [old, later]);
+}

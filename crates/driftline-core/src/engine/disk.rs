@@ -237,6 +237,8 @@ impl Engine {
                         stood_for.push((slot.slot, entry.made, new));
                         continue;
                     }
+                    // Whatever was said of it: it is there, and waits.
+                    self.early.remove(&key);
                     self.outbox.insert(entry);
                     if upgraded {
                         self.put(key);

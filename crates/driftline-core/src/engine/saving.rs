@@ -162,6 +162,25 @@ impl Engine {
         }
     }
 
+    /// A retry that was settled before it was written waits again, and is on disk only as what it stands for: that does not go. Returns
+    /// the keys of these.
+    pub(crate) fn keep_replaced(&mut self, new: Key) -> Vec<Key> {
+        let writes = |saver: &Saver| saver.in_flight.as_ref().is_some_and(|saving| saving.puts.iter().any(|put| put.0 == new));
+        let mut kept = Vec::new();
+        if !self.savers.iter().any(writes) {
+            self.replaces.retain(|replaces| {
+                if replaces.new == new {
+                    kept.push(replaces.old);
+                }
+                replaces.new != new
+            });
+        }
+        for key in &kept {
+            self.leaving.remove(key);
+        }
+        kept
+    }
+
     /// What was exported before it was saved may have come back in its file before its own tab has saved it.
     pub(crate) fn note_twice(&mut self, slot: u32, key: Key) {
         let Some(known) = self.outbox.get_mut(key).filter(|known| (known.slot == IMPORTED) != (slot == IMPORTED)) else { return };

@@ -46,7 +46,12 @@ impl Engine {
         if !open.is_empty() {
             self.say_hello();
         }
-        open.into_iter().map(|left| left.key).collect()
+        let mut keys = Vec::with_capacity(open.len());
+        for left in open {
+            keys.push(left.key);
+            keys.extend(self.keep_replaced(left.key));
+        }
+        keys
     }
 
     /// Deletes from this tab's slot what an earlier sending tab had no time to. The later one may not know of it.

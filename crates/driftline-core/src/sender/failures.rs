@@ -32,6 +32,9 @@ impl Engine {
                 let ours = self.epoch().unwrap_or(0);
                 let at_least = json.uint("epoch").unwrap_or(0).max(ours).saturating_add(1);
                 self.effects.push_back(Effect::RenewEpoch { at_least });
+                if let Some(sender) = &mut self.sender {
+                    sender.renews = true;
+                }
                 self.fail(now_ms, None, &code);
             }
             413 | 400 | 415 | 422 if !keys.is_empty() => self.divide(now_ms, keys, &code, &json),
