@@ -311,9 +311,10 @@ fn q2_only_what_is_saved_and_shown_goes_and_not_before_its_time() {
     let of_another_tab = Entry { slot: 7, ..entry(2, &rename(2)) };
     let offered = Entry { slot: 7, frozen: true, ..entry(3, &rename(3)) };
     let not_yet = Entry { aside_until_ms: NOW_MS + 1, ..entry(4, &rename(4)) };
-    let all = outbox([unsaved, of_another_tab, offered, not_yet]);
-    assert_eq!(goes(&all), [[3]]);
-    assert_eq!(waits(&all), [(1, Wait::Saving), (2, Wait::Saving), (4, Wait::Aside)]);
+    let unseen = |seq, until| Entry { unseen_until_ms: until, ..entry(seq, &rename(seq)) };
+    let all = outbox([unsaved, of_another_tab, offered, not_yet, unseen(5, NOW_MS), unseen(6, NOW_MS + 1)]);
+    assert_eq!(goes(&all), [[3], [5]]);
+    assert_eq!(waits(&all), [(1, Wait::Saving), (2, Wait::Saving), (4, Wait::Aside), (6, Wait::Saving)]);
     assert_eq!(goes(&outbox([Entry { saved: false, frozen: true, ..entry(1, &rename(1)) }])), [[0; 0]; 0]);
 }
 
