@@ -206,14 +206,18 @@ impl World {
             }
         }
         let place = tab.store;
-        wrong.extend(self.misordered(store, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
+        wrong.extend(self.misordered(tab, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
         self.stores[place].note_open();
         for (kind, text) in wrong {
             self.find(kind, text);
         }
     }
 
-    fn misordered(&self, store: &Store, push: &Push) -> Vec<String> {
+    fn misordered(&self, tab: &Tab, push: &Push) -> Vec<String> {
+        let store = &self.stores[tab.store];
+        // What a file has brought may be on disk before the sending tab has heard of it.
+        let imported = store.disk.slots.get(&IMPORTED);
+        let heard = |key: Key| tab.engine.outbox().get(key).is_some() || !imported.is_some_and(|db| db.records.contains_key(&key));
         let Space { server, journal, .. } = &self.spaces[store.space];
         let mut created: BTreeSet<RowKey> = BTreeSet::new();
         let mut wrong = Vec::new();
@@ -225,7 +229,7 @@ impl World {
             for edit in edits {
                 // An edit of a row whose creation another tab took back, or is not in the file, is for the server to refuse.
                 let left_behind = || store.partial && !journal.creates_here(edit.row, store.lineage);
-                let own = (!edit.makes() && !journal.taken_back(edit.row, store.lineage) && !left_behind()).then_some(edit.row);
+                let own = (!edit.makes() && !journal.taken_back(edit.row, store.lineage, &heard) && !left_behind()).then_some(edit.row);
                 let names =
                     own.into_iter().chain(edit.references().filter(|r| r.1 != edit.row && !self.latest().is_loose(edit, r.0)).map(|r| r.1));
                 wrong.extend(names.filter(|row| !held(row)).map(|row| format!("{row:?} before it was created, in {edit:?}")));

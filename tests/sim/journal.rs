@@ -128,15 +128,15 @@ impl Journal {
         self.stories.range((key, 0)..=(key, Lineage::MAX))
     }
 
-    /// Whether the transactions that created a row have vanished, were discarded, or are gone with a disk. Where another disk has a copy
-    /// of them, each goes by its own.
-    pub fn taken_back(&self, row: RowKey, lineage: Lineage) -> bool {
+    /// Whether the transactions that created a row have vanished, were discarded, are gone with a disk, or have not been heard of again
+    /// since. Where another disk has a copy of them, each goes by its own.
+    pub fn taken_back(&self, row: RowKey, lineage: Lineage, heard: &dyn Fn(Key) -> bool) -> bool {
         let creates = |story: &Story| story.calls.iter().flatten().any(|edit| edit.op == Op::Create && edit.row == row);
         let creators: Vec<_> = self.stories.iter().filter(|(_, story)| creates(story)).collect();
         let own = creators.iter().any(|(name, _)| name.1 == lineage);
         // One that was replaced counts by what replaced it.
-        let over = |story: &Story| story.fate != Fate::Open || story.set_back;
-        creators.into_iter().filter(|(name, _)| !own || name.1 == lineage).all(|(_, story)| over(story))
+        let over = |name: &Name, story: &Story| story.fate != Fate::Open || story.set_back || !heard(name.0);
+        creators.into_iter().filter(|(name, _)| !own || name.1 == lineage).all(|(name, story)| over(name, story))
     }
 
     /// Whether a transaction of this disk creates a row.
