@@ -349,8 +349,9 @@ impl World {
     pub fn at_rest(&self) -> bool {
         let rev = |store: &Store| self.spaces[store.space].server.space.rev;
         let rested = |tab: &Tab| {
-            let rev = rev(&self.stores[tab.store]);
-            tab.opened && tab.engine.is_saved() && tab.engine.replica().rev == rev && self.sendable(tab).is_none()
+            let (replica, server) = (tab.engine.replica(), &self.space_of(tab).server.space);
+            let same = (replica.rev, replica.digest) == (server.rev, server.digest);
+            tab.opened && tab.engine.is_saved() && same && self.sendable(tab).is_none()
         };
         let on_disk = |store: &Store| store.writes.is_empty() && store.disk_rev() == Some(rev(store));
         self.stores.iter().all(on_disk) && self.tabs.values().all(rested)
@@ -386,7 +387,6 @@ impl World {
     pub fn check_end(&mut self, rested: bool) {
         let mut wrong = Vec::new();
         for space in &mut self.spaces {
-            while space.server.reap_step() {}
             space.server.check_end();
             wrong.extend(space.server.findings.drain(..).map(|finding| (finding.kind, finding.text)));
         }

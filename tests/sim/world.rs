@@ -331,6 +331,9 @@ impl World {
             self.step();
             if self.now >= next_look {
                 next_look = self.now + 5_000;
+                for space in &mut self.spaces {
+                    while space.server.reap_step() {}
+                }
                 // Twice in a row: what has just been written may not have been heard of.
                 let at_rest = self.at_rest();
                 rested = was_at_rest && at_rest;

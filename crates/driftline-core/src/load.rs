@@ -169,10 +169,10 @@ pub struct Load<'a> {
     going: BTreeSet<RowKey>,
     /// More than so many loaded for deletes, and these happen in the background.
     delete_rows: usize,
-    /// Rows that came as answers to [`Query::Children`].
-    children: Vec<RowKey>,
-    /// Rows that were asked for because they count others.
-    counting: Vec<RowKey>,
+    /// How many rows came as answers to [`Query::Children`].
+    children: usize,
+    /// Rows that came since it was asked which are dying.
+    unasked: BTreeSet<RowKey>,
     /// Those found in the last round; `None` before the first.
     frontier: Option<Vec<RowKey>>,
     /// What the push itself makes refer to a row.
@@ -208,8 +208,8 @@ impl<'a> Load<'a> {
             queue,
             going: BTreeSet::new(),
             delete_rows,
-            children: Vec::new(),
-            counting: Vec::new(),
+            children: 0,
+            unasked: BTreeSet::new(),
             frontier: None,
             hung: BTreeMap::new(),
         }
@@ -248,8 +248,9 @@ impl<'a> Load<'a> {
     pub fn give_rows(&mut self, rows: impl IntoIterator<Item = (RowKey, Row)>) {
         for (key, row) in rows {
             self.set.rows.put(key, Some(row));
-            if self.stage == Stage::Children {
-                self.children.push(key);
+            self.children += usize::from(self.stage == Stage::Children);
+            if self.stage > Stage::Doomed {
+                self.unasked.insert(key);
             }
         }
     }
@@ -315,7 +316,7 @@ impl<'a> Load<'a> {
             // Each round asks for the children of the rows that the last one found going.
             Stage::Doomed | Stage::Children => {
                 self.stage = Stage::Children;
-                if self.children.len() <= self.delete_rows || self.try_fewer() {
+                if self.children <= self.delete_rows || self.try_fewer() {
                     self.ask_children();
                 }
                 if self.queue.is_empty() {
@@ -391,7 +392,7 @@ impl<'a> Load<'a> {
         }
         let mut changing: BTreeSet<RowKey> = self.edits().map(|edit| edit.row).collect();
         // What goes in the background the store counts by itself.
-        if self.children.len() <= self.delete_rows {
+        if self.children <= self.delete_rows {
             changing.extend(&self.going);
         }
         let mut wanted = BTreeSet::new();
@@ -400,7 +401,6 @@ impl<'a> Load<'a> {
             wanted.extend(counts.filter_map(|count| counting(count, self.set.rows.get(key))));
         }
         wanted.retain(|key| !self.set.rows.contains(*key) && !self.set.known.doomed.contains(key));
-        self.counting = wanted.iter().copied().collect();
         self.ask_for(wanted);
     }
 
@@ -413,22 +413,21 @@ impl<'a> Load<'a> {
         }
         self.set.cut = Some(deleting[deleting.len() / 2]);
         self.going.clear();
-        self.children.clear();
+        self.children = 0;
         self.frontier = None;
         true
     }
 
     /// Where more would go than one push may write, even for one unit, its deletes go in the background.
     fn ask_large(&mut self) {
-        let mut children = std::mem::take(&mut self.children);
-        if children.len() > self.delete_rows {
+        if self.children > self.delete_rows {
             self.set.known.large = self.roots().into_iter().collect();
             let named: BTreeSet<RowKey> = self.edits().flat_map(Edit::named).filter(|row| self.set.rows.contains(*row)).collect();
             self.ask(named.into_iter().collect(), Query::Above);
         }
+        let unasked = std::mem::take(&mut self.unasked);
         if self.set.dying {
-            children.append(&mut self.counting);
-            self.ask(children, Query::Doomed);
+            self.ask(unasked.into_iter().collect(), Query::Doomed);
         }
     }
 

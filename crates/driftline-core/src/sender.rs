@@ -30,7 +30,7 @@ const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// A first load may be large and the line thin.
 const SNAPSHOT_TIMEOUT_MS: u64 = 300_000;
 
-/// Without a live connection the server is asked this often.
+/// Without a live connection, or a digest to compare with, the server is asked this often.
 const POLL_MS: u64 = 10_000;
 
 /// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
@@ -64,6 +64,8 @@ pub(crate) struct Sender {
     /// What each client's closed ranges were when the server last took them.
     told: Vec<(u64, Ranges)>,
     want_pull: bool,
+    /// The last answer had no digest that fits the base here, as while a large delete goes on: it is asked for again.
+    unchecked: bool,
     /// What the server told of its revisions does not fit: it may have been set back to a backup.
     pub doubts: bool,
     /// There is something in the queue, and none of it can go.
@@ -165,6 +167,7 @@ impl Engine {
             refusals: 0,
             told: Vec::new(),
             want_pull: true,
+            unchecked: false,
             doubts: false,
             starved: false,
             missed: Vec::new(),
@@ -385,7 +388,7 @@ impl Engine {
             return;
         }
         let Some(sender) = &self.sender else { return };
-        let polls = sender.live == Live::Off && now_ms >= sender.last_pull + POLL_MS;
+        let polls = (sender.live == Live::Off || sender.unchecked) && now_ms >= sender.last_pull + POLL_MS;
         if units.is_empty() && !sender.want_pull && !polls {
             return;
         }
@@ -636,6 +639,9 @@ impl Engine {
         let complete = !answer.more && !answer.reload && self.replica.rev == answer.rev;
         // Another version counts other columns.
         let digest = answer.digest.filter(|_| complete && answer.schema == self.schema.version);
+        if let Some(sender) = &mut self.sender {
+            sender.unchecked = digest.is_none() && answer.schema == self.schema.version;
+        }
         if digest.is_some_and(|digest| digest != self.replica.digest) {
             self.report("digest_differs", "the rows here differ from the server's; they are fetched again");
             self.fetch_in_doubt();
@@ -883,6 +889,9 @@ impl Engine {
                 Live::Connecting { since } => since + SILENCE_MS,
                 Live::On { heard } => heard + SILENCE_MS,
             });
+            if sender.unchecked {
+                times.push(sender.last_pull + POLL_MS);
+            }
             for key in sender.aside.iter() {
                 times.extend(self.outbox.get(*key).map(|entry| entry.aside_until_ms));
             }

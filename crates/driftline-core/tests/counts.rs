@@ -9,6 +9,7 @@ use driftline_core::edit::{Edit, Op, Txn, Values};
 use driftline_core::json::Json;
 use driftline_core::schema::Schema;
 use driftline_core::value::{Row, RowId, RowKey, Value};
+use driftline_core::wire::read_push;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use std::collections::BTreeMap;
@@ -295,4 +296,26 @@ fn i9_a_device_counts_what_it_shows() {
     tab.sync(&mut store);
     sound(&tab);
     assert_eq!(tab.engine.replica().digest, store.space.digest);
+}
+
+#[test]
+fn i9_what_is_dying_is_not_counted_either_where_one_push_deletes_too_much() {
+    let schema = Schema::parse(
+        r#"{"name": "t", "version": 1, "tables": {
+          "person": {"references": {"team": {"to": ["team"], "on_delete": "cascade"}}, "counts": {"leads": {"of": "team.lead"}}},
+          "team": {"references": {"lead": {"to": ["person"], "nullable": true, "on_delete": "set_null"}}}}}"#,
+    )
+    .unwrap();
+    let mut store = Store::default();
+    let person = create("person", 2, &format!("\"team\":\"{}\"", id(1)));
+    let made = [create("team", 1, ""), person, create("team", 3, &format!("\"lead\":\"{}\"", id(2)))];
+    store.push(&schema, &push_text(None, "[]", &[(1, body(1, &made.join(",")))])).unwrap();
+    // A large delete of the person goes on in the background, and hers alone is all that one push may delete now.
+    store.dying.insert(key(&schema, "person", 2));
+    let units = [(2, body(2, &delete("team", 3))), (3, body(3, &delete("team", 1)))];
+    let push = read_push(&schema, &push_text(None, "[]", &units)).unwrap();
+    let plan = store.decide_within(&schema, &push, 1).unwrap();
+    assert_eq!(plan.deletes.iter().map(|gone| gone.0).collect::<Vec<_>>(), [key(&schema, "team", 3)]);
+    assert!(plan.updates.is_empty(), "{:?}", plan.updates);
+    assert!(!plan.log[0].changes.contains("update"), "{}", plan.log[0].changes);
 }

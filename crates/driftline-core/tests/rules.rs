@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Store, Tab, config, create, id, schema, update};
+use common::{Store, Tab, body, config, create, id, push_text, schema, update};
 use driftline_core::engine::{Disk, Engine, SlotDisk};
 use driftline_core::outbox::State;
 #[cfg(target_arch = "wasm32")]
@@ -145,6 +145,49 @@ fn v3_a_load_that_failed_uploads_nothing() {
     }
     assert!(tab.pushes.is_empty() && tab.engine.outbox().len() == 1);
     assert_eq!(state(&tab), "not_saving no answer");
+}
+
+#[test]
+fn v4_a_base_that_could_not_be_compared_is_compared_later() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    let backup = store.clone();
+    tab.make(&create("kind", 1, "")).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    // The server was set back, and others have made as many revisions again.
+    store = backup;
+    let theirs = [(1, body(1, &create("kind", 2, ""))), (2, body(2, &create("kind", 3, "")))];
+    store.push(&schema(), &push_text(None, "[]", &theirs).replace("00aa", "00dd")).unwrap();
+    // While a large delete goes on, it has no digest.
+    tab.engine.set_online(tab.now, false);
+    tab.engine.set_online(tab.now, true);
+    let seconds = |tab: &mut Tab, rev: u64| {
+        tab.now += 2_000;
+        tab.engine.handle_live_message(tab.now, &format!("{{\"ping\":{rev}}}"));
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+    };
+    seconds(&mut tab, 2);
+    let (request, push) = tab.pushes.pop().expect("it asks what is new");
+    let answer = store.push(&schema(), &push).unwrap();
+    let digest = format!("\"digest\":\"{:032x}\",", store.space.digest.0);
+    assert!(answer.contains(&digest));
+    tab.engine.handle_live_open(tab.now);
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer.replace(&digest, ""));
+    tab.run();
+    assert!(tab.engine.replica().rev == 2 && tab.engine.replica().digest != store.space.digest);
+    // Nothing is new.
+    (0..6).for_each(|_| seconds(&mut tab, 2));
+    let (request, push) = tab.pushes.pop().expect("it asks for the digest");
+    let answer = store.push(&schema(), &push).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.run();
+    tab.give_snapshot(&store);
+    assert_eq!((tab.engine.replica().rev, tab.engine.replica().digest), (store.space.rev, store.space.digest));
+    tab.sync(&mut store);
+    (0..20).for_each(|_| seconds(&mut tab, 2));
+    assert!(tab.pushes.is_empty(), "what has been compared is not asked about again");
 }
 
 #[test]

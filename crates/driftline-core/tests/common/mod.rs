@@ -83,12 +83,20 @@ pub struct Store {
     pub marks: BTreeMap<Key, Settled>,
     pub clients: BTreeMap<u64, ClientState>,
     pub deleted: BTreeSet<RowKey>,
+    /// What goes in the background.
+    pub dying: BTreeSet<RowKey>,
 }
 
 impl Store {
     pub fn decide(&self, schema: &Schema, push: &Push) -> Result<Plan, StaleSender> {
+        self.decide_within(schema, push, driftline_core::limits::DELETE_ROWS)
+    }
+
+    /// Where so many rows go at once.
+    pub fn decide_within(&self, schema: &Schema, push: &Push, delete_rows: usize) -> Result<Plan, StaleSender> {
         let key = |k: &(usize, u64)| (push.clients[k.0].id, k.1);
-        let mut load = Load::new(schema, push, driftline_core::limits::DELETE_ROWS);
+        let mut load = Load::new(schema, push, delete_rows);
+        load.give_dying(!self.dying.is_empty());
         while let Some(query) = load.next() {
             match query {
                 Query::Space => load.give_space(self.space),
@@ -108,7 +116,8 @@ impl Store {
                     load.give_rows(found.take(limit).map(|(key, row)| (*key, row.clone())));
                 }
                 // None of these histories has as many rows as a large delete.
-                Query::Blockers { .. } | Query::Doomed(_) | Query::Above(_) => unreachable!("nothing is dying"),
+                Query::Blockers { .. } | Query::Above(_) => unreachable!("a large delete"),
+                Query::Doomed(keys) => load.give_doomed(keys.into_iter().filter(|key| self.dying.contains(key))),
                 Query::Deleted(keys) => load.give_deleted(keys.into_iter().filter(|key| self.deleted.contains(key))),
             }
         }
