@@ -4,7 +4,7 @@ mod common;
 
 use common::{Store, Tab, body, check, config_for, create, delete, id, push_text, update};
 use driftline_core::edit::{Edit, Merge, Values};
-use driftline_core::engine::{Config, Disk, Effect, Engine};
+use driftline_core::engine::{Config, Disk, Engine};
 use driftline_core::field::{text_of, texts};
 use driftline_core::integrity::{Judge, apply};
 use driftline_core::json::Json;
@@ -445,20 +445,25 @@ fn made_anew(tab: &Tab) -> Vec<Value> {
     rows.get(key()).unwrap().values.clone()
 }
 
+/// Two tabs of one device.
+fn two_tabs() -> [Tab; 2] {
+    [0, 1].map(|slot| {
+        let mut tab = Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config_for(schema()) });
+        tab.open(Disk::default());
+        tab
+    })
+}
+
+fn tell(from: &mut Tab, to: &mut Tab) {
+    for text in from.told() {
+        to.engine.handle_peer(to.now, &text);
+    }
+    to.run();
+}
+
 #[test]
 fn q6_the_undo_of_a_text_that_met_another_in_a_new_row_does_not_fold_into_it() {
-    let beside = |slot: u32| Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config_for(schema()) });
-    let (mut tab, mut other) = (beside(0), beside(1));
-    let tell = |from: &mut Tab, to: &mut Tab| {
-        for effect in std::mem::take(&mut from.effects) {
-            if let Effect::Broadcast(text) = effect {
-                to.engine.handle_peer(to.now, &text);
-            }
-        }
-        to.run();
-    };
-    tab.open(Disk::default());
-    other.open(Disk::default());
+    let [mut tab, mut other] = two_tabs();
     make(&mut tab, &create("note", 1, "\"body\":\"a\""));
     // Nothing folds into this any more.
     tab.export();
@@ -472,6 +477,26 @@ fn q6_the_undo_of_a_text_that_met_another_in_a_new_row_does_not_fold_into_it() {
     tab.engine.undo(tab.now).unwrap();
     tab.run();
     assert_eq!((seen(&tab, "body"), texts(&seen(&tab, "body_conflict"))), (Value::Text("a".into()), vec!["theirs".to_string()]));
+    assert_eq!(tab.engine.replica().view().get(key()).unwrap().values, made_anew(&tab));
+}
+
+#[test]
+fn q6_a_text_that_met_the_same_change_of_another_tab_is_not_folded() {
+    let [mut tab, mut other] = two_tabs();
+    make(&mut tab, &create("note", 1, "\"about\":\"a\""));
+    tab.export();
+    tell(&mut tab, &mut other);
+    other.now += 1_000;
+    make(&mut other, &text("about", "a", "b"));
+    tell(&mut other, &mut tab);
+    tab.now += 2_000;
+    make(&mut tab, &text("about", "b", "c"));
+    // The other tab has not heard of this, nor offered what it made.
+    make(&mut other, &text("about", "b", "c"));
+    tell(&mut other, &mut tab);
+    make(&mut tab, &update("note", 1, "\"text\":{\"about\":[\"c\",null]}"));
+    assert_eq!(tab.engine.outbox().len(), 4);
+    assert_eq!((seen(&tab, "about"), seen(&tab, "about_conflict")), (Value::Null, Value::Null));
     assert_eq!(tab.engine.replica().view().get(key()).unwrap().values, made_anew(&tab));
 }
 

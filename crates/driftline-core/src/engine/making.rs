@@ -158,11 +158,31 @@ impl Engine {
             edit.add.iter().any(|(column, merge)| match (merge, &columns[*column as usize].kind) {
                 (Merge::Text { from, .. }, Kind::Text { conflicts: Some(kept), .. }) => {
                     let kept = *kept as usize;
-                    text_of(from) != text_of(&seen.values[*column as usize]) || seen.values[kept] != *base(kept)
+                    let goes_on = |text| self.text_left(edit.row, *column) == Some(text);
+                    let shown = text_of(&seen.values[*column as usize]);
+                    text_of(from) != shown || seen.values[kept] != *base(kept) || !goes_on(shown)
                 }
                 _ => false,
             })
         })
+    }
+
+    /// What a text has come to, if each edit of it that waits goes on from what the one before left.
+    fn text_left(&self, row: RowKey, column: u16) -> Option<&str> {
+        let mut left = self.replica.base_row(row).map_or("", |row| text_of(&row.values[column as usize]));
+        let waiting = self.outbox.touching(row).flat_map(|entry| &entry.edits);
+        for edit in waiting.filter(|edit| edit.row == row) {
+            if let Some((_, value)) = edit.set.iter().find(|set| set.0 == column) {
+                left = text_of(value);
+            }
+            if let Some((_, Merge::Text { from, to })) = edit.add.iter().find(|add| add.0 == column) {
+                if text_of(from) != left {
+                    return None;
+                }
+                left = text_of(to);
+            }
+        }
+        Some(left)
     }
 
     /// The edits, if a transaction of these times holds them; what rows were is left out where there is no room for it.
