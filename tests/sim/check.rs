@@ -207,7 +207,8 @@ impl World {
         }
         let place = tab.store;
         wrong.extend(self.misordered(tab, &push).into_iter().map(|text| ("misordered", format!("tab {id} sends {text}"))));
-        self.stores[place].note_open();
+        let now = self.now;
+        self.stores[place].note_open(now);
         for (kind, text) in wrong {
             self.find(kind, text);
         }

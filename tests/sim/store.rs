@@ -183,6 +183,8 @@ pub struct Store {
     pub heard_at: u64,
     /// What was open as the last request left: nothing has been sent since to say that it is off the disk.
     pub open_then: Open,
+    /// What has been deleted, and until when the tab that did has not heard so.
+    pub unheard: Vec<(u64, Key)>,
     pub disk: Image,
     /// The revision of a base of which a part was torn: what was settled up to there is on no disk until it is fetched again.
     pub torn_rev: u64,
@@ -215,6 +217,7 @@ impl Store {
             awaits_import: false,
             heard_at: 0,
             open_then: Open::default(),
+            unheard: Vec::new(),
             disk: Image::default(),
             torn_rev: 0,
             writes: BTreeMap::new(),
@@ -228,13 +231,16 @@ impl Store {
     }
 
     /// A request goes out.
-    pub fn note_open(&mut self) {
+    pub fn note_open(&mut self, now: u64) {
         let mut high = BTreeMap::new();
         for (client, seq) in self.disk.slots.values().flat_map(SlotDb::used) {
             let known = high.entry(client).or_insert(0);
             *known = seq.max(*known);
         }
-        self.open_then = Open { keys: self.open(), high };
+        self.unheard.retain(|unheard| unheard.0 >= now);
+        let mut keys = self.open();
+        keys.extend(self.unheard.iter().map(|unheard| unheard.1));
+        self.open_then = Open { keys, high };
     }
 
     /// The keys of what is on disk, and of what that stands for.

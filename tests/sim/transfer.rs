@@ -189,7 +189,7 @@ impl World {
         store.torn_rev = store.torn_rev.max(store.disk_rev().unwrap_or(0));
         let waited: Vec<Key> = store.disk.slots.values().flat_map(|slot| slot.records.keys().copied()).collect();
         store.disk = left;
-        store.note_open();
+        store.note_open(self.now);
         self.spaces[store.space].journal.give_up(&waited, store.lineage);
         self.say(|| format!("what waited in store {place} is given up: {waited:x?}"));
     }

@@ -434,9 +434,12 @@ impl World {
             Work::Lead | Work::RenewEpoch { .. } => false,
         };
         self.stores[store].unmarked |= fails && matches!(write.work, Work::Commit { .. });
+        let deletes = if let Work::Save { deletes, .. } = &write.work { deletes.clone() } else { Vec::new() };
         let done = self.carry_out_write(store, write, fails);
         // The tab may die between the commit and hearing of it.
         let delay = self.rng.below(4);
+        let heard = self.now + delay;
+        self.stores[store].unheard.extend(deletes.into_iter().map(|key| (heard, key)));
         self.after(delay, Event::ToTab(tab, Input::Done(done)));
     }
 
