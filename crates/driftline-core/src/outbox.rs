@@ -108,6 +108,8 @@ pub struct Outbox {
     refs: Index,
     /// How many entries name a key in their `after`.
     followed: SortedMap<Key, u32>,
+    /// The retries, by the keys that they stand for.
+    retries: SortedMap<Key, Key>,
     bytes: usize,
     counts: Counts,
 }
@@ -253,6 +255,9 @@ impl Outbox {
         for after in &entry.after {
             *self.followed.get_or_insert_with(*after, || 0) += 1;
         }
+        for was in &entry.was {
+            self.retries.insert(*was, entry.made.key);
+        }
         for (index, row, role) in roles(&entry) {
             let index = if index { &mut self.own } else { &mut self.refs };
             index.get_or_insert_with((row, entry.made), || (0, place)).0 |= role;
@@ -276,6 +281,11 @@ impl Outbox {
                 if *count == 0 {
                     self.followed.remove(after);
                 }
+            }
+        }
+        for was in &entry.was {
+            if self.retries.get(was) == Some(&key) {
+                self.retries.remove(was);
             }
         }
         for (index, row, _) in roles(&entry) {
@@ -358,7 +368,9 @@ impl Outbox {
             }
         }
         for key in &entry.after {
-            found.extend(self.by_key.get(key).map(|place| *place as usize));
+            // Whoever retried it may not have been the one to say so here.
+            let place = self.by_key.get(key).or_else(|| self.by_key.get(self.retries.get(key)?));
+            found.extend(place.map(|place| *place as usize));
         }
         sort_dedup(&mut found);
         // What the server has applied holds nobody up.
@@ -520,9 +532,9 @@ impl Outbox {
                     self.referring(edit.row).filter(owes).for_each(&mut join);
                 }
             }
-            if self.is_followed(entry.made.key) {
+            for key in std::iter::once(&entry.made.key).chain(&entry.was).filter(|key| self.is_followed(**key)) {
                 for user in self.iter() {
-                    if user.after.contains(&entry.made.key) {
+                    if user.after.contains(key) {
                         join(user);
                     }
                 }

@@ -322,7 +322,8 @@ impl Engine {
         self.replaces.iter_mut().filter(|replaces| replaces.new == key).for_each(|replaces| replaces.new = new);
         self.replaces.push(Replaces { new, slot: old_slot, old: key });
         let followers = self.outbox.keys(&|e| e.after.contains(&key));
-        for follower in followers {
+        // Another tab's record is that tab's to write, or the sending one's. Where it names what was retried, it means the retry.
+        for follower in followers.into_iter().filter(|follower| self.may_alter(*follower)).collect::<Vec<_>>() {
             self.outbox.follow(follower, key, new);
             self.put(follower);
         }

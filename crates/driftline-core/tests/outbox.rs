@@ -306,6 +306,25 @@ fn o1_what_refers_to_a_row_that_is_nowhere_waits_for_it() {
 }
 
 #[test]
+fn o2_what_comes_after_one_that_was_retried_comes_after_the_retry() {
+    let retry = |state| Entry { was: vec![(1, 1)], state, ..entry(3, &rename(3)) };
+    let all = |state| outbox([following(2, &rename(2), &[1]), retry(state)]);
+    assert_eq!(goes(&all(State::Queued)), [[3], [2]]);
+    let parked = State::Parked { problem: Problem::new("not_allowed", ""), spent: true };
+    assert_eq!(goes(&all(parked.clone())), [[0; 0]; 0]);
+    assert_eq!(waits(&all(parked)), [(3, Wait::Parked), (2, Wait::Keys(vec![(1, 3)]))]);
+    assert_eq!(numbers(&all(State::Queued).with_dependents((1, 3))), [3, 2]);
+    // What it stood for is here after all; or neither is, any more.
+    let mut both = all(State::Queued);
+    both.insert(entry(1, &rename(1)));
+    assert_eq!(goes(&both), [[1], [2], [3]]);
+    both.remove((1, 1));
+    assert_eq!(goes(&both), [[3], [2]]);
+    both.remove((1, 3));
+    assert_eq!(goes(&both), [[2]]);
+}
+
+#[test]
 fn q2_only_what_is_saved_and_shown_goes_and_not_before_its_time() {
     let unsaved = Entry { saved: false, ..entry(1, &rename(1)) };
     let of_another_tab = Entry { slot: 7, ..entry(2, &rename(2)) };

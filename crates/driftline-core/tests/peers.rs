@@ -1331,3 +1331,24 @@ fn q2_a_retry_that_was_settled_before_it_was_written_waits_again_as_what_it_stan
     tab.run();
     assert_eq!(tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<Vec<_>>(), [old, later]);
 }
+
+#[test]
+fn m3_a_retry_in_one_tab_does_not_write_what_another_has_made_after_it() {
+    let mut tab = beside(1);
+    let key = make(&mut tab, &create("kind", 1, ""));
+    let mut other = beside(2);
+    hear(&mut other, &tab.told());
+    let text = |key: Key| format!("{:016x}:{}", key.0, key.1);
+    let after = format!("{{\"edits\":[{}],\"after\":[\"{}\"]}}", create("kind", 2, ""), text(key));
+    let later = other.engine.transact(other.now, &after).unwrap().0;
+    other.run();
+    hear(&mut tab, &other.told());
+    // Nobody sends, so that it is this tab's to decide about.
+    let edits = create("kind", 1, "\"name\":\"b\"");
+    tab.engine.decide(tab.now, &format!("{{\"what\":\"amend\",\"key\":\"{}\",\"edits\":[{edits}]}}", text(key))).unwrap();
+    tab.run();
+    assert!(!tab.disk.contains_key(&key) && !tab.disk.contains_key(&later), "{:?}", tab.disk);
+    hear(&mut other, &tab.told());
+    let [retry] = tab.disk.keys().copied().collect::<Vec<_>>()[..] else { panic!("one is there: {:?}", tab.disk) };
+    assert_eq!(other.engine.outbox().with_dependents(retry), [retry, later]);
+}
