@@ -352,7 +352,7 @@ impl World {
         let rested = |tab: &Tab| {
             let (replica, server) = (tab.engine.replica(), &self.space_of(tab).server.space);
             let same = (replica.rev, replica.digest) == (server.rev, server.digest);
-            tab.opened && tab.engine.is_saved() && same && self.sendable(tab).is_none()
+            tab.opened && tab.engine.is_saved() && same && tab.request.is_none() && self.sendable(tab).is_none()
         };
         let on_disk = |store: &Store| store.writes.is_empty() && store.disk_rev() == Some(rev(store));
         self.stores.iter().all(on_disk) && self.tabs.values().all(rested)
