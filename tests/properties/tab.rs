@@ -49,7 +49,16 @@ pub struct Tab {
 }
 
 pub fn config(schema: &Schema, client: u64) -> Config {
-    Config { schema: schema.clone(), slot: 0, client, high: Vec::new(), seed: client, outbox_txns: 100_000, outbox_bytes: 100_000_000 }
+    Config {
+        schema: schema.clone(),
+        slot: 0,
+        client,
+        high: Vec::new(),
+        imported: Vec::new(),
+        seed: client,
+        outbox_txns: 100_000,
+        outbox_bytes: 100_000_000,
+    }
 }
 
 impl Tab {

@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 const DOUBT_MS: u64 = 15_000;
 /// What was sent in the pushes before the last, and was not yet on disk as settled when that left.
 const SLACK: usize = 8;
+/// What one tab tells another is heard within this time.
+const MESSAGE_MS: u64 = 1_600;
 
 impl World {
     // ---- at each step ----
@@ -217,7 +219,8 @@ impl World {
     fn misordered(&self, tab: &Tab, push: &Push) -> Vec<String> {
         let store = &self.stores[tab.store];
         // What a file has brought may be on disk before the sending tab has heard of it.
-        let imported = store.disk.slots.get(&IMPORTED);
+        let is_new = store.untold || store.slot_locks.contains_key(&IMPORTED) || self.now <= store.brought_at + MESSAGE_MS;
+        let imported = store.disk.slots.get(&IMPORTED).filter(|_| is_new);
         let heard = |key: Key| tab.engine.outbox().get(key).is_some() || !imported.is_some_and(|db| db.records.contains_key(&key));
         let Space { server, journal, .. } = &self.spaces[store.space];
         let mut created: BTreeSet<RowKey> = BTreeSet::new();

@@ -68,10 +68,11 @@ impl World {
         let schema = self.schemas[device.version].clone();
         let slot = store.lowest_free_slot();
         store.slot_locks.insert(slot, id);
-        let high = store.high(slot);
+        let (high, imported) = (store.high(slot), store.high(IMPORTED));
         store.disk.slots.entry(slot).or_default();
         let client = *device.clients.entry((store.principal, slot)).or_insert(fresh_client);
-        let config = Config { schema: (*schema).clone(), slot, client, high, seed, outbox_txns: 10_000, outbox_bytes: 10_000_000 };
+        let config =
+            Config { schema: (*schema).clone(), slot, client, high, imported, seed, outbox_txns: 10_000, outbox_bytes: 10_000_000 };
         let online = device.online;
         self.askers.insert(id, Asker { principal: store.principal, space: store.space, store: place });
         let tab = Tab {
@@ -369,6 +370,7 @@ impl World {
     /// Others may take over what has been imported.
     fn end_import(&mut self, store: usize) {
         self.stores[store].slot_locks.remove(&IMPORTED);
+        self.stores[store].brought_at = self.now;
         if std::mem::take(&mut self.stores[store].awaits_import) {
             self.after(0, Event::Adopt { store, slot: IMPORTED });
         }

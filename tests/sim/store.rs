@@ -183,6 +183,8 @@ pub struct Store {
     pub heard_at: u64,
     /// What was open as the last request left: nothing has been sent since to say that it is off the disk.
     pub open_then: Open,
+    /// When a file had last been written here, and was about to be told of.
+    pub brought_at: u64,
     /// What has been deleted, and until when the tab that did has not heard so.
     pub unheard: Vec<(u64, Key)>,
     pub disk: Image,
@@ -217,6 +219,7 @@ impl Store {
             awaits_import: false,
             heard_at: 0,
             open_then: Open::default(),
+            brought_at: 0,
             unheard: Vec::new(),
             disk: Image::default(),
             torn_rev: 0,

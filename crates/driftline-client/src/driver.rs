@@ -74,7 +74,8 @@ pub struct Parts {
     pub space: String,
     pub prefix: String,
     pub slot: u32,
-    pub outbox: OutboxDb,
+    /// Of its own slot, and of what was imported.
+    pub outboxes: [OutboxDb; 2],
     pub net: Net,
     pub slot_lock: Held,
     pub on_patch: Function,
@@ -112,7 +113,9 @@ impl Driver {
             closed: Rc::default(),
         });
         driver.look_after_base();
-        driver.look_after(Rc::new(parts.outbox));
+        for outbox in parts.outboxes {
+            driver.look_after(Rc::new(outbox));
+        }
         let hearing = driver.clone();
         let name = format!("{}tabs/{}", driver.prefix, driver.space);
         let channel = Channel::open(&name, driver.slot, move |slot, text| hearing.clone().hear(slot, text))?;

@@ -51,20 +51,21 @@ impl Session {
         }
         let prefix = format!("driftline/{}/{}/", text("app"), text("user"));
         let (slot, slot_lock) = take_slot(&prefix, &space).await?;
-        let outbox = OutboxDb::new(&prefix, slot);
-        let known = identity(&outbox, &space).await;
-        let (client, high) = known.clone().unwrap_or_else(|_| (own_client(random_u64()), Vec::new()));
+        let outboxes = [slot, IMPORTED].map(|slot| OutboxDb::new(&prefix, slot));
+        let known = identity(&outboxes, &space).await;
+        let (client, high, imported) = known.clone().unwrap_or_else(|_| (own_client(random_u64()), Vec::new(), Vec::new()));
         let engine = Engine::new(Config {
             schema,
             slot,
             client,
             high,
+            imported,
             seed: random_u64(),
             outbox_txns: limit("outbox_txns", OUTBOX_TXNS),
             outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
         });
         let net = Net::new(&text("url"), &space, token, text("identity"));
-        let driver = Driver::start(Parts { engine, space, prefix, slot, outbox, net, slot_lock, on_patch, on_event })?;
+        let driver = Driver::start(Parts { engine, space, prefix, slot, outboxes, net, slot_lock, on_patch, on_event })?;
         if known.is_err() {
             // Whose slot this is stands on disk, and so do the numbers that are taken.
             driver.with(|engine, now| engine.handle_slot_lost(now, slot));
@@ -219,14 +220,18 @@ fn network_is_there() -> bool {
     get(&global("navigator"), "onLine").as_bool().unwrap_or(true)
 }
 
-/// The client id of a slot, and the numbers that are taken.
-async fn identity(outbox: &OutboxDb, space: &str) -> Result<(u64, Vec<Key>), JsValue> {
-    let client = outbox.client(own_client(random_u64())).await?;
+/// The client id of a slot, and the numbers that are taken in it and by what was imported.
+async fn identity([own, imported]: &[OutboxDb; 2], space: &str) -> Result<(u64, Vec<Key>, Vec<Key>), JsValue> {
+    let client = own.client(own_client(random_u64())).await?;
+    Ok((client, numbers(own, space).await?, numbers(imported, space).await?))
+}
+
+async fn numbers(outbox: &OutboxDb, space: &str) -> Result<Vec<Key>, JsValue> {
     let disk = outbox.read(space).await?;
     let mut high = disk.high;
     // Numbers of records still there are used too; the engine reads them again when it loads.
     high.extend(disk.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
-    Ok((client, high))
+    Ok(high)
 }
 
 /// The lowest free slot.

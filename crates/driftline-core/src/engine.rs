@@ -47,6 +47,8 @@ pub struct Config {
     pub client: u64,
     /// The highest number ever used by each client of the slot.
     pub high: Vec<Key>,
+    /// The same of the slot [`IMPORTED`]: files may have brought what a copy of this profile has made under this client id.
+    pub imported: Vec<Key>,
     /// Makes jitter and new ids.
     pub seed: u64,
     /// More than this waits, and an edit is refused.
@@ -256,6 +258,9 @@ impl Engine {
         for (client, seq) in config.high.into_iter().filter(|high| !is_shared(high.0)) {
             let high = engine.high.get_or_insert_with(client, || 0);
             *high = (*high).max(seq);
+        }
+        for key in config.imported {
+            engine.see_number(IMPORTED, key);
         }
         engine.say_hello();
         engine

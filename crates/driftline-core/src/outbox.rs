@@ -108,8 +108,8 @@ pub struct Outbox {
     refs: Index,
     /// How many entries name a key in their `after`.
     followed: SortedMap<Key, u32>,
-    /// The retries, by the keys that they stand for.
-    retries: SortedMap<Key, Key>,
+    /// The keys that retries stand for, with theirs.
+    retries: SortedSet<(Key, Key)>,
     bytes: usize,
     counts: Counts,
 }
@@ -210,7 +210,7 @@ impl Outbox {
         self.insert(entry);
     }
 
-    /// For everything but the state and what the indexes are made from: made, edits, releases, after, body.
+    /// For everything but the state and what the indexes are made from: made, edits, releases, after, was, body.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
         self.slab[*self.by_key.get(&key)? as usize].as_mut()
     }
@@ -256,7 +256,7 @@ impl Outbox {
             *self.followed.get_or_insert_with(*after, || 0) += 1;
         }
         for was in &entry.was {
-            self.retries.insert(*was, entry.made.key);
+            self.retries.insert((*was, entry.made.key));
         }
         for (index, row, role) in roles(&entry) {
             let index = if index { &mut self.own } else { &mut self.refs };
@@ -284,9 +284,7 @@ impl Outbox {
             }
         }
         for was in &entry.was {
-            if self.retries.get(was) == Some(&key) {
-                self.retries.remove(was);
-            }
+            self.retries.remove(&(*was, key));
         }
         for (index, row, _) in roles(&entry) {
             let index = if index { &mut self.own } else { &mut self.refs };
@@ -368,9 +366,13 @@ impl Outbox {
             }
         }
         for key in &entry.after {
+            if let Some(place) = self.by_key.get(key) {
+                found.push(*place as usize);
+                continue;
+            }
             // Whoever retried it may not have been the one to say so here.
-            let place = self.by_key.get(key).or_else(|| self.by_key.get(self.retries.get(key)?));
-            found.extend(place.map(|place| *place as usize));
+            let retries = self.retries.range((*key, (0, 0))..=(*key, (u64::MAX, u64::MAX)));
+            found.extend(retries.filter_map(|retry| self.by_key.get(&retry.1)).map(|place| *place as usize));
         }
         sort_dedup(&mut found);
         // What the server has applied holds nobody up.

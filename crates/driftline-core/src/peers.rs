@@ -64,7 +64,7 @@ impl Engine {
         let version = json.uint("schema").unwrap_or(0);
         let ours = u64::from(self.schema.version);
         if version > ours {
-            // A newer page is open beside this one. What is made here is kept, and the newer one sends it once this one is gone.
+            // A newer page is open beside this one. What is made here is kept, and the newer one sends it.
             self.outdated = true;
             if self.sender.is_some() {
                 self.handle_unlead(now_ms);
@@ -79,6 +79,9 @@ impl Engine {
             _ => version == ours,
         };
         if !heard {
+            if version > ours && json.text("t") == Some("base") {
+                self.hear_accepted(&json);
+            }
             // What a newer page has taken in cannot be read here, but must not go by numbers that are given here.
             let imported = |json: &Json| json.uint("slot") == Some(u64::from(IMPORTED));
             for record in json.list("records").iter().filter(|_| imported(&json)) {
@@ -483,6 +486,9 @@ impl Engine {
 
     /// Another tab says that a key is over, and whether its record is deleted; returns whether it was in the outbox.
     fn hear_over(&mut self, now_ms: u64, key: Key, deleted: bool) -> bool {
+        if self.outdated && self.outbox.get(key).is_some_and(Entry::is_applied) {
+            return false;
+        }
         let imported = |entry: &Entry| entry.slot == IMPORTED && (entry.saved || !entry.rewritten);
         if deleted && self.outbox.get(key).is_some_and(imported) {
             // A file may have brought it again since, and the word of a tab that slept come late: the disk tells.
@@ -507,6 +513,16 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// A newer page tells of a base that cannot be read here. What it has taken in is no more to be sent, and stays to be seen.
+    fn hear_accepted(&mut self, json: &Json) {
+        let mut accepted = read_keys(json.list("settled"));
+        accepted.retain(|key| self.outbox.get(*key).is_some_and(|entry| !entry.is_applied()));
+        for key in &accepted {
+            self.outbox.set_state(*key, State::Applied { rev: u64::MAX });
+        }
+        self.event_keys("accepted", &accepted);
     }
 
     fn hear_base(&mut self, now_ms: u64, json: &Json) {

@@ -500,6 +500,27 @@ fn q6_a_text_that_met_the_same_change_of_another_tab_is_not_folded() {
     assert_eq!(tab.engine.replica().view().get(key()).unwrap().values, made_anew(&tab));
 }
 
+#[test]
+fn q5_typing_goes_on_folding_where_an_earlier_edit_met_another_s_change() {
+    let mut store = store("\"body\":\"a\\nb\\nc\"");
+    let mut tab = tab(&store);
+    tab.sync(&mut store);
+    make(&mut tab, &text("body", "a\nb\nc", "a\nb\nC"));
+    tab.export();
+    send(&mut store, 9, 1, 1, &text("body", "a\nb\nc", "A\nb\nc"));
+    tab.engine.handle_live_open(tab.now);
+    let (rev, theirs) = (store.space.rev, &store.log.last().unwrap().3);
+    let parts = format!("[{{\"actor\":2,\"changes\":{theirs}}}]");
+    tab.engine.handle_live_message(tab.now, &format!("{{\"schema\":1,\"changes\":[{{\"rev\":{rev},\"parts\":{parts}}}]}}"));
+    tab.run();
+    assert_eq!(seen(&tab, "body"), Value::Text("A\nb\nC".into()));
+    for (from, to) in [("A\nb\nC", "A\nb\nC1"), ("A\nb\nC1", "A\nb\nC12"), ("A\nb\nC12", "A\nb\nC123")] {
+        make(&mut tab, &text("body", from, to));
+    }
+    assert_eq!(tab.engine.outbox().len(), 2, "what met it, and all that was typed since");
+    assert_eq!(tab.engine.replica().view().get(key()).unwrap().values, made_anew(&tab));
+}
+
 /// Text edits of one base: for each person which lines are changed, to what, and which go.
 type Typing = Vec<(u8, u8)>;
 

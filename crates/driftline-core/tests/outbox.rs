@@ -320,6 +320,11 @@ fn o2_what_comes_after_one_that_was_retried_comes_after_the_retry() {
     assert_eq!(goes(&both), [[1], [2], [3]]);
     both.remove((1, 1));
     assert_eq!(goes(&both), [[3], [2]]);
+    // It was retried elsewhere, too.
+    both.insert(Entry { was: vec![(1, 1)], ..entry(4, &rename(4)) });
+    assert_eq!(goes(&both), [[3], [4], [2]]);
+    both.remove((1, 4));
+    assert_eq!(goes(&both), [[3], [2]]);
     both.remove((1, 3));
     assert_eq!(goes(&both), [[2]]);
 }

@@ -7,6 +7,7 @@ use driftline_core::dedupe::shared_client;
 use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk, record_key, write_key};
 use driftline_core::outbox::{Key, State};
 use driftline_core::sender::SendFailure;
+use driftline_core::value::RowId;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -1298,12 +1299,13 @@ fn q2_what_was_called_settled_and_is_found_on_disk_is_offered_and_sent_again() {
     assert_eq!(goes(&mut next, 60_000), [[key.1]]);
 }
 
-#[test]
-fn q2_a_retry_that_was_settled_before_it_was_written_waits_again_as_what_it_stands_for() {
+/// A tab whose retry another copy of the profile has sent too, so that it was settled before it was on disk. It is being written, or
+/// waits behind another that is. Then another tab sends, from what was on disk before. Returns that, and the keys.
+fn settled_before_it_was_written(is_behind: bool) -> (Tab, Disk, Key, Key) {
     let mut store = Store::default();
     let mut tab = sending(&mut store);
     let older = tab.left();
-    // A copy of the profile has used the same number.
+    // The copy has used the same number.
     store.push(&schema(), &push_text(None, "[]", &[(1, common::body(1, &create("kind", 2, "")))])).unwrap();
     let old = make(&mut tab, &create("kind", 1, ""));
     assert_eq!(goes(&mut tab, 1_000), [[1]]);
@@ -1311,25 +1313,50 @@ fn q2_a_retry_that_was_settled_before_it_was_written_waits_again_as_what_it_stan
     tab.engine.handle_base_lost(tab.now);
     until_written(&mut tab);
     tab.hold_saves = true;
-    let later = make(&mut tab, &create("kind", 3, ""));
+    if is_behind {
+        make(&mut tab, &create("kind", 3, ""));
+    }
     let (request, body) = tab.pushes.pop().unwrap();
     let answer = store.push(&schema(), &body).unwrap();
     tab.engine.handle_answer(tab.now, request, 200, None, &answer);
     tab.run();
     let new = tab.engine.outbox().iter().next().unwrap().made.key;
     assert!(new != old && tab.disk.contains_key(&old), "{:?}", tab.disk);
-    // Another copy has sent the same retry, before this one could write it.
     let other = tab.engine.outbox().get(new).unwrap().body.clone();
     let other = push_text(None, "[]", &[(new.1, other)]).replace("00000000000000aa", &format!("{:016x}", new.0));
     store.push(&schema(), &other).unwrap();
     tab.sync(&mut store);
     assert!(tab.engine.outbox().get(new).is_none());
-    // What this tab knew is older than what another found on disk, which sends from now on.
     tab.engine.handle_unlead(tab.now);
     tab.run();
-    tab.engine.handle_reloaded(tab.now, Disk { slots: tab.left().slots, ..older });
+    let read = Disk { slots: tab.left().slots, ..older };
+    (tab, read, old, new)
+}
+
+#[test]
+fn q2_a_retry_that_was_settled_before_it_was_written_waits_again_as_what_it_stands_for() {
+    let (mut tab, read, old, _) = settled_before_it_was_written(true);
+    tab.engine.handle_reloaded(tab.now, read);
     tab.run();
-    assert_eq!(tab.engine.outbox().iter().map(|entry| entry.made.key).collect::<Vec<_>>(), [old, later]);
+    assert!(tab.engine.outbox().get(old).is_some_and(|entry| entry.saved));
+}
+
+#[test]
+fn q2_a_retry_that_was_settled_while_it_was_written_waits_again() {
+    let (mut tab, read, _, new) = settled_before_it_was_written(false);
+    let record = tab.disk.values().next().unwrap().clone();
+    tab.effects.clear();
+    tab.engine.handle_reloaded(tab.now, read.clone());
+    tab.run();
+    assert!(tab.effects.contains(&Effect::Reload), "{:?}", tab.effects);
+    for (slot, save) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_saved(tab.now, slot, save);
+    }
+    let record = record.replace(&format!("{:016x}", 0xaa), &format!("{:016x}", new.0));
+    let slots = vec![SlotDisk { slot: 0, records: vec![record], high: Vec::new() }];
+    tab.engine.handle_reloaded(tab.now, Disk { slots, ..read });
+    tab.run();
+    assert!(tab.engine.outbox().get(new).is_some());
 }
 
 #[test]
@@ -1351,4 +1378,23 @@ fn m3_a_retry_in_one_tab_does_not_write_what_another_has_made_after_it() {
     hear(&mut other, &tab.told());
     let [retry] = tab.disk.keys().copied().collect::<Vec<_>>()[..] else { panic!("one is there: {:?}", tab.disk) };
     assert_eq!(other.engine.outbox().with_dependents(retry), [retry, later]);
+}
+
+#[test]
+fn m3_what_a_newer_page_has_sent_stays_to_be_seen_in_an_older_one() {
+    let newer = |text: String| text.replace("\"schema\":1", "\"schema\":2");
+    let mut tab = beside(1);
+    let (sent, discarded) = (make(&mut tab, &create("kind", 1, "")), make(&mut tab, &create("kind", 2, "")));
+    hear(&mut tab, &[newer(lead(1, "")), newer(base(1, &create("kind", 1, "\"name\":\"\""), sent))]);
+    let mut text = String::new();
+    write_key(sent, &mut text);
+    assert!(tab.events.iter().any(|event| event.contains("accepted") && event.contains(&text)), "{:?}", tab.events);
+    hear(&mut tab, &[newer(void(sent)), newer(void(discarded))]);
+    hear(&mut tab, &["{\"schema\":1,\"t\":\"reload\",\"epoch\":1}".to_string()]);
+    let slots = vec![SlotDisk { slot: 1, records: Vec::new(), high: vec![discarded] }];
+    tab.engine.handle_reloaded(tab.now, Disk { slots, ..Disk::default() });
+    tab.run();
+    assert_eq!(tab.engine.replica().view().iter().map(|(key, _)| key.id).collect::<Vec<_>>(), [RowId::parse(&id(1)).unwrap()]);
+    // It is not to be sent again, or to be put into a file.
+    assert_eq!((tab.engine.outbox().counts().applied, tab.export()), (1, ("[]".to_string(), 0)));
 }

@@ -750,3 +750,27 @@ fn q9_a_file_has_nothing_that_is_still_being_saved_unless_it_cannot_be() {
     let (file, left_out) = tab.export();
     assert!(file.contains(&id(1)) && left_out == 0);
 }
+
+#[test]
+fn d6_a_tab_that_makes_before_it_has_read_meets_no_number_that_a_file_has_brought() {
+    let mut store = Store::default();
+    let mut first = Tab::of_config(Config { client: 0xcc, ..config() });
+    first.open(Disk::default());
+    make(&mut first, &[create("box", 1, "")]);
+    let later = make(&mut first, &[create("box", 2, "")]);
+    let file = first.export().0;
+    let mut second = Tab::new().lead(&store);
+    second.engine.set_online(second.now, false);
+    second.import(&file).unwrap();
+    // A copy of the first one's profile: the slot's client id is the same, and has not been used here.
+    let imported = second.imported.keys().copied().collect();
+    let mut tab = Tab::of_config(Config { client: 0xcc, imported, ..config() });
+    tab.imported = second.imported.clone();
+    let key = make(&mut tab, &[create("box", 8, "")]);
+    tab.open(second.left());
+    assert!(key.0 != later.0 && tab.engine.replica().view().len() == 3, "{key:?}");
+    tab.engine.handle_lead(tab.now, 2, None, second.left().slots);
+    tab.run();
+    go_online(&mut tab, &mut store);
+    assert_eq!((tab.engine.outbox().len(), store.rows.len()), (0, 3));
+}

@@ -79,7 +79,8 @@ impl Engine {
         for slot in &disk.slots {
             let records = slot.keys();
             for &key in &known {
-                let of_slot = self.outbox.get(key).is_some_and(|entry| entry.slot == slot.slot);
+                let stays = |entry: &Entry| self.outdated && entry.is_applied();
+                let of_slot = self.outbox.get(key).is_some_and(|entry| entry.slot == slot.slot && !stays(entry));
                 if !of_slot || records.contains(&key) {
                     continue;
                 }

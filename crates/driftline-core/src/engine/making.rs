@@ -13,8 +13,10 @@ use crate::patch::{Patch, append};
 use crate::problem::Problem;
 use crate::schema::{EditsToDeleted, Kind};
 use crate::sorted::{SortedMap, sort_dedup};
+use crate::text::merge3;
 use crate::undo::Undoable;
 use crate::value::{Row, RowKey, Value};
+use std::borrow::Cow;
 
 /// What a body has beside its edits, at most.
 const ENVELOPE_BYTES: usize = 128;
@@ -158,31 +160,34 @@ impl Engine {
             edit.add.iter().any(|(column, merge)| match (merge, &columns[*column as usize].kind) {
                 (Merge::Text { from, .. }, Kind::Text { conflicts: Some(kept), .. }) => {
                     let kept = *kept as usize;
-                    let goes_on = |text| self.text_left(edit.row, *column) == Some(text);
-                    let shown = text_of(&seen.values[*column as usize]);
-                    text_of(from) != shown || seen.values[kept] != *base(kept) || !goes_on(shown)
+                    let met = || self.last_text_met_another(edit.row, *column);
+                    text_of(from) != text_of(&seen.values[*column as usize]) || seen.values[kept] != *base(kept) || met()
                 }
                 _ => false,
             })
         })
     }
 
-    /// What a text has come to, if each edit of it that waits goes on from what the one before left.
-    fn text_left(&self, row: RowKey, column: u16) -> Option<&str> {
-        let mut left = self.replica.base_row(row).map_or("", |row| text_of(&row.values[column as usize]));
+    /// Whether the last edit of a text that waits was not made on what lies below it.
+    fn last_text_met_another(&self, row: RowKey, column: u16) -> bool {
+        let base = self.replica.base_row(row).map_or("", |row| text_of(&row.values[column as usize]));
+        let (mut left, mut met) = (Cow::Borrowed(base), false);
         let waiting = self.outbox.touching(row).flat_map(|entry| &entry.edits);
         for edit in waiting.filter(|edit| edit.row == row) {
             if let Some((_, value)) = edit.set.iter().find(|set| set.0 == column) {
-                left = text_of(value);
+                (left, met) = (Cow::Borrowed(text_of(value)), false);
             }
             if let Some((_, Merge::Text { from, to })) = edit.add.iter().find(|add| add.0 == column) {
-                if text_of(from) != left {
-                    return None;
-                }
-                left = text_of(to);
+                let (from, to) = (text_of(from), text_of(to));
+                met = *left != *from;
+                left = match met {
+                    // What cannot be merged is not looked at more closely.
+                    true => Cow::Owned(merge3(from, &left, to).unwrap_or_default()),
+                    false => Cow::Borrowed(to),
+                };
             }
         }
-        Some(left)
+        met
     }
 
     /// The edits, if a transaction of these times holds them; what rows were is left out where there is no room for it.

@@ -163,18 +163,22 @@ impl Engine {
     }
 
     /// A retry that was settled before it was written waits again, and is on disk only as what it stands for: that does not go. Returns
-    /// the keys of these.
+    /// the keys of these. Where it is being written, the disk is read once more.
     pub(crate) fn keep_replaced(&mut self, new: Key) -> Vec<Key> {
-        let writes = |saver: &Saver| saver.in_flight.as_ref().is_some_and(|saving| saving.puts.iter().any(|put| put.0 == new));
         let mut kept = Vec::new();
-        if !self.savers.iter().any(writes) {
-            self.replaces.retain(|replaces| {
-                if replaces.new == new {
-                    kept.push(replaces.old);
-                }
-                replaces.new != new
-            });
+        for saver in &self.savers {
+            if saver.in_flight.as_ref().is_some_and(|saving| saving.puts.iter().any(|put| put.0 == new)) {
+                self.unheard.insert(new, saver.slot);
+                self.reload_again = true;
+                return kept;
+            }
         }
+        self.replaces.retain(|replaces| {
+            if replaces.new == new {
+                kept.push(replaces.old);
+            }
+            replaces.new != new
+        });
         for key in &kept {
             self.leaving.remove(key);
         }

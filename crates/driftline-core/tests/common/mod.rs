@@ -188,7 +188,16 @@ pub fn config() -> Config {
 }
 
 pub fn config_for(schema: Schema) -> Config {
-    Config { schema, slot: 0, client: 0xaa, high: Vec::new(), seed: 5, outbox_txns: 100_000, outbox_bytes: 100_000_000 }
+    Config {
+        schema,
+        slot: 0,
+        client: 0xaa,
+        high: Vec::new(),
+        imported: Vec::new(),
+        seed: 5,
+        outbox_txns: 100_000,
+        outbox_bytes: 100_000_000,
+    }
 }
 
 impl Tab {

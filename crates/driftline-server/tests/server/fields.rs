@@ -20,7 +20,16 @@ impl Person {
     async fn new(name: &'static str, client: u64, now: u64, world: &World) -> Person {
         let schema = Schema::parse(CANVAS).unwrap();
         let (outbox_txns, outbox_bytes) = (1_000, 10_000_000);
-        let engine = Engine::new(Config { schema, slot: 0, client, high: Vec::new(), seed: client, outbox_txns, outbox_bytes });
+        let engine = Engine::new(Config {
+            schema,
+            slot: 0,
+            client,
+            high: Vec::new(),
+            imported: Vec::new(),
+            seed: client,
+            outbox_txns,
+            outbox_bytes,
+        });
         let mut person = Person { name, engine, now };
         person.engine.handle_opened(now, Disk::default());
         person.engine.handle_lead(now, 1, None, Vec::new());
