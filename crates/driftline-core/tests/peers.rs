@@ -1343,8 +1343,11 @@ fn q2_a_retry_that_was_settled_before_it_was_written_waits_again_as_what_it_stan
 
 #[test]
 fn q2_a_retry_that_was_settled_while_it_was_written_waits_again() {
-    let (mut tab, read, _, new) = settled_before_it_was_written(false);
-    let record = tab.disk.values().next().unwrap().clone();
+    let (mut tab, read, old, new) = settled_before_it_was_written(false);
+    let record = tab.disk[&old].replace(&format!("{:016x}", old.0), &format!("{:016x}", new.0));
+    // It is shown late, so that its number is known.
+    let shown = serde_json::to_string(&record).unwrap();
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":1,\"frozen\":true,\"records\":[{shown}],\"unsaved\":[]}}")]);
     tab.effects.clear();
     tab.engine.handle_reloaded(tab.now, read.clone());
     tab.run();
@@ -1352,7 +1355,6 @@ fn q2_a_retry_that_was_settled_while_it_was_written_waits_again() {
     for (slot, save) in std::mem::take(&mut tab.held) {
         tab.engine.handle_saved(tab.now, slot, save);
     }
-    let record = record.replace(&format!("{:016x}", 0xaa), &format!("{:016x}", new.0));
     let slots = vec![SlotDisk { slot: 0, records: vec![record], high: Vec::new() }];
     tab.engine.handle_reloaded(tab.now, Disk { slots, ..read });
     tab.run();
