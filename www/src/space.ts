@@ -37,12 +37,17 @@ export async function openSpace(space: string): Promise<Database> {
 
 /** What this device holds, and what reads it again. */
 export function useSpaces(): [spaces: readonly SpaceInfo[], read: () => void] {
+  const db = useDatabase();
   const [spaces, setSpaces] = useState<readonly SpaceInfo[]>([]);
   const read = useCallback(() => {
     // The list is a convenience: where it cannot be read, the canvas is there all the same.
     listSpaces(owner).then(setSpaces, () => {});
   }, []);
-  useEffect(read, [read]);
+  useEffect(() => {
+    read();
+    // Now the space that is being opened is among them.
+    db.loaded.then(read);
+  }, [db, read]);
   return [spaces, read];
 }
 

@@ -223,15 +223,10 @@ fn network_is_there() -> bool {
 /// The client id of a slot, and the numbers that are taken in it and by what was imported.
 async fn identity([own, imported]: &[OutboxDb; 2], space: &str) -> Result<(u64, Vec<Key>, Vec<Key>), JsValue> {
     let client = own.client(own_client(random_u64())).await?;
-    Ok((client, numbers(own, space).await?, numbers(imported, space).await?))
-}
-
-async fn numbers(outbox: &OutboxDb, space: &str) -> Result<Vec<Key>, JsValue> {
-    let disk = outbox.read(space).await?;
-    let mut high = disk.high;
-    // Numbers of records still there are used too; the engine reads them again when it loads.
-    high.extend(disk.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
-    Ok(high)
+    let high = own.numbers(space).await?;
+    // Where what was imported cannot be told, any number may be taken.
+    let imported = imported.numbers(space).await.unwrap_or_else(|_| vec![(client, u64::MAX)]);
+    Ok((client, high, imported))
 }
 
 /// The lowest free slot.

@@ -370,9 +370,10 @@ impl Outbox {
                 found.push(*place as usize);
                 continue;
             }
-            // Whoever retried it may not have been the one to say so here.
+            // Whoever retried it may not have been the one to say so here. Of two retries one has come too late.
             let retries = self.retries.range((*key, (0, 0))..=(*key, (u64::MAX, u64::MAX)));
-            found.extend(retries.filter_map(|retry| self.by_key.get(&retry.1)).map(|place| *place as usize));
+            let places = retries.filter_map(|retry| self.by_key.get(&retry.1)).map(|place| *place as usize);
+            found.extend(places.filter(|place| !matches!(&self.slab[*place], Some(e) if e.came_too_late())));
         }
         sort_dedup(&mut found);
         // What the server has applied holds nobody up.
@@ -647,6 +648,11 @@ impl Entry {
     pub fn is_same(&self, schema: &Schema, hash: u128) -> bool {
         let elsewhere = || self.reworded(schema).is_some_and(|body| body_hash(&body) == hash);
         hash == body_hash(&self.body) || self.upgraded == Some(hash) || (self.outdated && self.slot == IMPORTED && elsewhere())
+    }
+
+    /// Another retry of the same has taken effect.
+    fn came_too_late(&self) -> bool {
+        matches!(&self.state, State::Parked { problem, .. } if problem.code == "too_late")
     }
 
     pub fn is_applied(&self) -> bool {

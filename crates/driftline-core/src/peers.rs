@@ -486,9 +486,6 @@ impl Engine {
 
     /// Another tab says that a key is over, and whether its record is deleted; returns whether it was in the outbox.
     fn hear_over(&mut self, now_ms: u64, key: Key, deleted: bool) -> bool {
-        if self.outdated && self.outbox.get(key).is_some_and(Entry::is_applied) {
-            return false;
-        }
         let imported = |entry: &Entry| entry.slot == IMPORTED && (entry.saved || !entry.rewritten);
         if deleted && self.outbox.get(key).is_some_and(imported) {
             // A file may have brought it again since, and the word of a tab that slept come late: the disk tells.
@@ -515,13 +512,19 @@ impl Engine {
         true
     }
 
-    /// A newer page tells of a base that cannot be read here. What it has taken in is no more to be sent, and stays to be seen.
+    /// A newer page tells of a base that cannot be read here. What it has taken in waits no more, and stays to be seen: in the base that is
+    /// here, which nobody writes or compares any more.
     fn hear_accepted(&mut self, json: &Json) {
-        let mut accepted = read_keys(json.list("settled"));
-        accepted.retain(|key| self.outbox.get(*key).is_some_and(|entry| !entry.is_applied()));
-        for key in &accepted {
-            self.outbox.set_state(*key, State::Applied { rev: u64::MAX });
-        }
+        let keys = read_keys(json.list("settled"));
+        let taken: Vec<Entry> = keys.iter().filter_map(|key| self.outbox.remove(*key)).collect();
+        let change = |base: &mut crate::replica::Base| {
+            for entry in &taken {
+                base.as_sent(&entry.edits);
+            }
+        };
+        let patch = self.replica.rebase(&self.schema, change, &self.outbox);
+        self.effects.extend(patch.map(Effect::Patch));
+        let accepted: Vec<Key> = taken.iter().map(|entry| entry.made.key).collect();
         self.event_keys("accepted", &accepted);
     }
 

@@ -323,6 +323,9 @@ fn o2_what_comes_after_one_that_was_retried_comes_after_the_retry() {
     // It was retried elsewhere, too.
     both.insert(Entry { was: vec![(1, 1)], ..entry(4, &rename(4)) });
     assert_eq!(goes(&both), [[3], [4], [2]]);
+    let too_late = State::Parked { problem: Problem::new("too_late", ""), spent: true };
+    both.set_state((1, 4), too_late);
+    assert_eq!(goes(&both), [[3], [2]]);
     both.remove((1, 4));
     assert_eq!(goes(&both), [[3], [2]]);
     both.remove((1, 3));

@@ -79,8 +79,7 @@ impl Engine {
         for slot in &disk.slots {
             let records = slot.keys();
             for &key in &known {
-                let stays = |entry: &Entry| self.outdated && entry.is_applied();
-                let of_slot = self.outbox.get(key).is_some_and(|entry| entry.slot == slot.slot && !stays(entry));
+                let of_slot = self.outbox.get(key).is_some_and(|entry| entry.slot == slot.slot);
                 if !of_slot || records.contains(&key) {
                     continue;
                 }
