@@ -70,29 +70,21 @@ impl OutboxDb {
         let transaction = self.database.begin("readonly").await?;
         let (txn, meta) = (transaction.object_store("txn")?, transaction.object_store("meta")?);
         let records = range(&Array::of1(&space.into()))?;
-        let high = ask_high(&meta, space)?;
+        let highs = range(&Array::of2(&"high".into(), &space.into()))?;
+        let clients = (meta.get_all_keys_with_key(&highs)?, meta.get_all_with_key(&highs)?);
         let (keys, found) = (txn.get_all_keys_with_key(&records)?, txn.get_all_with_key(&records)?);
-        let high = read_high(high).await?;
+        let (clients, highs): (Array, Array) = (done(&clients.0).await?.unchecked_into(), done(&clients.1).await?.unchecked_into());
         let keys: Array = done(&keys).await?.unchecked_into();
         let found = match done(&found).await {
             Err(error) if is_data_error(&error) => self.read_one_by_one(&keys).await?,
             found => found?.unchecked_into(),
         };
+        let high = clients.iter().zip(highs.iter()).filter_map(|(key, high)| {
+            let client = key.unchecked_into::<Array>().get(2).as_string()?;
+            Some((parse_hex64(&client)?, high.as_f64()? as u64))
+        });
         let records = keys.iter().zip(found.iter()).filter_map(|(key, record)| read_record(&key.unchecked_into(), &record));
-        Ok(SlotDisk { slot: self.slot, records: records.collect(), high })
-    }
-
-    /// The numbers that are taken: those of the records, and the highest that was deleted of each client.
-    pub async fn numbers(&self, space: &str) -> Result<Vec<Key>, JsValue> {
-        let transaction = self.database.begin("readonly").await?;
-        let (txn, meta) = (transaction.object_store("txn")?, transaction.object_store("meta")?);
-        let high = ask_high(&meta, space)?;
-        let records = range(&Array::of1(&space.into()))?;
-        let keys = txn.get_all_keys_with_key(&records)?;
-        let mut numbers = read_high(high).await?;
-        let keys: Array = done(&keys).await?.unchecked_into();
-        numbers.extend(keys.iter().filter_map(|key| read_key(&key.unchecked_into())));
-        Ok(numbers)
+        Ok(SlotDisk { slot: self.slot, records: records.collect(), high: high.collect() })
     }
 
     /// One record that the browser cannot read keeps it from reading any together with it.
@@ -160,28 +152,9 @@ fn key_of_record(space: &str, (client, seq): Key) -> JsValue {
     Array::of3(&space.into(), &hex(client), &(seq as f64).into()).into()
 }
 
-fn read_key(key: &Array) -> Option<Key> {
-    Some((parse_hex64(&key.get(1).as_string()?)?, key.get(2).as_f64()? as u64))
-}
-
-/// Asks for the keys and values under `high`.
-fn ask_high(meta: &IdbObjectStore, space: &str) -> Result<(IdbRequest, IdbRequest), JsValue> {
-    let highs = range(&Array::of2(&"high".into(), &space.into()))?;
-    Ok((meta.get_all_keys_with_key(&highs)?, meta.get_all_with_key(&highs)?))
-}
-
-async fn read_high((clients, highs): (IdbRequest, IdbRequest)) -> Result<Vec<Key>, JsValue> {
-    let (clients, highs): (Array, Array) = (done(&clients).await?.unchecked_into(), done(&highs).await?.unchecked_into());
-    let high = clients.iter().zip(highs.iter()).filter_map(|(key, high)| {
-        let client = key.unchecked_into::<Array>().get(2).as_string()?;
-        Some((parse_hex64(&client)?, high.as_f64()? as u64))
-    });
-    Ok(high.collect())
-}
-
 /// A record, or, where what is there does not tell its key, one that says so.
 fn read_record(key: &Array, found: &JsValue) -> Option<String> {
-    let key = read_key(key)?;
+    let key = (parse_hex64(&key.get(1).as_string()?)?, key.get(2).as_f64()? as u64);
     let text = found.as_string();
     if let Some(record) = text.as_ref().filter(|record| record_key(record) == Some(key)) {
         return Some(record.clone());

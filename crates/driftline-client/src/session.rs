@@ -7,7 +7,7 @@ use crate::locks::{Held, try_hold};
 use crate::net::Net;
 use crate::outbox::OutboxDb;
 use driftline_core::dedupe::own_client;
-use driftline_core::engine::{Config, Engine, IMPORTED, parse_key, write_key};
+use driftline_core::engine::{Config, Engine, IMPORTED, SlotDisk, parse_key, write_key};
 use driftline_core::limits::is_space_name;
 use driftline_core::outbox::Key;
 use driftline_core::problem::Problem;
@@ -223,10 +223,16 @@ fn network_is_there() -> bool {
 /// The client id of a slot, and the numbers that are taken in it and by what was imported.
 async fn identity([own, imported]: &[OutboxDb; 2], space: &str) -> Result<(u64, Vec<Key>, Vec<Key>), JsValue> {
     let client = own.client(own_client(random_u64())).await?;
-    let high = own.numbers(space).await?;
+    let (own, imported) = (own.read(space).await?, imported.read(space).await);
     // Where what was imported cannot be told, any number may be taken.
-    let imported = imported.numbers(space).await.unwrap_or_else(|_| vec![(client, u64::MAX)]);
-    Ok((client, high, imported))
+    Ok((client, numbers(own), imported.map_or_else(|_| vec![(client, u64::MAX)], numbers)))
+}
+
+fn numbers(disk: SlotDisk) -> Vec<Key> {
+    let mut high = disk.high;
+    // Numbers of records still there are used too; the engine reads them again when it loads.
+    high.extend(disk.records.iter().filter_map(|record| driftline_core::engine::record_key(record)));
+    high
 }
 
 /// The lowest free slot.

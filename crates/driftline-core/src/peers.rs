@@ -515,16 +515,16 @@ impl Engine {
     /// A newer page tells of a base that cannot be read here. What it has taken in waits no more, and stays to be seen: in the base that is
     /// here, which nobody writes or compares any more.
     fn hear_accepted(&mut self, json: &Json) {
-        let keys = read_keys(json.list("settled"));
-        let taken: Vec<Entry> = keys.iter().filter_map(|key| self.outbox.remove(*key)).collect();
-        let change = |base: &mut crate::replica::Base| {
-            for entry in &taken {
-                base.as_sent(&entry.edits);
+        let (mut accepted, mut edits) = (Vec::new(), Vec::new());
+        for key in read_keys(json.list("settled")) {
+            if let Some(entry) = self.outbox.remove(key) {
+                accepted.push(key);
+                edits.extend(entry.edits);
             }
-        };
+        }
+        let change = |base: &mut crate::replica::Base| drop(base.as_sent(&edits));
         let patch = self.replica.rebase(&self.schema, change, &self.outbox);
         self.effects.extend(patch.map(Effect::Patch));
-        let accepted: Vec<Key> = taken.iter().map(|entry| entry.made.key).collect();
         self.event_keys("accepted", &accepted);
     }
 

@@ -16,7 +16,6 @@ use crate::sorted::{SortedMap, sort_dedup};
 use crate::text::merge3;
 use crate::undo::Undoable;
 use crate::value::{Row, RowKey, Value};
-use std::borrow::Cow;
 
 /// What a body has beside its edits, at most.
 const ENVELOPE_BYTES: usize = 128;
@@ -170,21 +169,18 @@ impl Engine {
 
     /// Whether the last edit of a text that waits was not made on what lies below it.
     fn last_text_met_another(&self, row: RowKey, column: u16) -> bool {
-        let base = self.replica.base_row(row).map_or("", |row| text_of(&row.values[column as usize]));
-        let (mut left, mut met) = (Cow::Borrowed(base), false);
+        let mut left = self.replica.base_row(row).map_or("", |row| text_of(&row.values[column as usize])).to_string();
+        let mut met = false;
         let waiting = self.outbox.touching(row).flat_map(|entry| &entry.edits);
         for edit in waiting.filter(|edit| edit.row == row) {
             if let Some((_, value)) = edit.set.iter().find(|set| set.0 == column) {
-                (left, met) = (Cow::Borrowed(text_of(value)), false);
+                (left, met) = (text_of(value).to_string(), false);
             }
             if let Some((_, Merge::Text { from, to })) = edit.add.iter().find(|add| add.0 == column) {
                 let (from, to) = (text_of(from), text_of(to));
-                met = *left != *from;
-                left = match met {
-                    // What cannot be merged is not looked at more closely.
-                    true => Cow::Owned(merge3(from, &left, to).unwrap_or_default()),
-                    false => Cow::Borrowed(to),
-                };
+                met = left != from;
+                // What cannot be merged is not looked at more closely.
+                left = merge3(from, &left, to).unwrap_or_default();
             }
         }
         met

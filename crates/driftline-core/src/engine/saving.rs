@@ -95,10 +95,8 @@ impl Engine {
         saver.client = saver.client.or(saving.client);
         // Those that are in the outbox no more are passed over when it is tried again.
         saver.deletes.extend(saving.deletes);
-        for (key, _) in &saving.puts {
-            saver.puts.insert(*key);
-        }
         for (key, _) in saving.puts {
+            self.saver(slot).puts.insert(key);
             // A retry that waits again, and is not on disk: what it stands for is.
             if self.unheard.remove(&key).is_some() {
                 for old in self.keep_replaced(key) {
