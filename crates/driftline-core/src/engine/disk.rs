@@ -202,8 +202,8 @@ impl Engine {
                 entry.frozen = closed || imported || slot.slot == self.slot;
                 entry.unanswered = entry.frozen;
                 let key = entry.made.key;
-                // What was never sent may as well be of the present version. Nobody else can be sending it now.
-                let unsent = closed && !imported && entry.made.at > self.sent_before;
+                // What was never sent, by this tab either, may as well be of the present version. Nobody else can be sending it now.
+                let unsent = closed && !imported && entry.made.at > self.sent_before.max(self.sent_on_disk);
                 let upgraded = entry.outdated && unsent && entry.upgrade(&self.schema);
                 // A read that began before the record was deleted. What an earlier sender only meant to delete is now this tab's, or waits
                 // again.
