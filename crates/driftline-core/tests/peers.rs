@@ -97,14 +97,19 @@ fn d1_what_is_shown_and_then_offered_after_it_was_settled_is_not_there_again() {
     }
 }
 
-#[test]
-fn d1_what_the_sending_tab_told_of_and_is_over_is_not_there_again_when_its_own_tab_tells_of_it_late() {
+/// A tab that has heard of another's transaction from the sending tab, and what that other told of it, which is late.
+fn told_of_by_the_sending_tab() -> (Tab, Key, Vec<String>) {
     let mut maker = beside(1);
     let key = make(&mut maker, &create("kind", 1, ""));
-    let late = maker.told();
     let record = serde_json::to_string(&maker.disk[&key]).unwrap();
     let mut tab = beside(2);
     hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
+    (tab, key, maker.told())
+}
+
+#[test]
+fn d1_what_the_sending_tab_told_of_and_is_over_is_not_there_again_when_its_own_tab_tells_of_it_late() {
+    let (mut tab, key, late) = told_of_by_the_sending_tab();
     assert!(tab.engine.outbox().get(key).is_some());
     hear(&mut tab, &[base(1, &create("kind", 1, "\"name\":\"\""), key), void(key)]);
     hear(&mut tab, &late);
@@ -1095,12 +1100,7 @@ fn q2_what_a_sender_settled_on_a_base_that_is_not_here_waits_again_when_its_own_
 
 #[test]
 fn r3_what_was_discarded_by_the_sending_tab_before_its_own_tab_has_shown_it_does_not_come_back() {
-    let mut maker = beside(1);
-    let key = make(&mut maker, &create("kind", 1, ""));
-    let late = maker.told();
-    let record = serde_json::to_string(&maker.disk[&key]).unwrap();
-    let mut tab = beside(2);
-    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}")]);
+    let (mut tab, key, late) = told_of_by_the_sending_tab();
     tab.engine.handle_lead(tab.now, 2, None, Vec::new());
     tab.run();
     tab.engine.discard(tab.now, key, false).unwrap();

@@ -87,6 +87,14 @@ fn make(tab: &mut Tab, edits: &[String]) -> Key {
     key
 }
 
+/// A page of the first version in slot 1, with a note.
+fn made_in_an_older_page() -> (Tab, Key) {
+    let mut old = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
+    old.open(Disk::default());
+    let made = make(&mut old, &[create("note", 1, "")]);
+    (old, made)
+}
+
 fn bodies(tab: &Tab) -> Vec<(Key, u64, String)> {
     let body = |record: &String| Json::parse(record).unwrap().text("body").unwrap().to_string();
     let all = tab.disk.iter().map(|(key, record)| (*key, body(record)));
@@ -280,9 +288,7 @@ fn m3_an_older_page_beside_a_newer_one_gives_its_turn_back_and_says_so() {
 
 #[test]
 fn m3_what_an_older_page_deletes_is_gone_in_a_newer_one_beside_it() {
-    let mut old = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
-    old.open(Disk::default());
-    let made = make(&mut old, &[create("note", 1, "")]);
+    let (mut old, made) = made_in_an_older_page();
     let mut new = Tab::of(schema(THREE));
     new.open(Disk { slots: vec![SlotDisk { slot: 1, ..old.slot() }], ..Disk::default() });
     assert!(new.engine.outbox().get(made).is_some() && new.engine.replica().view().contains(key("card", 1)));
@@ -672,9 +678,7 @@ fn m3_d5_an_upgraded_record_is_settled_by_its_old_words_and_not_by_others_of_a_c
 
 #[test]
 fn m3_a_decision_of_an_older_page_is_heard_whole_by_a_newer_one() {
-    let mut old = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
-    old.open(Disk::default());
-    let made = make(&mut old, &[create("note", 1, "")]);
+    let (mut old, made) = made_in_an_older_page();
     let mut new = Tab::of(schema(THREE));
     new.open(Disk { slots: vec![SlotDisk { slot: 1, ..old.slot() }], ..Disk::default() });
     old.effects.clear();
@@ -694,9 +698,7 @@ fn m3_a_decision_of_an_older_page_is_heard_whole_by_a_newer_one() {
 
 #[test]
 fn m3_an_older_page_does_not_take_what_it_cannot_read_for_deleted() {
-    let mut maker = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config_for(schema(ONE)) });
-    maker.open(Disk::default());
-    let made = make(&mut maker, &[create("note", 1, "")]);
+    let (maker, made) = made_in_an_older_page();
     let mut old = Tab::of(schema(ONE));
     old.open(Disk { slots: vec![SlotDisk { slot: 1, ..maker.slot() }], ..Disk::default() });
     assert!(old.engine.outbox().get(made).is_some());
@@ -731,4 +733,34 @@ fn m3_d5_an_older_page_gives_no_number_that_a_newer_one_has_taken_in_with_a_file
     old.engine.handle_peer(old.now, told["message"].as_str().unwrap());
     old.run();
     assert_ne!(make(&mut old, &[create("note", 2, "")]), made);
+}
+
+#[test]
+fn m3_what_the_sending_tab_has_sent_for_an_older_page_goes_in_the_same_words_once_that_is_closed() {
+    let mut store = Store::default();
+    let mut new = Tab::of(schema(THREE)).lead(&store);
+    new.sync_with(&mut store, &schema(THREE));
+    new.effects.clear();
+    let (mut old, made) = made_in_an_older_page();
+    let frozen = serde_json::to_string(&old.disk[&made]).unwrap();
+    new.engine
+        .handle_peer(new.now, &format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":1,\"frozen\":true,\"records\":[{frozen}],\"unsaved\":[]}}"));
+    new.run();
+    let mut sends = || loop {
+        new.now += 60_000;
+        new.engine.handle_tick(new.now);
+        new.run();
+        while let Some((request, push)) = new.pushes.pop() {
+            new.engine.handle_send_failed(new.now, request, driftline_core::sender::SendFailure::Network);
+            if push.contains(&id(1)) {
+                return (push, new.engine.outbox().get(made).unwrap().body.clone(), new.now);
+            }
+        }
+    };
+    let first = sends();
+    assert!(first.1.contains("\"schema\":1"));
+    old.now = first.2;
+    new.engine.handle_adopted(first.2, SlotDisk { slot: 1, ..old.slot() });
+    new.run();
+    assert_eq!(new.engine.outbox().get(made).unwrap().body, first.1, "it may have taken effect");
 }
