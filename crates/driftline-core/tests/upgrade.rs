@@ -738,24 +738,29 @@ fn m3_d5_an_older_page_gives_no_number_that_a_newer_one_has_taken_in_with_a_file
 #[test]
 fn m3_what_the_sending_tab_has_sent_for_an_older_page_goes_in_the_same_words_once_that_is_closed() {
     let mut store = Store::default();
-    let mut new = Tab::of(schema(THREE)).lead(&store);
-    new.sync_with(&mut store, &schema(THREE));
-    new.effects.clear();
-    let (mut old, made) = made_in_an_older_page();
+    let mut before = Tab::of(schema(THREE)).lead(&store);
+    before.sync_with(&mut store, &schema(THREE));
+    let mut new = reload(&before, THREE);
+    let (mut old, _) = made_in_an_older_page();
+    old.now = new.now + 60_000;
+    let made = make(&mut old, &[create("note", 2, "")]);
     let frozen = serde_json::to_string(&old.disk[&made]).unwrap();
     new.engine
         .handle_peer(new.now, &format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":1,\"frozen\":true,\"records\":[{frozen}],\"unsaved\":[]}}"));
     new.run();
-    let mut sends = || loop {
-        new.now += 60_000;
-        new.engine.handle_tick(new.now);
-        new.run();
-        while let Some((request, push)) = new.pushes.pop() {
-            new.engine.handle_send_failed(new.now, request, driftline_core::sender::SendFailure::Network);
-            if push.contains(&id(1)) {
-                return (push, new.engine.outbox().get(made).unwrap().body.clone(), new.now);
+    let mut sends = || {
+        for _ in 0..20 {
+            new.now += 60_000;
+            new.engine.handle_tick(new.now);
+            new.run();
+            while let Some((request, push)) = new.pushes.pop() {
+                new.engine.handle_send_failed(new.now, request, driftline_core::sender::SendFailure::Network);
+                if push.contains(&id(2)) {
+                    return (push, new.engine.outbox().get(made).unwrap().body.clone(), new.now);
+                }
             }
         }
+        panic!("{:?}", new.effects);
     };
     let first = sends();
     assert!(first.1.contains("\"schema\":1"));
