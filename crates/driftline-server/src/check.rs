@@ -1,13 +1,12 @@
 //! `driftline check`: whether a database keeps its promises. It reads, changes nothing, and may run beside a server.
 
 use crate::counts;
+use crate::db::{Db, DbError, DbResult};
 use crate::diff::MIGRATION;
-use crate::store::{DATABASE_FILE, connect};
-use crate::tables::{Layout, Slot, TableLayout, digest_of, read_u128};
+use crate::store::DATABASE_FILE;
+use crate::tables::{Layout, Slot, TableLayout, digest_of};
 use driftline_core::schema::Schema;
-use driftline_core::value::RowId;
-use rusqlite::Error as Unreadable;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::OpenFlags;
 use std::path::Path;
 
 /// Something that is not as it should be.
@@ -43,19 +42,18 @@ struct Space {
 pub fn check(schema: &Schema, data: &Path, only: Option<&str>, mut began: impl FnMut(&str)) -> Result<Report, String> {
     let layout = Layout::new(schema)?;
     let path = data.join(DATABASE_FILE);
-    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    let db = Db::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
     let mut report = Report::default();
-    let spaces = spaces(&conn).map_err(|e| e.to_string())?;
-    for space in spaces.iter().filter(|space| only.is_none_or(|only| only == space.name)) {
-        began(&space.name);
+    let all = spaces(&db).map_err(|e| e.to_string())?;
+    for named in all.iter().filter(|space| only.is_none_or(|only| only == space.name)) {
+        began(&named.name);
         // One moment of the database, whatever a server does meanwhile.
-        let transaction = conn.unchecked_transaction().map_err(|e| e.to_string())?;
-        let space = self::spaces(&conn).map_err(|e| e.to_string())?.into_iter().find(|now| now.number == space.number);
-        let Some(space) = space else { continue };
-        let mut checker = Checker { conn: &conn, schema, layout: &layout, space: &space, report: &mut report };
-        checker.run().map_err(|e| format!("space {}: {e}", space.name))?;
-        report.spaces += 1;
-        transaction.commit().map_err(|e| e.to_string())?;
+        let checked = db.reading(|| {
+            let Some(space) = spaces(&db)?.into_iter().find(|now| now.number == named.number) else { return Ok(()) };
+            report.spaces += 1;
+            Checker { db: &db, schema, layout: &layout, space: &space, report: &mut report }.run()
+        });
+        checked.map_err(|e: DbError| format!("space {}: {e}", named.name))?;
     }
     if let Some(only) = only.filter(|_| report.spaces == 0) {
         return Err(format!("there is no space `{only}` in {}", path.display()));
@@ -63,20 +61,17 @@ pub fn check(schema: &Schema, data: &Path, only: Option<&str>, mut began: impl F
     Ok(report)
 }
 
-fn spaces(conn: &Connection) -> rusqlite::Result<Vec<Space>> {
+fn spaces(db: &Db) -> DbResult<Vec<Space>> {
     let sql = "SELECT s.id, s.name, s.rev, s.horizon, s.digest, s.schema, EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = s.id) \
                FROM _space AS s ORDER BY s.name";
-    let mut statement = conn.prepare(sql)?;
-    let read = |row: &rusqlite::Row| {
-        let digest = read_u128(row, 4)?;
-        let (schema, dying) = (row.get(5)?, row.get(6)?);
-        Ok(Space { number: row.get(0)?, name: row.get(1)?, rev: row.get(2)?, horizon: row.get(3)?, digest, schema, dying })
-    };
-    statement.query_map([], read)?.collect()
+    db.all(sql, &[], |row| {
+        let (digest, schema, dying) = (row.hash(4)?, row.number(5)?, row.bool(6)?);
+        Ok(Space { number: row.int(0)?, name: row.text(1)?.to_string(), rev: row.int(2)?, horizon: row.int(3)?, digest, schema, dying })
+    })
 }
 
 struct Checker<'a> {
-    conn: &'a Connection,
+    db: &'a Db,
     schema: &'a Schema,
     layout: &'a Layout,
     space: &'a Space,
@@ -84,29 +79,28 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn run(&mut self) -> Result<(), String> {
-        let fail = |e: rusqlite::Error| e.to_string();
+    fn run(&mut self) -> DbResult<()> {
         for table in &self.layout.tables {
             let sql = format!("SELECT count(*) FROM \"{}\" WHERE space = ?1", table.name);
-            self.report.rows += self.count(&sql).map_err(fail)? as u64;
+            self.report.rows += self.count(&sql)? as u64;
             for slot in &table.slots {
-                self.orphans(table, slot).map_err(fail)?;
+                self.orphans(table, slot)?;
             }
-            self.arcs(table).map_err(fail)?;
-            self.revived(table).map_err(fail)?;
+            self.arcs(table)?;
+            self.revived(table)?;
         }
-        self.counts().map_err(fail)?;
-        self.log().map_err(fail)?;
-        self.marks().map_err(fail)?;
-        match digest_of(self.conn, self.schema, self.layout, self.space.number) {
+        self.counts()?;
+        self.log()?;
+        self.marks()?;
+        match digest_of(self.db, self.schema, self.layout, self.space.number) {
             Ok(digest) if digest.0 != self.space.digest && self.space.schema == self.schema.version => {
                 self.find("digest", format!("its rows have the digest {:032x}, and {:032x} is noted", digest.0, self.space.digest));
             }
             Ok(_) => {}
-            Err(error @ (Unreadable::InvalidColumnType(..) | Unreadable::FromSqlConversionFailure(..))) => {
+            Err(error @ DbError::Unreadable(_)) => {
                 self.find("unreadable", format!("a row holds what the server never wrote: {error}"));
             }
-            Err(error) => return Err(fail(error)),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -115,23 +109,22 @@ impl Checker<'_> {
         self.report.findings.push(Finding { space: self.space.name.clone(), kind, text });
     }
 
-    fn count(&self, sql: &str) -> rusqlite::Result<i64> {
-        self.conn.query_row(sql, [self.space.number], |row| row.get(0))
+    fn count(&self, sql: &str) -> DbResult<i64> {
+        self.db.one(sql, &[self.space.number.into()], |row| row.int(0))
     }
 
     /// The database refuses these by itself; somebody may have told it not to.
-    fn orphans(&mut self, table: &TableLayout, slot: &Slot) -> rusqlite::Result<()> {
+    fn orphans(&mut self, table: &TableLayout, slot: &Slot) -> DbResult<()> {
         let Some(target) = slot.target else { return Ok(()) };
         let (name, column, target) = (&table.name, &slot.name, &self.layout.table(target).name);
         let sql = format!(
             "SELECT count(*), min(c.id) FROM \"{name}\" AS c WHERE c.space = ?1 AND c.\"{column}\" IS NOT NULL \
              AND NOT EXISTS (SELECT 1 FROM \"{target}\" AS t WHERE t.space = ?1 AND t.id = c.\"{column}\")"
         );
-        let found = self.conn.query_row(&sql, [self.space.number], |row| {
-            let count: i64 = row.get(0)?;
-            Ok((count, if count > 0 { Some(RowId(read_u128(row, 1)?)) } else { None }))
-        })?;
-        if let (count, Some(example)) = found {
+        let found = self
+            .db
+            .one(&sql, &[self.space.number.into()], |row| Ok(if row.is_null(1)? { None } else { Some((row.int(0)?, row.id(1)?)) }))?;
+        if let Some((count, example)) = found {
             self.find(
                 "orphans",
                 format!("{count} rows of `{name}` refer by `{column}` to rows of `{target}` that are not there, such as {example}"),
@@ -141,7 +134,7 @@ impl Checker<'_> {
     }
 
     /// A reference names exactly one row, or none where it may be null: also one to several tables, which has a column for each.
-    fn arcs(&mut self, table: &TableLayout) -> rusqlite::Result<()> {
+    fn arcs(&mut self, table: &TableLayout) -> DbResult<()> {
         let columns = &self.schema.tables[table.index as usize].columns;
         for (i, column) in columns.iter().enumerate() {
             let slots: Vec<String> = table
@@ -164,9 +157,9 @@ impl Checker<'_> {
     }
 
     /// A count is the number of rows that refer to its row; what is dying counts no more.
-    fn counts(&mut self) -> rusqlite::Result<()> {
+    fn counts(&mut self) -> DbResult<()> {
         for count in &self.schema.counts {
-            if let Some((rows, example)) = counts::wrong(self.conn, self.schema, self.layout, self.space.number, count)? {
+            if let Some((rows, example)) = counts::wrong(self.db, self.schema, self.layout, self.space.number, count)? {
                 let [parent, child] = [count.parent, count.child].map(|table| &self.schema.tables[usize::from(table)]);
                 let (table, name) = (&parent.name, &parent.columns[usize::from(count.column)].name);
                 let counted = format!("{}.{}", child.name, child.columns[usize::from(count.reference)].name);
@@ -177,7 +170,7 @@ impl Checker<'_> {
     }
 
     /// What was deleted stays deleted; only what is being deleted may still be there.
-    fn revived(&mut self, table: &TableLayout) -> rusqlite::Result<()> {
+    fn revived(&mut self, table: &TableLayout) -> DbResult<()> {
         if self.space.dying {
             return Ok(());
         }
@@ -193,10 +186,10 @@ impl Checker<'_> {
     }
 
     /// The log has every revision after the horizon, so that a cursor finds what follows it.
-    fn log(&mut self) -> rusqlite::Result<()> {
+    fn log(&mut self) -> DbResult<()> {
         let sql = "SELECT count(DISTINCT rev), coalesce(min(rev), 0), coalesce(max(rev), 0) FROM _log WHERE space = ?1 AND rev > ?2";
-        let read = |row: &rusqlite::Row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-        let (count, first, last) = self.conn.query_row(sql, params![self.space.number, self.space.horizon], read)?;
+        let params = [self.space.number.into(), self.space.horizon.into()];
+        let (count, first, last) = self.db.one(sql, &params, |row| Ok((row.int(0)?, row.int(1)?, row.int(2)?)))?;
         let expected = self.space.rev - self.space.horizon;
         if count != expected || (expected > 0 && (first != self.space.horizon + 1 || last != self.space.rev)) {
             let (from, to) = (self.space.horizon + 1, self.space.rev);
@@ -209,7 +202,7 @@ impl Checker<'_> {
     }
 
     /// Whoever wrote is known, and what is noted of a transaction belongs to somebody.
-    fn marks(&mut self) -> rusqlite::Result<()> {
+    fn marks(&mut self) -> DbResult<()> {
         for (table, what) in [("_log", "parts of the log"), ("_mark", "marks")] {
             let sql = format!(
                 "SELECT count(*) FROM {table} AS m WHERE m.space = ?1 AND m.actor <> {MIGRATION} \

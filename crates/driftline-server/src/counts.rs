@@ -3,14 +3,14 @@
 //! What is dying counts no more, from the transaction on that deletes it; when the background takes it away, nothing is left
 //! to count.
 
-use crate::load::{id_list, read_doomed};
+use crate::db::{Db, DbError, DbResult, Param};
+use crate::load::read_doomed;
 use crate::reap::{self, Which, all_going};
-use crate::store::{Store, StoreError};
-use crate::tables::{Layout, read_u128};
+use crate::store::Store;
+use crate::tables::Layout;
 use driftline_core::reconcile::Plan;
 use driftline_core::schema::{Count, Schema};
 use driftline_core::value::{RowId, RowKey, Value};
-use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 
 /// By count (its place in the schema), parents and how many of their children.
@@ -18,7 +18,7 @@ type Children = BTreeMap<usize, BTreeMap<RowId, i64>>;
 
 /// Takes what is dying from now on out of the counts of rows that stay, and logs these. The plan's rows and `_dying` have been
 /// written, the digest has not.
-pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreError> {
+pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> DbResult<()> {
     if store.schema.counts.is_empty() || plan.dying.is_empty() {
         return Ok(());
     }
@@ -42,10 +42,10 @@ pub fn lower(store: &Store, space: i64, plan: &mut Plan) -> Result<(), StoreErro
 }
 
 /// Of each row that stays, how many of the rows that it counts are dying.
-fn dying_children(store: &Store, space: i64, which: Which) -> rusqlite::Result<Children> {
+fn dying_children(store: &Store, space: i64, which: Which) -> DbResult<Children> {
     let mut children = Children::new();
     let (schema, layout) = (&store.schema, &store.layout);
-    let roots = reap::dying_tables(&store.conn, schema, space, which)?;
+    let roots = reap::dying_tables(&store.db, schema, space, which)?;
     let cascades = layout.cascades(schema, &roots);
     let mut wanted = Vec::new();
     let mut terms = Vec::new();
@@ -78,11 +78,10 @@ fn dying_children(store: &Store, space: i64, which: Which) -> rusqlite::Result<C
          LEFT JOIN going AS h ON h.tbl = p.tbl AND h.id = p.id WHERE h.id IS NULL",
         terms.join(" UNION ALL ")
     );
-    let mut statement = store.conn.prepare(&sql)?;
-    let mut rows = statement.query([space])?;
-    while let Some(row) = rows.next()? {
-        children.entry(row.get(0)?).or_default().insert(RowId(read_u128(row, 1)?), row.get(2)?);
-    }
+    store.db.each(&sql, &which.params(space), |row| {
+        children.entry(row.number(0)?).or_default().insert(row.id(1)?, row.int(2)?);
+        Ok::<_, DbError>(())
+    })?;
     Ok(children)
 }
 
@@ -94,12 +93,11 @@ fn lower_one(
     by: &BTreeMap<RowId, i64>,
     plan: &mut Plan,
     lowered: &mut Vec<(RowKey, u16, i64)>,
-) -> rusqlite::Result<()> {
+) -> DbResult<()> {
     let layout = store.layout.table(count.parent);
-    let mut statement = store.conn.prepare_cached(&format!("{} AND id IN rarray(?2)", layout.select))?;
-    let mut rows = statement.query(params![space, id_list(by.keys().copied())])?;
+    let sql = format!("{} AND id IN rarray(?2)", layout.select);
     let mut values = Vec::with_capacity(by.len());
-    while let Some(row) = rows.next()? {
+    store.db.each(&sql, &[space.into(), Param::ids(by.keys().copied())], |row| {
         let (key, mut row) = layout.read(&store.schema, row)?;
         plan.space.digest.remove(&store.schema, key, &row);
         if let (Value::Int(count_now), Some(by)) = (&mut row.values[usize::from(count.column)], by.get(&key.id)) {
@@ -108,15 +106,15 @@ fn lower_one(
             values.push(format!("[\"{:032x}\",{count_now}]", key.id.0));
         }
         plan.space.digest.add(&store.schema, key, &row);
-    }
+        Ok::<_, DbError>(())
+    })?;
     let (table, name) = (&layout.name, &store.schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name);
     // As a table of its own: else the rows are gone through for each of the values.
-    let mut statement = store.conn.prepare_cached(&format!(
+    let sql = format!(
         "WITH new (id, value) AS MATERIALIZED (SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?2)) \
          UPDATE \"{table}\" SET \"{name}\" = new.value FROM new WHERE \"{table}\".space = ?1 AND \"{table}\".id = new.id"
-    ))?;
-    statement.execute(params![space, format!("[{}]", values.join(","))])?;
-    Ok(())
+    );
+    store.db.execute(&sql, &[space.into(), format!("[{}]", values.join(",")).into()])
 }
 
 /// Which rows of space `?1` have how many children, `(id, children)`; where rows are dying, in the scope of `going`. Joins, because
@@ -136,8 +134,8 @@ fn live(layout: &Layout, count: &Count, dying: bool) -> Option<String> {
 }
 
 /// How many rows of a space, none of them dying, have a wrong count, with one of them.
-pub fn wrong(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, count: &Count) -> rusqlite::Result<Option<(i64, RowId)>> {
-    let going = all_going(conn, schema, layout, space)?;
+pub fn wrong(db: &Db, schema: &Schema, layout: &Layout, space: i64, count: &Count) -> DbResult<Option<(i64, RowId)>> {
+    let going = all_going(db, schema, layout, space)?;
     let Some(live) = live(layout, count, going.is_some()) else { return Ok(None) };
     let table = layout.table(count.parent);
     let name = &schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name;
@@ -150,26 +148,24 @@ pub fn wrong(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, co
          WHERE p.space = ?1 AND p.\"{name}\" IS NOT coalesce(n.children, 0){staying}",
         table.name
     );
-    conn.query_row(&sql, [space], |row| {
-        let count: i64 = row.get(0)?;
-        Ok(if count > 0 { Some((count, RowId(read_u128(row, 1)?))) } else { None })
-    })
+    db.one(&sql, &[space.into()], |row| Ok(if row.is_null(1)? { None } else { Some((row.int(0)?, row.id(1)?)) }))
 }
 
 /// Counts a space's children anew, once a migration has changed its tables.
-pub fn fill(conn: &Connection, schema: &Schema, layout: &Layout, space: i64, counts: &[Count]) -> rusqlite::Result<()> {
-    let going = all_going(conn, schema, layout, space)?;
+pub fn fill(db: &Db, schema: &Schema, layout: &Layout, space: i64, counts: &[Count]) -> DbResult<()> {
+    let going = all_going(db, schema, layout, space)?;
     for count in counts {
         let table = &layout.table(count.parent).name;
         let Some(live) = live(layout, count, going.is_some()) else { continue };
         let name = &schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name;
         // Nothing tells of rows without children, and it may have counted something else before.
-        conn.execute(&format!("UPDATE \"{table}\" SET \"{name}\" = 0 WHERE space = ?1 AND \"{name}\" <> 0"), [space])?;
+        let sql = format!("UPDATE \"{table}\" SET \"{name}\" = 0 WHERE space = ?1 AND \"{name}\" <> 0");
+        db.execute(&sql, &[space.into()])?;
         let sql = format!(
             "{}UPDATE \"{table}\" SET \"{name}\" = n.children FROM {live} AS n WHERE \"{table}\".space = ?1 AND \"{table}\".id = n.id",
             going.as_deref().unwrap_or("")
         );
-        conn.execute(&sql, [space])?;
+        db.execute(&sql, &[space.into()])?;
     }
     Ok(())
 }

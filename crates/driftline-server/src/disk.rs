@@ -1,8 +1,9 @@
 //! What a disk does to a database: it is full, it fails, or it gives back what nobody wrote. No push is to blame for any of it.
 
+use crate::db::DbError;
 use crate::error::ApiError;
+use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use rusqlite::{Error, ErrorCode};
 use std::path::Path;
 
 /// How long a client waits at least: room is made by a person, or by a job that runs now and then.
@@ -16,8 +17,8 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub fn of(error: &Error) -> Option<Trouble> {
-        match error.sqlite_error_code()? {
+    pub fn of(error: &DbError) -> Option<Trouble> {
+        match error.sqlite_code()? {
             ErrorCode::DiskFull => Some(Trouble::Full),
             // The index of the write-ahead log could not grow.
             ErrorCode::SystemIoFailure if extended_code(error) == Some(SQLITE_IOERR_SHMSIZE) => Some(Trouble::Full),
@@ -39,7 +40,7 @@ impl Trouble {
 }
 
 /// The answer to a request that met it.
-pub fn refusal(error: &Error) -> Option<ApiError> {
+pub fn refusal(error: &DbError) -> Option<ApiError> {
     let trouble = Trouble::of(error)?;
     let (status, detail) = match trouble {
         Trouble::Full => (507, "the server's disk is full; it goes on by itself once there is room again"),
@@ -48,12 +49,12 @@ pub fn refusal(error: &Error) -> Option<ApiError> {
     };
     let refusal = ApiError { retry_after_s: Some(RETRY_AFTER_S), ..ApiError::new(status, trouble.code(), detail) };
     // What was written and could not be synced or indexed is found by the next process, if this one ends before it writes again.
-    let is_unsure = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+    let is_unsure = error.sqlite_code() == Some(ErrorCode::SystemIoFailure);
     Some(if is_unsure { refusal.unsure() } else { refusal })
 }
 
 /// Why a database cannot be opened or read, in a sentence that begins with a code and says what to do.
-pub fn describe(path: &Path, error: &Error) -> String {
+pub fn describe(path: &Path, error: &DbError) -> String {
     let path = path.display();
     match Trouble::of(error) {
         Some(Trouble::Full) => format!("server_full: {path} cannot be opened, because its disk is full ({error}): make room"),
@@ -86,6 +87,9 @@ pub fn refuse_emptied(path: &Path, may_be_new: bool) -> Result<(), String> {
     ))
 }
 
-fn extended_code(error: &Error) -> Option<i32> {
-    error.sqlite_error().map(|error| error.extended_code)
+fn extended_code(error: &DbError) -> Option<i32> {
+    match error {
+        DbError::Sqlite(error) => error.sqlite_error().map(|error| error.extended_code),
+        DbError::Unreadable(_) => None,
+    }
 }

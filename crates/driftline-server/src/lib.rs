@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod check;
 mod counts;
+pub mod db;
 mod diff;
 mod disk;
 pub mod error;

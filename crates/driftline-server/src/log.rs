@@ -1,15 +1,14 @@
 //! The log as readers see it, and the pool of their connections.
 
+use crate::db::{DbError, DbResult, Param};
 use crate::load::read_space;
 use crate::store::Store;
-use crate::tables::read_u128;
 use driftline_core::json::Json;
 use driftline_core::limits;
 use driftline_core::load::SpaceState;
 use driftline_core::schema::Schema;
 use driftline_core::upgrade;
 use driftline_core::wire::ChangeRow;
-use rusqlite::params;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -24,60 +23,55 @@ pub struct Changes {
 }
 
 /// Reads whole revisions after `cursor`, up to `until` where one is given, within the limits of an answer.
-pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, until: Option<u64>) -> rusqlite::Result<Changes> {
-    // One read transaction: the horizon and the rows are of one moment.
-    let transaction = store.conn.unchecked_transaction()?;
+pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, until: Option<u64>) -> DbResult<Changes> {
+    // The horizon and the rows are of one moment.
+    store.db.reading(|| read_at_once(store, space, principal, cursor, until))
+}
+
+fn read_at_once(store: &Store, space: &str, principal: &str, cursor: u64, until: Option<u64>) -> DbResult<Changes> {
     let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
-    if cursor < state.horizon || cursor > until.unwrap_or(state.rev) {
+    let until = until.unwrap_or(state.rev);
+    if cursor < state.horizon || cursor > until {
         return Ok(Changes { reload: true, ..Changes::default() });
     }
-    let until = until.unwrap_or(state.rev);
     let mut changes = Changes::default();
-    let mut statement = store.conn.prepare_cached(
-        "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2, l.schema, l.hash FROM _log AS l \
-         LEFT JOIN _client AS c ON c.space = l.space AND c.actor = l.actor \
-         WHERE l.space = ?1 AND l.rev > ?3 AND l.rev <= ?4 ORDER BY l.rev, l.part",
-    )?;
-    let mut rows = statement.query(params![number, principal, cursor as i64, until as i64])?;
+    let sql = "SELECT l.rev, l.actor, l.seq, l.changes, c.client, c.principal = ?2, l.schema, l.hash FROM _log AS l \
+               LEFT JOIN _client AS c ON c.space = l.space AND c.actor = l.actor \
+               WHERE l.space = ?1 AND l.rev > ?3 AND l.rev <= ?4 ORDER BY l.rev, l.part";
     let (mut last, mut revisions, mut bytes) = (None, 0, 0);
-    while let Some(row) = rows.next()? {
-        let rev = row.get::<_, i64>(0)? as u64;
+    store.db.each_while(sql, &[number.into(), principal.into(), Param::bits(cursor), Param::bits(until)], |row| {
+        let rev = row.bits(0)?;
         if last != Some(rev) {
             if revisions == limits::CHANGES_REVISIONS || bytes >= limits::CHANGES_BYTES {
                 changes.more = true;
-                break;
+                return Ok(false);
             }
             revisions += 1;
             last = Some(rev);
         }
-        let is_own = row.get::<_, Option<bool>>(5)?.unwrap_or(false);
-        let own = match is_own {
-            true => Some((row.get::<_, i64>(4)? as u64, row.get::<_, i64>(2)? as u64, read_u128(row, 7)?)),
-            false => None,
-        };
-        let (text, version) = (row.get::<_, String>(3)?, row.get::<_, u32>(6)?);
-        let Some(text) = in_present_terms(&store.schema, version, text) else {
-            return Ok(Changes { reload: true, ..Changes::default() });
+        let is_own = !row.is_null(5)? && row.bool(5)?;
+        let own = if is_own { Some((row.bits(4)?, row.bits(2)?, row.hash(7)?)) } else { None };
+        let Some(text) = in_present_terms(&store.schema, row.number(6)?, row.text(3)?) else {
+            changes.reload = true;
+            return Ok(false);
         };
         bytes += text.len();
-        changes.rows.push(ChangeRow { rev, actor: row.get(1)?, own, changes: text });
-    }
-    drop(rows);
-    drop(statement);
-    transaction.commit()?;
-    Ok(changes)
+        changes.rows.push(ChangeRow { rev, actor: row.number(1)?, own, changes: text });
+        Ok::<_, DbError>(true)
+    })?;
+    Ok(if changes.reload { Changes { reload: true, ..Changes::default() } } else { changes })
 }
 
 /// Changes as they were written under a version of the schema, in terms of the present one; `None` where nothing leads from there
 /// to here.
-fn in_present_terms(schema: &Schema, version: u32, text: String) -> Option<String> {
+fn in_present_terms(schema: &Schema, version: u32, text: &str) -> Option<String> {
     if version == schema.version {
-        return Some(text);
+        return Some(text.to_string());
     }
     if version > schema.version || version < upgrade::oldest(schema) {
         return None;
     }
-    let Json::List(changes) = Json::parse(&text).ok()? else { return None };
+    let Json::List(changes) = Json::parse(text).ok()? else { return None };
     let changes = upgrade::upgrade_changes(schema, version, changes);
     let changes = changes.inspect_err(|problem| tracing::error!(version, ?problem, "changes of the log could not be brought up to date"));
     let mut out = String::new();
@@ -125,10 +119,8 @@ struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(store) = self.store.take() {
-            if !store.conn.is_autocommit() {
-                // A reading that broke off inside its transaction must not pin an old state for the next one.
-                let _ = store.conn.execute_batch("ROLLBACK");
-            }
+            // A reading that broke off inside its transaction must not pin an old state for the next one.
+            let _ = store.db.roll_back();
             self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(store);
         }
     }

@@ -2,18 +2,19 @@
 //! The server itself never alters a table.
 
 use crate::counts;
+use crate::db::{Db, DbError, DbResult, Param};
 use crate::diff;
 use crate::disk;
 use crate::fault::Faults;
 use crate::planner;
 use crate::rebuild::{self, Part};
-use crate::store::{DATABASE_FILE, connect};
+use crate::store::DATABASE_FILE;
 use crate::system::{self, SYSTEM};
-use crate::tables::{self, Layout, blob};
+use crate::tables::{self, Layout};
 use driftline_core::digest::Digest;
 use driftline_core::schema::Schema;
 use rusqlite::fallible_iterator::FallibleIterator;
-use rusqlite::{Batch, Connection, OpenFlags, params};
+use rusqlite::{Batch, Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -145,17 +146,17 @@ pub fn apply(directory: &Path, data: &Path) -> Result<Vec<String>, String> {
 pub fn apply_with(directory: &Path, data: &Path, options: &Options) -> Result<Vec<String>, String> {
     let files = list(directory)?;
     std::fs::create_dir_all(data).map_err(|e| format!("cannot make {}: {e}", data.display()))?;
-    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-    let mut names = system::apply(&conn, &options.faults)?;
-    if let Some(trouble) = system::trouble(&conn)? {
+    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let mut names = system::apply(&db, &options.faults)?;
+    if let Some(trouble) = system::trouble(&db)? {
         return Err(trouble);
     }
-    let entries = compare(&files, &applied(&conn)?);
+    let entries = compare(&files, &applied(&db)?);
     let version = files.last().map_or(0, |last| last.schema.version);
     for entry in &entries {
         match entry.state {
             State::Changed => return Err(describe(entry)),
-            State::Unknown => refuse_unless_beside(entry, &applied(&conn)?, version)?,
+            State::Unknown => refuse_unless_beside(entry, &applied(&db)?, version)?,
             State::Applied | State::Pending => {}
         }
     }
@@ -164,7 +165,7 @@ pub fn apply_with(directory: &Path, data: &Path, options: &Options) -> Result<Ve
             break;
         }
         let name = format!("{:04}_{}", file.number, file.name);
-        let done = transaction(&conn, &options.faults, || apply_one(&conn, file, &options.faults));
+        let done = transaction(&db, &options.faults, || apply_one(&db, file, &options.faults));
         if done.map_err(|e| format!("{name} was not applied, and nothing has changed: {e}"))? {
             names.push(name);
         }
@@ -177,8 +178,8 @@ pub fn status(directory: &Path, data: &Path) -> Result<Vec<Entry>, String> {
     if !data.join(DATABASE_FILE).exists() {
         return Ok(compare(&files, &[]));
     }
-    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    Ok(compare(&files, &applied(&conn)?))
+    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    Ok(compare(&files, &applied(&db)?))
 }
 
 /// How the schema differs from the last migration, and the database from what the migrations make, a line for each.
@@ -192,12 +193,12 @@ pub fn differences(schema: &Schema, directory: &Path, data: &Path) -> Result<Vec
     if !data.join(DATABASE_FILE).exists() {
         return Ok(lines);
     }
-    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if let Some(trouble) = system::trouble(&conn)? {
+    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if let Some(trouble) = system::trouble(&db)? {
         lines.push(trouble);
         return Ok(lines);
     }
-    let entries = compare(&files, &applied(&conn)?);
+    let entries = compare(&files, &applied(&db)?);
     if entries.iter().any(|entry| matches!(entry.state, State::Changed | State::Unknown)) {
         return Ok(lines);
     }
@@ -210,7 +211,7 @@ pub fn differences(schema: &Schema, directory: &Path, data: &Path) -> Result<Vec
         Ok(made)
     };
     let made = made().and_then(|made| catalog(&made)).map_err(|e| format!("the migrations do not run on an empty database: {e}"))?;
-    let found = catalog(&conn).map_err(|e| format!("cannot read the tables: {e}"))?;
+    let found = catalog(db.sqlite()).map_err(|e| format!("cannot read the tables: {e}"))?;
     for (name, entry) in &made {
         match found.get(name) {
             None => lines.push(format!("the database lacks the {} `{name}`", entry.0)),
@@ -238,11 +239,11 @@ pub fn require_current(schema: &Schema, directory: &Path, data: &Path) -> Result
         return Err(format!("no_database: there is none in {}; run: driftline migrate apply", data.display()));
     }
     let files = list(directory)?;
-    let conn = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if let Some(trouble) = system::trouble(&conn)? {
+    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if let Some(trouble) = system::trouble(&db)? {
         return Err(trouble);
     }
-    let applied = applied(&conn)?;
+    let applied = applied(&db)?;
     for (i, entry) in compare(&files, &applied).iter().enumerate() {
         match entry.state {
             State::Applied => {}
@@ -282,13 +283,13 @@ fn same_tables(one: &Schema, other: &Schema) -> bool {
     (&one.name, one.version, &one.tables) == (&other.name, other.version, &other.tables)
 }
 
-fn open(data: &Path, flags: OpenFlags) -> Result<Connection, String> {
+fn open(data: &Path, flags: OpenFlags) -> Result<Db, String> {
     let path = data.join(DATABASE_FILE);
     disk::refuse_emptied(&path, flags.contains(OpenFlags::SQLITE_OPEN_CREATE))?;
-    let conn = connect(&path, flags).map_err(|e| disk::describe(&path, &e))?;
+    let db = Db::open(&path, flags).map_err(|e| disk::describe(&path, &e))?;
     // A file that was cut is found out by the first look into it.
-    conn.prepare("SELECT 1 FROM sqlite_master").and_then(|mut look| look.exists([])).map_err(|e| disk::describe(&path, &e))?;
-    Ok(conn)
+    db.exists("SELECT 1 FROM sqlite_master", &[]).map_err(|e| disk::describe(&path, &e))?;
+    Ok(db)
 }
 
 fn describe(entry: &Entry) -> String {
@@ -307,7 +308,8 @@ fn describe(entry: &Entry) -> String {
 
 /// Runs what changes tables, all of it or nothing. Foreign keys are checked at the end and not at each step, because a rebuilt
 /// table is away for a moment.
-pub(crate) fn transaction<T>(conn: &Connection, faults: &Faults, run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn transaction<T>(db: &Db, faults: &Faults, run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let conn = db.sqlite();
     let fail = |e: rusqlite::Error| e.to_string();
     let all = || -> Result<T, String> {
         conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE").map_err(fail)?;
@@ -330,8 +332,8 @@ pub(crate) fn transaction<T>(conn: &Connection, faults: &Faults, run: impl FnOnc
 }
 
 /// Runs a file's statements one by one.
-pub(crate) fn run_statements(conn: &Connection, sql: &str, faults: &Faults) -> Result<(), String> {
-    let mut batch = Batch::new(conn, sql);
+pub(crate) fn run_statements(db: &Db, sql: &str, faults: &Faults) -> Result<(), String> {
+    let mut batch = Batch::new(db.sqlite(), sql);
     while let Some(mut statement) = batch.next().map_err(|e| e.to_string())? {
         // BEGIN, COMMIT and their like write nothing by themselves and return nothing.
         if statement.readonly() && statement.column_count() == 0 {
@@ -344,17 +346,14 @@ pub(crate) fn run_statements(conn: &Connection, sql: &str, faults: &Faults) -> R
     Ok(())
 }
 
-fn spaces(conn: &Connection) -> Result<Vec<i64>, String> {
-    let read = conn.prepare("SELECT id FROM _space").and_then(|mut s| s.query_map([], |row| row.get(0))?.collect());
-    read.map_err(|e| e.to_string())
+fn spaces(db: &Db) -> DbResult<Vec<i64>> {
+    db.all("SELECT id FROM _space", &[], |row| row.int(0))
 }
 
-fn fill_counts(conn: &Connection, schema: &Schema) -> Result<(), String> {
+fn fill_counts(db: &Db, schema: &Schema) -> Result<(), String> {
     let layout = Layout::new(schema)?;
-    for space in spaces(conn)? {
-        counts::fill(conn, schema, &layout, space, &schema.counts).map_err(|e| e.to_string())?;
-    }
-    Ok(())
+    let fill = |space| counts::fill(db, schema, &layout, space, &schema.counts);
+    spaces(db).and_then(|spaces| spaces.into_iter().try_for_each(fill)).map_err(|e| e.to_string())
 }
 
 /// How many statements this process has run.
@@ -369,23 +368,25 @@ fn fault_point(faults: &Faults) {
 }
 
 /// Inside a transaction. `false`: another process was faster.
-fn apply_one(conn: &Connection, file: &Migration, faults: &Faults) -> Result<bool, String> {
-    let fail = |e: rusqlite::Error| e.to_string();
-    if applied(conn)?.iter().any(|row| row.number == file.number) {
+fn apply_one(db: &Db, file: &Migration, faults: &Faults) -> Result<bool, String> {
+    let fail = |e: DbError| e.to_string();
+    if applied(db)?.iter().any(|row| row.number == file.number) {
         return Ok(false);
     }
-    if file.needs_no_deletes && conn.prepare("SELECT 1 FROM _dying").and_then(|mut any| any.exists([])).map_err(fail)? {
+    if file.needs_no_deletes && db.exists("SELECT 1 FROM _dying", &[]).map_err(fail)? {
         return Err(
             "deletes_under_way: rows are being deleted in the background; let a server of the version before finish that first".into()
         );
     }
-    run_statements(conn, &file.sql, faults)?;
+    run_statements(db, &file.sql, faults)?;
     // Also where nothing should have changed: the file may have been altered by hand.
-    fill_counts(conn, &file.schema)?;
-    recompute_digests(conn, &file.schema)?;
-    planner::inform(conn).map_err(fail)?;
+    fill_counts(db, &file.schema)?;
+    recompute_digests(db, &file.schema)?;
+    planner::inform(db.sqlite()).map_err(|e| e.to_string())?;
     let sql = "INSERT INTO _migration (number, name, sha256, version, oldest_server, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    conn.execute(sql, params![file.number, file.name, file.sha256, file.schema.version, file.oldest_server, now_ms()]).map_err(fail)?;
+    let (name, sha256) = (file.name.as_str().into(), file.sha256.as_str().into());
+    let params = [file.number.into(), name, sha256, file.schema.version.into(), file.oldest_server.into(), now_ms().into()];
+    db.execute(sql, &params).map_err(fail)?;
     Ok(true)
 }
 
@@ -393,19 +394,19 @@ pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-fn recompute_digests(conn: &Connection, schema: &Schema) -> Result<(), String> {
-    let fail = |e: rusqlite::Error| e.to_string();
-    for space in spaces(conn)? {
-        let digest = digest_of(conn, schema, space)?;
+fn recompute_digests(db: &Db, schema: &Schema) -> Result<(), String> {
+    let fail = |e: DbError| e.to_string();
+    for space in spaces(db).map_err(fail)? {
+        let digest = digest_of(db, schema, space)?;
         let sql = "UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1";
-        conn.execute(sql, params![space, blob(digest.0), schema.version]).map_err(fail)?;
+        db.execute(sql, &[space.into(), Param::Hash(digest.0), schema.version.into()]).map_err(fail)?;
     }
     Ok(())
 }
 
 /// The digest of a space's rows as the tables hold them.
-pub fn digest_of(conn: &Connection, schema: &Schema, space: i64) -> Result<Digest, String> {
-    tables::digest_of(conn, schema, &Layout::new(schema)?, space).map_err(|e| e.to_string())
+pub fn digest_of(db: &Db, schema: &Schema, space: i64) -> Result<Digest, String> {
+    tables::digest_of(db, schema, &Layout::new(schema)?, space).map_err(|e| e.to_string())
 }
 
 /// The migrations of a directory, numbered from 1 without a gap.
@@ -446,19 +447,17 @@ fn list(directory: &Path) -> Result<Vec<Migration>, String> {
     Ok(files)
 }
 
-fn applied(conn: &Connection) -> Result<Vec<Applied>, String> {
-    let read = || -> rusqlite::Result<_> {
-        if !system::has_table(conn, "_migration")? {
+fn applied(db: &Db) -> Result<Vec<Applied>, String> {
+    let read = || -> DbResult<_> {
+        if !system::has_table(db, "_migration")? {
             return Ok(Vec::new());
         }
-        let mut statement = conn.prepare("SELECT number, name, sha256, version, oldest_server FROM _migration ORDER BY number")?;
-        let read = |row: &rusqlite::Row| {
-            let (version, oldest_server) = (row.get(3)?, row.get(4)?);
-            Ok(Applied { number: row.get(0)?, name: row.get(1)?, sha256: row.get(2)?, version, oldest_server })
-        };
-        statement.query_map([], read)?.collect()
+        db.all("SELECT number, name, sha256, version, oldest_server FROM _migration ORDER BY number", &[], |row| {
+            let (name, sha256) = (row.text(1)?.to_string(), row.text(2)?.to_string());
+            Ok(Applied { number: row.number(0)?, name, sha256, version: row.number(3)?, oldest_server: row.number(4)? })
+        })
     };
-    system::count(conn)?;
+    system::count(db)?;
     read().map_err(|e| format!("cannot read which migrations were applied: {e}"))
 }
 

@@ -4,23 +4,24 @@
 //! and in which order, and hands the writer batch after batch; first those that stay lose their references to what goes. It keeps nothing: after a crash it begins again with what is
 //! left, which still hangs together, because no row goes before those that refer to it.
 
-use crate::load::{id_bytes, id_list, read_digest, read_doomed};
-use crate::store::{Store, StoreError};
-use crate::tables::{Layout, blob, read_u128};
-use crate::write::insert;
+use crate::db::{Db, DbError, DbResult, Param};
+use crate::load::{read_digest, read_doomed};
+use crate::store::Store;
+use crate::tables::{Layout, TableLayout};
+use crate::write::write_deleted;
 use crate::writer::Background;
 use driftline_core::digest::Digest;
 use driftline_core::order::referrers_first;
 use driftline_core::schema::{OnDelete, Schema};
 use driftline_core::value::{Row, RowId, RowKey, Value};
-use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// Rows of one transaction: pushes wait for it no longer than for each other.
 const BATCH_ROWS: usize = 1_000;
+/// Ids of one question about what refers to them.
+const LIST_ROWS: usize = 10_000;
 /// How long to wait after a failure, and how often to look without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -98,24 +99,26 @@ struct Dying {
     rev: u64,
 }
 
-fn dying(store: &Store) -> rusqlite::Result<BTreeMap<i64, Dying>> {
-    let mut statement = store.conn.prepare_cached("SELECT space, tbl, id, rev FROM _dying")?;
-    let mut rows = statement.query([])?;
+fn dying(store: &Store) -> DbResult<BTreeMap<i64, Dying>> {
     let mut spaces: BTreeMap<i64, Dying> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        if let Some(table) = store.schema.table(row.get_ref(1)?.as_str()?) {
-            let dying = spaces.entry(row.get(0)?).or_default();
-            dying.roots.push(RowKey { table, id: RowId(read_u128(row, 2)?) });
-            dying.rev = dying.rev.max(row.get::<_, i64>(3)? as u64);
+    store.db.each("SELECT space, tbl, id, rev FROM _dying", &[], |row| {
+        if let Some(table) = store.schema.table(row.text(1)?) {
+            let dying = spaces.entry(row.int(0)?).or_default();
+            dying.roots.push(RowKey { table, id: row.id(2)? });
+            dying.rev = dying.rev.max(row.bits(3)?);
         }
-    }
+        Ok::<_, DbError>(())
+    })?;
     Ok(spaces)
 }
 
 /// All that is dying in a space goes together: one may refer to what hangs on another.
-fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> rusqlite::Result<Progress> {
-    let groups = going(store, space)?;
-    let nulls = nulled(store, space)?;
+fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> DbResult<Progress> {
+    let (groups, nulls) = store.db.reading(|| {
+        let going = going(store, space)?;
+        let nulls = nulled(store, space, &going)?;
+        Ok::<_, DbError>((groups(store, space, going)?, nulls))
+    })?;
     for nulls in nulls.chunks(BATCH_ROWS) {
         let batch = Batch { space, nulls: nulls.to_vec(), rows: Vec::new(), rev: dying.rev, done: Vec::new() };
         let progress = writer.reap(batch);
@@ -151,68 +154,77 @@ pub enum Which {
 }
 
 impl Which {
-    /// What of `_dying` in space `?1`.
-    pub fn condition(self) -> String {
+    /// What of `_dying`, by [`Which::params`].
+    pub fn condition(self) -> &'static str {
         match self {
-            Which::All => "space = ?1".to_string(),
-            Which::Before(rev) => format!("space = ?1 AND rev < {rev}"),
+            Which::All => "space = ?1",
+            Which::Before(_) => "space = ?1 AND rev < ?2",
+        }
+    }
+
+    pub fn params(self, space: i64) -> Vec<Param<'static>> {
+        match self {
+            Which::All => vec![space.into()],
+            Which::Before(rev) => vec![space.into(), Param::bits(rev)],
         }
     }
 }
 
 /// The tables of what is dying.
-pub fn dying_tables(conn: &Connection, schema: &Schema, space: i64, which: Which) -> rusqlite::Result<Vec<u16>> {
-    let mut statement = conn.prepare(&format!("SELECT DISTINCT tbl FROM _dying WHERE {}", which.condition()))?;
-    let names: Vec<String> = statement.query_map([space], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    Ok(names.iter().filter_map(|name| schema.table(name)).collect())
+pub fn dying_tables(db: &Db, schema: &Schema, space: i64, which: Which) -> DbResult<Vec<u16>> {
+    let sql = format!("SELECT DISTINCT tbl FROM _dying WHERE {}", which.condition());
+    let tables = db.all(&sql, &which.params(space), |row| Ok(schema.table(row.text(0)?)))?;
+    Ok(tables.into_iter().flatten().collect())
 }
 
-/// `WITH RECURSIVE going (tbl, id)` of what is dying in space `?1`, whose tables are `roots`.
+/// `WITH RECURSIVE going (tbl, id)` of what is dying, whose tables are `roots`.
 pub fn going_of(schema: &Schema, layout: &Layout, roots: &[u16], which: Which, wanted: Option<&[u16]>) -> String {
     let cases: String = roots.iter().map(|root| format!(" WHEN '{}' THEN {root}", schema.tables[*root as usize].name)).collect();
     let base = format!("SELECT CASE tbl{cases} END, id FROM _dying WHERE {}", which.condition());
     layout.going(schema, &base, roots, wanted)
 }
 
-/// The same of all that is dying; `None` where nothing is.
-pub fn all_going(conn: &Connection, schema: &Schema, layout: &Layout, space: i64) -> rusqlite::Result<Option<String>> {
-    let roots = dying_tables(conn, schema, space, Which::All)?;
+/// The same of all that is dying in space `?1`; `None` where nothing is.
+pub fn all_going(db: &Db, schema: &Schema, layout: &Layout, space: i64) -> DbResult<Option<String>> {
+    let roots = dying_tables(db, schema, space, Which::All)?;
     Ok((!roots.is_empty()).then(|| going_of(schema, layout, &roots, Which::All, None)))
 }
 
-/// All rows that go with what is dying, itself included; each group after those that refer to it.
-fn going(store: &Store, space: i64) -> rusqlite::Result<Vec<Vec<RowKey>>> {
-    let Some(going) = all_going(&store.conn, &store.schema, &store.layout, space)? else { return Ok(Vec::new()) };
-    store.conn.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS _going (tbl INTEGER, id BLOB, PRIMARY KEY (tbl, id)) WITHOUT ROWID; DELETE FROM temp._going",
-    )?;
-    store.conn.prepare_cached(&format!("INSERT INTO temp._going {going}SELECT tbl, id FROM going"))?.execute([space])?;
-    let mut keys = Vec::new();
-    let mut places = BTreeMap::new();
-    let mut statement = store.conn.prepare_cached("SELECT tbl, id FROM temp._going ORDER BY tbl, id")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let key = RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) };
-        places.insert(key, keys.len());
-        keys.push(key);
+/// All rows of a space that go with what is dying, itself included: they are not to be seen any more.
+pub fn going(store: &Store, space: i64) -> DbResult<BTreeSet<RowKey>> {
+    let Some(going) = all_going(&store.db, &store.schema, &store.layout, space)? else { return Ok(BTreeSet::new()) };
+    let sql = format!("{going}SELECT tbl, id FROM going");
+    let keys = store.db.all(&sql, &[space.into()], |row| Ok(RowKey { table: row.number(0)?, id: row.id(1)? }))?;
+    Ok(keys.into_iter().collect())
+}
+
+/// The rows of a table that refer by `column` to one of `targets`, each with its target.
+fn referring(store: &Store, space: i64, table: &TableLayout, column: &str, targets: &[RowId]) -> DbResult<Vec<(RowId, RowId)>> {
+    let sql = format!("SELECT id, \"{column}\" FROM \"{}\" WHERE space = ?1 AND \"{column}\" IN rarray(?2)", table.name);
+    let mut found = Vec::new();
+    for targets in targets.chunks(LIST_ROWS) {
+        let params = [space.into(), Param::ids(targets.iter().copied())];
+        found.extend(store.db.all(&sql, &params, |row| Ok((row.id(0)?, row.id(1)?)))?);
     }
+    Ok(found)
+}
+
+fn ids_of(keys: &BTreeSet<RowKey>, table: u16) -> Vec<RowId> {
+    keys.iter().filter(|key| key.table == table).map(|key| key.id).collect()
+}
+
+/// What goes, each group after those that refer to it.
+fn groups(store: &Store, space: i64, going: BTreeSet<RowKey>) -> DbResult<Vec<Vec<RowKey>>> {
+    let keys: Vec<RowKey> = going.iter().copied().collect();
+    let place = |key: RowKey| keys.binary_search(&key).ok();
     let mut refers: Vec<Vec<usize>> = vec![Vec::new(); keys.len()];
     let tables: BTreeSet<u16> = keys.iter().map(|key| key.table).collect();
-    for &table in &tables {
-        let layout = store.layout.table(table);
-        for slot in &layout.slots {
-            let Some(target) = slot.target.filter(|target| tables.contains(target)) else { continue };
-            let (name, column) = (&layout.name, &slot.name);
-            let mut statement = store.conn.prepare_cached(&format!(
-                "SELECT c.id, c.\"{column}\" FROM temp._going AS g CROSS JOIN \"{name}\" AS c ON c.space = ?1 AND c.id = g.id \
-                 WHERE g.tbl = {table} AND c.\"{column}\" IS NOT NULL"
-            ))?;
-            let mut rows = statement.query([space])?;
-            while let Some(row) = rows.next()? {
-                let place = |table: u16, at: usize| {
-                    Ok::<_, rusqlite::Error>(places.get(&RowKey { table, id: RowId(read_u128(row, at)?) }).copied())
-                };
-                if let (Some(from), Some(to)) = (place(table, 0)?, place(target, 1)?) {
+    for &target in &tables {
+        let ids = ids_of(&going, target);
+        for (table, slot, _) in store.layout.referring(&store.schema, target).filter(|from| tables.contains(&from.0.index)) {
+            for (from, to) in referring(store, space, table, &slot.name, &ids)? {
+                let (from, to) = (RowKey { table: table.index, id: from }, RowKey { table: target, id: to });
+                if let (Some(from), Some(to)) = (place(from), place(to)) {
                     refers[from].push(to);
                 }
             }
@@ -222,27 +234,22 @@ fn going(store: &Store, space: i64) -> rusqlite::Result<Vec<Vec<RowKey>>> {
     Ok(groups.into_iter().map(|group| group.into_iter().map(|i| keys[i]).collect()).collect())
 }
 
-/// The rows that stay and refer to one that goes, with the column. [`going`] has been called before.
-fn nulled(store: &Store, space: i64) -> rusqlite::Result<Vec<(RowKey, u16)>> {
+/// The rows that stay and refer to one that goes, with the column.
+fn nulled(store: &Store, space: i64, going: &BTreeSet<RowKey>) -> DbResult<Vec<(RowKey, u16)>> {
     let mut found = Vec::new();
-    for target in 0..store.schema.tables.len() as u16 {
+    let tables: BTreeSet<u16> = going.iter().map(|key| key.table).collect();
+    for target in tables {
+        let ids = ids_of(going, target);
         for (table, slot, _) in store.layout.referring(&store.schema, target).filter(|from| from.2 == OnDelete::SetNull) {
-            let (name, index, column) = (&table.name, table.index, &slot.name);
-            let mut statement = store.conn.prepare_cached(&format!(
-                "SELECT c.id FROM temp._going AS g CROSS JOIN \"{name}\" AS c ON c.space = ?1 AND c.\"{column}\" = g.id \
-                 LEFT JOIN temp._going AS h ON h.tbl = {index} AND h.id = c.id WHERE g.tbl = {target} AND h.id IS NULL"
-            ))?;
-            let mut rows = statement.query([space])?;
-            while let Some(row) = rows.next()? {
-                found.push((RowKey { table: index, id: RowId(read_u128(row, 0)?) }, slot.column));
-            }
+            let rows = referring(store, space, table, &slot.name, &ids)?.into_iter().map(|(id, _)| RowKey { table: table.index, id });
+            found.extend(rows.filter(|key| !going.contains(key)).map(|key| (key, slot.column)));
         }
     }
     Ok(found)
 }
 
 /// Makes references null. By now a row may refer to another one, or what it refers to may have come back.
-fn write_nulls(store: &Store, batch: &Batch, digest: &mut Digest) -> Result<(), StoreError> {
+fn write_nulls(store: &Store, batch: &Batch, digest: &mut Digest) -> DbResult<()> {
     let mut columns: BTreeMap<(u16, u16), Vec<RowId>> = BTreeMap::new();
     for (key, column) in &batch.nulls {
         columns.entry((key.table, *column)).or_default().push(key.id);
@@ -265,7 +272,7 @@ fn write_nulls(store: &Store, batch: &Batch, digest: &mut Digest) -> Result<(), 
         let slots = layout.slots.iter().filter(|slot| slot.column == column);
         let sets: Vec<String> = slots.map(|slot| format!("\"{}\" = NULL", slot.name)).collect();
         let sql = format!("UPDATE \"{}\" SET {} WHERE space = ?1 AND id IN rarray(?2)", layout.name, sets.join(", "));
-        store.conn.prepare_cached(&sql)?.execute(params![batch.space, id_list(nulled.into_iter())])?;
+        store.db.execute(&sql, &[batch.space.into(), Param::ids(nulled)])?;
     }
     Ok(())
 }
@@ -288,7 +295,7 @@ pub fn log_blockers(store: &Store, batch: &Batch) {
 
 /// Writes one batch, inside the caller's transaction. Rows that are gone already are passed over, and so are those that are
 /// dying no more: somebody has made them anew since the batch was put together.
-pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
+pub fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     let mut digest = read_digest(store, batch.space)?;
     write_nulls(store, batch, &mut digest)?;
     let doomed = read_doomed(store, Some(batch.space), &batch.rows)?;
@@ -308,7 +315,7 @@ pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
                 digest.add(&store.schema, key, &row);
             }
             let sql = format!("UPDATE \"{0}\" SET \"{1}\" = NULL WHERE space = ?1 AND \"{1}\" IN rarray(?2)", table.name, slot.name);
-            store.conn.prepare_cached(&sql)?.execute(params![batch.space, id_list(ids.iter().copied())])?;
+            store.db.execute(&sql, &[batch.space.into(), Param::ids(ids.iter().copied())])?;
         }
     }
     for (&table, ids) in &tables {
@@ -318,39 +325,22 @@ pub fn write(store: &Store, batch: &Batch) -> Result<(), StoreError> {
     }
     for run in going.chunk_by(|a, b| a.table == b.table) {
         let name = &store.layout.table(run[0].table).name;
-        let mut statement = store.conn.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE space = ?1 AND id IN rarray(?2)"))?;
-        statement.execute(params![batch.space, id_list(run.iter().map(|key| key.id))])?;
+        let sql = format!("DELETE FROM \"{name}\" WHERE space = ?1 AND id IN rarray(?2)");
+        store.db.execute(&sql, &[batch.space.into(), Param::ids(run.iter().map(|key| key.id))])?;
     }
-    let mut deleted = Vec::with_capacity(going.len() * 4);
-    for key in &going {
-        let table = store.schema.tables[key.table as usize].name.as_str();
-        deleted.extend([ToSqlOutput::from(batch.space), blob(key.id.0), table.into(), (batch.rev as i64).into()]);
-    }
-    insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", 4, &deleted)?;
-    store.conn.prepare_cached("UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1")?.execute(params![
-        batch.space,
-        blob(digest.0),
-        store.schema.version
-    ])?;
+    write_deleted(store, batch.space, going.iter().map(|key| (*key, batch.rev)))?;
+    let sql = "UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1";
+    store.db.execute(sql, &[batch.space.into(), Param::Hash(digest.0), store.schema.version.into()])?;
     for root in &batch.done {
-        let table = &store.schema.tables[root.table as usize].name;
-        let mut statement = store.conn.prepare_cached("DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3")?;
-        statement.execute(params![batch.space, table, id_bytes(root.id)])?;
+        let table = store.schema.tables[root.table as usize].name.as_str();
+        let sql = "DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3";
+        store.db.execute(sql, &[batch.space.into(), table.into(), root.id.into()])?;
     }
     Ok(())
 }
 
-fn read(store: &Store, space: i64, table: u16, column: &str, ids: &[RowId]) -> rusqlite::Result<Vec<(RowKey, Row)>> {
+fn read(store: &Store, space: i64, table: u16, column: &str, ids: &[RowId]) -> DbResult<Vec<(RowKey, Row)>> {
     let layout = store.layout.table(table);
-    let mut statement = store.conn.prepare_cached(&format!("{} AND \"{column}\" IN rarray(?2)", layout.select))?;
-    let rows = statement.query_map(params![space, id_list(ids.iter().copied())], |row| layout.read(&store.schema, row))?;
-    rows.collect()
-}
-
-/// The rows of a space that are not to be seen any more.
-pub fn hidden(store: &Store, space: i64) -> rusqlite::Result<BTreeSet<RowKey>> {
-    let Some(going) = all_going(&store.conn, &store.schema, &store.layout, space)? else { return Ok(BTreeSet::new()) };
-    let mut statement = store.conn.prepare_cached(&format!("{going}SELECT tbl, id FROM going"))?;
-    let rows = statement.query_map([space], |row| Ok(RowKey { table: row.get(0)?, id: RowId(read_u128(row, 1)?) }))?;
-    rows.collect()
+    let sql = format!("{} AND \"{column}\" IN rarray(?2)", layout.select);
+    store.db.all(&sql, &[space.into(), Param::ids(ids.iter().copied())], |row| layout.read(&store.schema, row))
 }

@@ -1,6 +1,7 @@
 //! The routes: authorise, bound, hand over, answer.
 
 use crate::auth::{Action, AuthError, Authorizer, Principal};
+use crate::db::DbError;
 use crate::disk;
 use crate::error::ApiError;
 use crate::guard;
@@ -82,7 +83,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
     let answer = app.readers.run(move |store| {
         let changes = push.cursor.map(|cursor| read_changes(store, &space, &principal, cursor, Some(plan.space.rev)));
         let changes = changes.transpose()?.unwrap_or_default();
-        Ok::<_, rusqlite::Error>(write_answer(&store.schema, &push, &plan, &changes.rows, changes.more, changes.reload))
+        Ok::<_, DbError>(write_answer(&store.schema, &push, &plan, &changes.rows, changes.more, changes.reload))
     });
     match answer.await {
         Some(Ok(json)) => Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), no_store()], json).into_response()),

@@ -1,10 +1,12 @@
 //! A first load: all rows of a space at one revision, streamed.
 
+use crate::db::DbError;
 use crate::error::ApiError;
 use crate::load::{read_digest, read_space};
 use crate::reap;
 use crate::router::App;
 use crate::store::Store;
+use crate::tables::TableLayout;
 use axum::body::Body;
 use bytes::Bytes;
 use driftline_core::digest::Digest;
@@ -58,11 +60,11 @@ pub async fn stream(app: &App, space: String) -> Result<Body, ApiError> {
 
 enum Ended {
     Gone,
-    Failed(rusqlite::Error),
+    Failed(DbError),
 }
 
-impl From<rusqlite::Error> for Ended {
-    fn from(error: rusqlite::Error) -> Ended {
+impl From<DbError> for Ended {
+    fn from(error: DbError) -> Ended {
         Ended::Failed(error)
     }
 }
@@ -95,54 +97,51 @@ fn without_hidden(schema: &Schema, (key, mut row): (RowKey, Row), hidden: &BTree
 }
 
 fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
-    let transaction = store.conn.unchecked_transaction()?;
+    store.db.reading(|| read_at_once(store, space, sink))?;
+    sink.send(SNAPSHOT_END.to_string())
+}
+
+fn read_at_once(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
     let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
     let shown = |table: &u16| !store.schema.tables[*table as usize].server_only;
-    let hidden = reap::hidden(store, number)?;
-    let digest = if number == 0 { Digest::default() } else { read_digest(store, number)? };
-    let (mut count, mut digest) = (0, digest);
-    for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
-        let name = &store.layout.table(table).name;
-        let sql = format!("SELECT count(*) FROM \"{name}\" WHERE space = ?1");
-        count += store.conn.prepare_cached(&sql)?.query_row([number], |row| row.get::<_, i64>(0))? as usize;
-    }
-    if !hidden.is_empty() {
+    let tables: Vec<&TableLayout> =
+        store.layout.parents_first.iter().filter(|table| shown(table)).map(|t| store.layout.table(*t)).collect();
+    let hidden = reap::going(store, number)?;
+    let (mut count, mut digest) = (0, Digest::default());
+    if hidden.is_empty() {
+        for table in &tables {
+            let sql = format!("SELECT count(*) FROM \"{}\" WHERE space = ?1", table.name);
+            count += store.db.one(&sql, &[number.into()], |row| row.number::<usize>(0))?;
+        }
+        digest = if number == 0 { digest } else { read_digest(store, number)? };
+    } else {
         // What is dying still counts in the digest of the space.
-        (count, digest) = (0, Digest::default());
-        for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
-            let layout = store.layout.table(table);
-            let mut statement = store.conn.prepare_cached(&layout.select)?;
-            let mut rows = statement.query([number])?;
-            while let Some(row) = rows.next()? {
-                let row = layout.read(&store.schema, row)?;
-                if let Some((key, row)) = without_hidden(&store.schema, row, &hidden) {
+        for table in &tables {
+            store.db.each(&table.select, &[number.into()], |row| {
+                if let Some((key, row)) = without_hidden(&store.schema, table.read(&store.schema, row)?, &hidden) {
                     digest.add(&store.schema, key, &row);
                     count += 1;
                 }
-            }
+                Ok::<_, DbError>(())
+            })?;
         }
     }
     sink.send(write_snapshot_head(&store.schema, state.rev, digest, count))?;
-    for &table in store.layout.parents_first.iter().filter(|table| shown(table)) {
-        let layout = store.layout.table(table);
-        let mut statement = store.conn.prepare_cached(&layout.select)?;
-        let mut rows = statement.query([number])?;
+    for table in &tables {
         let mut chunk: Vec<(RowKey, Row)> = Vec::with_capacity(LINE_ROWS);
-        loop {
-            let row = rows.next()?.map(|row| layout.read(&store.schema, row)).transpose()?;
-            let is_last = row.is_none();
-            chunk.extend(row.and_then(|row| without_hidden(&store.schema, row, &hidden)));
-            if !chunk.is_empty() && (is_last || chunk.len() == LINE_ROWS) {
-                let mut line = String::new();
-                write_rows(&store.schema, table, chunk.iter().map(|(key, row)| (key.id, row)), &mut line);
-                chunk.clear();
-                sink.send(line)?;
-            }
-            if is_last {
-                break;
-            }
+        let send = |chunk: &mut Vec<(RowKey, Row)>| {
+            let mut line = String::new();
+            write_rows(&store.schema, table.index, chunk.iter().map(|(key, row)| (key.id, row)), &mut line);
+            chunk.clear();
+            sink.send(line)
+        };
+        store.db.each(&table.select, &[number.into()], |row| {
+            chunk.extend(without_hidden(&store.schema, table.read(&store.schema, row)?, &hidden));
+            if chunk.len() == LINE_ROWS { send(&mut chunk) } else { Ok(()) }
+        })?;
+        if !chunk.is_empty() {
+            send(&mut chunk)?;
         }
     }
-    transaction.commit()?;
-    sink.send(SNAPSHOT_END.to_string())
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The database: opening it, and one push from loading to its written plan. The caller owns the transaction.
 
+use crate::db::{Db, DbError, DbResult};
 use crate::fault::Faults;
 use crate::tables::Layout;
 use crate::{load, write};
@@ -9,35 +10,30 @@ use driftline_core::load::Load;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
 use driftline_core::schema::Schema;
 use driftline_core::wire::Push;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::OpenFlags;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 pub const DATABASE_FILE: &str = "driftline.db";
-/// Another process (a backup, a person with a shell) may hold the lock for a moment.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Room for each table's few statements.
-const CACHED_STATEMENTS: usize = 512;
 
 #[derive(Debug)]
 pub enum StoreError {
-    Sql(rusqlite::Error),
+    Db(DbError),
     Fault(&'static str),
     Panic,
 }
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        StoreError::Sql(error)
+impl From<DbError> for StoreError {
+    fn from(error: DbError) -> StoreError {
+        StoreError::Db(error)
     }
 }
 
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StoreError::Sql(error) => write!(f, "database: {error}"),
+            StoreError::Db(error) => write!(f, "database: {error}"),
             StoreError::Fault(point) => write!(f, "fault point {point}"),
             StoreError::Panic => f.write_str("a panic; its message is above"),
         }
@@ -60,20 +56,20 @@ pub struct Moment {
 
 /// A connection with the schema that its tables follow.
 pub struct Store {
-    pub(crate) conn: Connection,
+    pub(crate) db: Db,
     pub(crate) schema: Arc<Schema>,
     pub(crate) layout: Arc<Layout>,
 }
 
 impl Store {
     /// Opens an existing database; one that is absent is not made.
-    pub fn open(data: &Path, schema: Arc<Schema>, layout: Arc<Layout>) -> rusqlite::Result<Store> {
-        let conn = connect(&data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        Ok(Store { conn, schema, layout })
+    pub fn open(data: &Path, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
+        let db = Db::open(&data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Store { db, schema, layout })
     }
 
-    pub fn connection(&self) -> &Connection {
-        &self.conn
+    pub fn db(&self) -> &Db {
+        &self.db
     }
 
     /// Loads, decides and writes one push. On an error the caller rolls its transaction back.
@@ -92,7 +88,7 @@ impl Store {
             Err(stale) => return Ok(Err(NotDecided::Stale(stale))),
         };
         let written = catch_unwind(AssertUnwindSafe(|| write::plan(self, space, principal, push, &known, &mut plan)));
-        written.unwrap_or(Err(StoreError::Panic))?;
+        written.map_err(|_| StoreError::Panic)??;
         if Faults::names(faults.fail_row, push) {
             return Err(StoreError::Fault("fail_row"));
         }
@@ -101,9 +97,7 @@ impl Store {
 
     /// Answers a push that sends nothing without writing anything, where nothing can be written: the receipts stay as they are.
     pub fn look(&self, space: &str, principal: &str, push: &Push) -> Result<Result<Plan, NotDecided>, StoreError> {
-        let transaction = self.conn.unchecked_transaction()?;
-        let decided = self.decide(space, principal, push, Moment::default(), &Faults::default())?;
-        transaction.rollback()?;
+        let decided = self.db.reading(|| self.decide(space, principal, push, Moment::default(), &Faults::default()))?;
         let looked = decided.map(|(_, mut plan)| {
             for (client, state) in push.clients.iter().zip(&mut plan.clients) {
                 state.receipts.current = client.receipt;
@@ -138,29 +132,4 @@ pub struct Known {
     pub space: Option<i64>,
     pub clients: Vec<Option<ClientState>>,
     pub next_actor: u32,
-}
-
-/// Opens a connection as every part of the server needs it.
-pub fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.busy_timeout(BUSY_TIMEOUT)?;
-    write_ahead(&conn)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    rusqlite::vtab::array::load_module(&conn)?;
-    Ok(conn)
-}
-
-/// A new database is switched once. SQLite does not wait for another process that is just doing the same.
-fn write_ahead(conn: &Connection) -> rusqlite::Result<()> {
-    let began = Instant::now();
-    loop {
-        match conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < BUSY_TIMEOUT => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            result => return result,
-        }
-    }
 }

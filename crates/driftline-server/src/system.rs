@@ -1,9 +1,9 @@
 //! The server's own tables, whose names begin with `_`. They have numbers of their own, so that a later server can change them
 //! without touching any app's migrations.
 
+use crate::db::{Db, DbResult};
 use crate::fault::Faults;
 use crate::migrate::{now_ms, run_statements, transaction};
-use rusqlite::{Connection, params};
 
 /// Numbered from 1, each one transaction. What stands here is never changed; what has to change is put below.
 pub const SYSTEM: &[(&str, &str)] = &[("base", BASE)];
@@ -36,17 +36,17 @@ const OLD_LAYOUT: &str = "old_layout: this database was made by an early release
                           this one cannot read it: keep it aside, and begin with an empty data folder";
 
 /// Asked of the catalog itself: what the connection remembers of it may be older.
-pub fn has_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
-    conn.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1")?.exists([name])
+pub fn has_table(db: &Db, name: &str) -> DbResult<bool> {
+    db.exists("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1", &[name.into()])
 }
 
 /// How many of them a database has.
-pub fn count(conn: &Connection) -> Result<usize, String> {
-    let read = || -> rusqlite::Result<Option<usize>> {
+pub fn count(db: &Db) -> Result<usize, String> {
+    let read = || -> DbResult<Option<usize>> {
         // In this order: another process may just be making both, in one transaction.
-        let has_migrations = has_table(conn, "_migration")?;
-        if has_table(conn, "_system")? {
-            return conn.query_row("SELECT count(*) FROM _system", [], |row| row.get(0)).map(Some);
+        let has_migrations = has_table(db, "_migration")?;
+        if has_table(db, "_system")? {
+            return db.one("SELECT count(*) FROM _system", &[], |row| row.number(0)).map(Some);
         }
         Ok(if has_migrations { None } else { Some(0) })
     };
@@ -55,8 +55,8 @@ pub fn count(conn: &Connection) -> Result<usize, String> {
 }
 
 /// What is missing, or too new, in a sentence.
-pub fn trouble(conn: &Connection) -> Result<Option<String>, String> {
-    let count = count(conn)?;
+pub fn trouble(db: &Db) -> Result<Option<String>, String> {
+    let count = count(db)?;
     Ok(match SYSTEM.get(count) {
         Some((name, _)) => {
             let number = count + 1;
@@ -73,21 +73,21 @@ pub fn trouble(conn: &Connection) -> Result<Option<String>, String> {
 }
 
 /// Applies what is missing, each in one transaction, and returns the names.
-pub fn apply(conn: &Connection, faults: &Faults) -> Result<Vec<String>, String> {
+pub fn apply(db: &Db, faults: &Faults) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
-    let there = count(conn)?;
+    let there = count(db)?;
     for (at, (name, sql)) in SYSTEM.iter().enumerate().skip(there) {
         let number = at + 1;
         let run = || -> Result<bool, String> {
-            if count(conn)? > at {
+            if count(db)? > at {
                 return Ok(false);
             }
-            run_statements(conn, sql, faults)?;
+            run_statements(db, sql, faults)?;
             let insert = "INSERT INTO _system (number, name, applied_at) VALUES (?1, ?2, ?3)";
-            conn.execute(insert, params![number, name, now_ms()]).map_err(|e| e.to_string())?;
+            db.execute(insert, &[(number as i64).into(), (*name).into(), now_ms().into()]).map_err(|e| e.to_string())?;
             Ok(true)
         };
-        let done = transaction(conn, faults, run);
+        let done = transaction(db, faults, run);
         if done.map_err(|e| format!("the server's own number {number} ({name}) was not applied, and nothing has changed: {e}"))? {
             names.push(format!("system {number:04}_{name}"));
         }

@@ -4,12 +4,11 @@
 //! nothing by itself: what a delete does is written by the plan, so that the log knows of it. A reference to one of
 //! several tables is one column per target of which exactly one is set.
 
+use crate::db::{self, Db, DbError, DbResult, Param};
 use driftline_core::digest::Digest;
 use driftline_core::merge::Clocks;
 use driftline_core::schema::{Column, Kind, OnDelete, Schema, Table};
 use driftline_core::value::{Row, RowId, RowKey, Value};
-use rusqlite::Connection;
-use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use std::collections::BTreeMap;
 
 /// SQLite refuses tables beyond 2,000 columns; ours add three.
@@ -30,8 +29,8 @@ pub struct TableLayout {
     pub slots: Vec<Slot>,
     /// `SELECT id, …, _clock FROM "name" WHERE space = ?1`
     pub select: String,
-    /// `INSERT INTO "name" (space, id, …, _clock) VALUES `
-    pub insert: String,
+    /// `space`, `id`, …, `_clock`: what [`TableLayout::bind`] has parameters for.
+    pub columns: Vec<String>,
     /// ` ON CONFLICT (space, id) DO UPDATE SET …`
     pub upsert: String,
 }
@@ -92,15 +91,28 @@ impl Layout {
         cascades
     }
 
-    /// `WITH RECURSIVE going (head_tbl, head, tbl, id)`: the rows that go when a head does, by head. The heads of a table are in the
-    /// array whose parameter `heads` names; rows in those of `ends`, heads among them, go with no other.
-    pub fn going_by_head(&self, schema: &Schema, heads: &BTreeMap<u16, usize>, ends: &BTreeMap<u16, usize>, wanted: &[u16]) -> String {
-        let base = heads.iter().map(|(table, list)| format!("SELECT {table}, value, {table}, value FROM rarray(?{list})"));
-        let mut terms = base.collect::<Vec<_>>().join(" UNION ");
+    /// `WITH RECURSIVE going (head_tbl, head, tbl, id)`: the rows that go when a head does, by head. `heads` and `ends` are lists of
+    /// ids by table; rows in those of `ends`, heads among them, go with no other. What the statement uses is added to `params`.
+    pub fn going_by_head<'a>(
+        &self,
+        schema: &Schema,
+        heads: &BTreeMap<u16, Param<'a>>,
+        ends: &BTreeMap<u16, Param<'a>>,
+        wanted: &[u16],
+        params: &mut Vec<Param<'a>>,
+    ) -> String {
+        let mut place = |list: &Param<'a>| {
+            params.push(list.clone());
+            params.len()
+        };
+        let base: Vec<String> =
+            heads.iter().map(|(table, list)| format!("SELECT {table}, value, {table}, value FROM rarray(?{})", place(list))).collect();
+        let mut terms = base.join(" UNION ");
         let roots: Vec<u16> = heads.keys().copied().collect();
         for (from, slot, target) in self.cascades_to(schema, &roots, Some(wanted)) {
             let (index, name, slot) = (from.index, &from.name, &slot.name);
-            let end = ends.get(&index).map_or(String::new(), |list| format!(" WHERE c.id NOT IN (SELECT value FROM rarray(?{list}))"));
+            let end =
+                ends.get(&index).map_or(String::new(), |list| format!(" WHERE c.id NOT IN (SELECT value FROM rarray(?{}))", place(list)));
             terms += &format!(
                 " UNION SELECT g.head_tbl, g.head, {index}, c.id FROM going AS g CROSS JOIN \"{name}\" AS c \
                  ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id{end}"
@@ -190,21 +202,22 @@ impl TableLayout {
             return Err(format!("table `{}`: needs more than {SQL_COLUMNS} SQL columns", table.name));
         }
         let names: String = slots.iter().map(|slot| format!("\"{}\", ", slot.name)).collect();
+        let own = slots.iter().map(|slot| slot.name.clone());
+        let columns = ["space".to_string(), "id".to_string()].into_iter().chain(own).chain(["_clock".to_string()]).collect();
         let sets: String = slots.iter().map(|slot| format!("\"{0}\" = excluded.\"{0}\", ", slot.name)).collect();
         let name = table.name.clone();
         Ok(TableLayout {
             index,
             slots,
             select: format!("SELECT id, {names}_clock FROM \"{name}\" WHERE space = ?1"),
-            insert: format!("INSERT INTO \"{name}\" (space, id, {names}_clock) VALUES "),
+            columns,
             upsert: format!(" ON CONFLICT (space, id) DO UPDATE SET {sets}_clock = excluded._clock"),
             name,
         })
     }
 
-    /// How many parameters one row takes.
-    pub fn width(&self) -> usize {
-        self.slots.len() + 3
+    pub fn column_names(&self) -> Vec<&str> {
+        self.columns.iter().map(String::as_str).collect()
     }
 
     /// The SQL column that holds a column's references to `target`.
@@ -220,19 +233,18 @@ impl TableLayout {
         id: RowId,
         row: &'a Row,
         defer: impl Fn(u16, RowKey) -> bool,
-        out: &mut Vec<ToSqlOutput<'a>>,
+        out: &mut Vec<Param<'a>>,
     ) {
-        out.push(space.into());
-        out.push(blob(id.0));
+        out.extend([space.into(), id.into()]);
         for slot in &self.slots {
             out.push(match &row.values[slot.column as usize] {
-                Value::Ref(key) if slot.target != Some(key.table) || defer(slot.column, *key) => ToSqlOutput::Owned(Sql::Null),
-                Value::Ref(key) => blob(key.id.0),
-                Value::Null => ToSqlOutput::Owned(Sql::Null),
-                Value::Bool(b) => i64::from(*b).into(),
+                Value::Ref(key) if slot.target != Some(key.table) || defer(slot.column, *key) => Param::Null,
+                Value::Ref(key) => key.id.into(),
+                Value::Null => Param::Null,
+                Value::Bool(b) => (*b).into(),
                 Value::Int(i) => (*i).into(),
                 Value::Real(r) => (*r).into(),
-                Value::Text(text) | Value::Json(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+                Value::Text(text) | Value::Json(text) => text.as_str().into(),
             });
         }
         let columns = &schema.tables[self.index as usize].columns;
@@ -240,34 +252,32 @@ impl TableLayout {
     }
 
     /// Reads what [`TableLayout::select`] selects.
-    pub fn read(&self, schema: &Schema, sql: &rusqlite::Row) -> rusqlite::Result<(RowKey, Row)> {
+    pub fn read(&self, schema: &Schema, sql: &db::Row) -> DbResult<(RowKey, Row)> {
         let table = &schema.tables[self.index as usize];
-        let key = RowKey { table: self.index, id: RowId(read_u128(sql, 0)?) };
+        let key = RowKey { table: self.index, id: sql.id(0)? };
         let mut values = vec![Value::Null; table.columns.len()];
         for (i, slot) in self.slots.iter().enumerate() {
-            let cell = sql.get_ref(i + 1)?;
-            if cell != ValueRef::Null {
+            if !sql.is_null(i + 1)? {
                 let column = &table.columns[slot.column as usize];
-                values[slot.column as usize] = read_cell(sql, i + 1, cell, column, slot.target)?;
+                values[slot.column as usize] = read_cell(sql, i + 1, column, slot.target)?;
             }
         }
-        let at = self.slots.len() + 1;
-        let clocks = Clocks::from_text(sql.get_ref(at)?.as_str()?, |name| table.column(name));
-        let clocks = clocks.ok_or(rusqlite::Error::InvalidColumnType(at, "_clock".into(), rusqlite::types::Type::Text))?;
+        let clocks = Clocks::from_text(sql.text(self.slots.len() + 1)?, |name| table.column(name));
+        let clocks =
+            clocks.ok_or_else(|| DbError::Unreadable("column `_clock` should hold stamps, and holds something else".to_string()))?;
         Ok((key, Row { values, clocks }))
     }
 }
 
 /// The digest of a space's rows as the tables hold them.
-pub fn digest_of(conn: &Connection, schema: &Schema, layout: &Layout, space: i64) -> rusqlite::Result<Digest> {
+pub fn digest_of(db: &Db, schema: &Schema, layout: &Layout, space: i64) -> DbResult<Digest> {
     let mut digest = Digest::default();
     for table in &layout.tables {
-        let mut statement = conn.prepare(&table.select)?;
-        let mut rows = statement.query([space])?;
-        while let Some(row) = rows.next()? {
+        db.each(&table.select, &[space.into()], |row| {
             let (key, row) = table.read(schema, row)?;
             digest.add(schema, key, &row);
-        }
+            Ok::<_, DbError>(())
+        })?;
     }
     Ok(digest)
 }
@@ -282,25 +292,15 @@ fn slot_names(schema: &Schema, column: &Column) -> Vec<(String, Option<u16>)> {
     }
 }
 
-fn read_cell(sql: &rusqlite::Row, at: usize, cell: ValueRef, column: &Column, target: Option<u16>) -> rusqlite::Result<Value> {
+fn read_cell(sql: &db::Row, at: usize, column: &Column, target: Option<u16>) -> DbResult<Value> {
     Ok(match (&column.kind, target) {
-        (_, Some(table)) => Value::Ref(RowKey { table, id: RowId(read_u128(sql, at)?) }),
-        (Kind::Bool, _) => Value::Bool(cell.as_i64()? != 0),
-        (Kind::Real, _) => Value::Real(cell.as_f64()?),
-        (Kind::Int | Kind::Counter | Kind::Count { .. }, _) => Value::Int(cell.as_i64()?),
-        (Kind::Json | Kind::Set | Kind::Conflicts { .. }, _) => Value::Json(cell.as_str()?.to_string()),
-        _ => Value::Text(cell.as_str()?.to_string()),
+        (_, Some(table)) => Value::Ref(RowKey { table, id: sql.id(at)? }),
+        (Kind::Bool, _) => Value::Bool(sql.bool(at)?),
+        (Kind::Real, _) => Value::Real(sql.real(at)?),
+        (Kind::Int | Kind::Counter | Kind::Count { .. }, _) => Value::Int(sql.int(at)?),
+        (Kind::Json | Kind::Set | Kind::Conflicts { .. }, _) => Value::Json(sql.text(at)?.to_string()),
+        _ => Value::Text(sql.text(at)?.to_string()),
     })
-}
-
-/// Ids, hashes and digests stand as 16 bytes, highest first, so that they sort as numbers.
-pub fn blob<'a>(value: u128) -> ToSqlOutput<'a> {
-    ToSqlOutput::Owned(Sql::Blob(value.to_be_bytes().to_vec()))
-}
-
-pub fn read_u128(sql: &rusqlite::Row, at: usize) -> rusqlite::Result<u128> {
-    let bytes = sql.get_ref(at)?.as_blob()?.try_into();
-    bytes.map(u128::from_be_bytes).map_err(|_| rusqlite::Error::InvalidColumnType(at, "16 bytes".into(), rusqlite::types::Type::Blob))
 }
 
 // ---- statements that create ----

@@ -2,29 +2,31 @@
 //! never with the number of edits.
 
 use crate::counts;
-use crate::load::id_list;
-use crate::store::{Known, Store, StoreError};
-use crate::tables::blob;
+use crate::db::{DbResult, Insert, Param};
+use crate::store::{Known, Store};
+use crate::tables::TableLayout;
 use driftline_core::dedupe::Ranges;
 use driftline_core::order::components;
 use driftline_core::reconcile::{Plan, by_table};
 use driftline_core::schema::Kind;
 use driftline_core::value::{Row, RowId, RowKey};
 use driftline_core::wire::Push;
-use rusqlite::types::ToSqlOutput;
-use rusqlite::{Statement, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows per statement: more of them gain nothing, and the text of a statement is built once per length.
-const CHUNK_ROWS: usize = 250;
-/// Statements of up to this many rows are kept prepared, and those of whole chunks.
-const KEPT_ROWS: usize = 8;
-/// SQLite's limit is 32,766 parameters.
-const CHUNK_PARAMETERS: usize = 32_000;
+const LOG: Insert = Insert { table: "_log", columns: &["space", "rev", "part", "actor", "seq", "hash", "schema", "changes"], conflict: "" };
+const MARK: Insert = Insert { table: "_mark", columns: &["space", "actor", "seq", "hash", "applied", "outcome"], conflict: "" };
+const DYING: Insert = Insert { table: "_dying", columns: &["space", "tbl", "id", "rev"], conflict: " ON CONFLICT DO NOTHING" };
+const DELETED: Insert = Insert { table: "_deleted", columns: &["space", "id", "tbl", "rev"], conflict: " ON CONFLICT DO NOTHING" };
+const CLIENT: Insert = Insert {
+    table: "_client",
+    columns: &["space", "principal", "client", "actor", "epoch", "receipt", "previous", "closed"],
+    conflict: " ON CONFLICT (space, principal, client) DO UPDATE SET epoch = excluded.epoch, receipt = excluded.receipt, \
+               previous = excluded.previous, closed = excluded.closed",
+};
 
 type Rows<'a> = Vec<&'a (RowKey, Row)>;
 
-pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &mut Plan) -> Result<(), StoreError> {
+pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &mut Plan) -> DbResult<()> {
     // A question without a sender leaves no trace.
     if push.clients.is_empty() {
         return Ok(());
@@ -41,65 +43,66 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         update_space(store, space, plan)?;
     }
     let actors: Vec<u32> = plan.clients.iter().map(|client| client.actor).collect();
-    let width = 8;
-    let mut log = Vec::with_capacity(plan.log.len() * width);
+    let mut log = Vec::with_capacity(plan.log.len() * LOG.columns.len());
     for row in &plan.log {
-        let place: [i64; 4] = [space, row.rev as i64, i64::from(row.part), i64::from(actors[row.key.0])];
-        log.extend(place.map(ToSqlOutput::from));
-        log.extend([ToSqlOutput::from(row.key.1 as i64), blob(row.hash), store.schema.version.into(), row.changes.as_str().into()]);
+        log.extend([space.into(), Param::bits(row.rev), row.part.into(), actors[row.key.0].into(), Param::bits(row.key.1)]);
+        log.extend([Param::Hash(row.hash), store.schema.version.into(), row.changes.as_str().into()]);
     }
-    insert(store, "INSERT INTO _log (space, rev, part, actor, seq, hash, schema, changes) VALUES ", "", width, &log)?;
-    let width = 6;
-    let mut marks = Vec::with_capacity(plan.settled.len() * width);
+    store.db.insert(LOG, &log)?;
+    let mut marks = Vec::with_capacity(plan.settled.len() * MARK.columns.len());
     for ((client, seq), settled) in &plan.settled {
-        marks.extend([space, i64::from(actors[*client]), *seq as i64].map(ToSqlOutput::from));
-        marks.extend([blob(settled.hash), settled.applied.into(), settled.outcome.as_str().into()]);
+        marks.extend([space.into(), actors[*client].into(), Param::bits(*seq)]);
+        marks.extend([Param::Hash(settled.hash), settled.applied.into(), settled.outcome.as_str().into()]);
     }
-    insert(store, "INSERT INTO _mark (space, actor, seq, hash, applied, outcome) VALUES ", "", width, &marks)?;
+    store.db.insert(MARK, &marks)?;
     for (table, rows) in by_table(plan.revived.iter().map(|key| (*key, ())).collect()) {
         let sql = "DELETE FROM _deleted WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
-        let name = &store.schema.tables[table as usize].name;
-        store.conn.prepare_cached(sql)?.execute(params![space, name, id_list(rows.iter().map(|row| row.0.id))])?;
+        let name = store.schema.tables[table as usize].name.as_str();
+        store.db.execute(sql, &[space.into(), name.into(), Param::ids(rows.iter().map(|row| row.0.id))])?;
     }
-    let width = 4;
-    let mut deleted = Vec::with_capacity(plan.deleted.len() * width);
-    for (key, rev) in &plan.deleted {
-        let table = store.schema.tables[key.table as usize].name.as_str();
-        deleted.extend([ToSqlOutput::from(space), blob(key.id.0), table.into(), (*rev as i64).into()]);
-    }
-    insert(store, "INSERT INTO _deleted (space, id, tbl, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &deleted)?;
+    write_deleted(store, space, plan.deleted.iter().map(|(key, rev)| (*key, *rev)))?;
     write_clients(store, space, principal, push, known, plan)
 }
 
-fn write_dying(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
-    let width = 4;
-    let mut dying = Vec::with_capacity(plan.dying.len() * width);
+/// Notes that rows are gone for good.
+pub fn write_deleted(store: &Store, space: i64, rows: impl Iterator<Item = (RowKey, u64)>) -> DbResult<()> {
+    let mut deleted = Vec::new();
+    for (key, rev) in rows {
+        let table = store.schema.tables[key.table as usize].name.as_str();
+        deleted.extend([space.into(), key.id.into(), table.into(), Param::bits(rev)]);
+    }
+    store.db.insert(DELETED, &deleted)
+}
+
+fn write_dying(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
+    let mut dying = Vec::with_capacity(plan.dying.len() * DYING.columns.len());
     for (key, rev) in &plan.dying {
         let table = store.schema.tables[key.table as usize].name.as_str();
-        dying.extend([ToSqlOutput::from(space), table.into(), blob(key.id.0), (*rev as i64).into()]);
+        dying.extend([space.into(), table.into(), key.id.into(), Param::bits(*rev)]);
     }
-    insert(store, "INSERT INTO _dying (space, tbl, id, rev) VALUES ", " ON CONFLICT DO NOTHING", width, &dying)
+    store.db.insert(DYING, &dying)
 }
 
-fn create_space(store: &Store, name: &str, plan: &Plan) -> Result<i64, StoreError> {
-    let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
-    let mut statement = store.conn.prepare_cached("INSERT INTO _space (name, rev, horizon, digest, schema) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    Ok(statement.insert(params![name, rev, horizon, digest, store.schema.version])?)
+fn create_space(store: &Store, name: &str, plan: &Plan) -> DbResult<i64> {
+    let sql = "INSERT INTO _space (name, rev, horizon, digest, schema) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
+    let digest = Param::Hash(plan.space.digest.0);
+    let params = [name.into(), Param::bits(plan.space.rev), Param::bits(plan.space.horizon), digest, store.schema.version.into()];
+    store.db.one(sql, &params, |row| row.int(0))
 }
 
-fn update_space(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
-    let (rev, horizon, digest) = (plan.space.rev as i64, plan.space.horizon as i64, blob(plan.space.digest.0));
-    let mut statement = store.conn.prepare_cached("UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4, schema = ?5 WHERE id = ?1")?;
-    statement.execute(params![space, rev, horizon, digest, store.schema.version])?;
-    Ok(())
+fn update_space(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
+    let sql = "UPDATE _space SET rev = ?2, horizon = ?3, digest = ?4, schema = ?5 WHERE id = ?1";
+    let digest = Param::Hash(plan.space.digest.0);
+    let params = [space.into(), Param::bits(plan.space.rev), Param::bits(plan.space.horizon), digest, store.schema.version.into()];
+    store.db.execute(sql, &params)
 }
 
-fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known: &Known, plan: &Plan) -> Result<(), StoreError> {
+fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known: &Known, plan: &Plan) -> DbResult<()> {
     let mut values = Vec::new();
     for (i, (client, state)) in push.clients.iter().zip(&plan.clients).enumerate() {
-        let receipt = |receipt: Option<u64>| receipt.map_or(ToSqlOutput::from(rusqlite::types::Null), |r| (r as i64).into());
-        values.extend([ToSqlOutput::from(space), principal.into(), (client.id as i64).into(), state.actor.into()]);
-        values.extend([(state.epoch as i64).into(), receipt(state.receipts.current), receipt(state.receipts.previous)]);
+        let receipt = |receipt: Option<u64>| receipt.map_or(Param::Null, Param::bits);
+        values.extend([space.into(), principal.into(), Param::bits(client.id), state.actor.into()]);
+        values.extend([Param::bits(state.epoch), receipt(state.receipts.current), receipt(state.receipts.previous)]);
         values.push(state.closed.to_json().into());
         let before: BTreeSet<_> = known.clients[i].iter().flat_map(|known| known.closed.iter()).collect();
         let mut news = Ranges::default();
@@ -108,25 +111,19 @@ fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known:
             forget_marks(store, space, state.actor, &news)?;
         }
     }
-    let head = "INSERT INTO _client (space, principal, client, actor, epoch, receipt, previous, closed) VALUES ";
-    let tail = " ON CONFLICT (space, principal, client) DO UPDATE SET epoch = excluded.epoch, receipt = excluded.receipt, \
-                previous = excluded.previous, closed = excluded.closed";
-    insert(store, head, tail, 8, &values)
+    store.db.insert(CLIENT, &values)
 }
 
 /// The ranges go in as JSON: one statement however many there are.
-fn forget_marks(store: &Store, space: i64, actor: u32, ranges: &Ranges) -> Result<(), StoreError> {
-    let mut statement = store.conn.prepare_cached(
-        "DELETE FROM _mark WHERE space = ?1 AND actor = ?2 AND seq IN (SELECT m.seq FROM json_each(?3) AS r CROSS JOIN _mark AS m \
-         WHERE m.space = ?1 AND m.actor = ?2 AND m.seq BETWEEN r.value ->> 0 AND r.value ->> 1)",
-    )?;
-    statement.execute(params![space, actor, ranges.to_json()])?;
-    Ok(())
+fn forget_marks(store: &Store, space: i64, actor: u32, ranges: &Ranges) -> DbResult<()> {
+    let sql = "DELETE FROM _mark WHERE space = ?1 AND actor = ?2 AND seq IN (SELECT m.seq FROM json_each(?3) AS r CROSS JOIN _mark AS m \
+               WHERE m.space = ?1 AND m.actor = ?2 AND m.seq BETWEEN r.value ->> 0 AND r.value ->> 1)";
+    store.db.execute(sql, &[space.into(), actor.into(), ranges.to_json().into()])
 }
 
 /// Rows in an order in which no statement leaves a dangling reference behind: parents are inserted first, a nullable
 /// reference to a row of a later statement is set once that row exists, and the rows to go lose theirs before they go.
-fn write_rows(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
+fn write_rows(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
     let inserts = group(&plan.inserts);
     let mut chunks: Vec<(u16, Rows)> = Vec::new();
     for &table in &store.layout.parents_first {
@@ -138,9 +135,10 @@ fn write_rows(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> 
     let mut updates = group(&plan.updates);
     for (i, (table, rows)) in chunks.iter().enumerate() {
         let layout = store.layout.table(*table);
+        let names = layout.column_names();
         let columns = &store.schema.tables[*table as usize].columns;
         let later = |column: u16, target: RowKey| columns[column as usize].nullable && place.get(&target).is_some_and(|at| *at > i);
-        let mut values = Vec::with_capacity(rows.len() * layout.width());
+        let mut values = Vec::with_capacity(rows.len() * names.len());
         for row in rows {
             layout.bind(&store.schema, space, row.0.id, &row.1, later, &mut values);
             if row.1.references().any(|(column, target)| later(column, target)) {
@@ -148,15 +146,16 @@ fn write_rows(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> 
             }
         }
         // A chunk of rows that need each other must be one statement.
-        run(store, &layout.insert, "", layout.width(), &values)?;
+        store.db.insert_at_once(Insert { table: &layout.name, columns: &names, conflict: "" }, &values)?;
     }
     for (table, rows) in updates {
         let layout = store.layout.table(table);
-        let mut values = Vec::with_capacity(rows.len() * layout.width());
+        let names = layout.column_names();
+        let mut values = Vec::with_capacity(rows.len() * names.len());
         for row in rows {
             layout.bind(&store.schema, space, row.0.id, &row.1, |_, _| false, &mut values);
         }
-        insert(store, &layout.insert, &layout.upsert, layout.width(), &values)?;
+        store.db.insert(Insert { table: &layout.name, columns: &names, conflict: &layout.upsert }, &values)?;
     }
     delete_rows(store, space, plan)
 }
@@ -164,7 +163,7 @@ fn write_rows(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> 
 /// Splits a table's new rows into statements. Those whose required references point at rows of the same table come
 /// after them, and those that need each other stand together.
 fn chunks_parents_first<'a>(store: &Store, table: u16, rows: Rows<'a>) -> Vec<Rows<'a>> {
-    let limit = chunk_rows(store.layout.table(table).width());
+    let limit = chunk_rows(store.layout.table(table));
     let columns = &store.schema.tables[table as usize].columns;
     let to_itself =
         |column: usize| !columns[column].nullable && matches!(&columns[column].kind, Kind::Ref { to, .. } if to.contains(&table));
@@ -189,7 +188,7 @@ fn chunks_parents_first<'a>(store: &Store, table: u16, rows: Rows<'a>) -> Vec<Ro
     chunks
 }
 
-fn delete_rows(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError> {
+fn delete_rows(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
     if plan.deletes.is_empty() {
         return Ok(());
     }
@@ -206,16 +205,15 @@ fn delete_rows(store: &Store, space: i64, plan: &Plan) -> Result<(), StoreError>
     }
     for ((table, column), ids) in nulls {
         let table = &store.layout.table(table).name;
-        let mut statement =
-            store.conn.prepare_cached(&format!("UPDATE \"{table}\" SET \"{column}\" = NULL WHERE space = ?1 AND id IN rarray(?2)"))?;
-        statement.execute(params![space, id_list(ids.into_iter())])?;
+        let sql = format!("UPDATE \"{table}\" SET \"{column}\" = NULL WHERE space = ?1 AND id IN rarray(?2)");
+        store.db.execute(&sql, &[space.into(), Param::ids(ids)])?;
     }
     let deletes = group(&plan.deletes);
     for table in store.layout.parents_first.iter().rev() {
         let Some(rows) = deletes.get(table) else { continue };
         let name = &store.layout.table(*table).name;
-        let mut statement = store.conn.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE space = ?1 AND id IN rarray(?2)"))?;
-        statement.execute(params![space, id_list(rows.iter().map(|row| row.0.id))])?;
+        let sql = format!("DELETE FROM \"{name}\" WHERE space = ?1 AND id IN rarray(?2)");
+        store.db.execute(&sql, &[space.into(), Param::ids(rows.iter().map(|row| row.0.id))])?;
     }
     Ok(())
 }
@@ -228,33 +226,6 @@ fn group(rows: &[(RowKey, Row)]) -> BTreeMap<u16, Rows<'_>> {
     tables
 }
 
-fn chunk_rows(width: usize) -> usize {
-    CHUNK_ROWS.min(CHUNK_PARAMETERS / width).max(1)
-}
-
-/// Inserts rows of `width` parameters each, a chunk at a time.
-pub fn insert(store: &Store, head: &str, tail: &str, width: usize, values: &[ToSqlOutput]) -> Result<(), StoreError> {
-    values.chunks(chunk_rows(width) * width).try_for_each(|chunk| run(store, head, tail, width, chunk))
-}
-
-fn run(store: &Store, head: &str, tail: &str, width: usize, values: &[ToSqlOutput]) -> Result<(), StoreError> {
-    let tuple = format!("({}),", ["?"].repeat(width).join(","));
-    let count = values.len() / width;
-    let tuples = tuple.repeat(count);
-    let sql = format!("{head}{}{tail}", tuples.trim_end_matches(','));
-    // Only lengths that come often are kept: a long statement of every length would fill the memory.
-    if count == chunk_rows(width) || count <= KEPT_ROWS {
-        let mut statement = store.conn.prepare_cached(&sql)?;
-        bind_and_run(&mut statement, values)?;
-    } else {
-        bind_and_run(&mut store.conn.prepare(&sql)?, values)?;
-    }
-    Ok(())
-}
-
-fn bind_and_run(statement: &mut Statement, values: &[ToSqlOutput]) -> rusqlite::Result<usize> {
-    for (i, value) in values.iter().enumerate() {
-        statement.raw_bind_parameter(i + 1, value)?;
-    }
-    statement.raw_execute()
+fn chunk_rows(table: &TableLayout) -> usize {
+    Insert { table: &table.name, columns: &table.column_names(), conflict: "" }.chunk_rows()
 }

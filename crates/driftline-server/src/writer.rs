@@ -166,7 +166,7 @@ impl Writer {
 
     /// Where the disk takes nothing, what only asks for changes is answered without writing down that it asked.
     fn look(&self, job: &Job, error: &StoreError) -> Option<Result<Plan, NotDecided>> {
-        let StoreError::Sql(error) = error else { return None };
+        let StoreError::Db(error) = error else { return None };
         let can_look = job.push.units.is_empty() && Trouble::of(error).is_some();
         can_look.then(|| self.store.look(&job.space, &job.principal, &job.push).ok()).flatten()
     }
@@ -178,25 +178,23 @@ impl Writer {
         });
         if let Err(error) = &written {
             tracing::error!(space = batch.space, %error, "a batch of a large delete failed");
-            let _ = self.store.conn.execute_batch("ROLLBACK");
+            let _ = self.store.db.roll_back();
             reap::log_blockers(&self.store, batch);
         }
         let _ = done.send(if written.is_ok() { Progress::Done } else { Progress::BatchFailed });
     }
 
     fn begin(&self) -> Result<(), StoreError> {
-        if !self.store.conn.is_autocommit() {
-            // A rollback that failed must not make every later push fail.
-            self.store.conn.execute_batch("ROLLBACK")?;
-        }
-        Ok(self.store.conn.execute_batch("BEGIN IMMEDIATE")?)
+        // A rollback that failed must not make every later push fail.
+        self.store.db.roll_back()?;
+        Ok(self.store.db.begin_writing()?)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
         if self.faults.abort_before_commit == Some(self.commits + 1) {
             std::process::abort();
         }
-        self.store.conn.execute_batch("COMMIT")?;
+        self.store.db.commit()?;
         self.commits += 1;
         if self.faults.abort_after_commit == Some(self.commits) {
             std::process::abort();
@@ -208,8 +206,8 @@ impl Writer {
     fn attempt(&mut self, group: &[Job]) -> Result<Vec<Result<Plan, NotDecided>>, StoreError> {
         self.begin()?;
         let results = self.write(group);
-        if results.is_err() && !self.store.conn.is_autocommit() {
-            self.store.conn.execute_batch("ROLLBACK")?;
+        if results.is_err() {
+            self.store.db.roll_back()?;
         }
         results
     }
@@ -255,12 +253,9 @@ fn reply(job: &mut Job, result: Reply) {
 
 /// What the disk does, and a lock held for long, pass; anything else is ours to repair.
 fn failure(error: &StoreError) -> ApiError {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     match error {
-        StoreError::Sql(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)) => {
-            ApiError::unavailable("the database cannot be written now; try again")
-        }
-        StoreError::Sql(error) => disk::refusal(error).unwrap_or_else(ApiError::internal),
+        StoreError::Db(error) if error.is_busy() => ApiError::unavailable("the database cannot be written now; try again"),
+        StoreError::Db(error) => disk::refusal(error).unwrap_or_else(ApiError::internal),
         _ => ApiError::internal(),
     }
 }

@@ -26,9 +26,10 @@ fn done_within(world: &World, time: Duration) -> bool {
 
 /// Rows put there by hand, and the digest with them.
 fn fill(world: &World, sql: &str, ids: impl Iterator<Item = u64>, more: &[u64]) {
-    let mut database = world.database();
+    let db = world.db();
+    let database = db.sqlite();
     let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
-    let transaction = database.transaction().unwrap();
+    let transaction = database.unchecked_transaction().unwrap();
     let mut insert = transaction.prepare(sql).unwrap();
     for n in ids {
         let mut values: Vec<rusqlite::types::Value> = vec![space.into(), bytes(n).into()];
@@ -36,7 +37,7 @@ fn fill(world: &World, sql: &str, ids: impl Iterator<Item = u64>, more: &[u64]) 
         insert.execute(rusqlite::params_from_iter(values)).unwrap();
     }
     drop(insert);
-    let digest = migrate::digest_of(&transaction, &Schema::parse(&world.schema).unwrap(), space).unwrap();
+    let digest = migrate::digest_of(&db, &Schema::parse(&world.schema).unwrap(), space).unwrap();
     transaction.execute("UPDATE _space SET digest = ?1", params![digest.0.to_be_bytes()]).unwrap();
     transaction.commit().unwrap();
 }

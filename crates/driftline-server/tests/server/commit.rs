@@ -127,13 +127,13 @@ fn c2_statements_grow_with_the_chunks_and_not_with_the_edits() {
     let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
     let layout = Arc::new(Layout::new(&schema).unwrap());
     let store = Store::open(&config.data, schema.clone(), layout).unwrap();
-    store.connection().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
+    store.db().sqlite().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
     let run = |client: &mut Client, space: &str, units: Vec<Json>| {
         let push = read_push(&schema, &client.push(units)).unwrap();
         STATEMENTS.with(|count| count.set(0));
-        store.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+        store.db().sqlite().execute_batch("BEGIN IMMEDIATE").unwrap();
         let plan = store.push(space, "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-        store.connection().execute_batch("COMMIT").unwrap();
+        store.db().sqlite().execute_batch("COMMIT").unwrap();
         client.receipt = json!(format!("{:016x}", plan.clients[0].receipts.current.unwrap()));
         assert!(plan.outcomes.iter().all(|outcome| outcome.1.contains("applied")), "{:?}", plan.outcomes);
         STATEMENTS.with(Cell::get)

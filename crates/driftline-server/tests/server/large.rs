@@ -55,9 +55,10 @@ pub fn vote(world: &World, article: u64, from: u64, count: u64) {
 }
 
 fn plant(world: &World, from: u64, count: u64, insert: &str, refers: &[Vec<u8>], counts: &[(&str, &str, u64)]) {
-    let mut database = world.database();
+    let db = world.db();
+    let database = db.sqlite();
     let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
-    let transaction = database.transaction().unwrap();
+    let transaction = database.unchecked_transaction().unwrap();
     let mut insert = transaction.prepare(insert).unwrap();
     for n in from..from + count {
         let mut values: Vec<Sql> = vec![space.into(), bytes(n).into()];
@@ -69,7 +70,7 @@ fn plant(world: &World, from: u64, count: u64, insert: &str, refers: &[Vec<u8>],
         let sql = format!("UPDATE \"{table}\" SET {column} = {column} + ?3 WHERE space = ?1 AND id = ?2");
         transaction.execute(&sql, params![space, bytes(*n), count]).unwrap();
     }
-    let digest = migrate::digest_of(&transaction, &Schema::parse(PUBLISHING).unwrap(), space).unwrap();
+    let digest = migrate::digest_of(&db, &Schema::parse(PUBLISHING).unwrap(), space).unwrap();
     transaction.execute("UPDATE _space SET digest = ?1", params![digest.0.to_be_bytes()]).unwrap();
     transaction.commit().unwrap();
 }
@@ -295,7 +296,7 @@ async fn deleting(world: &World, alice: &mut Client) -> (usize, usize) {
     let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
     let layout = Arc::new(Layout::new(&schema).unwrap());
     let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
-    let conn = store.connection();
+    let conn = store.db().sqlite();
     conn.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
     let instructions = Arc::new(AtomicUsize::new(0));
     let counted = instructions.clone();
@@ -418,5 +419,5 @@ fn i5_killed_at_each_commit_it_goes_on_and_nobody_sees_half() {
     assert_eq!(left, [0; 5]);
     let stored: Vec<u8> = world.database().query_row("SELECT digest FROM _space", [], |row| row.get(0)).unwrap();
     let space = world.database().query_row("SELECT id FROM _space", [], |row| row.get(0)).unwrap();
-    assert_eq!(stored, migrate::digest_of(&world.database(), &schema, space).unwrap().0.to_be_bytes());
+    assert_eq!(stored, migrate::digest_of(&world.db(), &schema, space).unwrap().0.to_be_bytes());
 }

@@ -1,14 +1,15 @@
 use crate::world::{Client, SCHEMA, World, card, id, open, prepare, verdict};
 use driftline_core::schema::Schema;
+use driftline_server::db::Db;
 use driftline_server::migrate::{self, State};
-use driftline_server::store::{DATABASE_FILE, connect};
+use driftline_server::store::DATABASE_FILE;
 use driftline_server::{Config, Open, Server};
 use rusqlite::OpenFlags;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
 fn master(config: &Config) -> String {
-    let conn = connect(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
     let sql = "SELECT group_concat(type || name || tbl_name || rootpage || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY rowid)";
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
@@ -141,7 +142,7 @@ async fn m1_columns_and_references_are_added_to_rows_that_stay() {
     let answer = alice.send(&world, "a", vec![unit(3, json!([{"op": "delete", "table": "card", "id": id(3)}]))]).await;
     assert_eq!(verdict(&answer["outcomes"][0]), "applied");
     assert_eq!(world.count("SELECT count(*) FROM card WHERE next_card IS NULL"), 1);
-    let digest = migrate::digest_of(&world.database(), &Schema::parse(&newer).unwrap(), 1).unwrap();
+    let digest = migrate::digest_of(&world.db(), &Schema::parse(&newer).unwrap(), 1).unwrap();
     assert_eq!(answer["digest"], format!("{:032x}", digest.0), "the migration brought the digest along");
     assert_eq!(world.directory.path().join("data"), world.config.data);
 }

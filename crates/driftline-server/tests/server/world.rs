@@ -4,7 +4,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
 use driftline_core::schema::Schema;
-use driftline_server::store::{DATABASE_FILE, connect};
+use driftline_server::db::Db;
+use driftline_server::store::DATABASE_FILE;
 use driftline_server::{Claims, Config, Faults, Role, Server, Tokens, migrate};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value as Json, json};
@@ -81,7 +82,11 @@ impl World {
     }
 
     pub fn database(&self) -> Connection {
-        connect(&self.config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+        self.db().into_sqlite()
+    }
+
+    pub fn db(&self) -> Db {
+        Db::open(&self.config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }
 
     pub async fn request(&self, method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {
@@ -134,7 +139,7 @@ impl World {
     pub fn digest(&self, space: &str) -> String {
         let database = self.database();
         let number = database.query_row("SELECT id FROM _space WHERE name = ?1", [space], |row| row.get(0)).unwrap();
-        format!("{:032x}", migrate::digest_of(&database, &Schema::parse(&self.schema).unwrap(), number).unwrap().0)
+        format!("{:032x}", migrate::digest_of(&self.db(), &Schema::parse(&self.schema).unwrap(), number).unwrap().0)
     }
 }
 
