@@ -40,9 +40,9 @@ struct Space {
 
 /// Checks every space, or the one that is named; `began` hears of each before it is checked. The tables must be those of the schema.
 pub fn check(schema: &Schema, data: &Path, only: Option<&str>, mut began: impl FnMut(&str)) -> Result<Report, String> {
-    let layout = Layout::new(schema)?;
     let path = data.join(DATABASE_FILE);
     let db = Db::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    let layout = Layout::new(schema, db.dialect())?;
     let mut report = Report::default();
     let all = spaces(&db).map_err(|e| e.to_string())?;
     for named in all.iter().filter(|space| only.is_none_or(|only| only == space.name)) {

@@ -1,24 +1,19 @@
 //! One connection to a database, and the few ways in which it is used: rows are read one by one, written many at a time.
 //!
-//! Nothing else in this crate names a driver but what makes and changes tables. Ids are 16 bytes, highest first, so that they sort
-//! as numbers.
+//! Nothing else in this crate names a driver but what makes and changes tables.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+mod sqlite;
 
 use driftline_core::value::RowId;
-use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-/// Another process (a backup, a person with a shell) may hold the lock for a moment.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Room for each table's few statements.
-const CACHED_STATEMENTS: usize = 512;
 /// Rows per statement: more of them gain nothing, and the text of a statement is built once per length.
 const CHUNK_ROWS: usize = 250;
-/// Statements of up to this many rows are kept prepared, and those of whole chunks.
-const KEPT_ROWS: usize = 8;
 /// SQLite's limit is 32,766 parameters.
 const CHUNK_PARAMETERS: usize = 32_000;
 
@@ -26,22 +21,23 @@ const CHUNK_PARAMETERS: usize = 32_000;
 #[derive(Debug)]
 pub enum DbError {
     Sqlite(rusqlite::Error),
-    /// A cell holds what the server never wrote there.
+    #[cfg(feature = "postgres")]
+    Postgres(::postgres::Error),
+    /// A cell holds what the server never wrote there, or there is no row where there always is one.
     Unreadable(String),
 }
 
 pub type DbResult<T> = Result<T, DbError>;
 
-impl From<rusqlite::Error> for DbError {
-    fn from(error: rusqlite::Error) -> DbError {
-        DbError::Sqlite(error)
-    }
-}
-
 impl std::fmt::Display for DbError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DbError::Sqlite(error) => error.fmt(f),
+            #[cfg(feature = "postgres")]
+            DbError::Postgres(error) => match error.as_db_error() {
+                Some(told) => write!(f, "{} ({})", told.message(), told.code().code()),
+                None => error.fmt(f),
+            },
             DbError::Unreadable(what) => f.write_str(what),
         }
     }
@@ -58,7 +54,7 @@ impl DbError {
     pub fn sqlite_code(&self) -> Option<ErrorCode> {
         match self {
             DbError::Sqlite(error) => error.sqlite_error_code(),
-            DbError::Unreadable(_) => None,
+            _ => None,
         }
     }
 }
@@ -74,19 +70,18 @@ pub enum Param<'a> {
     Id(RowId),
     /// A hash or a digest.
     Hash(u128),
-    /// The rows of `rarray(?)`.
-    Ids(Rc<Vec<Sql>>),
+    /// The rows of an `rarray`.
+    Ids(Rc<[RowId]>),
+    Ints(Rc<[i64]>),
 }
 
 impl<'a> Param<'a> {
-    /// `rarray` of ids.
     pub fn ids(ids: impl IntoIterator<Item = RowId>) -> Param<'a> {
-        Param::Ids(Rc::new(ids.into_iter().map(|id| Sql::Blob(id.0.to_be_bytes().to_vec())).collect()))
+        Param::Ids(ids.into_iter().collect())
     }
 
-    /// `rarray` of numbers.
     pub fn ints(ints: impl IntoIterator<Item = i64>) -> Param<'a> {
-        Param::Ids(Rc::new(ints.into_iter().map(Sql::Integer).collect()))
+        Param::Ints(ints.into_iter().collect())
     }
 
     /// Numbers of 64 bits keep their bits: the largest stand as negative ones.
@@ -143,20 +138,6 @@ impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
     }
 }
 
-impl rusqlite::ToSql for Param<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Param::Null => ToSqlOutput::Owned(Sql::Null),
-            Param::Bool(value) => i64::from(*value).into(),
-            Param::Int(value) => (*value).into(),
-            Param::Real(value) => (*value).into(),
-            Param::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Param::Id(RowId(value)) | Param::Hash(value) => ToSqlOutput::Owned(Sql::Blob(value.to_be_bytes().to_vec())),
-            Param::Ids(list) => ToSqlOutput::Array(list.clone()),
-        })
-    }
-}
-
 /// Rows that are written many at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Insert<'a> {
@@ -167,32 +148,62 @@ pub struct Insert<'a> {
 }
 
 impl Insert<'_> {
+    fn names(&self) -> String {
+        let names: Vec<String> = self.columns.iter().map(|name| format!("\"{name}\"")).collect();
+        names.join(", ")
+    }
+
     /// How many rows one statement takes.
     pub fn chunk_rows(&self) -> usize {
         CHUNK_ROWS.min(CHUNK_PARAMETERS / self.columns.len()).max(1)
     }
 }
 
+/// What stands in one place of a row.
+enum Cell<'a> {
+    Null,
+    Int(i64),
+    Real(f64),
+    Text(Cow<'a, str>),
+    /// Ids, hashes and digests stand as 16 bytes, highest first, so that they sort as numbers.
+    Bytes(u128),
+    Other,
+}
+
 /// One row of an answer; columns count from 0.
-pub struct Row<'a>(&'a rusqlite::Row<'a>);
+pub enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    #[cfg(feature = "postgres")]
+    Postgres(&'a ::postgres::Row),
+}
 
 impl Row<'_> {
-    fn cell(&self, at: usize) -> DbResult<ValueRef<'_>> {
-        Ok(self.0.get_ref(at)?)
+    fn cell(&self, at: usize) -> DbResult<Cell<'_>> {
+        match self {
+            Row::Sqlite(row) => sqlite::cell(row, at),
+            #[cfg(feature = "postgres")]
+            Row::Postgres(row) => postgres::cell(row, at),
+        }
+    }
+
+    fn name(&self, at: usize) -> &str {
+        match self {
+            Row::Sqlite(row) => row.as_ref().column_name(at).unwrap_or("?"),
+            #[cfg(feature = "postgres")]
+            Row::Postgres(row) => row.columns().get(at).map_or("?", |column| column.name()),
+        }
     }
 
     fn wrong(&self, at: usize, expected: &str) -> DbError {
-        let name = self.0.as_ref().column_name(at).unwrap_or("?");
-        let found = self.0.get_ref(at).map_or_else(|error| error.to_string(), |cell| cell.data_type().to_string());
-        DbError::Unreadable(format!("column `{name}` should hold {expected}, and holds {found}"))
+        DbError::Unreadable(format!("column `{}` should hold {expected}, and holds something else", self.name(at)))
     }
 
     pub fn is_null(&self, at: usize) -> DbResult<bool> {
-        Ok(self.cell(at)? == ValueRef::Null)
+        Ok(matches!(self.cell(at)?, Cell::Null))
     }
 
     pub fn int(&self, at: usize) -> DbResult<i64> {
-        self.cell(at)?.as_i64().map_err(|_| self.wrong(at, "a whole number"))
+        if let Cell::Int(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "a whole number")) }
     }
 
     pub fn int_or_null(&self, at: usize) -> DbResult<Option<i64>> {
@@ -214,17 +225,19 @@ impl Row<'_> {
     }
 
     pub fn real(&self, at: usize) -> DbResult<f64> {
-        self.cell(at)?.as_f64().map_err(|_| self.wrong(at, "a number"))
+        match self.cell(at)? {
+            Cell::Real(value) => Ok(value),
+            _ => Err(self.wrong(at, "a number")),
+        }
     }
 
-    pub fn text(&self, at: usize) -> DbResult<&str> {
-        self.cell(at)?.as_str().map_err(|_| self.wrong(at, "text"))
+    pub fn text(&self, at: usize) -> DbResult<Cow<'_, str>> {
+        if let Cell::Text(text) = self.cell(at)? { Ok(text) } else { Err(self.wrong(at, "text")) }
     }
 
     /// A hash or a digest.
     pub fn hash(&self, at: usize) -> DbResult<u128> {
-        let bytes = self.cell(at)?.as_blob().ok().and_then(|bytes| bytes.try_into().ok());
-        bytes.map(u128::from_be_bytes).ok_or_else(|| self.wrong(at, "16 bytes"))
+        if let Cell::Bytes(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "16 bytes")) }
     }
 
     pub fn id(&self, at: usize) -> DbResult<RowId> {
@@ -232,31 +245,49 @@ impl Row<'_> {
     }
 }
 
-pub struct Db {
-    conn: Connection,
+/// Which SQL a database speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// One connection.
+pub enum Db {
+    Sqlite(Connection),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<postgres::Postgres>),
 }
 
 impl Db {
-    /// Opens a database file as every part of the server needs it.
+    /// Opens a database file.
     pub fn open(path: &Path, flags: OpenFlags) -> DbResult<Db> {
-        let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        write_ahead(&conn)?;
-        conn.pragma_update(None, "synchronous", "FULL")?;
-        conn.pragma_update(None, "foreign_keys", true)?;
-        conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-        rusqlite::vtab::array::load_module(&conn)?;
-        Ok(Db { conn })
+        Ok(Db::Sqlite(sqlite::open(path, flags)?))
     }
 
-    /// For what makes and changes tables.
-    pub fn sqlite(&self) -> &Connection {
-        &self.conn
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Db::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Db::Postgres(_) => Dialect::Postgres,
+        }
     }
 
     /// The driver's own connection, for what this module has no word for.
-    pub fn into_sqlite(self) -> Connection {
-        self.conn
+    pub fn sqlite(&self) -> Option<&Connection> {
+        match self {
+            Db::Sqlite(conn) => Some(conn),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(_) => None,
+        }
+    }
+
+    pub fn into_sqlite(self) -> Option<Connection> {
+        match self {
+            Db::Sqlite(conn) => Some(conn),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(_) => None,
+        }
     }
 
     /// Calls `each` with every row of the answer, as long as it says `true`.
@@ -266,15 +297,11 @@ impl Db {
         params: &[Param],
         mut each: impl FnMut(&Row) -> Result<bool, E>,
     ) -> Result<(), E> {
-        let mut statement = self.conn.prepare_cached(sql).map_err(DbError::from)?;
-        bind(&mut statement, params).map_err(DbError::from)?;
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next().map_err(DbError::from)? {
-            if !each(&Row(row))? {
-                break;
-            }
+        match self {
+            Db::Sqlite(conn) => sqlite::each_while(conn, sql, params, &mut each),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.each_while(sql, params, &mut each),
         }
-        Ok(())
     }
 
     pub fn each<E: From<DbError>>(&self, sql: &str, params: &[Param], mut each: impl FnMut(&Row) -> Result<(), E>) -> Result<(), E> {
@@ -299,7 +326,7 @@ impl Db {
 
     /// The first row of an answer that always has one.
     pub fn one<T>(&self, sql: &str, params: &[Param], read: impl FnMut(&Row) -> DbResult<T>) -> DbResult<T> {
-        self.first(sql, params, read)?.ok_or(DbError::Sqlite(rusqlite::Error::QueryReturnedNoRows))
+        self.first(sql, params, read)?.ok_or_else(|| DbError::Unreadable("the answer has no row".to_string()))
     }
 
     pub fn exists(&self, sql: &str, params: &[Param]) -> DbResult<bool> {
@@ -307,10 +334,11 @@ impl Db {
     }
 
     pub fn execute(&self, sql: &str, params: &[Param]) -> DbResult<()> {
-        let mut statement = self.conn.prepare_cached(sql)?;
-        bind(&mut statement, params)?;
-        statement.raw_execute()?;
-        Ok(())
+        match self {
+            Db::Sqlite(conn) => sqlite::execute(conn, sql, params),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.execute(sql, params),
+        }
     }
 
     /// Inserts rows, as many parameters each as there are columns, a chunk at a time.
@@ -320,45 +348,47 @@ impl Db {
 
     /// Inserts rows by one statement.
     pub fn insert_at_once(&self, insert: Insert, values: &[Param]) -> DbResult<()> {
-        let width = insert.columns.len();
-        let count = values.len() / width;
-        if count == 0 {
-            return Ok(());
+        match self {
+            _ if values.is_empty() => Ok(()),
+            Db::Sqlite(conn) => sqlite::insert_at_once(conn, insert, values),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.insert_at_once(insert, values),
         }
-        let tuple = format!("({}),", ["?"].repeat(width).join(","));
-        let tuples = tuple.repeat(count);
-        let names: Vec<String> = insert.columns.iter().map(|name| format!("\"{name}\"")).collect();
-        let (table, names, tuples, conflict) = (insert.table, names.join(", "), tuples.trim_end_matches(','), insert.conflict);
-        let sql = format!("INSERT INTO \"{table}\" ({names}) VALUES {tuples}{conflict}");
-        // Only lengths that come often are kept: a long statement of every length would fill the memory.
-        if count == insert.chunk_rows() || count <= KEPT_ROWS {
-            return self.execute(&sql, values);
-        }
-        let mut statement = self.conn.prepare(&sql)?;
-        bind(&mut statement, values)?;
-        statement.raw_execute()?;
-        Ok(())
     }
 
     pub fn begin_writing(&self) -> DbResult<()> {
-        Ok(self.conn.execute_batch("BEGIN IMMEDIATE")?)
+        match self {
+            Db::Sqlite(conn) => Ok(conn.execute_batch("BEGIN IMMEDIATE")?),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.begin("BEGIN"),
+        }
     }
 
     /// What is read until the end is of one moment.
     pub fn begin_reading(&self) -> DbResult<()> {
-        Ok(self.conn.execute_batch("BEGIN DEFERRED")?)
+        match self {
+            Db::Sqlite(conn) => Ok(conn.execute_batch("BEGIN DEFERRED")?),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+        }
     }
 
     pub fn commit(&self) -> DbResult<()> {
-        Ok(self.conn.execute_batch("COMMIT")?)
+        match self {
+            Db::Sqlite(conn) => Ok(conn.execute_batch("COMMIT")?),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.commit(),
+        }
     }
 
     /// Ends a transaction, if there is one, without a trace.
     pub fn roll_back(&self) -> DbResult<()> {
-        if !self.conn.is_autocommit() {
-            self.conn.execute_batch("ROLLBACK")?;
+        match self {
+            Db::Sqlite(conn) if conn.is_autocommit() => Ok(()),
+            Db::Sqlite(conn) => Ok(conn.execute_batch("ROLLBACK")?),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.roll_back(),
         }
-        Ok(())
     }
 
     /// Runs `read` on one moment of the database.
@@ -367,22 +397,5 @@ impl Db {
         let result = read();
         self.roll_back()?;
         result
-    }
-}
-
-fn bind(statement: &mut Statement, params: &[Param]) -> rusqlite::Result<()> {
-    params.iter().enumerate().try_for_each(|(i, param)| statement.raw_bind_parameter(i + 1, param))
-}
-
-/// A new database is switched once. SQLite does not wait for another process that is just doing the same.
-fn write_ahead(conn: &Connection) -> rusqlite::Result<()> {
-    let began = Instant::now();
-    loop {
-        match conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < BUSY_TIMEOUT => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            result => return result,
-        }
     }
 }

@@ -90,6 +90,6 @@ pub fn refuse_emptied(path: &Path, may_be_new: bool) -> Result<(), String> {
 fn extended_code(error: &DbError) -> Option<i32> {
     match error {
         DbError::Sqlite(error) => error.sqlite_error().map(|error| error.extended_code),
-        DbError::Unreadable(_) => None,
+        _ => None,
     }
 }

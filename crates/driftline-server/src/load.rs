@@ -82,7 +82,7 @@ fn read_clients(store: &Store, principal: &str, push: &Push, known: &mut Known) 
     store.db.each(sql, &[space.into(), principal.into(), ids], |row| {
         let id = row.bits(0)?;
         let receipt = |at| Ok::<_, DbError>(row.int_or_null(at)?.map(|receipt| receipt as u64));
-        let closed = Ranges::from_json(&Json::parse_or_null(row.text(5)?));
+        let closed = Ranges::from_json(&Json::parse_or_null(&row.text(5)?));
         let closed =
             closed.ok_or_else(|| DbError::Unreadable("column `closed` should hold ranges, and holds something else".to_string()))?;
         let receipts = Receipts { current: receipt(3)?, previous: receipt(4)? };
@@ -242,7 +242,7 @@ fn read_deleted(store: &Store, known: &Known, keys: &[RowKey]) -> DbResult<BTree
     let sql = "SELECT id, tbl FROM _deleted WHERE space = ?1 AND id IN rarray(?2)";
     let mut found = BTreeSet::new();
     store.db.each(sql, &[space.into(), Param::ids(keys.iter().map(|key| key.id))], |row| {
-        let (id, table) = (row.id(0)?, store.schema.table(row.text(1)?));
+        let (id, table) = (row.id(0)?, store.schema.table(&row.text(1)?));
         found.extend(table.map(|table| RowKey { table, id }).filter(|key| asked.contains(key)));
         Ok::<_, DbError>(())
     })?;

@@ -51,7 +51,7 @@ fn read_at_once(store: &Store, space: &str, principal: &str, cursor: u64, until:
         }
         let is_own = !row.is_null(5)? && row.bool(5)?;
         let own = if is_own { Some((row.bits(4)?, row.bits(2)?, row.hash(7)?)) } else { None };
-        let Some(text) = in_present_terms(&store.schema, row.number(6)?, row.text(3)?) else {
+        let Some(text) = in_present_terms(&store.schema, row.number(6)?, &row.text(3)?) else {
             changes.reload = true;
             return Ok(false);
         };

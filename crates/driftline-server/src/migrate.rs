@@ -211,7 +211,7 @@ pub fn differences(schema: &Schema, directory: &Path, data: &Path) -> Result<Vec
         Ok(made)
     };
     let made = made().and_then(|made| catalog(&made)).map_err(|e| format!("the migrations do not run on an empty database: {e}"))?;
-    let found = catalog(db.sqlite()).map_err(|e| format!("cannot read the tables: {e}"))?;
+    let found = catalog(sqlite(&db)?).map_err(|e| format!("cannot read the tables: {e}"))?;
     for (name, entry) in &made {
         match found.get(name) {
             None => lines.push(format!("the database lacks the {} `{name}`", entry.0)),
@@ -306,10 +306,14 @@ fn describe(entry: &Entry) -> String {
     }
 }
 
+fn sqlite(db: &Db) -> Result<&Connection, String> {
+    db.sqlite().ok_or_else(|| "migrations are written for SQLite".to_string())
+}
+
 /// Runs what changes tables, all of it or nothing. Foreign keys are checked at the end and not at each step, because a rebuilt
 /// table is away for a moment.
 pub(crate) fn transaction<T>(db: &Db, faults: &Faults, run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let conn = db.sqlite();
+    let conn = sqlite(db)?;
     let fail = |e: rusqlite::Error| e.to_string();
     let all = || -> Result<T, String> {
         conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE").map_err(fail)?;
@@ -333,7 +337,7 @@ pub(crate) fn transaction<T>(db: &Db, faults: &Faults, run: impl FnOnce() -> Res
 
 /// Runs a file's statements one by one.
 pub(crate) fn run_statements(db: &Db, sql: &str, faults: &Faults) -> Result<(), String> {
-    let mut batch = Batch::new(db.sqlite(), sql);
+    let mut batch = Batch::new(sqlite(db)?, sql);
     while let Some(mut statement) = batch.next().map_err(|e| e.to_string())? {
         // BEGIN, COMMIT and their like write nothing by themselves and return nothing.
         if statement.readonly() && statement.column_count() == 0 {
@@ -351,7 +355,7 @@ fn spaces(db: &Db) -> DbResult<Vec<i64>> {
 }
 
 fn fill_counts(db: &Db, schema: &Schema) -> Result<(), String> {
-    let layout = Layout::new(schema)?;
+    let layout = Layout::new(schema, db.dialect())?;
     let fill = |space| counts::fill(db, schema, &layout, space, &schema.counts);
     spaces(db).and_then(|spaces| spaces.into_iter().try_for_each(fill)).map_err(|e| e.to_string())
 }
@@ -382,7 +386,7 @@ fn apply_one(db: &Db, file: &Migration, faults: &Faults) -> Result<bool, String>
     // Also where nothing should have changed: the file may have been altered by hand.
     fill_counts(db, &file.schema)?;
     recompute_digests(db, &file.schema)?;
-    planner::inform(db.sqlite()).map_err(|e| e.to_string())?;
+    planner::inform(sqlite(db)?).map_err(|e| e.to_string())?;
     let sql = "INSERT INTO _migration (number, name, sha256, version, oldest_server, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (name, sha256) = (file.name.as_str().into(), file.sha256.as_str().into());
     let params = [file.number.into(), name, sha256, file.schema.version.into(), file.oldest_server.into(), now_ms().into()];
@@ -406,7 +410,7 @@ fn recompute_digests(db: &Db, schema: &Schema) -> Result<(), String> {
 
 /// The digest of a space's rows as the tables hold them.
 pub fn digest_of(db: &Db, schema: &Schema, space: i64) -> Result<Digest, String> {
-    tables::digest_of(db, schema, &Layout::new(schema)?, space).map_err(|e| e.to_string())
+    tables::digest_of(db, schema, &Layout::new(schema, db.dialect())?, space).map_err(|e| e.to_string())
 }
 
 /// The migrations of a directory, numbered from 1 without a gap.

@@ -102,7 +102,7 @@ struct Dying {
 fn dying(store: &Store) -> DbResult<BTreeMap<i64, Dying>> {
     let mut spaces: BTreeMap<i64, Dying> = BTreeMap::new();
     store.db.each("SELECT space, tbl, id, rev FROM _dying", &[], |row| {
-        if let Some(table) = store.schema.table(row.text(1)?) {
+        if let Some(table) = store.schema.table(&row.text(1)?) {
             let dying = spaces.entry(row.int(0)?).or_default();
             dying.roots.push(RowKey { table, id: row.id(2)? });
             dying.rev = dying.rev.max(row.bits(3)?);
@@ -173,7 +173,7 @@ impl Which {
 /// The tables of what is dying.
 pub fn dying_tables(db: &Db, schema: &Schema, space: i64, which: Which) -> DbResult<Vec<u16>> {
     let sql = format!("SELECT DISTINCT tbl FROM _dying WHERE {}", which.condition());
-    let tables = db.all(&sql, &which.params(space), |row| Ok(schema.table(row.text(0)?)))?;
+    let tables = db.all(&sql, &which.params(space), |row| Ok(schema.table(&row.text(0)?)))?;
     Ok(tables.into_iter().flatten().collect())
 }
 

@@ -4,6 +4,7 @@
 //! What only takes something away (the contracting part) has a number of its own: until then the old columns and tables stay,
 //! with nothing required of them, so that the new server can run while the old ones are shut down.
 
+use crate::db::Dialect;
 use crate::diff::{self, Conversion, Diff, MIGRATION, Origin, Source, indexes_by_name, values};
 use crate::tables::{Layout, Slot, TableLayout, create_indexes, create_loose, create_table, indexes, sql_type};
 use driftline_core::limits::{INT_MAX, JSON_BYTES};
@@ -24,7 +25,7 @@ pub struct Part {
 
 /// The statements for an empty database.
 pub fn first(schema: &Schema) -> Result<String, String> {
-    let layout = Layout::new(schema)?;
+    let layout = Layout::new(schema, Dialect::Sqlite)?;
     Ok(layout.tables.iter().map(|table| create_table(schema, table, &table.name, &[]) + &create_indexes(schema, table)).collect())
 }
 
@@ -35,7 +36,7 @@ pub fn parts(old: &Schema, new: &Schema, oldest: u32, allow_drop: bool) -> Resul
     if !losses.is_empty() && !allow_drop {
         return Err(format!("this would be lost for good: {}; with --allow-drop it is planned", losses.join("; ")));
     }
-    let mut plan = Plan { before: Layout::new(old)?, after: Layout::new(new)?, expands: false, diff };
+    let mut plan = Plan { before: Layout::new(old, Dialect::Sqlite)?, after: Layout::new(new, Dialect::Sqlite)?, expands: false, diff };
     plan.expands = plan.does_expand()?;
     let (mut parts, needs_no_deletes) = (Vec::new(), !losses.is_empty());
     if losses.is_empty() || plan.expands {
@@ -96,7 +97,7 @@ impl Plan<'_> {
                 !origin.gone.contains(&(at - 1))
             });
         }
-        let layout = Layout::new(&kept)?;
+        let layout = Layout::new(&kept, Dialect::Sqlite)?;
         let text = |schema: &Schema, layout: &TableLayout| create_table(schema, layout, &layout.name, &[]);
         Ok(text(&kept, layout.table(origin.table)) == text(self.diff.new, table))
     }

@@ -1,6 +1,7 @@
 //! Opening, running and stopping.
 
 use crate::auth::Authorizer;
+use crate::db::Dialect;
 use crate::disk;
 use crate::fault::Faults;
 use crate::live::{Hub, stopped};
@@ -87,7 +88,7 @@ impl Server {
             std::fs::read_to_string(&config.schema).map_err(|e| StartError(format!("cannot read {}: {e}", config.schema.display())))?;
         let schema = Schema::parse(&text).map_err(|e| StartError(format!("{}: {e}", config.schema.display())))?;
         migrate::require_current(&schema, &config.migrations, &config.data).map_err(StartError)?;
-        let layout = Arc::new(Layout::new(&schema).map_err(StartError)?);
+        let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).map_err(StartError)?);
         let schema = Arc::new(schema);
         let open = || {
             let store = Store::open(&config.data, schema.clone(), layout.clone());

@@ -4,7 +4,7 @@
 //! nothing by itself: what a delete does is written by the plan, so that the log knows of it. A reference to one of
 //! several tables is one column per target of which exactly one is set.
 
-use crate::db::{self, Db, DbError, DbResult, Param};
+use crate::db::{self, Db, DbError, DbResult, Dialect, Param};
 use driftline_core::digest::Digest;
 use driftline_core::merge::Clocks;
 use driftline_core::schema::{Column, Kind, OnDelete, Schema, Table};
@@ -17,6 +17,7 @@ const SQL_COLUMNS: usize = 1_990;
 /// The SQL side of a schema.
 #[derive(Debug)]
 pub struct Layout {
+    pub dialect: Dialect,
     pub tables: Vec<TableLayout>,
     /// Table indexes, those that required references point at first.
     pub parents_first: Vec<u16>,
@@ -46,9 +47,9 @@ pub struct Slot {
 
 impl Layout {
     /// Says which table and field cannot stand in SQL.
-    pub fn new(schema: &Schema) -> Result<Layout, String> {
+    pub fn new(schema: &Schema, dialect: Dialect) -> Result<Layout, String> {
         let tables = schema.tables.iter().enumerate().map(|(i, table)| TableLayout::new(schema, i as u16, table));
-        Ok(Layout { tables: tables.collect::<Result<_, _>>()?, parents_first: schema.parents_first() })
+        Ok(Layout { dialect, tables: tables.collect::<Result<_, _>>()?, parents_first: schema.parents_first() })
     }
 
     pub fn table(&self, index: u16) -> &TableLayout {
@@ -107,50 +108,43 @@ impl Layout {
         };
         let base: Vec<String> =
             heads.iter().map(|(table, list)| format!("SELECT {table}, value, {table}, value FROM rarray(?{})", place(list))).collect();
-        let mut terms = base.join(" UNION ");
         let roots: Vec<u16> = heads.keys().copied().collect();
+        let mut steps = Vec::new();
         for (from, slot, target) in self.cascades_to(schema, &roots, Some(wanted)) {
-            let (index, name, slot) = (from.index, &from.name, &slot.name);
-            let end =
-                ends.get(&index).map_or(String::new(), |list| format!(" WHERE c.id NOT IN (SELECT value FROM rarray(?{}))", place(list)));
-            terms += &format!(
-                " UNION SELECT g.head_tbl, g.head, {index}, c.id FROM going AS g CROSS JOIN \"{name}\" AS c \
-                 ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id{end}"
-            );
+            let mut step = Step::down(from, slot, target, &format!("g.head_tbl, g.head, {}, c.id", from.index));
+            if let Some(list) = ends.get(&from.index) {
+                step.on += &format!(" AND c.id NOT IN (SELECT value FROM rarray(?{}))", place(list));
+            }
+            steps.push(step);
         }
-        format!("WITH RECURSIVE going (head_tbl, head, tbl, id) AS MATERIALIZED ({terms}) ")
+        self.recursive("going (head_tbl, head, tbl, id)", "going AS g", &base.join(" UNION "), &steps)
     }
 
     /// `WITH RECURSIVE going (tbl, id)`: the rows that go when those of `base` do, whose tables are `roots`. `?1` is the space.
     /// Tables stand as their index. Where only some tables are `wanted`, rows that lead to none of these may be left out.
     pub fn going(&self, schema: &Schema, base: &str, roots: &[u16], wanted: Option<&[u16]>) -> String {
-        let cascades = self.cascades_to(schema, roots, wanted);
-        let mut terms = base.to_string();
-        for (from, slot, target) in cascades {
-            let (index, name, slot) = (from.index, &from.name, &slot.name);
-            terms += &format!(
-                " UNION SELECT {index}, c.id FROM going AS g CROSS JOIN \"{name}\" AS c ON g.tbl = {target} AND c.space = ?1 AND c.\"{slot}\" = g.id"
-            );
-        }
-        format!("WITH RECURSIVE going (tbl, id) AS MATERIALIZED ({terms}) ")
+        let cascades = self.cascades_to(schema, roots, wanted).into_iter();
+        let steps: Vec<Step> =
+            cascades.map(|(from, slot, target)| Step::down(from, slot, target, &format!("{}, c.id", from.index))).collect();
+        self.recursive("going (tbl, id)", "going AS g", base, &steps)
     }
 
     /// `WITH RECURSIVE up (child_tbl, child, tbl, id)`: from the rows of `table` whose ids are in the array `?2`, all that they hang
     /// on, each with what hangs on it by one step. `?1` is the space.
     pub fn above(&self, schema: &Schema, table: u16) -> String {
-        let base = format!("SELECT NULL, NULL, {table}, value FROM rarray(?2)");
-        format!("WITH RECURSIVE up (child_tbl, child, tbl, id) AS MATERIALIZED ({}) ", self.climb(schema, table, base, "u.tbl, u.id"))
+        let base = format!("SELECT CAST(NULL AS INTEGER), CAST(NULL AS UUID), {table}, value FROM rarray(?2)");
+        self.recursive("up (child_tbl, child, tbl, id)", "up AS u", &base, &self.climb(schema, table, "u.tbl, u.id"))
     }
 
     /// `WITH RECURSIVE up (first, tbl, id)`: the same, with the row that the way began at, and itself.
     pub fn above_each(&self, schema: &Schema, table: u16) -> String {
         let base = format!("SELECT value, {table}, value FROM rarray(?2)");
-        format!("WITH RECURSIVE up (first, tbl, id) AS MATERIALIZED ({}) ", self.climb(schema, table, base, "u.first"))
+        self.recursive("up (first, tbl, id)", "up AS u", &base, &self.climb(schema, table, "u.first"))
     }
 
-    fn climb(&self, schema: &Schema, table: u16, base: String, from_where: &str) -> String {
+    fn climb(&self, schema: &Schema, table: u16, from_where: &str) -> Vec<Step> {
         let mut tables = vec![table];
-        let mut terms = base;
+        let mut steps = Vec::new();
         let mut next = 0;
         while let Some(&from) = tables.get(next) {
             next += 1;
@@ -158,18 +152,38 @@ impl Layout {
             for slot in &layout.slots {
                 let kind = &schema.tables[from as usize].columns[slot.column as usize].kind;
                 if let (Some(target), Kind::Ref { on_delete: OnDelete::Cascade, .. }) = (slot.target, kind) {
-                    terms += &format!(
-                        " UNION SELECT {from_where}, {target}, c.\"{0}\" FROM up AS u CROSS JOIN \"{1}\" AS c ON u.tbl = {from} \
-                         AND c.space = ?1 AND c.id = u.id WHERE c.\"{0}\" IS NOT NULL",
-                        slot.name, layout.name
-                    );
+                    steps.push(Step {
+                        columns: format!("{from_where}, {target}, c.\"{}\"", slot.name),
+                        table: layout.name.clone(),
+                        on: format!("u.tbl = {from} AND c.space = ?1 AND c.id = u.id AND c.\"{}\" IS NOT NULL", slot.name),
+                    });
                     if !tables.contains(&target) {
                         tables.push(target);
                     }
                 }
             }
         }
-        terms
+        steps
+    }
+
+    /// What `base` and the steps from there lead to. PostgreSQL takes a recursion that is named once; SQLite has no joins that look
+    /// sideways.
+    fn recursive(&self, name: &str, from: &str, base: &str, steps: &[Step]) -> String {
+        let mut terms = base.to_string();
+        match self.dialect {
+            Dialect::Sqlite => {
+                for Step { columns, table, on } in steps {
+                    terms += &format!(" UNION SELECT {columns} FROM {from} CROSS JOIN \"{table}\" AS c ON {on}");
+                }
+            }
+            Dialect::Postgres if steps.is_empty() => {}
+            Dialect::Postgres => {
+                let step = |Step { columns, table, on }: &Step| format!("SELECT {columns} FROM \"{table}\" AS c WHERE {on}");
+                let all: Vec<String> = steps.iter().map(step).collect();
+                terms += &format!(" UNION SELECT s.* FROM {from} CROSS JOIN LATERAL ({}) AS s", all.join(" UNION ALL "));
+            }
+        }
+        format!("WITH RECURSIVE {name} AS MATERIALIZED ({terms}) ")
     }
 
     /// The SQL columns that may refer to rows of `target`: table, slot, and what a delete does.
@@ -178,6 +192,21 @@ impl Layout {
             let table = self.table(from);
             Some((table, table.slot(column, target)?, on_delete))
         })
+    }
+}
+
+/// One way in which a recursion goes on, from a row that it has found to rows `c` of a table.
+struct Step {
+    columns: String,
+    table: String,
+    on: String,
+}
+
+impl Step {
+    /// From a row `g` to those that go with it, by a reference.
+    fn down(from: &TableLayout, slot: &Slot, target: u16, columns: &str) -> Step {
+        let on = format!("g.tbl = {target} AND c.space = ?1 AND c.\"{}\" = g.id", slot.name);
+        Step { columns: columns.to_string(), table: from.name.clone(), on }
     }
 }
 
@@ -262,7 +291,7 @@ impl TableLayout {
                 values[slot.column as usize] = read_cell(sql, i + 1, column, slot.target)?;
             }
         }
-        let clocks = Clocks::from_text(sql.text(self.slots.len() + 1)?, |name| table.column(name));
+        let clocks = Clocks::from_text(&sql.text(self.slots.len() + 1)?, |name| table.column(name));
         let clocks =
             clocks.ok_or_else(|| DbError::Unreadable("column `_clock` should hold stamps, and holds something else".to_string()))?;
         Ok((key, Row { values, clocks }))

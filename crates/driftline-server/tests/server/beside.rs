@@ -27,7 +27,7 @@ fn done_within(world: &World, time: Duration) -> bool {
 /// Rows put there by hand, and the digest with them.
 fn fill(world: &World, sql: &str, ids: impl Iterator<Item = u64>, more: &[u64]) {
     let db = world.db();
-    let database = db.sqlite();
+    let database = db.sqlite().unwrap();
     let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
     let transaction = database.unchecked_transaction().unwrap();
     let mut insert = transaction.prepare(sql).unwrap();

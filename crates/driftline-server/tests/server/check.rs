@@ -4,6 +4,7 @@ use crate::world::{Client, World, id, verdict};
 use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
 use driftline_server::check::{Report, check};
+use driftline_server::db::Dialect;
 use driftline_server::tables::{Layout, TableLayout};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -112,7 +113,7 @@ fn plant(schema: &Schema, layout: &Layout) -> (Vec<String>, BTreeSet<String>) {
 async fn i3_the_scan_finds_whatever_can_be_wrong_with_any_reference() {
     for (text, slots, columns) in [(CANVAS, 11, 5), (PUBLISHING, 25, 15)] {
         let schema = Schema::parse(text).unwrap();
-        let layout = Layout::new(&schema).unwrap();
+        let layout = Layout::new(&schema, Dialect::Sqlite).unwrap();
         let anything = if text == CANVAS { "box" } else { "user" };
         let world = start(text, json!([{"op": "create", "table": anything, "id": id(1), "set": {}}])).await;
         // A column that must not be null cannot be left out, whatever the checks say.

@@ -3,6 +3,7 @@ use axum::response::IntoResponse;
 use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
 use driftline_core::wire::read_push;
+use driftline_server::db::Dialect;
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{ApiError, Faults};
@@ -125,15 +126,15 @@ fn count_statement(event: TraceEvent<'_>) {
 fn c2_statements_grow_with_the_chunks_and_not_with_the_edits() {
     let (_directory, config) = prepare();
     let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
-    let layout = Arc::new(Layout::new(&schema).unwrap());
+    let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
     let store = Store::open(&config.data, schema.clone(), layout).unwrap();
-    store.db().sqlite().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
+    store.db().sqlite().unwrap().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
     let run = |client: &mut Client, space: &str, units: Vec<Json>| {
         let push = read_push(&schema, &client.push(units)).unwrap();
         STATEMENTS.with(|count| count.set(0));
-        store.db().sqlite().execute_batch("BEGIN IMMEDIATE").unwrap();
+        store.db().sqlite().unwrap().execute_batch("BEGIN IMMEDIATE").unwrap();
         let plan = store.push(space, "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-        store.db().sqlite().execute_batch("COMMIT").unwrap();
+        store.db().sqlite().unwrap().execute_batch("COMMIT").unwrap();
         client.receipt = json!(format!("{:016x}", plan.clients[0].receipts.current.unwrap()));
         assert!(plan.outcomes.iter().all(|outcome| outcome.1.contains("applied")), "{:?}", plan.outcomes);
         STATEMENTS.with(Cell::get)

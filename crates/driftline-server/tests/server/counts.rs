@@ -5,6 +5,7 @@ use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
 use driftline_core::wire::read_push;
 use driftline_server::check::check;
+use driftline_server::db::Dialect;
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{Faults, migrate};
@@ -49,7 +50,7 @@ fn found(world: &World) -> Vec<String> {
 /// A connection like the server's own, whose pushes nothing in the background follows.
 fn store(world: &World) -> Store {
     let schema = Arc::new(Schema::parse(&world.schema).unwrap());
-    let layout = Arc::new(Layout::new(&schema).unwrap());
+    let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
     Store::open(&world.config.data, schema, layout).unwrap()
 }
 
@@ -57,9 +58,9 @@ fn store(world: &World) -> Store {
 fn send(world: &World, store: &Store, client: &mut Client, edits: Json) -> String {
     let unit = client.unit(edits);
     let push = read_push(&Schema::parse(&world.schema).unwrap(), &client.push(vec![unit])).unwrap();
-    store.db().sqlite().execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.db().sqlite().unwrap().execute_batch("BEGIN IMMEDIATE").unwrap();
     let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-    store.db().sqlite().execute_batch("COMMIT").unwrap();
+    store.db().sqlite().unwrap().execute_batch("COMMIT").unwrap();
     plan.outcomes.iter().map(|outcome| outcome.1.clone()).collect()
 }
 
@@ -207,7 +208,7 @@ async fn i9_counting_takes_no_statement_for_each_row() {
         edits.extend((0..rows).map(|n| create("leaf", 2_000 + n, json!({"left": id(1), "shelf": id(1_000 + n)}))));
         assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
         let store = store(&world);
-        store.db().sqlite().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
+        store.db().sqlite().unwrap().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
         STATEMENTS.with(|count| count.set(0));
         // None of the shelves is named.
         let edits: Vec<Json> = (0..rows / 2).map(|n| update("leaf", 2_000 + n, json!({"shelf": null}))).collect();

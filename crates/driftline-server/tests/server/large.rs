@@ -4,6 +4,7 @@ use crate::process::{Process, post, try_start};
 use crate::world::{Client, World, id, verdict};
 use driftline_core::schema::Schema;
 use driftline_core::wire::{read_push, read_snapshot};
+use driftline_server::db::Dialect;
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{Faults, migrate};
@@ -56,7 +57,7 @@ pub fn vote(world: &World, article: u64, from: u64, count: u64) {
 
 fn plant(world: &World, from: u64, count: u64, insert: &str, refers: &[Vec<u8>], counts: &[(&str, &str, u64)]) {
     let db = world.db();
-    let database = db.sqlite();
+    let database = db.sqlite().unwrap();
     let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
     let transaction = database.unchecked_transaction().unwrap();
     let mut insert = transaction.prepare(insert).unwrap();
@@ -294,9 +295,9 @@ fn count_statement(event: TraceEvent<'_>) {
 /// What it takes to delete article 10: statements, and hundreds of instructions of SQLite's machine.
 async fn deleting(world: &World, alice: &mut Client) -> (usize, usize) {
     let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
-    let layout = Arc::new(Layout::new(&schema).unwrap());
+    let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
     let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
-    let conn = store.db().sqlite();
+    let conn = store.db().sqlite().unwrap();
     conn.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
     let instructions = Arc::new(AtomicUsize::new(0));
     let counted = instructions.clone();

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
 fn master(config: &Config) -> String {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
     let sql = "SELECT group_concat(type || name || tbl_name || rootpage || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY rowid)";
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }

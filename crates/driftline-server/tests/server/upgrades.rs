@@ -268,7 +268,7 @@ async fn m3_what_edits_only_what_is_gone_is_refused_and_says_so() {
 
 /// Everything in the catalog, in one text.
 fn catalog(config: &Config) -> String {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
     let sql = "SELECT group_concat(type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY name)";
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
@@ -409,7 +409,7 @@ async fn m1_an_older_server_runs_beside_what_it_can_and_else_says_that_it_is_too
 #[test]
 fn m1_the_servers_own_tables_have_numbers_of_their_own() {
     let (_directory, config) = prepare_for(&first().to_string());
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
     conn.execute("UPDATE _system SET number = 2", []).unwrap();
     conn.execute("INSERT INTO _system VALUES (1, 'x', 0)", []).unwrap();
     assert!(refusal(&config).starts_with("system_newer"), "{}", refusal(&config));
@@ -450,7 +450,7 @@ fn m1_status_says_in_words_what_differs() {
     assert_eq!(status(), (Some(1), "0001 first applied\n0002 next pending\n".to_string()));
     migrate::apply(&config.migrations, &config.data).unwrap();
     assert_eq!(status().0, Some(0));
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
     conn.execute_batch(
         "CREATE INDEX mine ON box (label); DROP INDEX \"_card:by_name\"; ALTER TABLE line ADD COLUMN more TEXT; DROP TABLE scrap",
     )
@@ -699,7 +699,7 @@ async fn m1_a_conversion_in_sql_gives_what_it_gives_in_rust() {
 
 /// All rows of all tables, but for when migrations were applied.
 fn contents(config: &Config) -> String {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
     let mut names = conn.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").unwrap();
     let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let mut out = String::new();
@@ -718,7 +718,7 @@ fn contents(config: &Config) -> String {
 
 /// The state of a database: what is in its catalog, to the byte, and in its tables.
 fn state(config: &Config) -> (String, String) {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite();
+    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
     let sql = "SELECT group_concat(type || name || tbl_name || rootpage || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY rowid)";
     (conn.query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap().unwrap_or_default(), contents(config))
 }

@@ -82,7 +82,7 @@ impl World {
     }
 
     pub fn database(&self) -> Connection {
-        self.db().into_sqlite()
+        self.db().into_sqlite().unwrap()
     }
 
     pub fn db(&self) -> Db {

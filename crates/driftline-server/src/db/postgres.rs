@@ -1,0 +1,326 @@
+//! PostgreSQL: a connection to a server that others share.
+//!
+//! Statements come in SQLite's words. What PostgreSQL says otherwise, [`translated`] says; there is no more than that, so that one text is
+//! tested on both.
+
+use super::{Cell, DbError, DbResult, Insert, Param};
+use bytes::{BufMut, BytesMut};
+use driftline_core::value::RowId;
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use postgres::{Client, Config, NoTls, Row, Statement};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::error::Error;
+
+/// Statements that are kept prepared; beyond it all are prepared anew.
+const CACHED_STATEMENTS: usize = 512;
+/// PostgreSQL's texts have no NUL. It is written as this character and `0`, and the character as twice itself.
+const ESCAPE: char = '\u{1}';
+
+impl From<postgres::Error> for DbError {
+    fn from(error: postgres::Error) -> DbError {
+        DbError::Postgres(error)
+    }
+}
+
+pub struct Postgres {
+    config: Config,
+    session: RefCell<Session>,
+}
+
+struct Session {
+    /// `None` only while it is being dropped.
+    client: Option<Client>,
+    statements: HashMap<String, Statement>,
+    /// A transaction is open.
+    is_open: bool,
+    /// A statement of it has failed: PostgreSQL would answer a commit by rolling back, and call that a success.
+    has_failed: bool,
+}
+
+impl Session {
+    fn connect(config: &Config) -> Result<Session, postgres::Error> {
+        let client = Some(config.connect(NoTls)?);
+        Ok(Session { client, statements: HashMap::new(), is_open: false, has_failed: false })
+    }
+
+    fn client(&mut self) -> DbResult<&mut Client> {
+        self.client.as_mut().ok_or_else(|| DbError::Unreadable("the connection is gone".to_string()))
+    }
+
+    fn prepare(&mut self, sql: &str) -> DbResult<Statement> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client()?.prepare(&translated(sql))?;
+        if self.statements.len() >= CACHED_STATEMENTS {
+            self.statements.clear();
+        }
+        self.statements.insert(sql.to_string(), statement.clone());
+        Ok(statement)
+    }
+
+    fn noting<T>(&mut self, result: DbResult<T>) -> DbResult<T> {
+        self.has_failed |= result.is_err();
+        result
+    }
+
+    fn batch(&mut self, sql: &str) -> DbResult<()> {
+        let done = self.client().and_then(|client| Ok(client.batch_execute(sql)?));
+        self.noting(done)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The driver waits for the end of a connection, which a thread that runs tasks must not.
+        if let Some(client) = self.client.take() {
+            std::thread::spawn(move || drop(client));
+        }
+    }
+}
+
+impl Postgres {
+    pub fn connect(config: &Config) -> DbResult<Postgres> {
+        Ok(Postgres { config: config.clone(), session: RefCell::new(Session::connect(config)?) })
+    }
+
+    pub fn each_while<E: From<DbError>>(
+        &self,
+        sql: &str,
+        params: &[Param],
+        each: &mut dyn FnMut(&super::Row) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let session = &mut *self.session.borrow_mut();
+        let begun = session.prepare(sql);
+        let statement = session.noting(begun)?;
+        let params: Vec<Bound> = params.iter().map(Bound).collect();
+        let client = session.client.as_mut().ok_or_else(|| DbError::Unreadable("the connection is gone".to_string()))?;
+        let failed = &mut session.has_failed;
+        let mut noting = |error: postgres::Error| {
+            *failed = true;
+            DbError::from(error)
+        };
+        let mut rows = client.query_raw(&statement, params).map_err(&mut noting)?;
+        while let Some(row) = rows.next().map_err(&mut noting)? {
+            if !each(&super::Row::Postgres(&row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn execute(&self, sql: &str, params: &[Param]) -> DbResult<()> {
+        let session = &mut *self.session.borrow_mut();
+        let done = session.prepare(sql).and_then(|statement| {
+            let params: Vec<Bound> = params.iter().map(Bound).collect();
+            Ok(session.client()?.query_raw(&statement, params)?.for_each(|_| Ok(()))?)
+        });
+        session.noting(done)
+    }
+
+    /// One list per column, so that the text does not depend on the number of rows.
+    pub fn insert_at_once(&self, insert: Insert, values: &[Param]) -> DbResult<()> {
+        let session = &mut *self.session.borrow_mut();
+        let done = insert_columns(session, insert, values);
+        session.noting(done)
+    }
+
+    /// Begins anew with another connection where the last one has broken.
+    pub fn begin(&self, how: &str) -> DbResult<()> {
+        let mut session = self.session.borrow_mut();
+        if session.client()?.is_closed() {
+            *session = Session::connect(&self.config)?;
+        }
+        session.has_failed = false;
+        session.batch(how)?;
+        session.is_open = true;
+        Ok(())
+    }
+
+    pub fn commit(&self) -> DbResult<()> {
+        let mut session = self.session.borrow_mut();
+        if session.has_failed {
+            return Err(DbError::Unreadable("a transaction in which a statement failed cannot be committed".to_string()));
+        }
+        session.batch("COMMIT")?;
+        session.is_open = false;
+        Ok(())
+    }
+
+    pub fn roll_back(&self) -> DbResult<()> {
+        let mut session = self.session.borrow_mut();
+        // Where the connection is gone, so is its transaction.
+        if std::mem::take(&mut session.is_open) && !session.client()?.is_closed() {
+            session.batch("ROLLBACK")?;
+        }
+        Ok(())
+    }
+
+    /// Several statements without parameters, in PostgreSQL's own words.
+    pub fn batch(&self, sql: &str) -> DbResult<()> {
+        self.session.borrow_mut().batch(sql)
+    }
+}
+
+fn insert_columns(session: &mut Session, insert: Insert, values: &[Param]) -> DbResult<()> {
+    let (table, names, conflict) = (insert.table, insert.names(), insert.conflict);
+    // The kinds of the columns are the table's own.
+    let kinds = session.prepare(&format!("SELECT {names} FROM \"{table}\" LIMIT 0"))?;
+    let lists = kinds.columns().iter().enumerate().map(|(i, column)| format!("${}::{}[]", i + 1, column.type_().name()));
+    let lists: Vec<String> = lists.collect();
+    let sql = format!("INSERT INTO \"{table}\" ({names}) SELECT * FROM unnest({}){conflict}", lists.join(", "));
+    let statement = session.prepare(&sql)?;
+    let width = insert.columns.len();
+    let columns = (0..width).map(|column| values.iter().skip(column).step_by(width).map(Bound).collect::<Vec<_>>());
+    Ok(session.client()?.query_raw(&statement, columns.collect::<Vec<_>>())?.for_each(|_| Ok(()))?)
+}
+
+/// A statement in PostgreSQL's words.
+fn translated(sql: &str) -> String {
+    let sql = sql.replace("CROSS JOIN \"", "JOIN \"");
+    let mut out = String::with_capacity(sql.len() + 16);
+    let mut rest = sql.as_str();
+    while let Some(at) = rest.find('?') {
+        let digits = rest[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
+        let number = &rest[at + 1..at + 1 + digits];
+        let (before, after) = (&rest[..at], &rest[at + 1 + digits..]);
+        rest = after;
+        let (before, said, closing) = if let Some(before) = before.strip_suffix("NOT IN (SELECT value FROM rarray(") {
+            (before, format!("<> ALL(${number})"), "))")
+        } else if let Some(before) = before.strip_suffix("IN rarray(") {
+            (before, format!("= ANY(${number})"), ")")
+        } else if let Some(before) = before.strip_suffix("FROM rarray(") {
+            (before, format!("FROM unnest(${number}::uuid[]) AS value"), ")")
+        } else {
+            (before, format!("${number}"), "")
+        };
+        out += before;
+        out += &said;
+        rest = rest.strip_prefix(closing).unwrap_or(rest);
+    }
+    out + rest
+}
+
+#[derive(Debug)]
+struct Bound<'a>(&'a Param<'a>);
+
+type Unfit = Box<dyn Error + Sync + Send>;
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Unfit> {
+        match self.0 {
+            Param::Null => return Ok(IsNull::Yes),
+            Param::Bool(value) => return value.to_sql(kind, out),
+            Param::Int(value) => match *kind {
+                Type::INT4 => i32::try_from(*value)?.to_sql(kind, out)?,
+                Type::INT2 => i16::try_from(*value)?.to_sql(kind, out)?,
+                _ => value.to_sql(kind, out)?,
+            },
+            Param::Real(value) => value.to_sql(kind, out)?,
+            Param::Text(text) => escaped(text).to_sql(kind, out)?,
+            Param::Id(RowId(value)) | Param::Hash(value) => Sixteen(*value).to_sql(kind, out)?,
+            Param::Ids(ids) => ids.iter().map(|id| Sixteen(id.0)).collect::<Vec<_>>().to_sql(kind, out)?,
+            Param::Ints(ints) => ints.to_vec().to_sql(kind, out)?,
+        };
+        Ok(IsNull::No)
+    }
+
+    /// What does not fit is told by what it is made of.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// Ids as UUID, hashes as bytes: both are the same sixteen on the wire.
+#[derive(Debug)]
+struct Sixteen(u128);
+
+impl ToSql for Sixteen {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Unfit> {
+        out.put_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        matches!(*kind, Type::UUID | Type::BYTEA)
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Cell<'a> {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Cell<'a>, Unfit> {
+        Ok(match *kind {
+            Type::INT8 => Cell::Int(i64::from_sql(kind, raw)?),
+            Type::INT4 => Cell::Int(i32::from_sql(kind, raw)?.into()),
+            Type::INT2 => Cell::Int(i16::from_sql(kind, raw)?.into()),
+            Type::BOOL => Cell::Int(bool::from_sql(kind, raw)?.into()),
+            Type::FLOAT8 => Cell::Real(f64::from_sql(kind, raw)?),
+            Type::TEXT | Type::VARCHAR | Type::NAME => Cell::Text(unescaped(<&str>::from_sql(kind, raw)?)),
+            Type::UUID | Type::BYTEA => raw.try_into().map_or(Cell::Other, |bytes| Cell::Bytes(u128::from_be_bytes(bytes))),
+            _ => Cell::Other,
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Cell<'a>, Unfit> {
+        Ok(Cell::Null)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Cell<'a>> {
+    Ok(row.try_get(at)?)
+}
+
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(ESCAPE, "\u{1}\u{1}").replace('\0', "\u{1}0"))
+}
+
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(ESCAPE) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        out.push(match char {
+            ESCAPE if chars.next() == Some('0') => '\0',
+            char => char,
+        });
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, translated, unescaped};
+
+    #[test]
+    fn n3_a_statement_is_said_in_postgresqls_words() {
+        let says = |sql: &str, expected: &str| assert_eq!(translated(sql), expected);
+        says("SELECT a FROM t WHERE b = ?1 AND c = ?12", "SELECT a FROM t WHERE b = $1 AND c = $12");
+        says("WHERE id IN rarray(?2) LIMIT ?3", "WHERE id = ANY($2) LIMIT $3");
+        says("AND id NOT IN (SELECT value FROM rarray(?4)) AND x", "AND id <> ALL($4) AND x");
+        says("SELECT 1, value FROM rarray(?3) UNION", "SELECT 1, value FROM unnest($3::uuid[]) AS value UNION");
+        says("FROM g CROSS JOIN \"card\" AS c ON true", "FROM g JOIN \"card\" AS c ON true");
+    }
+
+    #[test]
+    fn n3_a_text_with_nuls_comes_back_as_it_was() {
+        for text in ["", "plain", "a\0b", "\u{1}", "\u{1}0", "\0\0\u{1}\u{1}0\0", "ends\u{1}"] {
+            assert!(!escaped(text).contains('\0'));
+            assert_eq!(unescaped(&escaped(text)), text);
+        }
+    }
+}
