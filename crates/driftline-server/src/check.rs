@@ -3,11 +3,9 @@
 use crate::counts;
 use crate::db::{Db, DbError, DbResult};
 use crate::diff::MIGRATION;
-use crate::store::DATABASE_FILE;
+use crate::place::Place;
 use crate::tables::{Layout, Slot, TableLayout, digest_of};
 use driftline_core::schema::Schema;
-use rusqlite::OpenFlags;
-use std::path::Path;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +37,8 @@ struct Space {
 }
 
 /// Checks every space, or the one that is named; `began` hears of each before it is checked. The tables must be those of the schema.
-pub fn check(schema: &Schema, data: &Path, only: Option<&str>, mut began: impl FnMut(&str)) -> Result<Report, String> {
-    let path = data.join(DATABASE_FILE);
-    let db = Db::open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+pub fn check(schema: &Schema, data: &Place, only: Option<&str>, mut began: impl FnMut(&str)) -> Result<Report, String> {
+    let db = data.open()?;
     let layout = Layout::new(schema, db.dialect())?;
     let mut report = Report::default();
     let all = spaces(&db).map_err(|e| e.to_string())?;
@@ -56,7 +53,7 @@ pub fn check(schema: &Schema, data: &Path, only: Option<&str>, mut began: impl F
         checked.map_err(|e: DbError| format!("space {}: {e}", named.name))?;
     }
     if let Some(only) = only.filter(|_| report.spaces == 0) {
-        return Err(format!("there is no space `{only}` in {}", path.display()));
+        return Err(format!("there is no space `{only}` in {data}"));
     }
     Ok(report)
 }

@@ -265,6 +265,11 @@ impl Db {
         Ok(Db::Sqlite(sqlite::open(path, flags)?))
     }
 
+    #[cfg(feature = "postgres")]
+    pub fn connect(config: &::postgres::Config) -> DbResult<Db> {
+        postgres::Postgres::connect(config).map(Box::new).map(Db::Postgres)
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
             Db::Sqlite(_) => Dialect::Sqlite,

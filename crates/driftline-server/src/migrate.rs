@@ -4,17 +4,16 @@
 use crate::counts;
 use crate::db::{Db, DbError, DbResult, Param};
 use crate::diff;
-use crate::disk;
 use crate::fault::Faults;
+use crate::place::Place;
 use crate::planner;
 use crate::rebuild::{self, Part};
-use crate::store::DATABASE_FILE;
 use crate::system::{self, SYSTEM};
 use crate::tables::{self, Layout};
 use driftline_core::digest::Digest;
 use driftline_core::schema::Schema;
 use rusqlite::fallible_iterator::FallibleIterator;
-use rusqlite::{Batch, Connection, OpenFlags};
+use rusqlite::{Batch, Connection};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -139,14 +138,13 @@ pub struct Options {
 }
 
 /// Applies what is pending, each in one transaction, and returns the names.
-pub fn apply(directory: &Path, data: &Path) -> Result<Vec<String>, String> {
+pub fn apply(directory: &Path, data: &Place) -> Result<Vec<String>, String> {
     apply_with(directory, data, &Options::default())
 }
 
-pub fn apply_with(directory: &Path, data: &Path, options: &Options) -> Result<Vec<String>, String> {
+pub fn apply_with(directory: &Path, data: &Place, options: &Options) -> Result<Vec<String>, String> {
     let files = list(directory)?;
-    std::fs::create_dir_all(data).map_err(|e| format!("cannot make {}: {e}", data.display()))?;
-    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let db = data.create()?;
     let mut names = system::apply(&db, &options.faults)?;
     if let Some(trouble) = system::trouble(&db)? {
         return Err(trouble);
@@ -173,27 +171,27 @@ pub fn apply_with(directory: &Path, data: &Path, options: &Options) -> Result<Ve
     Ok(names)
 }
 
-pub fn status(directory: &Path, data: &Path) -> Result<Vec<Entry>, String> {
+pub fn status(directory: &Path, data: &Place) -> Result<Vec<Entry>, String> {
     let files = list(directory)?;
-    if !data.join(DATABASE_FILE).exists() {
+    if !data.exists() {
         return Ok(compare(&files, &[]));
     }
-    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let db = data.open()?;
     Ok(compare(&files, &applied(&db)?))
 }
 
 /// How the schema differs from the last migration, and the database from what the migrations make, a line for each.
-pub fn differences(schema: &Schema, directory: &Path, data: &Path) -> Result<Vec<String>, String> {
+pub fn differences(schema: &Schema, directory: &Path, data: &Place) -> Result<Vec<String>, String> {
     let files = list(directory)?;
     let mut lines = Vec::new();
     if let Some(last) = files.last() {
         let name = format!("{:04}_{}", last.number, last.name);
         lines.extend(diff::describe(&last.schema, schema).into_iter().map(|line| format!("since {name}: {line}")));
     }
-    if !data.join(DATABASE_FILE).exists() {
+    if !data.exists() {
         return Ok(lines);
     }
-    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let db = data.open()?;
     if let Some(trouble) = system::trouble(&db)? {
         lines.push(trouble);
         return Ok(lines);
@@ -234,12 +232,12 @@ fn catalog(conn: &Connection) -> rusqlite::Result<BTreeMap<String, (String, Stri
 }
 
 /// Refuses a database whose tables this schema's server cannot use, and says what to run.
-pub fn require_current(schema: &Schema, directory: &Path, data: &Path) -> Result<(), String> {
-    if !data.join(DATABASE_FILE).exists() {
-        return Err(format!("no_database: there is none in {}; run: driftline migrate apply", data.display()));
+pub fn require_current(schema: &Schema, directory: &Path, data: &Place) -> Result<(), String> {
+    if !data.exists() {
+        return Err(format!("no_database: there is none in {data}; run: driftline migrate apply"));
     }
     let files = list(directory)?;
-    let db = open(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let db = data.open()?;
     if let Some(trouble) = system::trouble(&db)? {
         return Err(trouble);
     }
@@ -281,15 +279,6 @@ fn refuse_unless_beside(entry: &Entry, applied: &[Applied], version: u32) -> Res
 /// What was once said of older versions may be left out later.
 fn same_tables(one: &Schema, other: &Schema) -> bool {
     (&one.name, one.version, &one.tables) == (&other.name, other.version, &other.tables)
-}
-
-fn open(data: &Path, flags: OpenFlags) -> Result<Db, String> {
-    let path = data.join(DATABASE_FILE);
-    disk::refuse_emptied(&path, flags.contains(OpenFlags::SQLITE_OPEN_CREATE))?;
-    let db = Db::open(&path, flags).map_err(|e| disk::describe(&path, &e))?;
-    // A file that was cut is found out by the first look into it.
-    db.exists("SELECT 1 FROM sqlite_master", &[]).map_err(|e| disk::describe(&path, &e))?;
-    Ok(db)
 }
 
 fn describe(entry: &Entry) -> String {

@@ -1,15 +1,14 @@
 //! Opening, running and stopping.
 
 use crate::auth::Authorizer;
-use crate::db::Dialect;
-use crate::disk;
 use crate::fault::Faults;
 use crate::live::{Hub, stopped};
 use crate::log::Readers;
 use crate::migrate;
+use crate::place::Place;
 use crate::reap::{self, Waker};
 use crate::router::{App, router};
-use crate::store::{DATABASE_FILE, Store};
+use crate::store::Store;
 use crate::tables::Layout;
 use crate::writer;
 use axum::Router;
@@ -47,15 +46,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     pub schema: PathBuf,
     pub migrations: PathBuf,
-    /// The directory of the database.
-    pub data: PathBuf,
+    pub data: Place,
     /// Files to serve beside the API.
     pub assets: Option<PathBuf>,
     pub faults: Faults,
 }
 
 impl Config {
-    pub fn new(schema: impl Into<PathBuf>, migrations: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Config {
+    pub fn new(schema: impl Into<PathBuf>, migrations: impl Into<PathBuf>, data: impl Into<Place>) -> Config {
         Config { schema: schema.into(), migrations: migrations.into(), data: data.into(), assets: None, faults: Faults::default() }
     }
 }
@@ -88,11 +86,11 @@ impl Server {
             std::fs::read_to_string(&config.schema).map_err(|e| StartError(format!("cannot read {}: {e}", config.schema.display())))?;
         let schema = Schema::parse(&text).map_err(|e| StartError(format!("{}: {e}", config.schema.display())))?;
         migrate::require_current(&schema, &config.migrations, &config.data).map_err(StartError)?;
-        let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).map_err(StartError)?);
+        let layout = Arc::new(Layout::new(&schema, config.data.dialect()).map_err(StartError)?);
         let schema = Arc::new(schema);
         let open = || {
             let store = Store::open(&config.data, schema.clone(), layout.clone());
-            store.map_err(|e| StartError(disk::describe(&config.data.join(DATABASE_FILE), &e)))
+            store.map_err(|e| StartError(config.data.describe(&e)))
         };
         let open_some = |count: usize| (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>().map(Readers::new).map(Arc::new);
         if config.faults.is_set() {

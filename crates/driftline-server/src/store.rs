@@ -2,6 +2,7 @@
 
 use crate::db::{Db, DbError, DbResult};
 use crate::fault::Faults;
+use crate::place::Place;
 use crate::tables::Layout;
 use crate::{load, write};
 use driftline_core::dedupe::ClientState;
@@ -10,12 +11,8 @@ use driftline_core::load::Load;
 use driftline_core::reconcile::{Plan, StaleSender, reconcile};
 use driftline_core::schema::Schema;
 use driftline_core::wire::Push;
-use rusqlite::OpenFlags;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
-
-pub const DATABASE_FILE: &str = "driftline.db";
 
 #[derive(Debug)]
 pub enum StoreError {
@@ -63,8 +60,8 @@ pub struct Store {
 
 impl Store {
     /// Opens an existing database; one that is absent is not made.
-    pub fn open(data: &Path, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
-        let db = Db::open(&data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    pub fn open(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
+        let db = data.connect()?;
         Ok(Store { db, schema, layout })
     }
 

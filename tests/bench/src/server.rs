@@ -53,7 +53,7 @@ impl Server {
     }
 
     pub fn database_file(&self) -> PathBuf {
-        self.folder.path().join(driftline_server::store::DATABASE_FILE)
+        self.folder.path().join("driftline.db")
     }
 
     pub fn database(&self) -> Connection {

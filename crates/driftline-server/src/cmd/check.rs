@@ -1,6 +1,6 @@
 use clap::Args;
 use driftline_core::schema::Schema;
-use driftline_server::{check, migrate};
+use driftline_server::{Place, check, migrate};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,8 +10,9 @@ pub struct Check {
     schema: PathBuf,
     #[arg(long)]
     migrations: PathBuf,
-    #[arg(long)]
-    data: PathBuf,
+    /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
+    #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
+    data: Place,
     /// One space; all of them without it.
     #[arg(long)]
     space: Option<String>,

@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 use driftline_core::schema::Schema;
-use driftline_server::Faults;
 use driftline_server::migrate::{self, Options};
+use driftline_server::{Faults, Place};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,8 +43,9 @@ struct Places {
     schema: PathBuf,
     #[arg(long)]
     migrations: PathBuf,
-    #[arg(long)]
-    data: PathBuf,
+    /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
+    #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
+    data: Place,
 }
 
 impl Migrate {

@@ -1,5 +1,5 @@
 use clap::Args;
-use driftline_server::{Authorizer, Config, Faults, Open, Server, Tokens};
+use driftline_server::{Authorizer, Config, Faults, Open, Place, Server, Tokens};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ pub struct Serve {
     /// The directory of its migrations.
     #[arg(long)]
     migrations: PathBuf,
-    /// The directory of the database.
-    #[arg(long)]
-    data: PathBuf,
+    /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
+    #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
+    data: Place,
     #[arg(long, default_value = "127.0.0.1:4077")]
     listen: SocketAddr,
     /// A directory of files to serve beside the API.

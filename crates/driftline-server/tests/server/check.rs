@@ -170,7 +170,7 @@ async fn v4_the_command_says_so_in_words_and_by_its_exit_code() {
             .arg("--migrations")
             .arg(&world.config.migrations)
             .arg("--data")
-            .arg(&world.config.data)
+            .arg(world.config.data.to_string())
             .args(more)
             .output()
             .unwrap();

@@ -1,15 +1,12 @@
-use crate::world::{Client, SCHEMA, World, card, id, open, prepare, verdict};
+use crate::world::{Client, SCHEMA, World, card, folder, id, open, prepare, verdict};
 use driftline_core::schema::Schema;
-use driftline_server::db::Db;
 use driftline_server::migrate::{self, State};
-use driftline_server::store::DATABASE_FILE;
 use driftline_server::{Config, Open, Server};
-use rusqlite::OpenFlags;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
 fn master(config: &Config) -> String {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
+    let conn = config.data.connect().unwrap().into_sqlite().unwrap();
     let sql = "SELECT group_concat(type || name || tbl_name || rootpage || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY rowid)";
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
@@ -39,7 +36,7 @@ async fn m2_starts_leave_the_tables_as_they_are() {
 #[test]
 fn m1_the_server_refuses_tables_that_are_not_its_own_and_changes_nothing() {
     let (directory, config) = prepare();
-    let absent = Config { data: directory.path().join("elsewhere"), ..config.clone() };
+    let absent = Config { data: directory.path().join("elsewhere").into(), ..config.clone() };
     assert!(refusal(&absent).starts_with("no_database"));
     assert!(!absent.data.exists(), "nothing was made");
     let before = master(&config);
@@ -144,5 +141,5 @@ async fn m1_columns_and_references_are_added_to_rows_that_stay() {
     assert_eq!(world.count("SELECT count(*) FROM card WHERE next_card IS NULL"), 1);
     let digest = migrate::digest_of(&world.db(), &Schema::parse(&newer).unwrap(), 1).unwrap();
     assert_eq!(answer["digest"], format!("{:032x}", digest.0), "the migration brought the digest along");
-    assert_eq!(world.directory.path().join("data"), world.config.data);
+    assert_eq!(world.directory.path().join("data"), folder(&world.config));
 }

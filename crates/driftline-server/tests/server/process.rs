@@ -1,6 +1,6 @@
 //! The binary itself, killed at the moment that matters.
 
-use crate::world::{Client, World, card, id};
+use crate::world::{Client, World, card, folder, id};
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -41,7 +41,7 @@ fn spawn(world: &World, fault: &str, more: &[&str]) -> Option<Process> {
         .arg("--migrations")
         .arg(&config.migrations)
         .arg("--data")
-        .arg(&config.data)
+        .arg(config.data.to_string())
         .env("DRIFTLINE_FAULT", fault)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -149,10 +149,10 @@ fn a6_files_of_an_app_are_served_with_types_that_hold() {
 #[test]
 fn m1_serve_refuses_with_exit_code_2_and_says_what_to_run() {
     let world = World::new();
-    std::fs::remove_dir_all(&world.config.data).unwrap();
+    std::fs::remove_dir_all(folder(&world.config)).unwrap();
     let (schema, migrations, data) = (&world.config.schema, &world.config.migrations, &world.config.data);
     let places = |command: &mut Command| {
-        command.arg("--schema").arg(schema).arg("--migrations").arg(migrations).arg("--data").arg(data).output().unwrap()
+        command.arg("--schema").arg(schema).arg("--migrations").arg(migrations).arg("--data").arg(data.to_string()).output().unwrap()
     };
     let output = places(Command::new(env!("CARGO_BIN_EXE_driftline")).arg("serve"));
     assert_eq!(output.status.code(), Some(2));

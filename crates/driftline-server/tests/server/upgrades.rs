@@ -1,6 +1,6 @@
 //! Three versions of one schema, and what is under way while a database goes from the first to the last.
 
-use crate::world::{Client, World, id, open, prepare_for, token, verdict};
+use crate::world::{Client, World, folder, id, open, prepare_for, token, verdict};
 use driftline_core::digest::Digest;
 use driftline_core::edit::Op;
 use driftline_core::reconcile::mix;
@@ -9,10 +9,7 @@ use driftline_core::upgrade::upgrade_snapshot;
 use driftline_core::value::{Row, RowKey, write_hex128};
 use driftline_core::wire::{read_answer, read_snapshot};
 use driftline_server::check::check;
-use driftline_server::db::Db;
-use driftline_server::store::DATABASE_FILE;
 use driftline_server::{Config, Open, Server, migrate};
-use rusqlite::OpenFlags;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -268,7 +265,7 @@ async fn m3_what_edits_only_what_is_gone_is_refused_and_says_so() {
 
 /// Everything in the catalog, in one text.
 fn catalog(config: &Config) -> String {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
+    let conn = config.data.connect().unwrap().into_sqlite().unwrap();
     let sql = "SELECT group_concat(type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY name)";
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
@@ -409,7 +406,7 @@ async fn m1_an_older_server_runs_beside_what_it_can_and_else_says_that_it_is_too
 #[test]
 fn m1_the_servers_own_tables_have_numbers_of_their_own() {
     let (_directory, config) = prepare_for(&first().to_string());
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
+    let conn = config.data.connect().unwrap().into_sqlite().unwrap();
     conn.execute("UPDATE _system SET number = 2", []).unwrap();
     conn.execute("INSERT INTO _system VALUES (1, 'x', 0)", []).unwrap();
     assert!(refusal(&config).starts_with("system_newer"), "{}", refusal(&config));
@@ -429,7 +426,7 @@ fn m1_status_says_in_words_what_differs() {
             .args(["migrate", "status"])
             .args(places)
             .arg("--data")
-            .arg(&config.data)
+            .arg(config.data.to_string())
             .output()
             .unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
@@ -450,7 +447,7 @@ fn m1_status_says_in_words_what_differs() {
     assert_eq!(status(), (Some(1), "0001 first applied\n0002 next pending\n".to_string()));
     migrate::apply(&config.migrations, &config.data).unwrap();
     assert_eq!(status().0, Some(0));
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
+    let conn = config.data.connect().unwrap().into_sqlite().unwrap();
     conn.execute_batch(
         "CREATE INDEX mine ON box (label); DROP INDEX \"_card:by_name\"; ALTER TABLE line ADD COLUMN more TEXT; DROP TABLE scrap",
     )
@@ -699,7 +696,7 @@ async fn m1_a_conversion_in_sql_gives_what_it_gives_in_rust() {
 
 /// All rows of all tables, but for when migrations were applied.
 fn contents(config: &Config) -> String {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
+    let conn = config.data.connect().unwrap().into_sqlite().unwrap();
     let mut names = conn.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").unwrap();
     let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let mut out = String::new();
@@ -718,7 +715,7 @@ fn contents(config: &Config) -> String {
 
 /// The state of a database: what is in its catalog, to the byte, and in its tables.
 fn state(config: &Config) -> (String, String) {
-    let conn = Db::open(&config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap().into_sqlite().unwrap();
+    let conn = config.data.connect().unwrap().into_sqlite().unwrap();
     let sql = "SELECT group_concat(type || name || tbl_name || rootpage || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY rowid)";
     (conn.query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap().unwrap_or_default(), contents(config))
 }
@@ -726,7 +723,7 @@ fn state(config: &Config) -> (String, String) {
 fn apply_command(config: &Config) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_driftline"));
     command.args(["migrate", "apply", "--schema"]).arg(&config.schema).arg("--migrations").arg(&config.migrations);
-    command.arg("--data").arg(&config.data).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.arg("--data").arg(config.data.to_string()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command
 }
 
@@ -735,10 +732,10 @@ async fn waiting() -> (World, impl Fn(&World, usize, bool) -> Config) {
     let (world, _) = begin().await;
     plan(&world.config, &fourth());
     let copy = |world: &World, n: usize, with_rows: bool| {
-        let config = Config { data: world.directory.path().join(format!("copy{n}")), ..world.config.clone() };
-        std::fs::create_dir(&config.data).unwrap();
+        let config = Config { data: world.directory.path().join(format!("copy{n}")).into(), ..world.config.clone() };
+        std::fs::create_dir(folder(&config)).unwrap();
         if with_rows {
-            world.database().execute("VACUUM INTO ?1", [config.data.join(DATABASE_FILE).to_str().unwrap()]).unwrap();
+            world.database().execute("VACUUM INTO ?1", [config.data.file().unwrap().to_str().unwrap()]).unwrap();
         }
         config
     };
@@ -776,7 +773,7 @@ async fn m2_a_migration_cut_off_at_any_statement_has_happened_or_has_not() {
             aborted += 1;
             assert!(apply_command(&config).status().unwrap().success());
             assert!(state(&config) == last, "begun again after {aborted}");
-            std::fs::remove_dir_all(&config.data).unwrap();
+            std::fs::remove_dir_all(folder(&config)).unwrap();
         }
         assert!(aborted > 30, "{aborted} statements");
     }
@@ -820,7 +817,7 @@ async fn m2_1000_starts_some_killed_leave_what_one_leaves() {
             kills += 1;
         }
         assert!(state(&config) == last, "round {round}");
-        std::fs::remove_dir_all(&config.data).unwrap();
+        std::fs::remove_dir_all(folder(&config)).unwrap();
     }
     assert!(kills > 0);
     for _ in starts..1_000 {

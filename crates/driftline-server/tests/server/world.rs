@@ -5,10 +5,10 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use driftline_core::schema::Schema;
 use driftline_server::db::Db;
-use driftline_server::store::DATABASE_FILE;
 use driftline_server::{Claims, Config, Faults, Role, Server, Tokens, migrate};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use serde_json::{Value as Json, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -37,6 +37,11 @@ pub fn prepare_for(text: &str) -> (TempDir, Config) {
     migrate::plan(text, &config.migrations, "first").unwrap();
     migrate::apply(&config.migrations, &config.data).unwrap();
     (directory, config)
+}
+
+/// The folder of the database.
+pub fn folder(config: &Config) -> PathBuf {
+    config.data.file().unwrap().parent().unwrap().to_path_buf()
 }
 
 pub fn open(config: &Config) -> Server {
@@ -86,7 +91,7 @@ impl World {
     }
 
     pub fn db(&self) -> Db {
-        Db::open(&self.config.data.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+        self.config.data.connect().unwrap()
     }
 
     pub async fn request(&self, method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {

@@ -1,0 +1,123 @@
+//! Where a database is: a folder of this machine, or a PostgreSQL that several servers share.
+
+use crate::db::{Db, DbResult, Dialect};
+use crate::disk;
+use rusqlite::OpenFlags;
+use std::path::{Path, PathBuf};
+
+/// The file in a folder that is SQLite's.
+const DATABASE_FILE: &str = "driftline.db";
+
+#[derive(Debug, Clone)]
+pub enum Place {
+    Folder(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<postgres::Config>),
+}
+
+impl<P: Into<PathBuf>> From<P> for Place {
+    fn from(path: P) -> Place {
+        Place::Folder(path.into())
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Folder(path) => path.display().fmt(f),
+            // Neither user nor password.
+            #[cfg(feature = "postgres")]
+            Place::Postgres(config) => write!(f, "the PostgreSQL database {}", config.get_dbname().unwrap_or("of its user")),
+        }
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    /// A URL `postgres://user@host/name`, or else a folder.
+    fn from_str(text: &str) -> Result<Place, String> {
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Ok(Place::Folder(text.into()));
+        }
+        #[cfg(feature = "postgres")]
+        return text.parse().map(Box::new).map(Place::Postgres).map_err(|e| format!("this is no URL of a PostgreSQL database: {e}"));
+        #[cfg(not(feature = "postgres"))]
+        Err("this driftline was built without PostgreSQL: build it with `--features postgres`".to_string())
+    }
+}
+
+impl Place {
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Place::Folder(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Whether there is a database, with tables or without.
+    pub fn exists(&self) -> bool {
+        match self {
+            Place::Folder(path) => path.join(DATABASE_FILE).exists(),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => true,
+        }
+    }
+
+    /// The file of a folder's database.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Place::Folder(path) => Some(path.join(DATABASE_FILE)),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => None,
+        }
+    }
+
+    /// Connects to a database that exists, and has been looked at before.
+    pub fn connect(&self) -> DbResult<Db> {
+        match self {
+            Place::Folder(path) => Db::open(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(config) => Db::connect(config),
+        }
+    }
+
+    /// Connects, and looks whether what is there is a database; says what is wrong in a sentence.
+    pub fn open(&self) -> Result<Db, String> {
+        match self {
+            Place::Folder(path) => open_file(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(config) => Db::connect(config).map_err(|e| format!("server_database: cannot reach {self}: {e}")),
+        }
+    }
+
+    /// The same; a folder's database is made where there is none. PostgreSQL's has to be there.
+    pub fn create(&self) -> Result<Db, String> {
+        match self {
+            Place::Folder(path) => {
+                std::fs::create_dir_all(path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
+                open_file(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+            }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => self.open(),
+        }
+    }
+
+    /// Why it cannot be connected to, in a sentence that begins with a code.
+    pub fn describe(&self, error: &crate::db::DbError) -> String {
+        match self {
+            Place::Folder(path) => disk::describe(&path.join(DATABASE_FILE), error),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => format!("server_database: cannot reach {self}: {error}"),
+        }
+    }
+}
+
+fn open_file(path: &Path, flags: OpenFlags) -> Result<Db, String> {
+    disk::refuse_emptied(path, flags.contains(OpenFlags::SQLITE_OPEN_CREATE))?;
+    let db = Db::open(path, flags).map_err(|e| disk::describe(path, &e))?;
+    // A file that was cut is found out by the first look into it.
+    db.exists("SELECT 1 FROM sqlite_master", &[]).map_err(|e| disk::describe(path, &e))?;
+    Ok(db)
+}
