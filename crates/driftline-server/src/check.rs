@@ -115,12 +115,10 @@ impl Checker<'_> {
         let Some(target) = slot.target else { return Ok(()) };
         let (name, column, target) = (&table.name, &slot.name, &self.layout.table(target).name);
         let sql = format!(
-            "SELECT count(*), min(c.id) FROM \"{name}\" AS c WHERE c.space = ?1 AND c.\"{column}\" IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM \"{target}\" AS t WHERE t.space = ?1 AND t.id = c.\"{column}\")"
+            "SELECT count(*) OVER (), c.id FROM \"{name}\" AS c WHERE c.space = ?1 AND c.\"{column}\" IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM \"{target}\" AS t WHERE t.space = ?1 AND t.id = c.\"{column}\") LIMIT 1"
         );
-        let found = self
-            .db
-            .one(&sql, &[self.space.number.into()], |row| Ok(if row.is_null(1)? { None } else { Some((row.int(0)?, row.id(1)?)) }))?;
+        let found = self.db.first(&sql, &[self.space.number.into()], |row| Ok((row.int(0)?, row.id(1)?)))?;
         if let Some((count, example)) = found {
             self.find(
                 "orphans",
@@ -138,7 +136,7 @@ impl Checker<'_> {
                 .slots
                 .iter()
                 .filter(|slot| slot.column as usize == i && slot.target.is_some())
-                .map(|slot| format!("(\"{}\" IS NOT NULL)", slot.name))
+                .map(|slot| format!("CASE WHEN \"{}\" IS NULL THEN 0 ELSE 1 END", slot.name))
                 .collect();
             if slots.is_empty() || (slots.len() == 1 && column.nullable) {
                 continue;

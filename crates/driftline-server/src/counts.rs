@@ -3,7 +3,7 @@
 //! What is dying counts no more, from the transaction on that deletes it; when the background takes it away, nothing is left
 //! to count.
 
-use crate::db::{Db, DbError, DbResult, Param};
+use crate::db::{Db, DbError, DbResult, Dialect, Param};
 use crate::load::read_doomed;
 use crate::reap::{self, Which, all_going};
 use crate::store::Store;
@@ -109,9 +109,15 @@ fn lower_one(
         Ok::<_, DbError>(())
     })?;
     let (table, name) = (&layout.name, &store.schema.tables[usize::from(count.parent)].columns[usize::from(count.column)].name);
+    let new = match store.db.dialect() {
+        Dialect::Sqlite => "SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?2)",
+        Dialect::Postgres => {
+            "SELECT CAST(r ->> 0 AS UUID), CAST(r ->> 1 AS BIGINT) FROM json_array_elements(CAST(CAST(?2 AS TEXT) AS JSON)) AS r"
+        }
+    };
     // As a table of its own: else the rows are gone through for each of the values.
     let sql = format!(
-        "WITH new (id, value) AS MATERIALIZED (SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?2)) \
+        "WITH new (id, value) AS MATERIALIZED ({new}) \
          UPDATE \"{table}\" SET \"{name}\" = new.value FROM new WHERE \"{table}\".space = ?1 AND \"{table}\".id = new.id"
     );
     store.db.execute(&sql, &[space.into(), format!("[{}]", values.join(",")).into()])
@@ -144,11 +150,11 @@ pub fn wrong(db: &Db, schema: &Schema, layout: &Layout, space: i64, count: &Coun
         None => Default::default(),
     };
     let sql = format!(
-        "{going}SELECT count(*), min(p.id) FROM \"{}\" AS p {join}LEFT JOIN {live} AS n ON n.id = p.id \
-         WHERE p.space = ?1 AND p.\"{name}\" IS NOT coalesce(n.children, 0){staying}",
+        "{going}SELECT count(*) OVER (), p.id FROM \"{}\" AS p {join}LEFT JOIN {live} AS n ON n.id = p.id \
+         WHERE p.space = ?1 AND p.\"{name}\" IS DISTINCT FROM coalesce(n.children, 0){staying} LIMIT 1",
         table.name
     );
-    db.one(&sql, &[space.into()], |row| Ok(if row.is_null(1)? { None } else { Some((row.int(0)?, row.id(1)?)) }))
+    db.first(&sql, &[space.into()], |row| Ok((row.int(0)?, row.id(1)?)))
 }
 
 /// Counts a space's children anew, once a migration has changed its tables.

@@ -22,7 +22,7 @@ const CHUNK_PARAMETERS: usize = 32_000;
 pub enum DbError {
     Sqlite(rusqlite::Error),
     #[cfg(feature = "postgres")]
-    Postgres(::postgres::Error),
+    Postgres(::tokio_postgres::Error),
     /// A cell holds what the server never wrote there, or there is no row where there always is one.
     Unreadable(String),
 }
@@ -159,6 +159,17 @@ impl Insert<'_> {
     }
 }
 
+/// PostgreSQL's texts have no NUL. It is written as this character and `0`, and the character as twice itself.
+const ESCAPE: char = '\u{1}';
+
+/// A text as PostgreSQL holds it.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(ESCAPE, "\u{1}\u{1}").replace('\0', "\u{1}0"))
+}
+
 /// What stands in one place of a row.
 enum Cell<'a> {
     Null,
@@ -174,7 +185,7 @@ enum Cell<'a> {
 pub enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
     #[cfg(feature = "postgres")]
-    Postgres(&'a ::postgres::Row),
+    Postgres(&'a ::tokio_postgres::Row),
 }
 
 impl Row<'_> {
@@ -252,6 +263,15 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "SQLite",
+            Dialect::Postgres => "PostgreSQL",
+        }
+    }
+}
+
 /// One connection.
 pub enum Db {
     Sqlite(Connection),
@@ -265,8 +285,13 @@ impl Db {
         Ok(Db::Sqlite(sqlite::open(path, flags)?))
     }
 
+    /// A database of SQLite that nobody else sees.
+    pub fn in_memory() -> DbResult<Db> {
+        Ok(Db::Sqlite(Connection::open_in_memory()?))
+    }
+
     #[cfg(feature = "postgres")]
-    pub fn connect(config: &::postgres::Config) -> DbResult<Db> {
+    pub fn connect(config: &::tokio_postgres::Config) -> DbResult<Db> {
         postgres::Postgres::connect(config).map(Box::new).map(Db::Postgres)
     }
 
@@ -346,6 +371,15 @@ impl Db {
         }
     }
 
+    /// Several statements without parameters, in the database's own words.
+    pub fn batch(&self, sql: &str) -> DbResult<()> {
+        match self {
+            Db::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.batch(sql),
+        }
+    }
+
     /// Inserts rows, as many parameters each as there are columns, a chunk at a time.
     pub fn insert(&self, insert: Insert, values: &[Param]) -> DbResult<()> {
         values.chunks(insert.chunk_rows() * insert.columns.len()).try_for_each(|chunk| self.insert_at_once(insert, chunk))
@@ -361,11 +395,22 @@ impl Db {
         }
     }
 
+    /// What a statement that reads a row for writing ends with: no other writer gets at the row until the end of the transaction. One
+    /// that only reads waits for nobody.
+    pub fn row_lock(&self) -> &'static str {
+        match self {
+            // There is one writer at a time.
+            Db::Sqlite(_) => "",
+            #[cfg(feature = "postgres")]
+            Db::Postgres(db) => db.row_lock(),
+        }
+    }
+
     pub fn begin_writing(&self) -> DbResult<()> {
         match self {
             Db::Sqlite(conn) => Ok(conn.execute_batch("BEGIN IMMEDIATE")?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.begin("BEGIN"),
+            Db::Postgres(db) => db.begin(true),
         }
     }
 
@@ -374,7 +419,7 @@ impl Db {
         match self {
             Db::Sqlite(conn) => Ok(conn.execute_batch("BEGIN DEFERRED")?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            Db::Postgres(db) => db.begin(false),
         }
     }
 

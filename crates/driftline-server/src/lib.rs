@@ -17,10 +17,12 @@
 //! # Ok(()) }
 //! ```
 
+mod apply;
 pub mod auth;
 pub mod check;
 mod counts;
 pub mod db;
+mod ddl;
 mod diff;
 mod disk;
 pub mod error;

@@ -52,7 +52,8 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
 
 /// A space's number and state, if it was ever written.
 pub fn read_space(store: &Store, name: &str) -> DbResult<Option<(i64, SpaceState)>> {
-    store.db.first("SELECT id, rev, horizon, digest FROM _space WHERE name = ?1", &[name.into()], |row| {
+    let sql = format!("SELECT id, rev, horizon, digest FROM _space WHERE name = ?1{}", store.db.row_lock());
+    store.db.first(&sql, &[name.into()], |row| {
         Ok((row.int(0)?, SpaceState { rev: row.bits(1)?, horizon: row.bits(2)?, digest: Digest(row.hash(3)?) }))
     })
 }
@@ -63,8 +64,8 @@ pub fn with_digest(store: &Store, space: i64, state: SpaceState) -> DbResult<Spa
 }
 
 pub fn read_digest(store: &Store, space: i64) -> DbResult<Digest> {
-    let sql = "SELECT digest, schema FROM _space WHERE id = ?1";
-    let (digest, schema) = store.db.one(sql, &[space.into()], |row| Ok((row.hash(0)?, row.number::<u32>(1)?)))?;
+    let sql = format!("SELECT digest, schema FROM _space WHERE id = ?1{}", store.db.row_lock());
+    let (digest, schema) = store.db.one(&sql, &[space.into()], |row| Ok((row.hash(0)?, row.number::<u32>(1)?)))?;
     if schema == store.schema.version { Ok(Digest(digest)) } else { digest_of(&store.db, &store.schema, &store.layout, space) }
 }
 
@@ -209,7 +210,8 @@ fn read_above(store: &Store, known: &Known, keys: &[RowKey]) -> DbResult<Vec<(Ro
     let Some(space) = known.space else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (table, ids) in by_table(keys) {
-        let sql = format!("{}SELECT child_tbl, child, tbl, id FROM up WHERE child IS NOT NULL", store.layout.above(&store.schema, table));
+        let Some(above) = store.layout.above(&store.schema, table) else { continue };
+        let sql = format!("{above}SELECT child_tbl, child, tbl, id FROM up WHERE child IS NOT NULL");
         store.db.each(&sql, &[space.into(), Param::ids(ids)], |row| {
             let key = |at| Ok::<_, DbError>(RowKey { table: row.number(at)?, id: row.id(at + 1)? });
             found.push((key(0)?, key(2)?));

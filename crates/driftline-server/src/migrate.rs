@@ -1,8 +1,9 @@
 //! Tables change through numbered migrations only: `NNNN_name.sql`, and `NNNN_name.schema.json` with the schema as of it.
 //! The server itself never alters a table.
 
+use crate::apply::{catalog, catalog_of, has_table, run_statements, transaction};
 use crate::counts;
-use crate::db::{Db, DbError, DbResult, Param};
+use crate::db::{Db, DbError, DbResult, Dialect, Param};
 use crate::diff;
 use crate::fault::Faults;
 use crate::place::Place;
@@ -12,12 +13,8 @@ use crate::system::{self, SYSTEM};
 use crate::tables::{self, Layout};
 use driftline_core::digest::Digest;
 use driftline_core::schema::Schema;
-use rusqlite::fallible_iterator::FallibleIterator;
-use rusqlite::{Batch, Connection};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +55,7 @@ struct Migration {
     oldest_server: u32,
     contracts: bool,
     needs_no_deletes: bool,
+    dialect: Dialect,
 }
 
 /// A migration that a database has.
@@ -71,26 +69,40 @@ struct Applied {
 
 /// Writes the next migration. `None`: the schema has not changed since the last one.
 pub fn plan(schema: &str, directory: &Path, name: &str) -> Result<Option<PathBuf>, String> {
-    Ok(plan_with(schema, directory, name, false)?.into_iter().next())
+    Ok(plan_with(schema, directory, name, &Planning::default())?.into_iter().next())
+}
+
+/// What to plan for, and whether what deletes may be planned.
+#[derive(Debug, Clone, Copy)]
+pub struct Planning {
+    pub dialect: Dialect,
+    pub allow_drop: bool,
+}
+
+impl Default for Planning {
+    fn default() -> Planning {
+        Planning { dialect: Dialect::Sqlite, allow_drop: false }
+    }
 }
 
 /// Writes the next migrations: one, or, where something is taken away beside, one that expands and one that contracts.
-pub fn plan_with(schema: &str, directory: &Path, name: &str, allow_drop: bool) -> Result<Vec<PathBuf>, String> {
+pub fn plan_with(schema: &str, directory: &Path, name: &str, planning: &Planning) -> Result<Vec<PathBuf>, String> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err("a migration's name is made of a-z, 0-9 and _".to_string());
     }
     let new = Schema::parse(schema).map_err(|e| e.to_string())?;
     std::fs::create_dir_all(directory).map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
-    let files = list(directory)?;
+    let Planning { dialect, allow_drop } = *planning;
+    let files = list_for(directory, dialect)?;
     let last = files.last();
     let parts = match last {
         Some(last) if same_tables(&last.schema, &new) => return Ok(Vec::new()),
         Some(last) => {
             let oldest = files.iter().map(|file| file.oldest_server).max().unwrap_or(1);
-            rebuild::parts(&last.schema, &new, oldest, allow_drop)?
+            rebuild::parts(dialect, &last.schema, &new, oldest, allow_drop)?
         }
         None => {
-            let sql = rebuild::first(&new)?;
+            let sql = rebuild::first(dialect, &new)?;
             vec![Part { sql, contracts: false, oldest_server: new.version, needs_no_deletes: false }]
         }
     };
@@ -101,13 +113,13 @@ pub fn plan_with(schema: &str, directory: &Path, name: &str, allow_drop: bool) -
         let write = |file: String, text: &str| std::fs::write(directory.join(&file), text).map_err(|e| format!("cannot write {file}: {e}"));
         // The schema first: a lone .sql file would count as a broken migration, a lone schema as none.
         write(format!("{stem}.schema.json"), schema)?;
-        write(format!("{stem}.sql"), &(header(&stem, &new, &part) + &part.sql))?;
+        write(format!("{stem}.sql"), &(header(&stem, &new, dialect, &part) + &part.sql))?;
         paths.push(directory.join(format!("{stem}.sql")));
     }
     Ok(paths)
 }
 
-fn header(stem: &str, schema: &Schema, part: &Part) -> String {
+fn header(stem: &str, schema: &Schema, dialect: Dialect, part: &Part) -> String {
     let mut text = format!("-- {stem}: schema `{}`, version {}. Runs in one transaction.\n", schema.name, schema.version);
     if part.contracts {
         text += &format!(
@@ -116,7 +128,7 @@ fn header(stem: &str, schema: &Schema, part: &Part) -> String {
         );
     }
     text += &format!("{OLDEST_SERVER} {}\n", part.oldest_server);
-    for line in [(part.contracts, CONTRACTS), (part.needs_no_deletes, NEEDS_NO_DELETES)] {
+    for line in [(dialect == Dialect::Postgres, POSTGRES), (part.contracts, CONTRACTS), (part.needs_no_deletes, NEEDS_NO_DELETES)] {
         if line.0 {
             text += line.1;
             text += "\n";
@@ -125,6 +137,7 @@ fn header(stem: &str, schema: &Schema, part: &Part) -> String {
     text
 }
 
+const POSTGRES: &str = "-- database: postgres";
 const OLDEST_SERVER: &str = "-- oldest_server:";
 const CONTRACTS: &str = "-- phase: contract";
 const NEEDS_NO_DELETES: &str = "-- needs: no_deletes";
@@ -143,7 +156,7 @@ pub fn apply(directory: &Path, data: &Place) -> Result<Vec<String>, String> {
 }
 
 pub fn apply_with(directory: &Path, data: &Place, options: &Options) -> Result<Vec<String>, String> {
-    let files = list(directory)?;
+    let files = list_for(directory, data.dialect())?;
     let db = data.create()?;
     let mut names = system::apply(&db, &options.faults)?;
     if let Some(trouble) = system::trouble(&db)? {
@@ -172,7 +185,7 @@ pub fn apply_with(directory: &Path, data: &Place, options: &Options) -> Result<V
 }
 
 pub fn status(directory: &Path, data: &Place) -> Result<Vec<Entry>, String> {
-    let files = list(directory)?;
+    let files = list_for(directory, data.dialect())?;
     if !data.exists() {
         return Ok(compare(&files, &[]));
     }
@@ -182,7 +195,7 @@ pub fn status(directory: &Path, data: &Place) -> Result<Vec<Entry>, String> {
 
 /// How the schema differs from the last migration, and the database from what the migrations make, a line for each.
 pub fn differences(schema: &Schema, directory: &Path, data: &Place) -> Result<Vec<String>, String> {
-    let files = list(directory)?;
+    let files = list_for(directory, data.dialect())?;
     let mut lines = Vec::new();
     if let Some(last) = files.last() {
         let name = format!("{:04}_{}", last.number, last.name);
@@ -200,16 +213,10 @@ pub fn differences(schema: &Schema, directory: &Path, data: &Place) -> Result<Ve
     if entries.iter().any(|entry| matches!(entry.state, State::Changed | State::Unknown)) {
         return Ok(lines);
     }
-    let made = || -> rusqlite::Result<Connection> {
-        let made = Connection::open_in_memory()?;
-        made.execute_batch("PRAGMA foreign_keys = OFF")?;
-        SYSTEM.iter().try_for_each(|system| made.execute_batch(system.1))?;
-        let done = files.iter().zip(&entries).filter(|(_, entry)| entry.state == State::Applied);
-        done.map(|(file, _)| file).try_for_each(|file| made.execute_batch(&file.sql))?;
-        Ok(made)
-    };
-    let made = made().and_then(|made| catalog(&made)).map_err(|e| format!("the migrations do not run on an empty database: {e}"))?;
-    let found = catalog(sqlite(&db)?).map_err(|e| format!("cannot read the tables: {e}"))?;
+    let system = SYSTEM.iter().map(|system| system.sql(db.dialect()));
+    let done = files.iter().zip(&entries).filter(|(_, entry)| entry.state == State::Applied).map(|(file, _)| file.sql.as_str());
+    let made = catalog_of(&db, system.chain(done)).map_err(|e| format!("the migrations do not run on an empty database: {e}"))?;
+    let found = catalog(&db).map_err(|e| format!("cannot read the tables: {e}"))?;
     for (name, entry) in &made {
         match found.get(name) {
             None => lines.push(format!("the database lacks the {} `{name}`", entry.0)),
@@ -225,18 +232,12 @@ pub fn differences(schema: &Schema, directory: &Path, data: &Place) -> Result<Ve
     Ok(lines)
 }
 
-/// What is in a database by name: its kind, and the statement that makes it.
-fn catalog(conn: &Connection) -> rusqlite::Result<BTreeMap<String, (String, String)>> {
-    let mut statement = conn.prepare("SELECT name, type, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
-    statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get::<_, Option<String>>(2)?.unwrap_or_default()))))?.collect()
-}
-
 /// Refuses a database whose tables this schema's server cannot use, and says what to run.
 pub fn require_current(schema: &Schema, directory: &Path, data: &Place) -> Result<(), String> {
     if !data.exists() {
         return Err(format!("no_database: there is none in {data}; run: driftline migrate apply"));
     }
-    let files = list(directory)?;
+    let files = list_for(directory, data.dialect())?;
     let db = data.open()?;
     if let Some(trouble) = system::trouble(&db)? {
         return Err(trouble);
@@ -295,50 +296,6 @@ fn describe(entry: &Entry) -> String {
     }
 }
 
-fn sqlite(db: &Db) -> Result<&Connection, String> {
-    db.sqlite().ok_or_else(|| "migrations are written for SQLite".to_string())
-}
-
-/// Runs what changes tables, all of it or nothing. Foreign keys are checked at the end and not at each step, because a rebuilt
-/// table is away for a moment.
-pub(crate) fn transaction<T>(db: &Db, faults: &Faults, run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let conn = sqlite(db)?;
-    let fail = |e: rusqlite::Error| e.to_string();
-    let all = || -> Result<T, String> {
-        conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE").map_err(fail)?;
-        let result = run()?;
-        let dangling = conn.prepare("PRAGMA foreign_key_check").and_then(|mut check| check.exists([])).map_err(fail)?;
-        if dangling {
-            return Err("it would leave references to rows that are not there".to_string());
-        }
-        fault_point(faults);
-        conn.execute_batch("COMMIT").map_err(fail)?;
-        Ok(result)
-    };
-    let result = all();
-    if !conn.is_autocommit() {
-        conn.execute_batch("ROLLBACK").map_err(fail)?;
-    }
-    conn.pragma_update(None, "foreign_keys", true).map_err(fail)?;
-    fault_point(faults);
-    result
-}
-
-/// Runs a file's statements one by one.
-pub(crate) fn run_statements(db: &Db, sql: &str, faults: &Faults) -> Result<(), String> {
-    let mut batch = Batch::new(sqlite(db)?, sql);
-    while let Some(mut statement) = batch.next().map_err(|e| e.to_string())? {
-        // BEGIN, COMMIT and their like write nothing by themselves and return nothing.
-        if statement.readonly() && statement.column_count() == 0 {
-            return Err("the file begins or ends a transaction by itself; take BEGIN, COMMIT and ROLLBACK out".to_string());
-        }
-        fault_point(faults);
-        let mut rows = statement.raw_query();
-        while rows.next().map_err(|e| e.to_string())?.is_some() {}
-    }
-    Ok(())
-}
-
 fn spaces(db: &Db) -> DbResult<Vec<i64>> {
     db.all("SELECT id FROM _space", &[], |row| row.int(0))
 }
@@ -347,17 +304,6 @@ fn fill_counts(db: &Db, schema: &Schema) -> Result<(), String> {
     let layout = Layout::new(schema, db.dialect())?;
     let fill = |space| counts::fill(db, schema, &layout, space, &schema.counts);
     spaces(db).and_then(|spaces| spaces.into_iter().try_for_each(fill)).map_err(|e| e.to_string())
-}
-
-/// How many statements this process has run.
-static STATEMENTS: AtomicU64 = AtomicU64::new(0);
-
-fn fault_point(faults: &Faults) {
-    if let Some(at) = faults.abort_in_migration
-        && STATEMENTS.fetch_add(1, Ordering::Relaxed) + 1 == at
-    {
-        std::process::abort();
-    }
 }
 
 /// Inside a transaction. `false`: another process was faster.
@@ -375,7 +321,9 @@ fn apply_one(db: &Db, file: &Migration, faults: &Faults) -> Result<bool, String>
     // Also where nothing should have changed: the file may have been altered by hand.
     fill_counts(db, &file.schema)?;
     recompute_digests(db, &file.schema)?;
-    planner::inform(sqlite(db)?).map_err(|e| e.to_string())?;
+    if let Some(conn) = db.sqlite() {
+        planner::inform(conn).map_err(|e| e.to_string())?;
+    }
     let sql = "INSERT INTO _migration (number, name, sha256, version, oldest_server, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (name, sha256) = (file.name.as_str().into(), file.sha256.as_str().into());
     let params = [file.number.into(), name, sha256, file.schema.version.into(), file.oldest_server.into(), now_ms().into()];
@@ -400,6 +348,21 @@ fn recompute_digests(db: &Db, schema: &Schema) -> Result<(), String> {
 /// The digest of a space's rows as the tables hold them.
 pub fn digest_of(db: &Db, schema: &Schema, space: i64) -> Result<Digest, String> {
     tables::digest_of(db, schema, &Layout::new(schema, db.dialect())?, space).map_err(|e| e.to_string())
+}
+
+/// The migrations of a directory, which must be written for this kind of database.
+fn list_for(directory: &Path, dialect: Dialect) -> Result<Vec<Migration>, String> {
+    let files = list(directory)?;
+    if let Some(file) = files.iter().find(|file| file.dialect != dialect) {
+        return Err(format!(
+            "wrong_database: migration {:04}_{} is written for {}, and the database is {}: keep a directory of migrations for each",
+            file.number,
+            file.name,
+            file.dialect.name(),
+            dialect.name()
+        ));
+    }
+    Ok(files)
 }
 
 /// The migrations of a directory, numbered from 1 without a gap.
@@ -432,6 +395,7 @@ fn list(directory: &Path) -> Result<Vec<Migration>, String> {
             oldest_server: oldest.and_then(|version| version.trim().parse().ok()).unwrap_or(schema.version),
             contracts: says(CONTRACTS),
             needs_no_deletes: says(NEEDS_NO_DELETES),
+            dialect: if says(POSTGRES) { Dialect::Postgres } else { Dialect::Sqlite },
             sql,
             schema,
             sha256,
@@ -442,7 +406,7 @@ fn list(directory: &Path) -> Result<Vec<Migration>, String> {
 
 fn applied(db: &Db) -> Result<Vec<Applied>, String> {
     let read = || -> DbResult<_> {
-        if !system::has_table(db, "_migration")? {
+        if !has_table(db, "_migration")? {
             return Ok(Vec::new());
         }
         db.all("SELECT number, name, sha256, version, oldest_server FROM _migration ORDER BY number", &[], |row| {

@@ -12,7 +12,7 @@ const DATABASE_FILE: &str = "driftline.db";
 pub enum Place {
     Folder(PathBuf),
     #[cfg(feature = "postgres")]
-    Postgres(Box<postgres::Config>),
+    Postgres(Box<tokio_postgres::Config>),
 }
 
 impl<P: Into<PathBuf>> From<P> for Place {

@@ -5,12 +5,15 @@
 //! with nothing required of them, so that the new server can run while the old ones are shut down.
 
 use crate::db::Dialect;
+use crate::ddl::{
+    self, Leftover, add_constraints, create_indexes, create_loose, create_table, drop_table, indexes, literal, new_name, quote,
+    rename_table, sql_type,
+};
 use crate::diff::{self, Conversion, Diff, MIGRATION, Origin, Source, indexes_by_name, values};
-use crate::tables::{Layout, Slot, TableLayout, create_indexes, create_loose, create_table, indexes, sql_type};
-use driftline_core::limits::{INT_MAX, JSON_BYTES};
+use crate::tables::{Layout, Slot, TableLayout};
 use driftline_core::schema::{Column, Kind, Schema};
 use driftline_core::upgrade::Type;
-use driftline_core::value::Value;
+use std::collections::BTreeSet;
 
 /// One migration file.
 pub struct Part {
@@ -24,19 +27,22 @@ pub struct Part {
 }
 
 /// The statements for an empty database.
-pub fn first(schema: &Schema) -> Result<String, String> {
-    let layout = Layout::new(schema, Dialect::Sqlite)?;
-    Ok(layout.tables.iter().map(|table| create_table(schema, table, &table.name, &[]) + &create_indexes(schema, table)).collect())
+pub fn first(dialect: Dialect, schema: &Schema) -> Result<String, String> {
+    let layout = Layout::new(schema, dialect)?;
+    let create = |table: &TableLayout| create_table(dialect, schema, table, &table.name, &[]) + &create_indexes(dialect, schema, table);
+    let constrain = |table: &TableLayout| add_constraints(dialect, schema, table, |_| true);
+    Ok(layout.tables.iter().map(create).chain(layout.tables.iter().map(constrain)).collect())
 }
 
 /// The statements that lead from one schema to the next. `oldest` is the oldest server that can run beside the former.
-pub fn parts(old: &Schema, new: &Schema, oldest: u32, allow_drop: bool) -> Result<Vec<Part>, String> {
+pub fn parts(dialect: Dialect, old: &Schema, new: &Schema, oldest: u32, allow_drop: bool) -> Result<Vec<Part>, String> {
     let diff = Diff::new(old, new)?;
     let losses = diff.losses();
     if !losses.is_empty() && !allow_drop {
         return Err(format!("this would be lost for good: {}; with --allow-drop it is planned", losses.join("; ")));
     }
-    let mut plan = Plan { before: Layout::new(old, Dialect::Sqlite)?, after: Layout::new(new, Dialect::Sqlite)?, expands: false, diff };
+    let (before, after) = (Layout::new(old, dialect)?, Layout::new(new, dialect)?);
+    let mut plan = Plan { dialect, before, after, expands: false, diff };
     plan.expands = plan.does_expand()?;
     let (mut parts, needs_no_deletes) = (Vec::new(), !losses.is_empty());
     if losses.is_empty() || plan.expands {
@@ -54,6 +60,7 @@ pub fn parts(old: &Schema, new: &Schema, oldest: u32, allow_drop: bool) -> Resul
 }
 
 struct Plan<'a> {
+    dialect: Dialect,
     diff: Diff<'a>,
     before: Layout,
     after: Layout,
@@ -97,8 +104,10 @@ impl Plan<'_> {
                 !origin.gone.contains(&(at - 1))
             });
         }
-        let layout = Layout::new(&kept, Dialect::Sqlite)?;
-        let text = |schema: &Schema, layout: &TableLayout| create_table(schema, layout, &layout.name, &[]);
+        let layout = Layout::new(&kept, self.dialect)?;
+        let text = |schema: &Schema, layout: &TableLayout| {
+            create_table(self.dialect, schema, layout, &layout.name, &[]) + &add_constraints(self.dialect, schema, layout, |_| true)
+        };
         Ok(text(&kept, layout.table(origin.table)) == text(self.diff.new, table))
     }
 
@@ -119,10 +128,10 @@ impl Plan<'_> {
     }
 
     /// The SQL columns of a table that wait to be dropped.
-    fn leftover(&self, origin: &Origin) -> Vec<(String, &'static str)> {
+    fn leftover(&self, origin: &Origin) -> Vec<Leftover> {
         let slots = self.before.table(origin.table).slots.iter().filter(|slot| origin.gone.contains(&slot.column));
         let columns = &self.diff.old.tables[origin.table as usize].columns;
-        slots.map(|slot| (slot.name.clone(), sql_type(&columns[slot.column as usize].kind))).collect()
+        slots.map(|slot| (slot.name.clone(), sql_type(self.dialect, &columns[slot.column as usize].kind))).collect()
     }
 
     fn expand(&self) -> Result<String, String> {
@@ -135,9 +144,11 @@ impl Plan<'_> {
                 ));
             }
         }
+        let mut rebuilt = BTreeSet::new();
         for table in self.new_tables() {
-            fill += &create_table(self.diff.new, table, &table.name, &[]);
-            index += &create_indexes(self.diff.new, table);
+            rebuilt.insert(table.index);
+            fill += &create_table(self.dialect, self.diff.new, table, &table.name, &[]);
+            index += &create_indexes(self.dialect, self.diff.new, table);
         }
         for (table, origin) in self.origins() {
             let before = self.before.table(origin.table);
@@ -155,29 +166,41 @@ impl Plan<'_> {
                 self.change_indexes(origin, before, table, &mut drop, &mut index);
                 continue;
             }
+            rebuilt.insert(table.index);
             fill += &self.fill(table, origin, &more);
-            drop += &format!("DROP TABLE \"{}\";\n", before.name);
-            rename += &format!("ALTER TABLE \"_new.{0}\" RENAME TO \"{0}\";\n", table.name);
-            index += &create_indexes(self.diff.new, table);
+            drop += &drop_table(self.dialect, &before.name);
+            rename += &rename_table(self.dialect, &table.name);
+            index += &create_indexes(self.dialect, self.diff.new, table);
         }
         for &gone in &self.diff.gone {
             let table = self.before.table(gone);
             let columns = &self.diff.old.tables[gone as usize].columns;
             if table.slots.iter().any(|slot| slot.target.is_some()) {
-                let more: Vec<_> =
-                    table.slots.iter().map(|slot| (slot.name.clone(), sql_type(&columns[slot.column as usize].kind))).collect();
+                let more: Vec<_> = table
+                    .slots
+                    .iter()
+                    .map(|slot| (slot.name.clone(), sql_type(self.dialect, &columns[slot.column as usize].kind)))
+                    .collect();
                 let names: String = more.iter().map(|more| format!("\"{}\", ", more.0)).collect();
-                let new = format!("_new.{}", table.name);
-                fill += &create_loose(&new, &more);
+                let new = new_name(&table.name);
+                fill += &create_loose(self.dialect, &new, &more);
                 fill += &format!(
                     "INSERT INTO \"{new}\" (space, id, {names}_clock)\n  SELECT space, id, {names}_clock FROM \"{}\";\n",
                     table.name
                 );
-                drop += &format!("DROP TABLE \"{}\";\n", table.name);
-                rename += &format!("ALTER TABLE \"{new}\" RENAME TO \"{}\";\n", table.name);
+                drop += &drop_table(self.dialect, &table.name);
+                rename += &rename_table(self.dialect, &table.name);
             }
         }
-        Ok(fill + &drop + &rename + &index + &self.rename_in_notes() + &self.parents())
+        let constraints = self.constraints(|table| rebuilt.contains(&table));
+        Ok(fill + &drop + &rename + &index + &constraints + &self.rename_in_notes() + &self.parents())
+    }
+
+    /// Those of new and rebuilt tables, and of what refers to them.
+    fn constraints(&self, is_rebuilt: impl Fn(u16) -> bool) -> String {
+        let wanted = |table: u16, target: Option<u16>| is_rebuilt(table) || target.is_some_and(&is_rebuilt);
+        let tables = self.after.tables.iter();
+        tables.map(|table| add_constraints(self.dialect, self.diff.new, table, |target| wanted(table.index, target))).collect()
     }
 
     /// Indexes that are the schema's own wish come and go without touching the table.
@@ -185,15 +208,15 @@ impl Plan<'_> {
         let gone = |slot: &Slot| origin.gone.contains(&slot.column);
         let leftover: Vec<String> =
             before.slots.iter().filter(|slot| gone(slot)).map(|slot| format!("_{}.{}", before.name, slot.name)).collect();
-        let (was, is) = (indexes(self.diff.old, before), indexes(self.diff.new, table));
+        let (was, is) = (indexes(self.dialect, self.diff.old, before), indexes(self.dialect, self.diff.new, table));
         for (name, _) in was.iter().filter(|index| !is.contains(index) && !leftover.contains(&index.0)) {
             *drop += &format!("DROP INDEX \"{name}\";\n");
         }
         *create += &is.into_iter().filter(|index| !was.contains(index)).map(|index| index.1).collect::<String>();
     }
 
-    fn fill(&self, table: &TableLayout, origin: &Origin, more: &[(String, &'static str)]) -> String {
-        let (new, old) = (format!("_new.{}", table.name), &self.before.table(origin.table).name);
+    fn fill(&self, table: &TableLayout, origin: &Origin, more: &[Leftover]) -> String {
+        let (new, old) = (new_name(&table.name), &self.before.table(origin.table).name);
         let (mut into, mut from) = (String::new(), String::new());
         for slot in &table.slots {
             into += &format!("\"{}\", ", slot.name);
@@ -203,20 +226,22 @@ impl Plan<'_> {
             into += &format!("\"{name}\", ");
             from += &format!("\"{name}\", ");
         }
-        let create = create_table(self.diff.new, table, &new, more);
+        let create = create_table(self.dialect, self.diff.new, table, &new, more);
         let clock = self.clock(table, origin);
         format!("{create}INSERT INTO \"{new}\" (space, id, {into}_clock)\n  SELECT space, id, {from}{clock} FROM \"{old}\";\n")
     }
 
     fn value(&self, table: &TableLayout, origin: &Origin, slot: &Slot) -> String {
         match &origin.columns[slot.column as usize] {
-            Source::New(value) => literal(value, slot.target),
+            Source::New(value) => literal(self.dialect, value, slot.target),
             Source::Old { column, conversions } => {
                 let old_target = slot.target.and_then(|target| self.diff.tables[target as usize].as_ref()).map(|origin| origin.table);
                 let before = self.before.table(origin.table).slots.iter().find(|old| old.column == *column && old.target == old_target);
                 let name = before.map_or("NULL".to_string(), |old| format!("\"{}\"", old.name));
                 let columns = self.columns(table);
-                conversions.iter().fold(name, |expression, conversion| convert(&expression, conversion, &columns[slot.column as usize]))
+                conversions
+                    .iter()
+                    .fold(name, |expression, conversion| convert(self.dialect, &expression, conversion, &columns[slot.column as usize]))
             }
         }
     }
@@ -261,7 +286,7 @@ impl Plan<'_> {
             for row in rows {
                 let (key, values) = values(row);
                 let table = self.after.table(key.table);
-                let (name, id) = (&table.name, format!("x'{:032x}'", key.id.0));
+                let (name, id) = (&table.name, ddl::id(self.dialect, key.id));
                 let needed = |space: &str| {
                     format!(
                         "EXISTS (SELECT 1 FROM \"{needing}\" AS t WHERE t.space = {space})\n  \
@@ -274,15 +299,19 @@ impl Plan<'_> {
                 if self.diff.new.tables[key.table as usize].server_only {
                     change = "[]".to_string();
                 }
-                let (change, version) = (quote(&change), self.diff.new.version);
+                let (change, version) = (quote(self.dialect, &change), self.diff.new.version);
+                let no_hash = ddl::no_hash(self.dialect);
                 let (needed, revived) = (needed("s.id"), needed("d.space"));
                 let names: String = table.slots.iter().map(|slot| format!("\"{}\", ", slot.name)).collect();
-                let literals: String =
-                    table.slots.iter().map(|slot| format!("{}, ", literal(values[slot.column as usize], slot.target))).collect();
+                let literals: String = table
+                    .slots
+                    .iter()
+                    .map(|slot| format!("{}, ", literal(self.dialect, values[slot.column as usize], slot.target)))
+                    .collect();
                 sql += &format!(
                     "UPDATE _space AS s SET rev = rev + 1 WHERE {needed};\n\
                      INSERT INTO _log (space, rev, part, actor, seq, hash, schema, changes)\n  \
-                     SELECT s.id, s.rev, 0, {MIGRATION}, s.rev, zeroblob(16), {version}, {change} FROM _space AS s\n  WHERE {needed};\n\
+                     SELECT s.id, s.rev, 0, {MIGRATION}, s.rev, {no_hash}, {version}, {change} FROM _space AS s\n  WHERE {needed};\n\
                      DELETE FROM _deleted AS d WHERE d.tbl = '{name}' AND d.id = {id} AND {revived};\n\
                      INSERT INTO \"{name}\" (space, id, {names}_clock)\n  \
                      SELECT s.id, {id}, {literals}'0.0000000000000000.0' FROM _space AS s\n  WHERE {needed};\n"
@@ -295,21 +324,24 @@ impl Plan<'_> {
     fn contract(&self) -> String {
         let (mut fill, mut drop, mut rename, mut index, mut notes) =
             (String::new(), String::new(), String::new(), String::new(), String::new());
+        let mut rebuilt = BTreeSet::new();
         for (table, _) in self.origins().filter(|(_, origin)| !origin.gone.is_empty()) {
-            let (new, name) = (format!("_new.{}", table.name), &table.name);
+            rebuilt.insert(table.index);
+            let (new, name) = (new_name(&table.name), &table.name);
             let names: String = table.slots.iter().map(|slot| format!("\"{}\", ", slot.name)).collect();
-            fill += &create_table(self.diff.new, table, &new, &[]);
+            fill += &create_table(self.dialect, self.diff.new, table, &new, &[]);
             fill += &format!("INSERT INTO \"{new}\" (space, id, {names}_clock)\n  SELECT space, id, {names}_clock FROM \"{name}\";\n");
-            drop += &format!("DROP TABLE \"{name}\";\n");
-            rename += &format!("ALTER TABLE \"{new}\" RENAME TO \"{name}\";\n");
-            index += &create_indexes(self.diff.new, table);
+            drop += &drop_table(self.dialect, name);
+            rename += &rename_table(self.dialect, name);
+            index += &create_indexes(self.dialect, self.diff.new, table);
         }
         for &gone in &self.diff.gone {
             let name = &self.before.table(gone).name;
-            drop += &format!("DROP TABLE \"{name}\";\n");
+            drop += &drop_table(self.dialect, name);
             notes += &format!("DELETE FROM _deleted WHERE tbl = '{name}';\n");
         }
-        fill + &drop + &rename + &index + &notes
+        let constraints = self.constraints(|table| rebuilt.contains(&table));
+        fill + &drop + &rename + &index + &constraints + &notes
     }
 
     /// Whether servers of the version before write what these tables take and read what the new servers write.
@@ -343,28 +375,12 @@ impl Plan<'_> {
     }
 }
 
-/// The SQL of a conversion; the core's `upgrade::convert` gives the same.
-fn convert(e: &str, conversion: &Conversion, column: &Column) -> String {
+/// One conversion of the expression `e`, and what becomes of null.
+fn convert(dialect: Dialect, e: &str, conversion: &Conversion, column: &Column) -> String {
     let Conversion { from, to, nullable, default } = conversion;
     let typed = Column { name: String::new(), kind: kind_of(*to, column), nullable: true, default: None };
-    let default = typed.read(None, default).map_or("NULL".to_string(), |value| literal(&value, None));
-    let converted = match (from, to) {
-        (Type::Int | Type::Counter, Type::Real) => format!("CAST({e} AS REAL)"),
-        (Type::Int, Type::Text) => format!("CAST({e} AS TEXT)"),
-        (Type::Int, Type::Bool) => format!("({e} <> 0)"),
-        (Type::Real, Type::Int) => {
-            let whole = format!("CAST({e} AS INTEGER)");
-            format!("CASE WHEN abs({e}) <= {INT_MAX}.0 THEN {whole} + ({e} - {whole} >= 0.5) - ({e} - {whole} <= -0.5) ELSE {default} END")
-        }
-        (Type::Text, Type::Int) => {
-            let whole = format!("CAST({e} AS INTEGER)");
-            format!("CASE WHEN CAST({whole} AS TEXT) = {e} AND {whole} BETWEEN -{INT_MAX} AND {INT_MAX} THEN {whole} ELSE {default} END")
-        }
-        (Type::Text, Type::Json) => {
-            format!("CASE WHEN length(CAST(json_quote({e}) AS BLOB)) <= {JSON_BYTES} THEN json_quote({e}) ELSE {default} END")
-        }
-        _ => e.to_string(),
-    };
+    let default = typed.read(None, default).map_or("NULL".to_string(), |value| literal(dialect, &value, None));
+    let converted = ddl::convert(dialect, e, *from, *to, &default);
     if converted == e && *nullable {
         return converted;
     }
@@ -374,25 +390,4 @@ fn convert(e: &str, conversion: &Conversion, column: &Column) -> String {
 
 fn kind_of(to: Type, column: &Column) -> Kind {
     if Type::of(&column.kind) == Some(to) { column.kind.clone() } else { to.kind() }
-}
-
-fn literal(value: &Value, target: Option<u16>) -> String {
-    match value {
-        Value::Null => "NULL".to_string(),
-        Value::Ref(key) if target == Some(key.table) => format!("x'{:032x}'", key.id.0),
-        Value::Ref(_) => "NULL".to_string(),
-        Value::Bool(b) => u8::from(*b).to_string(),
-        Value::Int(i) => i.to_string(),
-        Value::Real(r) => format!("{r:?}"),
-        Value::Text(text) | Value::Json(text) => quote(text),
-    }
-}
-
-/// A NUL would end the statement's text.
-fn quote(text: &str) -> String {
-    if text.contains('\0') {
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        return format!("CAST(x'{hex}' AS TEXT)");
-    }
-    format!("'{}'", text.replace('\'', "''"))
 }

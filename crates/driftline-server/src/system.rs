@@ -1,12 +1,28 @@
 //! The server's own tables, whose names begin with `_`. They have numbers of their own, so that a later server can change them
 //! without touching any app's migrations.
 
-use crate::db::{Db, DbResult};
+use crate::apply::{has_table, run_statements, transaction};
+use crate::db::{Db, DbResult, Dialect};
 use crate::fault::Faults;
-use crate::migrate::{now_ms, run_statements, transaction};
+use crate::migrate::now_ms;
 
 /// Numbered from 1, each one transaction. What stands here is never changed; what has to change is put below.
-pub const SYSTEM: &[(&str, &str)] = &[("base", BASE)];
+pub const SYSTEM: &[System] = &[System { name: "base", sqlite: BASE, postgres: BASE_POSTGRES }];
+
+pub struct System {
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+impl System {
+    pub fn sql(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        }
+    }
+}
 
 const BASE: &str = r#"CREATE TABLE _system (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT;
 CREATE TABLE _migration (
@@ -32,13 +48,32 @@ CREATE TABLE _deleted (
   space INTEGER NOT NULL, id BLOB NOT NULL, tbl TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (space, id, tbl)) STRICT, WITHOUT ROWID;
 "#;
 
+const BASE_POSTGRES: &str = r#"CREATE TABLE _system (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);
+CREATE TABLE _migration (
+  number BIGINT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, version BIGINT NOT NULL, oldest_server BIGINT NOT NULL,
+  applied_at BIGINT NOT NULL);
+CREATE TABLE _space (
+  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT NOT NULL UNIQUE, rev BIGINT NOT NULL, horizon BIGINT NOT NULL,
+  digest BYTEA NOT NULL, schema BIGINT NOT NULL);
+CREATE TABLE _client (
+  space BIGINT NOT NULL, principal TEXT NOT NULL, client BIGINT NOT NULL, actor BIGINT NOT NULL, epoch BIGINT NOT NULL,
+  receipt BIGINT, previous BIGINT, closed TEXT NOT NULL, PRIMARY KEY (space, principal, client));
+CREATE UNIQUE INDEX "_client.actor" ON _client (space, actor);
+CREATE TABLE _mark (
+  space BIGINT NOT NULL, actor BIGINT NOT NULL, seq BIGINT NOT NULL, hash BYTEA NOT NULL, applied BOOLEAN NOT NULL,
+  outcome TEXT NOT NULL, PRIMARY KEY (space, actor, seq));
+CREATE TABLE _log (
+  space BIGINT NOT NULL, rev BIGINT NOT NULL, part BIGINT NOT NULL, actor BIGINT NOT NULL, seq BIGINT NOT NULL,
+  hash BYTEA NOT NULL, schema BIGINT NOT NULL, changes TEXT NOT NULL, PRIMARY KEY (space, rev, part));
+CREATE UNIQUE INDEX "_log.key" ON _log (space, actor, seq);
+CREATE TABLE _dying (
+  space BIGINT NOT NULL, tbl TEXT NOT NULL, id UUID NOT NULL, rev BIGINT NOT NULL, PRIMARY KEY (space, tbl, id));
+CREATE TABLE _deleted (
+  space BIGINT NOT NULL, id UUID NOT NULL, tbl TEXT NOT NULL, rev BIGINT NOT NULL, PRIMARY KEY (space, id, tbl));
+"#;
+
 const OLD_LAYOUT: &str = "old_layout: this database was made by an early release that kept its own tables among the app's; \
                           this one cannot read it: keep it aside, and begin with an empty data folder";
-
-/// Asked of the catalog itself: what the connection remembers of it may be older.
-pub fn has_table(db: &Db, name: &str) -> DbResult<bool> {
-    db.exists("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1", &[name.into()])
-}
 
 /// How many of them a database has.
 pub fn count(db: &Db) -> Result<usize, String> {
@@ -58,7 +93,7 @@ pub fn count(db: &Db) -> Result<usize, String> {
 pub fn trouble(db: &Db) -> Result<Option<String>, String> {
     let count = count(db)?;
     Ok(match SYSTEM.get(count) {
-        Some((name, _)) => {
+        Some(System { name, .. }) => {
             let number = count + 1;
             Some(format!("system_pending: the server's own tables lack number {number} ({name}); run: driftline migrate apply"))
         }
@@ -76,15 +111,15 @@ pub fn trouble(db: &Db) -> Result<Option<String>, String> {
 pub fn apply(db: &Db, faults: &Faults) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     let there = count(db)?;
-    for (at, (name, sql)) in SYSTEM.iter().enumerate().skip(there) {
-        let number = at + 1;
+    for (at, system) in SYSTEM.iter().enumerate().skip(there) {
+        let (number, name) = (at + 1, system.name);
         let run = || -> Result<bool, String> {
             if count(db)? > at {
                 return Ok(false);
             }
-            run_statements(db, sql, faults)?;
+            run_statements(db, system.sql(db.dialect()), faults)?;
             let insert = "INSERT INTO _system (number, name, applied_at) VALUES (?1, ?2, ?3)";
-            db.execute(insert, &[(number as i64).into(), (*name).into(), now_ms().into()]).map_err(|e| e.to_string())?;
+            db.execute(insert, &[(number as i64).into(), name.into(), now_ms().into()]).map_err(|e| e.to_string())?;
             Ok(true)
         };
         let done = transaction(db, faults, run);

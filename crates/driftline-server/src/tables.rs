@@ -5,6 +5,7 @@
 //! several tables is one column per target of which exactly one is set.
 
 use crate::db::{self, Db, DbError, DbResult, Dialect, Param};
+use crate::ddl;
 use driftline_core::digest::Digest;
 use driftline_core::merge::Clocks;
 use driftline_core::schema::{Column, Kind, OnDelete, Schema, Table};
@@ -13,6 +14,10 @@ use std::collections::BTreeMap;
 
 /// SQLite refuses tables beyond 2,000 columns; ours add three.
 const SQL_COLUMNS: usize = 1_990;
+
+const POSTGRES_NAME_BYTES: usize = 63;
+/// PostgreSQL refuses tables beyond 1,600 columns.
+const POSTGRES_COLUMNS: usize = 1_590;
 
 /// The SQL side of a schema.
 #[derive(Debug)]
@@ -49,7 +54,11 @@ impl Layout {
     /// Says which table and field cannot stand in SQL.
     pub fn new(schema: &Schema, dialect: Dialect) -> Result<Layout, String> {
         let tables = schema.tables.iter().enumerate().map(|(i, table)| TableLayout::new(schema, i as u16, table));
-        Ok(Layout { dialect, tables: tables.collect::<Result<_, _>>()?, parents_first: schema.parents_first() })
+        let tables: Vec<TableLayout> = tables.collect::<Result<_, _>>()?;
+        if dialect == Dialect::Postgres {
+            tables.iter().try_for_each(|table| fits_postgres(schema, table))?;
+        }
+        Ok(Layout { dialect, tables, parents_first: schema.parents_first() })
     }
 
     pub fn table(&self, index: u16) -> &TableLayout {
@@ -130,10 +139,11 @@ impl Layout {
     }
 
     /// `WITH RECURSIVE up (child_tbl, child, tbl, id)`: from the rows of `table` whose ids are in the array `?2`, all that they hang
-    /// on, each with what hangs on it by one step. `?1` is the space.
-    pub fn above(&self, schema: &Schema, table: u16) -> String {
+    /// on, each with what hangs on it by one step. `?1` is the space. `None`: they hang on nothing.
+    pub fn above(&self, schema: &Schema, table: u16) -> Option<String> {
         let base = format!("SELECT CAST(NULL AS INTEGER), CAST(NULL AS UUID), {table}, value FROM rarray(?2)");
-        self.recursive("up (child_tbl, child, tbl, id)", "up AS u", &base, &self.climb(schema, table, "u.tbl, u.id"))
+        let steps = self.climb(schema, table, "u.tbl, u.id");
+        (!steps.is_empty()).then(|| self.recursive("up (child_tbl, child, tbl, id)", "up AS u", &base, &steps))
     }
 
     /// `WITH RECURSIVE up (first, tbl, id)`: the same, with the row that the way began at, and itself.
@@ -311,6 +321,23 @@ pub fn digest_of(db: &Db, schema: &Schema, layout: &Layout, space: i64) -> DbRes
     Ok(digest)
 }
 
+/// PostgreSQL cuts longer names, and then two could be one.
+fn fits_postgres(schema: &Schema, table: &TableLayout) -> Result<(), String> {
+    let names = ddl::indexes(Dialect::Postgres, schema, table)
+        .into_iter()
+        .map(|index| index.0)
+        .chain([format!("{}.key", ddl::new_name(&table.name))]);
+    match names.into_iter().find(|name| name.len() > POSTGRES_NAME_BYTES) {
+        Some(name) => {
+            Err(format!("table `{}`: PostgreSQL takes names of 63 bytes, and `{name}` is longer: choose shorter ones", table.name))
+        }
+        None if table.slots.len() > POSTGRES_COLUMNS => {
+            Err(format!("table `{}`: needs more than {POSTGRES_COLUMNS} SQL columns", table.name))
+        }
+        None => Ok(()),
+    }
+}
+
 fn slot_names(schema: &Schema, column: &Column) -> Vec<(String, Option<u16>)> {
     match &column.kind {
         Kind::Ref { to, .. } if to.len() > 1 => {
@@ -330,75 +357,4 @@ fn read_cell(sql: &db::Row, at: usize, column: &Column, target: Option<u16>) -> 
         (Kind::Json | Kind::Set | Kind::Conflicts { .. }, _) => Value::Json(sql.text(at)?.to_string()),
         _ => Value::Text(sql.text(at)?.to_string()),
     })
-}
-
-// ---- statements that create ----
-
-/// The statement that creates a table, under a name of its own when it is to replace another. `more` are columns that the schema
-/// no longer has and that wait to be dropped.
-pub fn create_table(schema: &Schema, layout: &TableLayout, name: &str, more: &[(String, &'static str)]) -> String {
-    let table = &schema.tables[layout.index as usize];
-    let mut lines = vec!["space INTEGER NOT NULL".to_string(), "id BLOB NOT NULL CHECK (length(id) = 16)".to_string()];
-    let mut constraints = vec!["PRIMARY KEY (space, id)".to_string()];
-    for (i, column) in table.columns.iter().enumerate() {
-        let slots: Vec<&Slot> = layout.slots.iter().filter(|slot| slot.column as usize == i).collect();
-        for slot in &slots {
-            let required = if column.nullable || slots.len() > 1 { "" } else { " NOT NULL" };
-            let default = if column.is_count() { " DEFAULT 0" } else { "" };
-            lines.push(format!("\"{}\" {}{required}{default}", slot.name, sql_type(&column.kind)));
-            if let Some(target) = slot.target {
-                let target = &schema.tables[target as usize].name;
-                constraints.push(format!("FOREIGN KEY (space, \"{}\") REFERENCES \"{target}\" (space, id) ON DELETE NO ACTION", slot.name));
-            }
-        }
-        if slots.len() > 1 {
-            let set: Vec<String> = slots.iter().map(|slot| format!("(\"{}\" IS NOT NULL)", slot.name)).collect();
-            constraints.push(format!("CHECK ({} {} 1)", set.join(" + "), if column.nullable { "<=" } else { "=" }));
-        }
-    }
-    lines.extend(more.iter().map(|(name, kind)| format!("\"{name}\" {kind}")));
-    lines.push("_clock TEXT NOT NULL".to_string());
-    lines.extend(constraints);
-    format!("CREATE TABLE \"{name}\" (\n  {}\n) STRICT, WITHOUT ROWID;\n", lines.join(",\n  "))
-}
-
-/// The indexes of a table, by name: one per reference column, because deletes look up who refers to a row, and those that the
-/// schema declares.
-pub fn indexes(schema: &Schema, layout: &TableLayout) -> Vec<(String, String)> {
-    let name = &layout.name;
-    let index = |index: String, columns: &str| {
-        let sql = format!("CREATE INDEX \"{index}\" ON \"{name}\" (space{columns});\n");
-        (index, sql)
-    };
-    let references = layout.slots.iter().filter(|slot| slot.target.is_some());
-    let mut all: Vec<_> = references.map(|slot| index(format!("_{name}.{}", slot.name), &format!(", \"{}\"", slot.name))).collect();
-    let table = &schema.tables[layout.index as usize];
-    all.extend(table.indexes.iter().map(|(declared, columns)| {
-        let columns: String = columns.iter().map(|column| format!(", \"{}\"", table.columns[*column as usize].name)).collect();
-        // A colon stands in no field's name.
-        index(format!("_{name}:{declared}"), &columns)
-    }));
-    all
-}
-
-pub fn create_indexes(schema: &Schema, layout: &TableLayout) -> String {
-    indexes(schema, layout).into_iter().map(|index| index.1).collect()
-}
-
-/// A table that the present schema no longer has: nothing is required of its columns.
-pub fn create_loose(name: &str, columns: &[(String, &'static str)]) -> String {
-    let columns: String = columns.iter().map(|(name, kind)| format!("  \"{name}\" {kind},\n")).collect();
-    format!(
-        "CREATE TABLE \"{name}\" (\n  space INTEGER NOT NULL,\n  id BLOB NOT NULL CHECK (length(id) = 16),\n{columns}  _clock TEXT NOT NULL,\n  \
-         PRIMARY KEY (space, id)\n) STRICT, WITHOUT ROWID;\n"
-    )
-}
-
-pub fn sql_type(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Text { .. } | Kind::Json | Kind::Weak | Kind::Set | Kind::Conflicts { .. } | Kind::Position => "TEXT",
-        Kind::Real => "REAL",
-        Kind::Int | Kind::Counter | Kind::Count { .. } | Kind::Bool => "INTEGER",
-        Kind::Ref { .. } => "BLOB",
-    }
 }

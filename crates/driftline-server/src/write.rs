@@ -2,7 +2,7 @@
 //! never with the number of edits.
 
 use crate::counts;
-use crate::db::{DbResult, Insert, Param};
+use crate::db::{DbResult, Dialect, Insert, Param};
 use crate::store::{Known, Store};
 use crate::tables::TableLayout;
 use driftline_core::dedupe::Ranges;
@@ -116,8 +116,16 @@ fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known:
 
 /// The ranges go in as JSON: one statement however many there are.
 fn forget_marks(store: &Store, space: i64, actor: u32, ranges: &Ranges) -> DbResult<()> {
-    let sql = "DELETE FROM _mark WHERE space = ?1 AND actor = ?2 AND seq IN (SELECT m.seq FROM json_each(?3) AS r CROSS JOIN _mark AS m \
-               WHERE m.space = ?1 AND m.actor = ?2 AND m.seq BETWEEN r.value ->> 0 AND r.value ->> 1)";
+    let sql = match store.db.dialect() {
+        Dialect::Sqlite => {
+            "DELETE FROM _mark WHERE space = ?1 AND actor = ?2 AND seq IN (SELECT m.seq FROM json_each(?3) AS r CROSS JOIN _mark AS m \
+             WHERE m.space = ?1 AND m.actor = ?2 AND m.seq BETWEEN r.value ->> 0 AND r.value ->> 1)"
+        }
+        Dialect::Postgres => {
+            "DELETE FROM _mark AS m USING json_array_elements(CAST(CAST(?3 AS TEXT) AS JSON)) AS r WHERE m.space = ?1 AND m.actor = ?2 \
+             AND m.seq BETWEEN CAST(r ->> 0 AS BIGINT) AND CAST(r ->> 1 AS BIGINT)"
+        }
+    };
     store.db.execute(sql, &[space.into(), actor.into(), ranges.to_json().into()])
 }
 

@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
 use driftline_core::schema::Schema;
-use driftline_server::migrate::{self, Options};
+use driftline_server::migrate::{self, Options, Planning};
 use driftline_server::{Faults, Place};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,7 +53,7 @@ impl Migrate {
         match self.action {
             Action::Plan { places, name, allow_drop } => {
                 let text = read(&places.schema)?;
-                let paths = migrate::plan_with(&text, &places.migrations, &name, allow_drop)?;
+                let paths = migrate::plan_with(&text, &places.migrations, &name, &Planning { dialect: places.data.dialect(), allow_drop })?;
                 for path in &paths {
                     println!("wrote {}; review it, then run: driftline migrate apply", path.display());
                 }

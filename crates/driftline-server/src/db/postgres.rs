@@ -1,26 +1,29 @@
-//! PostgreSQL: a connection to a server that others share.
+//! PostgreSQL: a connection to a server that others share. Who uses it waits for it, like for a disk; what arrives is taken in by threads
+//! of its own, so that it may be used from anywhere.
 //!
 //! Statements come in SQLite's words. What PostgreSQL says otherwise, [`translated`] says; there is no more than that, so that one text is
 //! tested on both.
 
-use super::{Cell, DbError, DbResult, Insert, Param};
+use super::{Cell, DbError, DbResult, ESCAPE, Insert, Param, escaped};
 use bytes::{BufMut, BytesMut};
 use driftline_core::value::RowId;
-use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use postgres::{Client, Config, NoTls, Row, Statement};
+use futures_executor::block_on;
+use futures_util::StreamExt;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
+use std::sync::OnceLock;
+use tokio::runtime::Runtime;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 /// Statements that are kept prepared; beyond it all are prepared anew.
 const CACHED_STATEMENTS: usize = 512;
-/// PostgreSQL's texts have no NUL. It is written as this character and `0`, and the character as twice itself.
-const ESCAPE: char = '\u{1}';
-
-impl From<postgres::Error> for DbError {
-    fn from(error: postgres::Error) -> DbError {
+/// Threads that take in what arrives over all connections.
+const ARRIVALS: usize = 2;
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> DbError {
         DbError::Postgres(error)
     }
 }
@@ -31,30 +34,40 @@ pub struct Postgres {
 }
 
 struct Session {
-    /// `None` only while it is being dropped.
-    client: Option<Client>,
+    client: Client,
     statements: HashMap<String, Statement>,
     /// A transaction is open.
     is_open: bool,
+    is_writing: bool,
     /// A statement of it has failed: PostgreSQL would answer a commit by rolling back, and call that a success.
     has_failed: bool,
 }
 
-impl Session {
-    fn connect(config: &Config) -> Result<Session, postgres::Error> {
-        let client = Some(config.connect(NoTls)?);
-        Ok(Session { client, statements: HashMap::new(), is_open: false, has_failed: false })
-    }
+/// Where connections take in what arrives.
+fn arrivals() -> DbResult<&'static Runtime> {
+    static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
+    let start = || tokio::runtime::Builder::new_multi_thread().worker_threads(ARRIVALS).thread_name("postgres").enable_all().build().ok();
+    RUNTIME.get_or_init(start).as_ref().ok_or_else(|| DbError::Unreadable("there is no thread for PostgreSQL".to_string()))
+}
 
-    fn client(&mut self) -> DbResult<&mut Client> {
-        self.client.as_mut().ok_or_else(|| DbError::Unreadable("the connection is gone".to_string()))
+impl Session {
+    fn connect(config: &Config) -> DbResult<Session> {
+        let (runtime, config) = (arrivals()?, config.clone());
+        let connected = block_on(runtime.spawn(async move { config.connect(NoTls).await }));
+        let (client, connection) = connected.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))??;
+        runtime.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(%error, "a connection to PostgreSQL has ended");
+            }
+        });
+        Ok(Session { client, statements: HashMap::new(), is_open: false, is_writing: false, has_failed: false })
     }
 
     fn prepare(&mut self, sql: &str) -> DbResult<Statement> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.client()?.prepare(&translated(sql))?;
+        let statement = block_on(self.client.prepare(&translated(sql)))?;
         if self.statements.len() >= CACHED_STATEMENTS {
             self.statements.clear();
         }
@@ -68,17 +81,8 @@ impl Session {
     }
 
     fn batch(&mut self, sql: &str) -> DbResult<()> {
-        let done = self.client().and_then(|client| Ok(client.batch_execute(sql)?));
+        let done = block_on(self.client.batch_execute(sql)).map_err(DbError::from);
         self.noting(done)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // The driver waits for the end of a connection, which a thread that runs tasks must not.
-        if let Some(client) = self.client.take() {
-            std::thread::spawn(move || drop(client));
-        }
     }
 }
 
@@ -97,15 +101,15 @@ impl Postgres {
         let begun = session.prepare(sql);
         let statement = session.noting(begun)?;
         let params: Vec<Bound> = params.iter().map(Bound).collect();
-        let client = session.client.as_mut().ok_or_else(|| DbError::Unreadable("the connection is gone".to_string()))?;
-        let failed = &mut session.has_failed;
-        let mut noting = |error: postgres::Error| {
+        let (client, failed) = (&session.client, &mut session.has_failed);
+        let mut noting = |error: tokio_postgres::Error| {
             *failed = true;
             DbError::from(error)
         };
-        let mut rows = client.query_raw(&statement, params).map_err(&mut noting)?;
-        while let Some(row) = rows.next().map_err(&mut noting)? {
-            if !each(&super::Row::Postgres(&row))? {
+        let rows = block_on(client.query_raw(&statement, params)).map_err(&mut noting)?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = block_on(rows.next()) {
+            if !each(&super::Row::Postgres(&row.map_err(&mut noting)?))? {
                 break;
             }
         }
@@ -116,7 +120,7 @@ impl Postgres {
         let session = &mut *self.session.borrow_mut();
         let done = session.prepare(sql).and_then(|statement| {
             let params: Vec<Bound> = params.iter().map(Bound).collect();
-            Ok(session.client()?.query_raw(&statement, params)?.for_each(|_| Ok(()))?)
+            Ok(block_on(session.client.execute_raw(&statement, params)).map(|_| ())?)
         });
         session.noting(done)
     }
@@ -129,13 +133,14 @@ impl Postgres {
     }
 
     /// Begins anew with another connection where the last one has broken.
-    pub fn begin(&self, how: &str) -> DbResult<()> {
+    pub fn begin(&self, is_writing: bool) -> DbResult<()> {
         let mut session = self.session.borrow_mut();
-        if session.client()?.is_closed() {
+        if session.client.is_closed() {
             *session = Session::connect(&self.config)?;
         }
         session.has_failed = false;
-        session.batch(how)?;
+        session.is_writing = is_writing;
+        session.batch(if is_writing { "BEGIN" } else { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" })?;
         session.is_open = true;
         Ok(())
     }
@@ -153,10 +158,15 @@ impl Postgres {
     pub fn roll_back(&self) -> DbResult<()> {
         let mut session = self.session.borrow_mut();
         // Where the connection is gone, so is its transaction.
-        if std::mem::take(&mut session.is_open) && !session.client()?.is_closed() {
+        if std::mem::take(&mut session.is_open) && !session.client.is_closed() {
             session.batch("ROLLBACK")?;
         }
         Ok(())
+    }
+
+    pub fn row_lock(&self) -> &'static str {
+        let session = self.session.borrow();
+        if session.is_open && session.is_writing { " FOR UPDATE" } else { "" }
     }
 
     /// Several statements without parameters, in PostgreSQL's own words.
@@ -175,7 +185,8 @@ fn insert_columns(session: &mut Session, insert: Insert, values: &[Param]) -> Db
     let statement = session.prepare(&sql)?;
     let width = insert.columns.len();
     let columns = (0..width).map(|column| values.iter().skip(column).step_by(width).map(Bound).collect::<Vec<_>>());
-    Ok(session.client()?.query_raw(&statement, columns.collect::<Vec<_>>())?.for_each(|_| Ok(()))?)
+    block_on(session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))?;
+    Ok(())
 }
 
 /// A statement in PostgreSQL's words.
@@ -278,13 +289,6 @@ impl<'a> FromSql<'a> for Cell<'a> {
 
 pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Cell<'a>> {
     Ok(row.try_get(at)?)
-}
-
-fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(['\0', ESCAPE]) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.replace(ESCAPE, "\u{1}\u{1}").replace('\0', "\u{1}0"))
 }
 
 fn unescaped(text: &str) -> Cow<'_, str> {

@@ -5,7 +5,6 @@ use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
 use driftline_core::wire::read_push;
 use driftline_server::check::check;
-use driftline_server::db::Dialect;
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{Faults, migrate};
@@ -38,8 +37,8 @@ fn delete(table: &str, n: u64) -> Json {
     json!({"op": "delete", "table": table, "id": id(n)})
 }
 
-fn bytes(n: u64) -> Vec<u8> {
-    RowId::parse(&id(n)).unwrap().0.to_be_bytes().to_vec()
+fn row(n: u64) -> RowId {
+    RowId::parse(&id(n)).unwrap()
 }
 
 fn found(world: &World) -> Vec<String> {
@@ -50,7 +49,7 @@ fn found(world: &World) -> Vec<String> {
 /// A connection like the server's own, whose pushes nothing in the background follows.
 fn store(world: &World) -> Store {
     let schema = Arc::new(Schema::parse(&world.schema).unwrap());
-    let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
+    let layout = Arc::new(Layout::new(&schema, world.config.data.dialect()).unwrap());
     Store::open(&world.config.data, schema, layout).unwrap()
 }
 
@@ -58,20 +57,18 @@ fn store(world: &World) -> Store {
 fn send(world: &World, store: &Store, client: &mut Client, edits: Json) -> String {
     let unit = client.unit(edits);
     let push = read_push(&Schema::parse(&world.schema).unwrap(), &client.push(vec![unit])).unwrap();
-    store.db().sqlite().unwrap().execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.db().begin_writing().unwrap();
     let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-    store.db().sqlite().unwrap().execute_batch("COMMIT").unwrap();
+    store.db().commit().unwrap();
     plan.outcomes.iter().map(|outcome| outcome.1.clone()).collect()
 }
 
 fn leaves(world: &World, shelf: u64) -> i64 {
-    let read = |row: &rusqlite::Row| row.get(0);
-    world.database().query_row("SELECT leaves FROM shelf WHERE id = ?1", [bytes(shelf)], read).unwrap()
+    world.db().one("SELECT leaves FROM shelf WHERE id = ?1", &[row(shelf).into()], |row| row.int(0)).unwrap()
 }
 
 fn last_changes(world: &World) -> Json {
-    let text: String = world.database().query_row("SELECT changes FROM _log ORDER BY rev DESC LIMIT 1", [], |row| row.get(0)).unwrap();
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&world.text("SELECT changes FROM _log ORDER BY rev DESC LIMIT 1").unwrap()).unwrap()
 }
 
 /// Branches 1 to 4 of which 2 hangs on 1, shelves 7 to 9, and leaves: `(first, count, left, right, shelf)`.
@@ -130,7 +127,7 @@ async fn i9_counts_follow_the_rows_in_the_database() {
 #[tokio::test]
 async fn i9_a_wrong_count_is_found() {
     let (world, _) = grow(&[(100, 3, 3, None, 8)]).await;
-    world.database().execute("UPDATE shelf SET leaves = 4 WHERE id = ?1", [bytes(8)]).unwrap();
+    world.db().execute("UPDATE shelf SET leaves = 4 WHERE id = ?1", &[row(8).into()]).unwrap();
     let wanted = format!("counts: 1 rows of `shelf` have a `leaves` other than their `leaf.shelf`, such as {}", id(8));
     assert!(found(&world).contains(&wanted), "{:?}", found(&world));
 }
@@ -232,7 +229,7 @@ async fn i9_a_migration_that_adds_a_count_counts_what_is_there() {
     assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
     // One of the branches is dying, and the background has not come to it yet.
     let space = world.count("SELECT id FROM _space");
-    world.database().execute("INSERT INTO _dying VALUES (?1, 'branch', ?2, 1)", rusqlite::params![space, bytes(2)]).unwrap();
+    world.db().execute("INSERT INTO _dying VALUES (?1, 'branch', ?2, 1)", &[space.into(), row(2).into()]).unwrap();
     schema["tables"]["shelf"]["counts"] = json!({"leaves": {"of": "leaf.shelf"}});
     schema["version"] = json!(2);
     migrate::plan(&schema.to_string(), &world.config.migrations, "counts").unwrap();

@@ -1,4 +1,5 @@
 use crate::world::{Client, World, card, id, verdict};
+use driftline_server::db::Dialect;
 use serde_json::json;
 
 #[tokio::test]
@@ -26,20 +27,30 @@ async fn i2_the_database_itself_refuses_a_dangling_reference() {
     alice
         .edit(&world, "a", json!([{"op": "create", "table": "connection", "id": id(3), "set": {"type": id(2), "from": {"card": id(1)}}}]))
         .await;
-    let database = world.database();
+    let db = world.db();
+    let nobody = if db.dialect() == Dialect::Sqlite { "zeroblob(16)" } else { "'00000000-0000-0000-0000-000000000000'" };
+    let elsewhere = format!("UPDATE connection SET from_card = {nobody}");
     for (sql, expected) in [
         ("DELETE FROM card", "FOREIGN KEY"),
         ("DELETE FROM connection_type", "FOREIGN KEY"),
-        ("UPDATE connection SET from_card = zeroblob(16)", "FOREIGN KEY"),
+        (elsewhere.as_str(), "FOREIGN KEY"),
         ("UPDATE connection SET from_card = NULL", "CHECK"),
         ("UPDATE connection SET type = NULL", "NOT NULL"),
         ("UPDATE connection SET space = 2", "FOREIGN KEY"),
     ] {
-        let error = database.execute(sql, []).unwrap_err().to_string();
+        let error = db.batch(sql).unwrap_err().to_string().to_uppercase().replace('-', " ");
         assert!(error.contains(expected), "{sql}: {error}");
     }
-    let unindexed = "SELECT count(*) FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f WHERE m.type = 'table' AND f.seq = 1 AND NOT EXISTS \
-        (SELECT 1 FROM pragma_index_list(m.name) AS i, pragma_index_info(i.name) AS c WHERE c.seqno = 1 AND c.name = f.\"from\")";
+    let unindexed = match db.dialect() {
+        Dialect::Sqlite => {
+            "SELECT count(*) FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f WHERE m.type = 'table' AND f.seq = 1 AND NOT EXISTS \
+             (SELECT 1 FROM pragma_index_list(m.name) AS i, pragma_index_info(i.name) AS c WHERE c.seqno = 1 AND c.name = f.\"from\")"
+        }
+        Dialect::Postgres => {
+            "SELECT count(*) FROM pg_constraint AS f WHERE f.connamespace = current_schema()::regnamespace AND f.contype = 'f' AND NOT EXISTS \
+             (SELECT 1 FROM pg_index AS i WHERE i.indrelid = f.conrelid AND i.indkey[0] = f.conkey[1] AND i.indkey[1] = f.conkey[2])"
+        }
+    };
     assert_eq!(world.count(unindexed), 0, "every reference has an index");
 }
 

@@ -16,3 +16,8 @@ mod push;
 mod restore;
 mod upgrades;
 mod world;
+
+/// Where the databases of these tests are.
+fn place(directory: &tempfile::TempDir) -> driftline_server::Place {
+    directory.path().join("data").into()
+}

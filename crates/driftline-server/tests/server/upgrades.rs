@@ -9,6 +9,7 @@ use driftline_core::upgrade::upgrade_snapshot;
 use driftline_core::value::{Row, RowKey, write_hex128};
 use driftline_core::wire::{read_answer, read_snapshot};
 use driftline_server::check::check;
+use driftline_server::migrate::Planning;
 use driftline_server::{Config, Open, Server, migrate};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -69,7 +70,8 @@ pub fn fourth() -> Json {
 /// Plans what leads to a schema, without applying it.
 fn plan(config: &Config, schema: &Json) -> Vec<String> {
     std::fs::write(&config.schema, schema.to_string()).unwrap();
-    let paths = migrate::plan_with(&schema.to_string(), &config.migrations, "next", true).unwrap();
+    let paths =
+        migrate::plan_with(&schema.to_string(), &config.migrations, "next", &Planning { allow_drop: true, ..Planning::default() }).unwrap();
     paths.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_string()).collect()
 }
 
@@ -470,7 +472,7 @@ fn planned(change: impl Fn(&mut Json)) -> Result<Vec<String>, String> {
     let mut schema = first();
     schema["version"] = json!(2);
     change(&mut schema);
-    let paths = migrate::plan_with(&schema.to_string(), &config.migrations, "next", false)?;
+    let paths = migrate::plan_with(&schema.to_string(), &config.migrations, "next", &Planning::default())?;
     let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     migrate::apply(&config.migrations, &config.data)?;
     let (_directory, fresh) = prepare_for(&schema.to_string());
@@ -543,7 +545,8 @@ fn m1_what_is_not_explained_is_refused_naming_it() {
             let mut schema = first();
             schema["version"] = json!(2);
             change(&mut schema);
-            migrate::plan_with(&schema.to_string(), &config.migrations, "next", true).unwrap_err()
+            migrate::plan_with(&schema.to_string(), &config.migrations, "next", &Planning { allow_drop: true, ..Planning::default() })
+                .unwrap_err()
         } else {
             planned(change).unwrap_err()
         };
@@ -833,7 +836,7 @@ async fn m1_a_table_that_takes_the_name_of_one_that_is_dropped_is_refused_when_p
     let two = r#"{"name": "n", "version": 2, "tables": {"b": {"fields": {"x": {"type": "int", "default": 0}}}},
         "upgrades": [{"to": 2, "steps": [{"drop_table": {"table": "b"}}, {"rename_table": {"from": "a", "to": "b"}}]}]}"#;
     let (_directory, config) = prepare_for(one);
-    let planned = migrate::plan_with(two, &config.migrations, "swap", true);
+    let planned = migrate::plan_with(two, &config.migrations, "swap", &Planning { allow_drop: true, ..Planning::default() });
     let applied = planned.as_ref().map(|_| migrate::apply(&config.migrations, &config.data));
     assert!(matches!(&applied, Err(_) | Ok(Ok(_))), "what is planned can be applied: {applied:?}");
 }

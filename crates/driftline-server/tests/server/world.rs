@@ -4,7 +4,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
 use driftline_core::schema::Schema;
-use driftline_server::db::Db;
+use driftline_server::db::{Db, Dialect};
+use driftline_server::migrate::Planning;
 use driftline_server::{Claims, Config, Faults, Role, Server, Tokens, migrate};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
@@ -33,8 +34,9 @@ pub fn prepare_for(text: &str) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
     let schema = directory.path().join("schema.json");
     std::fs::write(&schema, text).unwrap();
-    let config = Config::new(schema, directory.path().join("migrations"), directory.path().join("data"));
-    migrate::plan(text, &config.migrations, "first").unwrap();
+    let config = Config::new(schema, directory.path().join("migrations"), crate::place(&directory));
+    let planning = Planning { dialect: config.data.dialect(), ..Planning::default() };
+    migrate::plan_with(text, &config.migrations, "first", &planning).unwrap();
     migrate::apply(&config.migrations, &config.data).unwrap();
     (directory, config)
 }
@@ -64,6 +66,7 @@ pub fn id(n: u64) -> String {
 
 impl World {
     pub fn new() -> World {
+        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
         World::with(Faults::default())
     }
 
@@ -76,6 +79,7 @@ impl World {
 
     /// A world of another schema.
     pub fn of(schema: &str) -> World {
+        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
         let (directory, config) = prepare_for(schema);
         let router = open(&config).router();
         World { directory, config, router, schema: schema.to_string() }
@@ -118,32 +122,45 @@ impl World {
     }
 
     pub fn count(&self, sql: &str) -> i64 {
-        self.database().query_row(sql, [], |row| row.get(0)).unwrap()
+        self.db().one(sql, &[], |row| row.int(0)).unwrap()
     }
 
     /// Every row of every table as text, but for what clients' receipts are.
     pub fn dump(&self) -> String {
-        let database = self.database();
-        let mut tables =
-            database.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> '_client' ORDER BY name").unwrap();
-        let names: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let db = self.db();
+        let tables = match db.dialect() {
+            Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+            Dialect::Postgres => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1",
+        };
         let mut out = String::new();
-        for name in names {
-            let mut statement = database.prepare(&format!("SELECT * FROM \"{name}\"")).unwrap();
-            let width = statement.column_count();
-            let mut rows = statement.query([]).unwrap();
-            while let Some(row) = rows.next().unwrap() {
-                let cells: Vec<_> = (0..width).map(|i| format!("{:?}", row.get_ref(i).unwrap())).collect();
-                out += &format!("{name} {}\n", cells.join(" "));
-            }
+        for name in db.all(tables, &[], |row| Ok(row.text(0)?.into_owned())).unwrap().iter().filter(|name| *name != "_client") {
+            let columns = match db.dialect() {
+                Dialect::Sqlite => {
+                    format!("SELECT group_concat('quote(\"' || name || '\")', '|| '' '' ||') FROM pragma_table_info('{name}')")
+                }
+                Dialect::Postgres => "SELECT 'CAST(t AS TEXT)'".to_string(),
+            };
+            let columns = self.text(&columns).unwrap();
+            let rows =
+                db.all(&format!("SELECT {columns} AS line FROM \"{name}\" AS t ORDER BY line"), &[], |row| Ok(row.text(0)?.into_owned()));
+            rows.unwrap().into_iter().for_each(|row| out += &format!("{name} {row}\n"));
         }
         out
     }
 
+    /// The number that a space has in the database.
+    pub fn number(&self, space: &str) -> i64 {
+        self.db().one("SELECT id FROM _space WHERE name = ?1", &[space.into()], |row| row.int(0)).unwrap()
+    }
+
+    /// One cell, as text.
+    pub fn text(&self, sql: &str) -> Option<String> {
+        self.db().one(sql, &[], |row| if row.is_null(0)? { Ok(None) } else { Ok(Some(row.text(0)?.into_owned())) }).unwrap()
+    }
+
     /// What the space's digest is, by its tables.
     pub fn digest(&self, space: &str) -> String {
-        let database = self.database();
-        let number = database.query_row("SELECT id FROM _space WHERE name = ?1", [space], |row| row.get(0)).unwrap();
+        let number = self.number(space);
         format!("{:032x}", migrate::digest_of(&self.db(), &Schema::parse(&self.schema).unwrap(), number).unwrap().0)
     }
 }
