@@ -9,6 +9,7 @@ mod sqlite;
 use driftline_core::value::RowId;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -23,6 +24,8 @@ pub enum DbError {
     Sqlite(rusqlite::Error),
     #[cfg(feature = "postgres")]
     Postgres(::tokio_postgres::Error),
+    /// A fault point.
+    Fault,
     /// A cell holds what the server never wrote there, or there is no row where there always is one.
     Unreadable(String),
 }
@@ -38,6 +41,7 @@ impl std::fmt::Display for DbError {
                 Some(told) => write!(f, "{} ({})", told.message(), told.code().code()),
                 None => error.fmt(f),
             },
+            DbError::Fault => f.write_str("fault point fail_statement"),
             DbError::Unreadable(what) => f.write_str(what),
         }
     }
@@ -171,7 +175,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// What stands in one place of a row.
-enum Cell<'a> {
+enum Content<'a> {
     Null,
     Int(i64),
     Real(f64),
@@ -189,7 +193,7 @@ pub enum Row<'a> {
 }
 
 impl Row<'_> {
-    fn cell(&self, at: usize) -> DbResult<Cell<'_>> {
+    fn cell(&self, at: usize) -> DbResult<Content<'_>> {
         match self {
             Row::Sqlite(row) => sqlite::cell(row, at),
             #[cfg(feature = "postgres")]
@@ -210,11 +214,11 @@ impl Row<'_> {
     }
 
     pub fn is_null(&self, at: usize) -> DbResult<bool> {
-        Ok(matches!(self.cell(at)?, Cell::Null))
+        Ok(matches!(self.cell(at)?, Content::Null))
     }
 
     pub fn int(&self, at: usize) -> DbResult<i64> {
-        if let Cell::Int(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "a whole number")) }
+        if let Content::Int(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "a whole number")) }
     }
 
     pub fn int_or_null(&self, at: usize) -> DbResult<Option<i64>> {
@@ -237,18 +241,18 @@ impl Row<'_> {
 
     pub fn real(&self, at: usize) -> DbResult<f64> {
         match self.cell(at)? {
-            Cell::Real(value) => Ok(value),
+            Content::Real(value) => Ok(value),
             _ => Err(self.wrong(at, "a number")),
         }
     }
 
     pub fn text(&self, at: usize) -> DbResult<Cow<'_, str>> {
-        if let Cell::Text(text) = self.cell(at)? { Ok(text) } else { Err(self.wrong(at, "text")) }
+        if let Content::Text(text) = self.cell(at)? { Ok(text) } else { Err(self.wrong(at, "text")) }
     }
 
     /// A hash or a digest.
     pub fn hash(&self, at: usize) -> DbResult<u128> {
-        if let Cell::Bytes(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "16 bytes")) }
+        if let Content::Bytes(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "16 bytes")) }
     }
 
     pub fn id(&self, at: usize) -> DbResult<RowId> {
@@ -272,51 +276,78 @@ impl Dialect {
     }
 }
 
-/// One connection.
-pub enum Db {
+enum Driver {
     Sqlite(Connection),
     #[cfg(feature = "postgres")]
     Postgres(Box<postgres::Postgres>),
 }
 
+/// One connection.
+pub struct Db {
+    driver: Driver,
+    /// How many statements it has been asked to run.
+    statements: Cell<u64>,
+    /// The one of them that fails.
+    fault: Cell<Option<u64>>,
+}
+
 impl Db {
+    fn over(driver: Driver) -> Db {
+        Db { driver, statements: Cell::new(0), fault: Cell::new(None) }
+    }
+
+    /// How many statements it has run so far.
+    pub fn statements(&self) -> u64 {
+        self.statements.get()
+    }
+
+    /// Has the nth statement from now on fail, instead of running it.
+    pub fn fail_statement(&self, nth: Option<u64>) {
+        self.fault.set(nth.map(|nth| self.statements.get() + nth));
+    }
+
+    fn count(&self) -> DbResult<()> {
+        self.statements.set(self.statements.get() + 1);
+        if self.fault.get() == Some(self.statements.get()) { Err(DbError::Fault) } else { Ok(()) }
+    }
+
     /// Opens a database file.
     pub fn open(path: &Path, flags: OpenFlags) -> DbResult<Db> {
-        Ok(Db::Sqlite(sqlite::open(path, flags)?))
+        Ok(Db::over(Driver::Sqlite(sqlite::open(path, flags)?)))
     }
 
     /// A database of SQLite that nobody else sees.
     pub fn in_memory() -> DbResult<Db> {
-        Ok(Db::Sqlite(Connection::open_in_memory()?))
+        Ok(Db::over(Driver::Sqlite(Connection::open_in_memory()?)))
     }
 
     #[cfg(feature = "postgres")]
     pub fn connect(config: &::tokio_postgres::Config) -> DbResult<Db> {
-        postgres::Postgres::connect(config).map(Box::new).map(Db::Postgres)
+        Ok(Db::over(Driver::Postgres(Box::new(postgres::Postgres::connect(config)?))))
     }
 
     pub fn dialect(&self) -> Dialect {
-        match self {
-            Db::Sqlite(_) => Dialect::Sqlite,
+        match &self.driver {
+            Driver::Sqlite(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
-            Db::Postgres(_) => Dialect::Postgres,
+            Driver::Postgres(_) => Dialect::Postgres,
         }
     }
 
     /// The driver's own connection, for what this module has no word for.
     pub fn sqlite(&self) -> Option<&Connection> {
-        match self {
-            Db::Sqlite(conn) => Some(conn),
+        match &self.driver {
+            Driver::Sqlite(conn) => Some(conn),
             #[cfg(feature = "postgres")]
-            Db::Postgres(_) => None,
+            Driver::Postgres(_) => None,
         }
     }
 
     pub fn into_sqlite(self) -> Option<Connection> {
-        match self {
-            Db::Sqlite(conn) => Some(conn),
+        match self.driver {
+            Driver::Sqlite(conn) => Some(conn),
             #[cfg(feature = "postgres")]
-            Db::Postgres(_) => None,
+            Driver::Postgres(_) => None,
         }
     }
 
@@ -327,10 +358,11 @@ impl Db {
         params: &[Param],
         mut each: impl FnMut(&Row) -> Result<bool, E>,
     ) -> Result<(), E> {
-        match self {
-            Db::Sqlite(conn) => sqlite::each_while(conn, sql, params, &mut each),
+        self.count()?;
+        match &self.driver {
+            Driver::Sqlite(conn) => sqlite::each_while(conn, sql, params, &mut each),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.each_while(sql, params, &mut each),
+            Driver::Postgres(db) => db.each_while(sql, params, &mut each),
         }
     }
 
@@ -364,19 +396,20 @@ impl Db {
     }
 
     pub fn execute(&self, sql: &str, params: &[Param]) -> DbResult<()> {
-        match self {
-            Db::Sqlite(conn) => sqlite::execute(conn, sql, params),
+        self.count()?;
+        match &self.driver {
+            Driver::Sqlite(conn) => sqlite::execute(conn, sql, params),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.execute(sql, params),
+            Driver::Postgres(db) => db.execute(sql, params),
         }
     }
 
     /// Several statements without parameters, in the database's own words.
     pub fn batch(&self, sql: &str) -> DbResult<()> {
-        match self {
-            Db::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
+        match &self.driver {
+            Driver::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.batch(sql),
+            Driver::Postgres(db) => db.batch(sql),
         }
     }
 
@@ -387,57 +420,64 @@ impl Db {
 
     /// Inserts rows by one statement.
     pub fn insert_at_once(&self, insert: Insert, values: &[Param]) -> DbResult<()> {
-        match self {
-            _ if values.is_empty() => Ok(()),
-            Db::Sqlite(conn) => sqlite::insert_at_once(conn, insert, values),
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.count()?;
+        match &self.driver {
+            Driver::Sqlite(conn) => sqlite::insert_at_once(conn, insert, values),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.insert_at_once(insert, values),
+            Driver::Postgres(db) => db.insert_at_once(insert, values),
         }
     }
 
     /// What a statement that reads a row for writing ends with: no other writer gets at the row until the end of the transaction. One
     /// that only reads waits for nobody.
     pub fn row_lock(&self) -> &'static str {
-        match self {
+        match &self.driver {
             // There is one writer at a time.
-            Db::Sqlite(_) => "",
+            Driver::Sqlite(_) => "",
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.row_lock(),
+            Driver::Postgres(db) => db.row_lock(),
         }
     }
 
     pub fn begin_writing(&self) -> DbResult<()> {
-        match self {
-            Db::Sqlite(conn) => Ok(conn.execute_batch("BEGIN IMMEDIATE")?),
+        self.count()?;
+        match &self.driver {
+            Driver::Sqlite(conn) => Ok(conn.execute_batch("BEGIN IMMEDIATE")?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.begin(true),
+            Driver::Postgres(db) => db.begin(true),
         }
     }
 
     /// What is read until the end is of one moment.
     pub fn begin_reading(&self) -> DbResult<()> {
-        match self {
-            Db::Sqlite(conn) => Ok(conn.execute_batch("BEGIN DEFERRED")?),
+        self.count()?;
+        match &self.driver {
+            Driver::Sqlite(conn) => Ok(conn.execute_batch("BEGIN DEFERRED")?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.begin(false),
+            Driver::Postgres(db) => db.begin(false),
         }
     }
 
+    /// On an error nobody knows whether it has taken effect.
     pub fn commit(&self) -> DbResult<()> {
-        match self {
-            Db::Sqlite(conn) => Ok(conn.execute_batch("COMMIT")?),
+        self.count()?;
+        match &self.driver {
+            Driver::Sqlite(conn) => Ok(conn.execute_batch("COMMIT")?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.commit(),
+            Driver::Postgres(db) => db.commit(),
         }
     }
 
     /// Ends a transaction, if there is one, without a trace.
     pub fn roll_back(&self) -> DbResult<()> {
-        match self {
-            Db::Sqlite(conn) if conn.is_autocommit() => Ok(()),
-            Db::Sqlite(conn) => Ok(conn.execute_batch("ROLLBACK")?),
+        match &self.driver {
+            Driver::Sqlite(conn) if conn.is_autocommit() => Ok(()),
+            Driver::Sqlite(conn) => Ok(conn.execute_batch("ROLLBACK")?),
             #[cfg(feature = "postgres")]
-            Db::Postgres(db) => db.roll_back(),
+            Driver::Postgres(db) => db.roll_back(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! The environment variable `DRIFTLINE_FAULT`, read once when `driftline serve` or `driftline migrate apply` starts, is a comma-separated list of
 //!
 //! - `fail_row=<uuid>`: a push that names this row fails while its plan is written;
+//! - `fail_statement=<n>`: the writer's nth statement fails instead of being run;
 //! - `panic_row=<uuid>`: deciding a push that names this row panics;
 //! - `abort_before_commit=<n>`: the process aborts instead of its nth commit;
 //! - `abort_after_commit=<n>`: the process aborts after its nth commit and before any answer to it;
@@ -14,6 +15,7 @@ use driftline_core::wire::Push;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     pub fail_row: Option<RowId>,
+    pub fail_statement: Option<u64>,
     pub panic_row: Option<RowId>,
     pub abort_before_commit: Option<u64>,
     pub abort_after_commit: Option<u64>,
@@ -29,6 +31,7 @@ impl Faults {
             let count = || value.parse().map(Some).map_err(|_| format!("DRIFTLINE_FAULT: `{name}` takes a number"));
             match name {
                 "fail_row" => faults.fail_row = row()?,
+                "fail_statement" => faults.fail_statement = count()?,
                 "panic_row" => faults.panic_row = row()?,
                 "abort_before_commit" => faults.abort_before_commit = count()?,
                 "abort_after_commit" => faults.abort_after_commit = count()?,

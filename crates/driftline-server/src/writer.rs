@@ -105,6 +105,7 @@ pub fn start(store: Store, hub: Arc<Hub>, faults: Faults, waker: Waker) -> std::
     let (queue, mut jobs) = mpsc::channel::<Message>(QUEUE_PUSHES);
     let waiting = Arc::new(AtomicUsize::new(0));
     let handle = WriterHandle { queue, waiting: waiting.clone() };
+    store.db.fail_statement(faults.fail_statement);
     let mut writer = Writer { store, hub, faults, commits: 0, waker };
     let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
         let mut next = jobs.blocking_recv();

@@ -4,7 +4,7 @@
 //! Statements come in SQLite's words. What PostgreSQL says otherwise, [`translated`] says; there is no more than that, so that one text is
 //! tested on both.
 
-use super::{Cell, DbError, DbResult, ESCAPE, Insert, Param, escaped};
+use super::{Content, DbError, DbResult, ESCAPE, Insert, Param, escaped};
 use bytes::{BufMut, BytesMut};
 use driftline_core::value::RowId;
 use futures_executor::block_on;
@@ -264,22 +264,22 @@ impl ToSql for Sixteen {
     to_sql_checked!();
 }
 
-impl<'a> FromSql<'a> for Cell<'a> {
-    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Cell<'a>, Unfit> {
+impl<'a> FromSql<'a> for Content<'a> {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Content<'a>, Unfit> {
         Ok(match *kind {
-            Type::INT8 => Cell::Int(i64::from_sql(kind, raw)?),
-            Type::INT4 => Cell::Int(i32::from_sql(kind, raw)?.into()),
-            Type::INT2 => Cell::Int(i16::from_sql(kind, raw)?.into()),
-            Type::BOOL => Cell::Int(bool::from_sql(kind, raw)?.into()),
-            Type::FLOAT8 => Cell::Real(f64::from_sql(kind, raw)?),
-            Type::TEXT | Type::VARCHAR | Type::NAME => Cell::Text(unescaped(<&str>::from_sql(kind, raw)?)),
-            Type::UUID | Type::BYTEA => raw.try_into().map_or(Cell::Other, |bytes| Cell::Bytes(u128::from_be_bytes(bytes))),
-            _ => Cell::Other,
+            Type::INT8 => Content::Int(i64::from_sql(kind, raw)?),
+            Type::INT4 => Content::Int(i32::from_sql(kind, raw)?.into()),
+            Type::INT2 => Content::Int(i16::from_sql(kind, raw)?.into()),
+            Type::BOOL => Content::Int(bool::from_sql(kind, raw)?.into()),
+            Type::FLOAT8 => Content::Real(f64::from_sql(kind, raw)?),
+            Type::TEXT | Type::VARCHAR | Type::NAME => Content::Text(unescaped(<&str>::from_sql(kind, raw)?)),
+            Type::UUID | Type::BYTEA => raw.try_into().map_or(Content::Other, |bytes| Content::Bytes(u128::from_be_bytes(bytes))),
+            _ => Content::Other,
         })
     }
 
-    fn from_sql_null(_: &Type) -> Result<Cell<'a>, Unfit> {
-        Ok(Cell::Null)
+    fn from_sql_null(_: &Type) -> Result<Content<'a>, Unfit> {
+        Ok(Content::Null)
     }
 
     fn accepts(_: &Type) -> bool {
@@ -287,7 +287,7 @@ impl<'a> FromSql<'a> for Cell<'a> {
     }
 }
 
-pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Cell<'a>> {
+pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Content<'a>> {
     Ok(row.try_get(at)?)
 }
 

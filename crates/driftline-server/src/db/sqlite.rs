@@ -1,6 +1,6 @@
 //! SQLite: one file, one writer at a time.
 
-use super::{Cell, DbError, DbResult, Insert, Param};
+use super::{Content, DbError, DbResult, Insert, Param};
 use driftline_core::value::RowId;
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Statement, ToSql};
@@ -93,13 +93,13 @@ impl ToSql for Bound<'_> {
     }
 }
 
-pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Cell<'a>> {
+pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Content<'a>> {
     Ok(match row.get_ref(at)? {
-        ValueRef::Null => Cell::Null,
-        ValueRef::Integer(value) => Cell::Int(value),
-        ValueRef::Real(value) => Cell::Real(value),
-        ValueRef::Text(text) => std::str::from_utf8(text).map_or(Cell::Other, |text| Cell::Text(text.into())),
-        ValueRef::Blob(bytes) => bytes.try_into().map_or(Cell::Other, |bytes| Cell::Bytes(u128::from_be_bytes(bytes))),
+        ValueRef::Null => Content::Null,
+        ValueRef::Integer(value) => Content::Int(value),
+        ValueRef::Real(value) => Content::Real(value),
+        ValueRef::Text(text) => std::str::from_utf8(text).map_or(Content::Other, |text| Content::Text(text.into())),
+        ValueRef::Blob(bytes) => bytes.try_into().map_or(Content::Other, |bytes| Content::Bytes(u128::from_be_bytes(bytes))),
     })
 }
 

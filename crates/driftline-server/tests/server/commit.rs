@@ -9,16 +9,13 @@ use driftline_server::tables::Layout;
 use driftline_server::{ApiError, Faults};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use serde_json::{Value as Json, json};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Ten pushes of ten clients, sent while the database is locked: the writer takes the first, the others wait as a group.
 async fn ten_at_once(world: &World) -> Vec<(u16, Json)> {
-    let lock = world.database();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lock = world.lock();
     let pushes = (0..10).map(|n| {
         let mut client = Client::new("alice", n);
         let unit = client.unit(json!([card(n)]));
@@ -27,7 +24,7 @@ async fn ten_at_once(world: &World) -> Vec<(u16, Json)> {
     let all = futures_util::future::join_all(pushes.map(|push| world.post("a", push)));
     let release = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        lock.execute_batch("COMMIT").unwrap();
+        lock.commit().unwrap();
     };
     tokio::join!(all, release).0
 }
@@ -60,10 +57,21 @@ async fn d3_an_error_at_any_table_leaves_neither_effect_nor_mark() {
     let before = world.dump();
     let places = ["INSERT ON card", "UPDATE ON card", "DELETE ON card", "INSERT ON box", "INSERT ON _log", "INSERT ON _mark"];
     for place in places.into_iter().chain(["INSERT ON _deleted", "UPDATE ON _space", "UPDATE ON _client", "DELETE ON _mark"]) {
+        let db = world.db();
         // FAIL keeps what the statement has done so far, so that only the rollback can take it back.
-        world.database().execute_batch(&format!("CREATE TRIGGER fault AFTER {place} BEGIN SELECT RAISE(FAIL, 'fault'); END")).unwrap();
+        let (fault, mended) = match db.dialect() {
+            Dialect::Sqlite => (format!("CREATE TRIGGER fault AFTER {place} BEGIN SELECT RAISE(FAIL, 'fault'); END"), "DROP TRIGGER fault"),
+            Dialect::Postgres => {
+                let fault = "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'fault'; END $$";
+                (
+                    format!("{fault}; CREATE TRIGGER fault AFTER {place} FOR EACH ROW EXECUTE FUNCTION fault()"),
+                    "DROP FUNCTION fault CASCADE",
+                )
+            }
+        };
+        db.batch(&fault).unwrap();
         let (status, _) = world.post("a", push.clone()).await;
-        world.database().execute_batch("DROP TRIGGER fault").unwrap();
+        db.batch(mended).unwrap();
         assert_eq!((status, world.dump() == before), (500, true), "{place}");
     }
     let (_, answer) = world.post("a", push).await;
@@ -84,8 +92,7 @@ async fn r4_a_panic_loses_one_answer_only() {
 #[tokio::test]
 async fn a6_a_full_queue_asks_to_come_back() {
     let world = World::new();
-    let lock = world.database();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lock = world.lock();
     let pushes = (0..600).map(|n| {
         let mut client = Client::new("alice", n);
         let unit = client.unit(json!([card(n)]));
@@ -101,7 +108,7 @@ async fn a6_a_full_queue_asks_to_come_back() {
                 assert!(answer["detail"].as_str().unwrap().starts_with("too much waits"), "{answer}");
                 refused += 1;
                 if refused == 1 {
-                    lock.execute_batch("COMMIT").unwrap();
+                    lock.commit().unwrap();
                 }
             }
         }
@@ -112,35 +119,24 @@ async fn a6_a_full_queue_asks_to_come_back() {
     assert_eq!(response.headers()["retry-after"], "1");
 }
 
-thread_local! {
-    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count_statement(event: TraceEvent<'_>) {
-    if matches!(event, TraceEvent::Stmt(..)) {
-        STATEMENTS.with(|count| count.set(count.get() + 1));
-    }
-}
-
 #[test]
 fn c2_statements_grow_with_the_chunks_and_not_with_the_edits() {
     let (_directory, config) = prepare();
     let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
-    let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
+    let layout = Arc::new(Layout::new(&schema, config.data.dialect()).unwrap());
     let store = Store::open(&config.data, schema.clone(), layout).unwrap();
-    store.db().sqlite().unwrap().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
     let run = |client: &mut Client, space: &str, units: Vec<Json>| {
         let push = read_push(&schema, &client.push(units)).unwrap();
-        STATEMENTS.with(|count| count.set(0));
-        store.db().sqlite().unwrap().execute_batch("BEGIN IMMEDIATE").unwrap();
+        let before = store.db().statements();
+        store.db().begin_writing().unwrap();
         let plan = store.push(space, "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-        store.db().sqlite().unwrap().execute_batch("COMMIT").unwrap();
+        store.db().commit().unwrap();
         client.receipt = json!(format!("{:016x}", plan.clients[0].receipts.current.unwrap()));
         assert!(plan.outcomes.iter().all(|outcome| outcome.1.contains("applied")), "{:?}", plan.outcomes);
-        STATEMENTS.with(Cell::get)
+        store.db().statements() - before
     };
     for (i, n) in [1, 499, 500, 501, 1_000].into_iter().enumerate() {
-        let (mut client, space, chunks) = (Client::new("alice", 1), format!("s{i}"), n as usize / 250 + 1);
+        let (mut client, space, chunks) = (Client::new("alice", 1), format!("s{i}"), n / 250 + 1);
         let creates =
             (1..=n).map(|c| client.unit(json!([card(c), {"op": "create", "table": "box", "id": id(c), "set": {"main": id(c)}}]))).collect();
         let created = run(&mut client, &space, creates);

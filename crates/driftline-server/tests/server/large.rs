@@ -8,11 +8,9 @@ use driftline_server::db::Dialect;
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{Faults, migrate};
-use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::types::Value as Sql;
 use rusqlite::{params, params_from_iter};
 use serde_json::{Value as Json, json};
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -282,23 +280,12 @@ async fn i5_many_deletes_in_one_push_go_by_as_many_as_fit() {
     assert_sound(&world, None);
 }
 
-thread_local! {
-    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count_statement(event: TraceEvent<'_>) {
-    if matches!(event, TraceEvent::Stmt(..)) {
-        STATEMENTS.with(|count| count.set(count.get() + 1));
-    }
-}
-
 /// What it takes to delete article 10: statements, and hundreds of instructions of SQLite's machine.
-async fn deleting(world: &World, alice: &mut Client) -> (usize, usize) {
+async fn deleting(world: &World, alice: &mut Client) -> (u64, usize) {
     let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
     let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
     let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
     let conn = store.db().sqlite().unwrap();
-    conn.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count_statement));
     let instructions = Arc::new(AtomicUsize::new(0));
     let counted = instructions.clone();
     let count = move || {
@@ -308,12 +295,12 @@ async fn deleting(world: &World, alice: &mut Client) -> (usize, usize) {
     conn.progress_handler(100, Some(count));
     let unit = alice.unit(json!([delete("article", 10)]));
     let push = read_push(&schema, &alice.push(vec![unit])).unwrap();
-    STATEMENTS.with(|count| count.set(0));
+    let before = store.db().statements();
     conn.execute_batch("BEGIN IMMEDIATE").unwrap();
     let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
     conn.execute_batch("COMMIT").unwrap();
     assert!(plan.outcomes[0].1.contains("applied"), "{:?}", plan.outcomes);
-    (STATEMENTS.with(Cell::get), instructions.load(Relaxed))
+    (store.db().statements() - before, instructions.load(Relaxed))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,8 +151,7 @@ async fn v1_a_stop_says_goodbye_and_answers_what_waits() {
     let mut socket = connect(&running, json!({"token": token("alice"), "cursor": 0})).await;
     let ping = timeout(Duration::from_secs(4), socket.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(ping.into_text().unwrap().as_str(), "{\"ping\":0}");
-    let lock = world.database();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lock = world.lock();
     let mut alice = Client::new("alice", 1);
     let unit = alice.unit(json!([card(1)]));
     let waiting = async { alice.send(&world, "a", vec![unit]).await };
@@ -160,7 +159,7 @@ async fn v1_a_stop_says_goodbye_and_answers_what_waits() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         running.stop.send(()).unwrap();
         let code = next(&mut socket).await;
-        lock.execute_batch("COMMIT").unwrap();
+        lock.commit().unwrap();
         code
     };
     let (answer, code) = tokio::join!(waiting, stopping);

@@ -2,8 +2,10 @@
 
 mod access;
 mod cluster;
+mod commit;
 mod fields;
 mod integrity;
+mod live;
 mod push;
 mod restore;
 #[allow(dead_code, reason = "some of it is for tests of files")]

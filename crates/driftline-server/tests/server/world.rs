@@ -66,7 +66,6 @@ pub fn id(n: u64) -> String {
 
 impl World {
     pub fn new() -> World {
-        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
         World::with(Faults::default())
     }
 
@@ -79,7 +78,6 @@ impl World {
 
     /// A world of another schema.
     pub fn of(schema: &str) -> World {
-        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
         let (directory, config) = prepare_for(schema);
         let router = open(&config).router();
         World { directory, config, router, schema: schema.to_string() }
@@ -146,6 +144,16 @@ impl World {
             rows.unwrap().into_iter().for_each(|row| out += &format!("{name} {row}\n"));
         }
         out
+    }
+
+    /// Keeps the server from writing until the transaction ends.
+    pub fn lock(&self) -> Db {
+        let db = self.db();
+        db.begin_writing().unwrap();
+        if db.dialect() == Dialect::Postgres {
+            db.batch("LOCK TABLE _space IN EXCLUSIVE MODE").unwrap();
+        }
+        db
     }
 
     /// The number that a space has in the database.
