@@ -1,5 +1,5 @@
 // Installs what the other scripts need and a machine with Rust (rustup), Node and apt may lack.
-// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [engines] [deny]`.
+// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [engines] [deny] [postgres]`.
 
 import { existsSync } from 'node:fs';
 import { readFile, rm, stat } from 'node:fs/promises';
@@ -31,6 +31,9 @@ const ENGINE_PACKAGES = {
   xvfb: 'Xvfb',
 };
 
+/** PostgreSQL. The tests start one of their own; the one that Debian may start is left alone. */
+const POSTGRES_PACKAGES = { postgresql: 'pg_ctlcluster' };
+
 const PARTS = {
   /** The wasm target, the standard library's source, the wasm-bindgen tools and the npm packages: what a build needs. */
   async wasm() {
@@ -48,6 +51,10 @@ const PARTS = {
   async engines() {
     await aptPackages(ENGINE_PACKAGES);
     await geckodriver();
+  },
+  /** PostgreSQL, for the server's tests on it. */
+  async postgres() {
+    await aptPackages(POSTGRES_PACKAGES);
   },
   /** rustfmt, clippy and cargo-deny: what the checks need. */
   async deny() {
@@ -138,7 +145,7 @@ async function aptPackages(marks) {
   const missing = Object.keys(marks).filter((name) => !existsSync(resolve('/usr/bin', marks[name])));
   if (missing.length === 0) return;
   const install = ['install', '-y', '--no-install-recommends', ...missing];
-  const byHand = `the browser tests need ${missing.join(', ')}; run: sudo apt-get update && sudo apt-get ${install.join(' ')}`;
+  const byHand = `the tests need ${missing.join(', ')}; run: sudo apt-get update && sudo apt-get ${install.join(' ')}`;
   if (!existsSync('/usr/bin/apt-get')) throw new Error(byHand);
   const isRoot = process.getuid?.() === 0;
   if (!isRoot && !existsSync('/usr/bin/sudo')) throw new Error(byHand);

@@ -13,12 +13,13 @@ import { checkSpec } from './spec.mjs';
 
 const BROWSER_TESTS_DIR = join(ROOT, 'tests', 'browser');
 const WASM_TARGET = ['--target', 'wasm32-unknown-unknown'];
+const WITH_POSTGRES = ['-p', 'driftline-server', '--features', 'postgres'];
 const DENY_WARNINGS = ['--', '-D', 'warnings'];
 
 /** What `setup` must have installed before a part can run. */
 const NEEDS = {
   lint: ['wasm', 'deny'],
-  rust: [],
+  rust: ['postgres'],
   wasm: ['wasm', 'browser'],
   properties: [],
   sim: [],
@@ -45,8 +46,18 @@ const STEPS = [
     name: 'Rust lint, as wasm',
     run: () => run('cargo', ['clippy', ...WASM_TARGET, '-p', 'driftline-client', '--all-targets', ...DENY_WARNINGS]),
   },
+  {
+    part: 'lint',
+    name: 'Rust lint, with PostgreSQL',
+    run: () => run('cargo', ['clippy', ...WITH_POSTGRES, '--all-targets', ...DENY_WARNINGS]),
+  },
   { part: 'lint', name: 'licences, bans and sources of crates', run: checkCrates },
   { part: 'rust', name: 'Rust tests', run: () => run('cargo', ['test', '--workspace']) },
+  {
+    part: 'rust',
+    name: 'the server on PostgreSQL',
+    run: () => run('cargo', ['test', ...WITH_POSTGRES, '--lib', '--test', 'postgres']),
+  },
   { part: 'wasm', name: 'wasm tests', run: testWasm },
   { part: 'properties', name: 'properties of random histories', run: testProperties },
   { part: 'sim', name: 'simulator', run: () => run('npm', ['run', '--silent', 'sim', '--', '--seeds', '2000']) },

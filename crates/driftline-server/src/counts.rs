@@ -74,7 +74,7 @@ fn dying_children(store: &Store, space: i64, which: Which) -> DbResult<Children>
     }
     let going = reap::going_of(schema, layout, &roots, which, Some(&wanted));
     let sql = format!(
-        "{going}SELECT p.count, p.id, p.children FROM (SELECT count, tbl, id, count(*) AS children FROM ({}) GROUP BY count, id) AS p \
+        "{going}SELECT p.count, p.id, p.children FROM (SELECT count, tbl, id, count(*) AS children FROM ({}) AS e GROUP BY count, tbl, id) AS p \
          LEFT JOIN going AS h ON h.tbl = p.tbl AND h.id = p.id WHERE h.id IS NULL",
         terms.join(" UNION ALL ")
     );

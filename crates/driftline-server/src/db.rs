@@ -6,6 +6,8 @@
 mod postgres;
 mod sqlite;
 
+#[cfg(feature = "postgres")]
+pub(crate) use self::postgres::arrivals;
 use driftline_core::value::RowId;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::borrow::Cow;
@@ -52,7 +54,30 @@ impl std::error::Error for DbError {}
 impl DbError {
     /// Somebody else holds a lock for long.
     pub fn is_busy(&self) -> bool {
-        matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+        match self {
+            DbError::Sqlite(_) => matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)),
+            #[cfg(feature = "postgres")]
+            DbError::Postgres(error) => postgres::is_busy(error),
+            DbError::Fault | DbError::Unreadable(_) => false,
+        }
+    }
+
+    /// The database cannot be reached, or has gone away.
+    pub fn is_away(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            DbError::Postgres(error) => postgres::is_away(error),
+            _ => false,
+        }
+    }
+
+    /// Another server was at the same: it goes another way when it is tried again.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            DbError::Postgres(error) => postgres::is_conflict(error),
+            _ => false,
+        }
     }
 
     pub fn sqlite_code(&self) -> Option<ErrorCode> {

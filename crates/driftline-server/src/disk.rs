@@ -1,4 +1,5 @@
-//! What a disk does to a database: it is full, it fails, or it gives back what nobody wrote. No push is to blame for any of it.
+//! What happens to a database: its disk is full, it fails, it gives back what nobody wrote, or the way to it is broken. No push is to
+//! blame for any of it.
 
 use crate::db::DbError;
 use crate::error::ApiError;
@@ -14,10 +15,15 @@ pub enum Trouble {
     Full,
     Failing,
     Corrupt,
+    /// The database is another process, and cannot be reached.
+    Away,
 }
 
 impl Trouble {
     pub fn of(error: &DbError) -> Option<Trouble> {
+        if error.is_away() {
+            return Some(Trouble::Away);
+        }
         match error.sqlite_code()? {
             ErrorCode::DiskFull => Some(Trouble::Full),
             // The index of the write-ahead log could not grow.
@@ -35,6 +41,7 @@ impl Trouble {
             Trouble::Full => "server_full",
             Trouble::Failing => "server_disk",
             Trouble::Corrupt => "server_corrupt",
+            Trouble::Away => "server_database",
         }
     }
 }
@@ -46,10 +53,11 @@ pub fn refusal(error: &DbError) -> Option<ApiError> {
         Trouble::Full => (507, "the server's disk is full; it goes on by itself once there is room again"),
         Trouble::Failing => (503, "the server's disk fails; it goes on by itself once the disk works again"),
         Trouble::Corrupt => (503, "the server's database is damaged, or cannot be read; it has to be looked at"),
+        Trouble::Away => (503, "the server cannot reach its database; it goes on by itself once it can"),
     };
     let refusal = ApiError { retry_after_s: Some(RETRY_AFTER_S), ..ApiError::new(status, trouble.code(), detail) };
     // What was written and could not be synced or indexed is found by the next process, if this one ends before it writes again.
-    let is_unsure = error.sqlite_code() == Some(ErrorCode::SystemIoFailure);
+    let is_unsure = trouble == Trouble::Away || error.sqlite_code() == Some(ErrorCode::SystemIoFailure);
     Some(if is_unsure { refusal.unsure() } else { refusal })
 }
 
@@ -65,7 +73,7 @@ pub fn describe(path: &Path, error: &DbError) -> String {
         Some(Trouble::Corrupt) => format!(
             "server_corrupt: {path} is damaged, or is no database ({error}): keep it and the files beside it aside, and put a backup in their place"
         ),
-        None => format!("cannot open {path}: {error}"),
+        Some(Trouble::Away) | None => format!("cannot open {path}: {error}"),
     }
 }
 

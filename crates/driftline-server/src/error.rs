@@ -90,6 +90,7 @@ fn title(code: &str) -> &'static str {
         "server_full" => "The server's disk is full",
         "server_disk" => "The server's disk fails",
         "server_corrupt" => "The server's database is damaged",
+        "server_database" => "The server cannot reach its database",
         "stale_sender" => "Another sender has taken over",
         "too_large" => "The request is too large",
         "unsupported_media_type" => "The body is not JSON",

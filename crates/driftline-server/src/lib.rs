@@ -33,6 +33,8 @@ pub mod live;
 mod load;
 pub mod log;
 pub mod migrate;
+#[cfg(feature = "postgres")]
+mod notes;
 pub mod place;
 mod planner;
 mod reap;

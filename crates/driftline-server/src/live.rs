@@ -25,16 +25,45 @@ const MESSAGE_BYTES: usize = 16 * 1024;
 #[derive(Default)]
 pub struct Hub {
     spaces: Mutex<HashMap<String, watch::Sender<u64>>>,
+    /// For the servers beside this one.
+    #[cfg(feature = "postgres")]
+    pub(crate) outgoing: Option<std::sync::Arc<crate::notes::Outgoing>>,
 }
 
 impl Hub {
+    /// Of a server that is not the only one on its database.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn among_others() -> Hub {
+        Hub { outgoing: Some(std::sync::Arc::default()), ..Hub::default() }
+    }
+
     /// To be called after the commit.
     pub fn committed(&self, space: &str, rev: u64) {
-        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_watched = spaces.get(space).is_some_and(|sender| sender.send(rev).is_ok());
-        if !is_watched {
-            spaces.remove(space);
+        self.heard(space, rev);
+        #[cfg(feature = "postgres")]
+        if let Some(outgoing) = &self.outgoing {
+            outgoing.add(space, rev);
         }
+    }
+
+    /// To be called when a commit of any server is heard of, once or again, in any order.
+    pub(crate) fn heard(&self, space: &str, rev: u64) {
+        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = spaces.get(space) else { return };
+        if sender.receiver_count() == 0 {
+            spaces.remove(space);
+            return;
+        }
+        sender.send_if_modified(|latest| {
+            let is_news = rev != *latest;
+            *latest = rev;
+            is_news
+        });
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn watched(&self) -> Vec<String> {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// To be called by whoever has stopped watching: a space that nobody watches takes no memory.

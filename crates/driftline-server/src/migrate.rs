@@ -67,11 +67,6 @@ struct Applied {
     oldest_server: u32,
 }
 
-/// Writes the next migration. `None`: the schema has not changed since the last one.
-pub fn plan(schema: &str, directory: &Path, name: &str) -> Result<Option<PathBuf>, String> {
-    Ok(plan_with(schema, directory, name, &Planning::default())?.into_iter().next())
-}
-
 /// What to plan for, and whether what deletes may be planned.
 #[derive(Debug, Clone, Copy)]
 pub struct Planning {
@@ -85,8 +80,8 @@ impl Default for Planning {
     }
 }
 
-/// Writes the next migrations: one, or, where something is taken away beside, one that expands and one that contracts.
-pub fn plan_with(schema: &str, directory: &Path, name: &str, planning: &Planning) -> Result<Vec<PathBuf>, String> {
+/// Writes the next migrations, none where the schema has not changed since the last: one, or, where something is taken away beside, one that expands and one that contracts.
+pub fn plan(schema: &str, directory: &Path, name: &str, planning: &Planning) -> Result<Vec<PathBuf>, String> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err("a migration's name is made of a-z, 0-9 and _".to_string());
     }

@@ -4,6 +4,8 @@ use crate::db::{Db, DbResult, Dialect};
 use crate::disk;
 use rusqlite::OpenFlags;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 /// The file in a folder that is SQLite's.
 const DATABASE_FILE: &str = "driftline.db";
@@ -56,6 +58,15 @@ impl Place {
         }
     }
 
+    /// How many may write at once.
+    pub fn writers(&self) -> usize {
+        match self {
+            Place::Folder(_) => 1,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => 4,
+        }
+    }
+
     /// Whether there is a database, with tables or without.
     pub fn exists(&self) -> bool {
         match self {
@@ -79,7 +90,7 @@ impl Place {
         match self {
             Place::Folder(path) => Db::open(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE),
             #[cfg(feature = "postgres")]
-            Place::Postgres(config) => Db::connect(config),
+            Place::Postgres(config) => Db::connect(&patient(config)),
         }
     }
 
@@ -112,6 +123,22 @@ impl Place {
             Place::Postgres(_) => format!("server_database: cannot reach {self}: {error}"),
         }
     }
+}
+
+/// A server does not wait for ever: not for a connection, nor for a statement, nor for a lock that another one holds.
+#[cfg(feature = "postgres")]
+fn patient(config: &tokio_postgres::Config) -> tokio_postgres::Config {
+    let mut config = config.clone();
+    let limits = "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s";
+    let given = config.get_options().map(|given| format!("{limits} {given}"));
+    config.options(given.as_deref().unwrap_or(limits));
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(20));
+    }
+    config
 }
 
 fn open_file(path: &Path, flags: OpenFlags) -> Result<Db, String> {

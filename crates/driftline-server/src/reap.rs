@@ -62,7 +62,7 @@ pub fn waker() -> (Waker, Receiver<bool>) {
 pub fn start(store: Store, writer: Background, woken: Receiver<bool>) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("reaper".into()).spawn(move || {
         loop {
-            match dying(&store) {
+            match store.db.reading(|| dying(&store)) {
                 Ok(spaces) => {
                     for (space, dying) in spaces {
                         // What fails for one does not keep the others.

@@ -74,7 +74,7 @@ pub struct Server {
     app: App,
     assets: Option<PathBuf>,
     stop: watch::Sender<bool>,
-    writer: std::thread::JoinHandle<()>,
+    writers: Vec<std::thread::JoinHandle<()>>,
     reaper: std::thread::JoinHandle<()>,
     waker: Waker,
 }
@@ -96,16 +96,18 @@ impl Server {
         if config.faults.is_set() {
             tracing::warn!(faults = ?config.faults, "DRIFTLINE_FAULT is set: this server fails on purpose");
         }
-        let hub = Arc::new(Hub::default());
+        let hub = hub_for(&config.data);
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
         let (waker, woken) = reap::waker();
-        let (handle, writer) = writer::start(open()?, hub.clone(), config.faults.clone(), waker.clone()).map_err(no_thread)?;
+        let stores = (0..config.data.writers()).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
+        let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker).map_err(no_thread)?;
         let reaper = reap::start(open()?, handle.background(), woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
         let (readers, snapshots) = (open_some(READERS)?, open_some(SNAPSHOTS)?);
+        listen_to_others(&config.data, &hub, &readers, &stopping)?;
         let lives = Arc::new(Semaphore::new(LIVE_CONNECTIONS));
         let app = App { schema, authorizer, writer: handle, readers, snapshots, hub, lives, stopping };
-        Ok(Server { app, assets: config.assets, stop, writer, reaper, waker })
+        Ok(Server { app, assets: config.assets, stop, writers, reaper, waker })
     }
 
     /// The API's routes, to nest in an app of one's own.
@@ -158,16 +160,41 @@ impl Server {
 
     /// Closes live connections and finishes what is queued. For apps that nest the router and serve by themselves.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Server { app, stop, writer, reaper, waker, .. } = self;
+        let Server { app, stop, writers, reaper, waker, .. } = self;
         let _ = stop.send(true);
         let _ = timeout(STOP_TIMEOUT, app.lives.acquire_many(LIVE_CONNECTIONS as u32)).await;
         waker.stop();
         app.writer.finish().await;
-        match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(move || writer.join().and_then(|()| reaper.join()))).await {
+        let join = move || writers.into_iter().chain([reaper]).try_for_each(std::thread::JoinHandle::join);
+        match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(join)).await {
             Ok(Ok(Ok(()))) => Ok(()),
             _ => Err(StartError("the writer did not end in time".to_string())),
         }
     }
+}
+
+/// Where several servers share a database, each tells the others what it has committed.
+fn hub_for(_place: &Place) -> Arc<Hub> {
+    #[cfg(feature = "postgres")]
+    if let Place::Postgres(_) = _place {
+        return Arc::new(Hub::among_others());
+    }
+    Arc::default()
+}
+
+#[cfg(feature = "postgres")]
+fn listen_to_others(place: &Place, hub: &Arc<Hub>, readers: &Arc<Readers>, stopping: &watch::Receiver<bool>) -> Result<(), StartError> {
+    if let (Place::Postgres(config), Some(outgoing)) = (place, &hub.outgoing) {
+        let runtime = crate::db::arrivals().map_err(|e| StartError(e.to_string()))?;
+        let (hub, outgoing) = (Arc::downgrade(hub), outgoing.clone());
+        runtime.spawn(crate::notes::exchange(config.as_ref().clone(), hub, outgoing, readers.clone(), stopping.clone()));
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "postgres"))]
+fn listen_to_others(_: &Place, _: &Arc<Hub>, _: &Arc<Readers>, _: &watch::Receiver<bool>) -> Result<(), StartError> {
+    Ok(())
 }
 
 /// Serves one connection; at a stop it ends after the request that is under way.

@@ -1,4 +1,5 @@
-//! The one writer: a thread that owns its connection and commits what waits as a group.
+//! The writers: threads that each own a connection and commit what waits as a group. SQLite has one; PostgreSQL several, each with
+//! spaces of its own, because it is farther away.
 //!
 //! Each push is loaded, decided and written in turn inside one database transaction; the answers leave after the commit.
 //! Where the group fails, every push is tried alone, and only the culprit hears of it.
@@ -11,6 +12,7 @@ use crate::reap::{self, Batch, Progress, Waker};
 use crate::store::{Moment, NotDecided, Store, StoreError};
 use driftline_core::reconcile::Plan;
 use driftline_core::wire::Push;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,6 +24,8 @@ const QUEUE_PUSHES: usize = 512;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Pushes of one commit: enough to share its sync to disk, few enough to answer soon.
 const GROUP_PUSHES: usize = 64;
+/// How often a push is tried that another server gets in the way of.
+const CONFLICTS: usize = 5;
 /// Bytes of one commit.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
@@ -45,7 +49,8 @@ enum Message {
 /// The way to the writer. The thread ends after [`WriterHandle::finish`], or when the last handle is gone.
 #[derive(Clone)]
 pub struct WriterHandle {
-    queue: mpsc::Sender<Message>,
+    /// One for each thread.
+    queues: Arc<[mpsc::Sender<Message>]>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -57,8 +62,9 @@ impl WriterHandle {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             return Err(ApiError::unavailable("too much waits to be written; try again"));
         }
+        let queue = &self.queues[place_of(&space, self.queues.len())];
         let job = Job { space, principal, push, bytes, reply: Some(reply) };
-        if self.queue.try_send(Message::Push(job)).is_err() {
+        if queue.try_send(Message::Push(job)).is_err() {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             return Err(ApiError::unavailable("too much waits to be written; try again"));
         }
@@ -67,22 +73,25 @@ impl WriterHandle {
 
     /// For the thread that deletes in the background: it must not keep the writer from ending.
     pub fn background(&self) -> Background {
-        Background(self.queue.downgrade())
+        Background(self.queues.iter().map(mpsc::Sender::downgrade).collect())
     }
 
     /// Takes no more, and has what was queued before written.
     pub async fn finish(&self) {
-        let _ = self.queue.send(Message::End).await;
+        for queue in self.queues.iter() {
+            let _ = queue.send(Message::End).await;
+        }
     }
 }
 
 /// The way to the writer for what nobody waits for.
-pub struct Background(mpsc::WeakSender<Message>);
+pub struct Background(Vec<mpsc::WeakSender<Message>>);
 
 impl Background {
     /// Has a batch of a large delete written, and returns after the commit. Blocks.
     pub fn reap(&self, batch: Batch) -> Progress {
-        let Some(queue) = self.0.upgrade() else { return Progress::Stopping };
+        let at = batch.space.unsigned_abs() as usize % self.0.len();
+        let Some(queue) = self.0[at].upgrade() else { return Progress::Stopping };
         let (done, wait) = oneshot::channel();
         if queue.blocking_send(Message::Reap(batch, done)).is_err() {
             return Progress::Stopping;
@@ -100,14 +109,34 @@ struct Writer {
     waker: Waker,
 }
 
-/// Starts the thread.
-pub fn start(store: Store, hub: Arc<Hub>, faults: Faults, waker: Waker) -> std::io::Result<(WriterHandle, std::thread::JoinHandle<()>)> {
-    let (queue, mut jobs) = mpsc::channel::<Message>(QUEUE_PUSHES);
+/// The writer of a space.
+fn place_of(space: &str, writers: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    space.hash(&mut hasher);
+    (hasher.finish() % writers as u64) as usize
+}
+
+/// Starts a thread for each connection.
+pub fn start(
+    stores: Vec<Store>,
+    hub: &Arc<Hub>,
+    faults: &Faults,
+    waker: &Waker,
+) -> std::io::Result<(WriterHandle, Vec<std::thread::JoinHandle<()>>)> {
     let waiting = Arc::new(AtomicUsize::new(0));
-    let handle = WriterHandle { queue, waiting: waiting.clone() };
-    store.db.fail_statement(faults.fail_statement);
-    let mut writer = Writer { store, hub, faults, commits: 0, waker };
-    let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+    let (mut queues, mut threads) = (Vec::new(), Vec::new());
+    for store in stores {
+        store.db.fail_statement(faults.fail_statement);
+        let (queue, jobs) = mpsc::channel::<Message>(QUEUE_PUSHES);
+        let writer = Writer { store, hub: hub.clone(), faults: faults.clone(), commits: 0, waker: waker.clone() };
+        threads.push(run(writer, jobs, waiting.clone())?);
+        queues.push(queue);
+    }
+    Ok((WriterHandle { queues: queues.into(), waiting }, threads))
+}
+
+fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Message>, waiting: Arc<AtomicUsize>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("writer".into()).spawn(move || {
         let mut next = jobs.blocking_recv();
         while let Some(message) = next.take() {
             let first = match message {
@@ -140,13 +169,21 @@ pub fn start(store: Store, hub: Arc<Hub>, faults: Faults, waker: Waker) -> std::
                 next = jobs.blocking_recv();
             }
         }
-    })?;
-    Ok((handle, thread))
+    })
 }
 
 impl Writer {
-    fn serve(&mut self, group: Vec<Job>) {
-        match self.attempt(&group) {
+    fn serve(&mut self, mut group: Vec<Job>) {
+        // Those of a space stay in their order. Two servers that lock spaces in the same order never wait for each other.
+        group.sort_by(|a, b| a.space.cmp(&b.space));
+        let mut result = self.attempt(&group);
+        for _ in 1..CONFLICTS {
+            match &result {
+                Err(StoreError::Db(error)) if error.is_conflict() => result = self.attempt(&group),
+                _ => break,
+            }
+        }
+        match result {
             Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| self.answer(job, result)),
             Err(error) if group.len() > 1 => {
                 tracing::warn!(pushes = group.len(), %error, "the group failed; trying each push alone");

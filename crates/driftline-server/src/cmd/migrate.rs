@@ -53,7 +53,7 @@ impl Migrate {
         match self.action {
             Action::Plan { places, name, allow_drop } => {
                 let text = read(&places.schema)?;
-                let paths = migrate::plan_with(&text, &places.migrations, &name, &Planning { dialect: places.data.dialect(), allow_drop })?;
+                let paths = migrate::plan(&text, &places.migrations, &name, &Planning { dialect: places.data.dialect(), allow_drop })?;
                 for path in &paths {
                     println!("wrote {}; review it, then run: driftline migrate apply", path.display());
                 }

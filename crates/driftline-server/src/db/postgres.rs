@@ -7,7 +7,6 @@
 use super::{Content, DbError, DbResult, ESCAPE, Insert, Param, escaped};
 use bytes::{BufMut, BytesMut};
 use driftline_core::value::RowId;
-use futures_executor::block_on;
 use futures_util::StreamExt;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,6 +14,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::OnceLock;
 use tokio::runtime::Runtime;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
@@ -26,6 +26,24 @@ impl From<tokio_postgres::Error> for DbError {
     fn from(error: tokio_postgres::Error) -> DbError {
         DbError::Postgres(error)
     }
+}
+
+pub fn is_busy(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::QUERY_CANCELED)
+}
+
+/// Where PostgreSQL says nothing at all, the way to it is broken.
+pub fn is_away(error: &tokio_postgres::Error) -> bool {
+    let Some(code) = error.code() else { return error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()) };
+    // Connections (08), resources (53), and an operator's hand (57P0).
+    ["08", "53", "57P0"].iter().any(|class| code.code().starts_with(class))
+}
+
+pub fn is_conflict(error: &tokio_postgres::Error) -> bool {
+    let Some(told) = error.as_db_error() else { return false };
+    let code = told.code();
+    let is_new_space = *code == SqlState::UNIQUE_VIOLATION && told.table() == Some("_space");
+    is_new_space || *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE
 }
 
 pub struct Postgres {
@@ -43,8 +61,13 @@ struct Session {
     has_failed: bool,
 }
 
+/// Waits for what arrives. A task that is just being run may have used up its share of turns; waiting here is not one of them.
+fn wait<F: Future>(future: F) -> F::Output {
+    futures_executor::block_on(tokio::task::unconstrained(future))
+}
+
 /// Where connections take in what arrives.
-fn arrivals() -> DbResult<&'static Runtime> {
+pub fn arrivals() -> DbResult<&'static Runtime> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
     let start = || tokio::runtime::Builder::new_multi_thread().worker_threads(ARRIVALS).thread_name("postgres").enable_all().build().ok();
     RUNTIME.get_or_init(start).as_ref().ok_or_else(|| DbError::Unreadable("there is no thread for PostgreSQL".to_string()))
@@ -53,7 +76,7 @@ fn arrivals() -> DbResult<&'static Runtime> {
 impl Session {
     fn connect(config: &Config) -> DbResult<Session> {
         let (runtime, config) = (arrivals()?, config.clone());
-        let connected = block_on(runtime.spawn(async move { config.connect(NoTls).await }));
+        let connected = wait(runtime.spawn(async move { config.connect(NoTls).await }));
         let (client, connection) = connected.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))??;
         runtime.spawn(async move {
             if let Err(error) = connection.await {
@@ -67,7 +90,7 @@ impl Session {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = block_on(self.client.prepare(&translated(sql)))?;
+        let statement = wait(self.client.prepare(&translated(sql)))?;
         if self.statements.len() >= CACHED_STATEMENTS {
             self.statements.clear();
         }
@@ -81,7 +104,7 @@ impl Session {
     }
 
     fn batch(&mut self, sql: &str) -> DbResult<()> {
-        let done = block_on(self.client.batch_execute(sql)).map_err(DbError::from);
+        let done = wait(self.client.batch_execute(sql)).map_err(DbError::from);
         self.noting(done)
     }
 }
@@ -106,9 +129,9 @@ impl Postgres {
             *failed = true;
             DbError::from(error)
         };
-        let rows = block_on(client.query_raw(&statement, params)).map_err(&mut noting)?;
+        let rows = wait(client.query_raw(&statement, params)).map_err(&mut noting)?;
         let mut rows = std::pin::pin!(rows);
-        while let Some(row) = block_on(rows.next()) {
+        while let Some(row) = wait(rows.next()) {
             if !each(&super::Row::Postgres(&row.map_err(&mut noting)?))? {
                 break;
             }
@@ -120,7 +143,7 @@ impl Postgres {
         let session = &mut *self.session.borrow_mut();
         let done = session.prepare(sql).and_then(|statement| {
             let params: Vec<Bound> = params.iter().map(Bound).collect();
-            Ok(block_on(session.client.execute_raw(&statement, params)).map(|_| ())?)
+            Ok(wait(session.client.execute_raw(&statement, params)).map(|_| ())?)
         });
         session.noting(done)
     }
@@ -185,7 +208,7 @@ fn insert_columns(session: &mut Session, insert: Insert, values: &[Param]) -> Db
     let statement = session.prepare(&sql)?;
     let width = insert.columns.len();
     let columns = (0..width).map(|column| values.iter().skip(column).step_by(width).map(Bound).collect::<Vec<_>>());
-    block_on(session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))?;
+    wait(session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))?;
     Ok(())
 }
 

@@ -1,11 +1,9 @@
 //! Large deletes and what happens beside them: what the same transaction moves, and what others do meanwhile.
 
-use crate::large::{assert_sound, bytes, create, delete};
-use crate::process::{post, try_start};
-use crate::world::{Client, World, id, verdict};
+use crate::large::{create, delete};
+use crate::world::{Client, World, id, row, verdict};
 use driftline_core::schema::Schema;
-use driftline_server::migrate;
-use rusqlite::params;
+use driftline_server::db::Param;
 use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
 
@@ -25,24 +23,10 @@ fn done_within(world: &World, time: Duration) -> bool {
 }
 
 /// Rows put there by hand, and the digest with them.
-fn fill(world: &World, sql: &str, ids: impl Iterator<Item = u64>, more: &[u64]) {
-    let db = world.db();
-    let database = db.sqlite().unwrap();
-    let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
-    let transaction = database.unchecked_transaction().unwrap();
-    let mut insert = transaction.prepare(sql).unwrap();
-    for n in ids {
-        let mut values: Vec<rusqlite::types::Value> = vec![space.into(), bytes(n).into()];
-        values.extend(more.iter().map(|n| bytes(*n).into()));
-        insert.execute(rusqlite::params_from_iter(values)).unwrap();
-    }
-    drop(insert);
-    let digest = migrate::digest_of(&db, &Schema::parse(&world.schema).unwrap(), space).unwrap();
-    transaction.execute("UPDATE _space SET digest = ?1", params![digest.0.to_be_bytes()]).unwrap();
-    transaction.commit().unwrap();
+fn fill(world: &World, table: &str, ids: impl Iterator<Item = u64>, cells: &[(&str, Param)]) {
+    world.plant(table, ids, cells);
+    world.adopt();
 }
-
-const CLOCK: &str = "'0.0000000000000000.0'";
 
 const PINNED: &str = r#"{"name": "pinned", "version": 1, "tables": {
   "board": {},
@@ -61,7 +45,7 @@ async fn pinned() -> (World, Client) {
     let mut all = vec![create("board", 1, json!({})), create("board", 2, json!({}))];
     all.extend(notes);
     assert_eq!(verdict(&alice.edit(&world, "a", json!(all)).await), "applied");
-    fill(&world, &format!("INSERT INTO note (space, id, board, _clock) VALUES (?1, ?2, ?3, {CLOCK})"), 1_000..3_700, &[1]);
+    fill(&world, "note", 1_000..3_700, &[("board", row(1).into())]);
     (world, alice)
 }
 
@@ -104,7 +88,7 @@ async fn i5_what_is_moved_out_with_the_row_above_it_can_be_edited_in_the_same_tr
     let all =
         json!([create("folder", 1, json!({})), create("folder", 2, json!({"up": id(1)})), create("doc", 3, json!({"folder": id(2)})),]);
     assert_eq!(verdict(&alice.edit(&world, "a", all).await), "applied");
-    fill(&world, &format!("INSERT INTO doc (space, id, name, folder, _clock) VALUES (?1, ?2, '', ?3, {CLOCK})"), 1_000..3_700, &[1]);
+    fill(&world, "doc", 1_000..3_700, &[("name", "".into()), ("folder", row(1).into())]);
     let all = json!([update("folder", 2, json!({"up": null})), delete("folder", 1), update("doc", 3, json!({"name": "kept"})),]);
     let outcome = alice.edit(&world, "a", all).await;
     assert!(done_within(&world, Duration::from_secs(10)));
@@ -120,7 +104,7 @@ async fn i5_a_new_row_can_be_hung_on_what_is_moved_out_of_a_large_delete() {
     let all =
         json!([create("folder", 1, json!({})), create("folder", 2, json!({"up": id(1)})), create("folder", 4, json!({"up": id(2)})),]);
     assert_eq!(verdict(&alice.edit(&world, "a", all).await), "applied");
-    fill(&world, &format!("INSERT INTO doc (space, id, name, folder, _clock) VALUES (?1, ?2, '', ?3, {CLOCK})"), 1_000..3_700, &[1]);
+    fill(&world, "doc", 1_000..3_700, &[("name", "".into()), ("folder", row(1).into())]);
     let all = json!([update("folder", 2, json!({"up": null})), delete("folder", 1), create("doc", 3, json!({"folder": id(4)})),]);
     let outcome = alice.edit(&world, "a", all).await;
     assert_eq!(verdict(&outcome), "applied", "folder 4 went out with folder 2: {outcome}");
@@ -141,8 +125,7 @@ async fn i5_a_row_that_has_come_back_meanwhile_is_not_taken_away_by_an_older_lar
     let all =
         json!([create("board", 1, json!({})), create("tag", 2, json!({})), create("note", last, json!({"board": id(1), "tag": id(2)})),]);
     assert_eq!(verdict(&alice.edit(&world, "a", all).await), "applied");
-    let sql = format!("INSERT INTO note (space, id, board, _clock) VALUES (?1, ?2, ?3, {CLOCK})");
-    fill(&world, &sql, 1_000..61_000, &[1]);
+    fill(&world, "note", 1_000..61_000, &[("board", row(1).into())]);
     assert_eq!(verdict(&alice.edit(&world, "a", json!([delete("board", 1)])).await), "applied");
     // The background has begun: it knows by now what it is going to take.
     let began = Instant::now();
@@ -179,7 +162,7 @@ async fn i5_many_deletes_in_one_transaction_do_not_each_go_through_all_that_is_b
         let folder = |n: u64| create("folder", n, if n == 1 { json!({}) } else { json!({"up": id(n - 1)}) });
         let folders: Vec<Json> = (1..=200).map(folder).collect();
         assert_eq!(verdict(&alice.edit(&world, "a", json!(folders)).await), "applied");
-        fill(&world, &format!("INSERT INTO doc (space, id, folder, _clock) VALUES (?1, ?2, ?3, {CLOCK})"), 10_000..30_000, &[200]);
+        fill(&world, "doc", 10_000..30_000, &[("folder", row(200).into())]);
         let deletes: Vec<Json> = (1..=chain).map(|n| delete("folder", n)).collect();
         let began = Instant::now();
         let outcome = alice.edit(&world, "a", json!(deletes)).await;
@@ -187,31 +170,4 @@ async fn i5_many_deletes_in_one_transaction_do_not_each_go_through_all_that_is_b
         assert_eq!(verdict(&outcome), "applied");
     }
     assert!(times[1] < times[0] * 20, "{times:?}");
-}
-
-#[test]
-fn i5_rows_that_lose_a_reference_to_what_goes_do_so_a_batch_at_a_time() {
-    let schema = r#"{"name": "labels", "version": 1, "tables": {
-      "label": {}, "note": {"references": {"label": {"to": ["label"], "nullable": true, "on_delete": "set_null"}}}}}"#;
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let world = World::of(schema);
-    runtime.block_on(async {
-        let mut alice = Client::new("alice", 1);
-        assert_eq!(verdict(&alice.edit(&world, "a", json!([create("label", 1, json!({}))])).await), "applied");
-    });
-    fill(&world, &format!("INSERT INTO note (space, id, label, _clock) VALUES (?1, ?2, ?3, {CLOCK})"), 1_000..6_000, &[1]);
-    let mut bob = Client::new("bob", 2);
-    let unit = bob.unit(json!([delete("label", 1)]));
-    // The first commit is the push.
-    let mut process = try_start(&world, "abort_after_commit=2").expect("it starts");
-    let _ = post(&process, &bob.push(vec![unit]));
-    process.child.wait().unwrap();
-    assert_eq!(world.count("SELECT count(*) FROM note WHERE label IS NULL"), 1_000);
-    assert_sound(&world, None);
-    let process = try_start(&world, "").expect("it starts");
-    assert!(done_within(&world, Duration::from_secs(10)));
-    drop(process);
-    assert_eq!(world.count("SELECT count(*) FROM note WHERE label IS NULL"), 5_000);
-    assert_eq!(world.count("SELECT count(*) FROM label"), 0);
-    assert_sound(&world, None);
 }

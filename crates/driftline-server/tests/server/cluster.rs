@@ -1,60 +1,96 @@
-//! One PostgreSQL for all tests of this process. It is stopped, and its folder removed, by a shell that waits for the end of a pipe
+//! PostgreSQL for tests, each in a folder of its own. It is stopped, and its folder removed, by a shell that waits for the end of a pipe
 //! whose other end this process holds: however this process ends, that goes with it.
 
 use driftline_server::Place;
 use driftline_server::db::Db;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-struct Cluster {
+pub struct Cluster {
     folder: PathBuf,
-    _keeper: Child,
+    keeper: Child,
+    held: Option<ChildStdin>,
 }
 
-/// A database with nothing in it: a schema of its own in the one database.
+/// A database with nothing in it, beside those of other tests.
 pub fn database() -> Place {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    let cluster = CLUSTER.get_or_init(start);
-    let name = format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let config = |path: &str| {
-        let text = format!("host={} user=postgres dbname=postgres options='-c search_path={path}'", cluster.folder.display());
-        text.parse::<tokio_postgres::Config>().unwrap()
-    };
-    Db::connect(&config("public")).unwrap().batch(&format!("CREATE SCHEMA {name}")).unwrap();
-    Place::Postgres(Box::new(config(&name)))
+    CLUSTER.get_or_init(Cluster::start).database()
 }
 
-fn start() -> Cluster {
-    let folder = tempfile::Builder::new().prefix("driftline-postgres-").tempdir().unwrap().keep();
-    let is_root = String::from_utf8_lossy(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
-    // PostgreSQL does not run as root.
-    let user = if is_root { "runuser -u postgres --" } else { "" };
-    let programs = programs();
-    let script = format!(
-        "set -e; cd /; chmod 700 {folder}; if [ -n \"{user}\" ]; then chown postgres {folder}; fi
-         trap '{user} {programs}/pg_ctl -D {folder}/data -m immediate -s stop; rm -rf {folder}' EXIT
-         {user} {programs}/initdb -D {folder}/data -U postgres -A trust -E UTF8 --no-locale --no-sync >{folder}.log 2>&1
-         {user} {programs}/pg_ctl -D {folder}/data -s -w -l {folder}/data/log \\
-           -o \"-c listen_addresses='' -c unix_socket_directories={folder} -c max_connections=500\" start >&2
-         rm -f {folder}.log; echo ready; read -r _ || true",
-        folder = folder.display(),
-        programs = programs.display(),
-    );
-    let mut keeper = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(keeper.stdout.take().unwrap()), &mut line).unwrap();
-    assert_eq!(line.trim(), "ready", "PostgreSQL does not start in {}", folder.display());
-    Cluster { folder, _keeper: keeper }
+impl Cluster {
+    pub fn start() -> Cluster {
+        let folder = tempfile::Builder::new().prefix("driftline-postgres-").tempdir().unwrap().keep();
+        let (at, pg, own) = (folder.display(), command("pg_ctl"), if is_root() { "chown postgres" } else { "test -d" });
+        let script = format!(
+            "set -e; trap '' INT TERM HUP; cd /; {own} {at}
+             {init} -D {at}/data -U postgres -A trust -E UTF8 --no-locale --no-sync >/dev/null
+             trap '{pg} -D {at}/data -m immediate -s stop; rm -rf {at}' EXIT
+             echo ready; read -r _ || true",
+            init = command("initdb"),
+        );
+        let mut keeper = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready", "there is no PostgreSQL in {at}");
+        let cluster = Cluster { held: keeper.stdin.take(), folder, keeper };
+        assert!(cluster.launch(), "PostgreSQL does not start in {}", cluster.folder.display());
+        cluster
+    }
+
+    fn launch(&self) -> bool {
+        let (at, pg) = (self.folder.display(), command("pg_ctl"));
+        let options = format!("-c listen_addresses='' -c unix_socket_directories={at} -c max_connections=600 -c fsync=off");
+        let script = format!("cd /; {pg} -D {at}/data -s -w -l {at}/data/log -o \"{options}\" start >/dev/null 2>&1");
+        Command::new("sh").args(["-c", &script]).status().unwrap().success()
+    }
+
+    /// A schema of its own in the one database.
+    pub fn database(&self) -> Place {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let config = |path: &str| {
+            let text = format!("host={} user=postgres dbname=postgres options='-c search_path={path}'", self.folder.display());
+            text.parse::<tokio_postgres::Config>().unwrap()
+        };
+        Db::connect(&config("public")).unwrap().batch(&format!("CREATE SCHEMA {name}")).unwrap();
+        Place::Postgres(Box::new(config(&name)))
+    }
+
+    /// SIGKILL, and a start that finds what was committed.
+    pub fn kill_and_start(&self) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+        // Its children are to go first.
+        let started = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            self.launch()
+        });
+        assert!(started, "PostgreSQL does not start again");
+    }
 }
 
-/// The folder of PostgreSQL's programs: those on the path, or where Debian puts them.
-fn programs() -> PathBuf {
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+fn is_root() -> bool {
+    String::from_utf8_lossy(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0"
+}
+
+/// One of PostgreSQL's programs: where Debian puts them, or on the path. It does not run as root.
+fn command(program: &str) -> String {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
-    let is_it = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
-    let found = versions.chain(on_path).find(is_it);
-    found.unwrap_or_else(|| panic!("there is no PostgreSQL here: install Debian's package `postgresql`, or set PATH to its programs"))
+    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let found = versions.chain(on_path).map(|folder| folder.join(program)).find(|path| path.exists());
+    let found = found.unwrap_or_else(|| panic!("there is no {program} here: install PostgreSQL (on Debian, `apt install postgresql`)"));
+    format!("{}{}", if is_root() { "runuser -u postgres -- " } else { "" }, found.display())
 }

@@ -1,10 +1,10 @@
 //! Counts in the database: small deletes and large ones, migrations, and what `driftline check` says.
 
-use crate::world::{Client, World, id, verdict};
+use crate::findings::found;
+use crate::world::{Client, World, id, plan, verdict};
 use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
 use driftline_core::wire::read_push;
-use driftline_server::check::check;
 use driftline_server::store::{Moment, Store};
 use driftline_server::tables::Layout;
 use driftline_server::{Faults, migrate};
@@ -37,11 +37,6 @@ fn delete(table: &str, n: u64) -> Json {
 
 fn row(n: u64) -> RowId {
     RowId::parse(&id(n)).unwrap()
-}
-
-fn found(world: &World) -> Vec<String> {
-    let report = check(&Schema::parse(&world.schema).unwrap(), &world.config.data, None, |_| {}).unwrap();
-    report.findings.into_iter().map(|finding| format!("{}: {}", finding.kind, finding.text)).collect()
 }
 
 /// A connection like the server's own, whose pushes nothing in the background follows.
@@ -218,7 +213,7 @@ async fn i9_a_migration_that_adds_a_count_counts_what_is_there() {
     world.db().execute("INSERT INTO _dying VALUES (?1, 'branch', ?2, 1)", &[space.into(), row(2).into()]).unwrap();
     schema["tables"]["shelf"]["counts"] = json!({"leaves": {"of": "leaf.shelf"}});
     schema["version"] = json!(2);
-    migrate::plan(&schema.to_string(), &world.config.migrations, "counts").unwrap();
+    plan(&world.config, &schema.to_string(), "counts").unwrap();
     migrate::apply(&world.config.migrations, &world.config.data).unwrap();
     std::fs::write(&world.config.schema, schema.to_string()).unwrap();
     let mut world = World { schema: schema.to_string(), ..world };
@@ -229,7 +224,7 @@ async fn i9_a_migration_that_adds_a_count_counts_what_is_there() {
     schema["tables"]["leaf"]["references"]["other"] = json!({"to": ["shelf"], "nullable": true, "on_delete": "set_null"});
     schema["version"] = json!(3);
     schema["tables"]["shelf"]["counts"]["leaves"]["of"] = json!("leaf.other");
-    migrate::plan(&schema.to_string(), &world.config.migrations, "other").unwrap();
+    plan(&world.config, &schema.to_string(), "other").unwrap();
     migrate::apply(&world.config.migrations, &world.config.data).unwrap();
     std::fs::write(&world.config.schema, schema.to_string()).unwrap();
     let world = World { schema: schema.to_string(), ..world };

@@ -1,20 +1,12 @@
 //! Large deletes: answered at once, carried out in the background, never seen half.
 
-use crate::process::{Process, post, try_start};
-use crate::world::{Client, World, id, verdict};
+use crate::findings::found;
+use crate::world::{Client, World, id, row, verdict};
 use driftline_core::schema::Schema;
-use driftline_core::wire::{read_push, read_snapshot};
-use driftline_server::db::Dialect;
-use driftline_server::store::{Moment, Store};
-use driftline_server::tables::Layout;
-use driftline_server::{Faults, migrate};
-use rusqlite::types::Value as Sql;
-use rusqlite::{params, params_from_iter};
+use driftline_core::wire::read_snapshot;
+use driftline_server::db::Param;
 use serde_json::{Value as Json, json};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub const PUBLISHING: &str = include_str!("../../../../tests/schemas/publishing/schema.json");
@@ -42,40 +34,23 @@ pub async fn site(world: &World, articles: u64) -> Client {
 
 /// Page views of an article, as a counter of views would write them: past the clients, which do not hold them.
 pub fn view(world: &World, article: u64, from: u64, count: u64) {
-    let insert = "INSERT INTO page_view (space, id, seconds, article, \"user\", _clock) VALUES (?1, ?2, 1, ?3, ?4, '0.0000000000000000.0')";
     let counts = [("article", "page_views", article), ("user", "page_views", AUTHOR)];
-    plant(world, from, count, insert, &[bytes(article), bytes(AUTHOR)], &counts);
+    let cells = [("seconds", Param::Int(1)), ("article", row(article).into()), ("user", row(AUTHOR).into())];
+    plant(world, "page_view", from..from + count, &cells, &counts);
 }
 
 /// Votes on an article.
 pub fn vote(world: &World, article: u64, from: u64, count: u64) {
-    let insert = "INSERT INTO rating_vote (space, id, article, _clock) VALUES (?1, ?2, ?3, '0.0000000000000000.0')";
-    plant(world, from, count, insert, &[bytes(article)], &[("article", "rating_votes", article)]);
+    plant(world, "rating_vote", from..from + count, &[("article", row(article).into())], &[("article", "rating_votes", article)]);
 }
 
-fn plant(world: &World, from: u64, count: u64, insert: &str, refers: &[Vec<u8>], counts: &[(&str, &str, u64)]) {
-    let db = world.db();
-    let database = db.sqlite().unwrap();
-    let space: i64 = database.query_row("SELECT id FROM _space WHERE name = 'a'", [], |row| row.get(0)).unwrap();
-    let transaction = database.unchecked_transaction().unwrap();
-    let mut insert = transaction.prepare(insert).unwrap();
-    for n in from..from + count {
-        let mut values: Vec<Sql> = vec![space.into(), bytes(n).into()];
-        values.extend(refers.iter().cloned().map(Sql::from));
-        insert.execute(params_from_iter(values)).unwrap();
-    }
-    drop(insert);
+fn plant(world: &World, table: &str, ids: Range<u64>, cells: &[(&str, Param)], counts: &[(&str, &str, u64)]) {
+    world.plant(table, ids.clone(), cells);
     for (table, column, n) in counts {
         let sql = format!("UPDATE \"{table}\" SET {column} = {column} + ?3 WHERE space = ?1 AND id = ?2");
-        transaction.execute(&sql, params![space, bytes(*n), count]).unwrap();
+        world.db().execute(&sql, &[world.number("a").into(), row(*n).into(), Param::Int(ids.clone().count() as i64)]).unwrap();
     }
-    let digest = migrate::digest_of(&db, &Schema::parse(PUBLISHING).unwrap(), space).unwrap();
-    transaction.execute("UPDATE _space SET digest = ?1", params![digest.0.to_be_bytes()]).unwrap();
-    transaction.commit().unwrap();
-}
-
-pub fn bytes(n: u64) -> Vec<u8> {
-    driftline_core::value::RowId::parse(&id(n)).unwrap().0.to_be_bytes().to_vec()
+    world.adopt();
 }
 
 /// Comments, a chain as long as it is wide, with a reaction on each.
@@ -103,10 +78,8 @@ pub fn until_done(world: &World) {
 
 /// Every reference leads to a row, and the digest is that of the rows.
 pub fn assert_sound(world: &World, digest: Option<&str>) {
-    let orphans = world.database().prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
-    assert!(!orphans, "a reference to nothing");
-    let stored: Vec<u8> = world.database().query_row("SELECT digest FROM _space", [], |row| row.get(0)).unwrap();
-    let stored: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(found(world), [""; 0]);
+    let stored = format!("{:032x}", world.db().one("SELECT digest FROM _space", &[], |row| row.hash(0)).unwrap());
     assert_eq!(stored, world.digest("a"));
     assert!(digest.is_none_or(|digest| digest == stored));
 }
@@ -119,10 +92,9 @@ async fn i5_a_row_with_very_much_below_it_goes_at_once_for_everybody() {
     view(&world, 20, 20_000, 7);
     discuss(&world, &mut alice, 10, 100, 50).await;
     // Somebody keeps the writer, so that the background cannot begin.
-    let lock = world.database();
     let answer = alice.edit(&world, "a", json!([delete("article", 10)])).await;
     assert_eq!(verdict(&answer), "applied");
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lock = world.lock();
     let left = world.count("SELECT count(*) FROM page_view WHERE article = (SELECT id FROM _dying)");
     let snapshot = world.snapshot("a").await;
     let schema = Schema::parse(PUBLISHING).unwrap();
@@ -131,7 +103,7 @@ async fn i5_a_row_with_very_much_below_it_goes_at_once_for_everybody() {
     assert!(!snapshot.contains("\"page_view\""), "clients do not hold those");
     let comments = seen.rows.iter().filter(|(key, _)| schema.tables[key.table as usize].name == "comment");
     assert_eq!(comments.count(), 50, "comments stay, and lose their subject");
-    lock.execute_batch("ROLLBACK").unwrap();
+    lock.roll_back().unwrap();
     assert!(left > 0, "the test was too late to see anything");
     // The digest of what is seen is that of the rows once they are gone.
     until_done(&world);
@@ -139,7 +111,7 @@ async fn i5_a_row_with_very_much_below_it_goes_at_once_for_everybody() {
     assert_eq!(world.count("SELECT count(*) FROM page_view"), 7);
     assert_eq!(world.count("SELECT count(*) FROM article"), 1);
     assert_eq!(world.count("SELECT count(*) FROM _deleted WHERE tbl = 'page_view'"), 5_000);
-    let changes: String = world.database().query_row("SELECT changes FROM _log ORDER BY rev DESC LIMIT 1", [], |row| row.get(0)).unwrap();
+    let changes = world.text("SELECT changes FROM _log ORDER BY rev DESC LIMIT 1").unwrap();
     let gone = json!({"op": "delete_tree", "table": "article", "id": id(10)});
     let counted = json!({"op": "update", "table": "user", "id": id(AUTHOR), "set": {"page_views": 7}});
     assert_eq!(serde_json::from_str::<Json>(&changes).unwrap(), json!([gone, counted]));
@@ -154,9 +126,8 @@ async fn i5_nothing_can_be_hung_on_what_is_dying() {
     assert_eq!(verdict(&comment), "applied");
     view(&world, 10, 10_000, 3_000);
     // The article is marked by hand, so that nothing takes it away while the test looks.
-    let database = world.database();
-    let space: i64 = database.query_row("SELECT id FROM _space", [], |row| row.get(0)).unwrap();
-    database.execute("INSERT INTO _dying VALUES (?1, 'article', ?2, 1)", params![space, bytes(10)]).unwrap();
+    let dying = [world.number("a").into(), row(10).into()];
+    world.db().execute("INSERT INTO _dying VALUES (?1, 'article', ?2, 1)", &dying).unwrap();
     let mut verdicts = Vec::new();
     for edit in [
         create("poll", 501, json!({"article": id(10)})),
@@ -278,134 +249,4 @@ async fn i5_many_deletes_in_one_push_go_by_as_many_as_fit() {
     assert_eq!(world.count("SELECT count(*) FROM _dying"), 0, "600 rows are not many");
     assert_eq!(world.count("SELECT count(*) FROM page_view"), 0);
     assert_sound(&world, None);
-}
-
-/// What it takes to delete article 10: statements, and hundreds of instructions of SQLite's machine.
-async fn deleting(world: &World, alice: &mut Client) -> (u64, usize) {
-    let schema = Arc::new(Schema::parse(PUBLISHING).unwrap());
-    let layout = Arc::new(Layout::new(&schema, Dialect::Sqlite).unwrap());
-    let store = Store::open(&world.config.data, schema.clone(), layout).unwrap();
-    let conn = store.db().sqlite().unwrap();
-    let instructions = Arc::new(AtomicUsize::new(0));
-    let counted = instructions.clone();
-    let count = move || {
-        counted.fetch_add(1, Relaxed);
-        false
-    };
-    conn.progress_handler(100, Some(count));
-    let unit = alice.unit(json!([delete("article", 10)]));
-    let push = read_push(&schema, &alice.push(vec![unit])).unwrap();
-    let before = store.db().statements();
-    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let plan = store.push("a", "alice", &push, Moment { now_ms: 2_000, random: 7 }, &Faults::default()).unwrap().unwrap();
-    conn.execute_batch("COMMIT").unwrap();
-    assert!(plan.outcomes[0].1.contains("applied"), "{:?}", plan.outcomes);
-    (store.db().statements() - before, instructions.load(Relaxed))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn i5_the_answer_takes_as_many_statements_for_100000_children_as_for_10() {
-    let mut taken = Vec::new();
-    for children in [10, 1_000, 100_000] {
-        let world = World::of(PUBLISHING);
-        let mut alice = site(&world, 1).await;
-        view(&world, 10, 10_000, children);
-        taken.push(deleting(&world, &mut alice).await.0);
-    }
-    // In the push, a statement for each 250 ids to remember; in the background, none of the rows is touched by it.
-    assert!(taken[1] <= taken[0] + 1_000 / 250 && taken[2] <= taken[0] + 3, "{taken:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn i5_the_answer_takes_no_more_work_the_more_rows_there_are() {
-    let mut taken = Vec::new();
-    for (children, elsewhere) in [(10, 10), (10, 100_000), (10_000, 10), (100_000, 10)] {
-        let world = World::of(PUBLISHING);
-        let mut alice = site(&world, 2).await;
-        vote(&world, 10, 10_000, children);
-        vote(&world, 20, 200_000, elsewhere);
-        view(&world, 20, 400_000, elsewhere);
-        taken.push(deleting(&world, &mut alice).await.1);
-    }
-    assert!(taken[1] < taken[0] * 2, "an index is not used: {taken:?}");
-    assert!(taken[3] < taken[2] * 5 / 4, "what goes is gone through: {taken:?}");
-}
-
-/// `None` where the process dies before it has answered in full.
-fn try_get(process: &Process, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(&process.address).ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    answer.contains("{\"end\":true}").then_some(answer)
-}
-
-#[test]
-fn i5_killed_at_each_commit_it_goes_on_and_nobody_sees_half() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let schema = Schema::parse(PUBLISHING).unwrap();
-    let world = runtime.block_on(async {
-        let world = World::of(PUBLISHING);
-        let mut alice = site(&world, 1).await;
-        view(&world, 10, 10_000, 2_500);
-        for poll in 0..40 {
-            let edits: Vec<Json> = std::iter::once(create("poll", 2_000 + poll, json!({"article": id(10)})))
-                .chain((0..5).map(|o| create("poll_option", 3_000 + poll * 10 + o, json!({"poll": id(2_000 + poll)}))))
-                .chain((0..5).map(|o| {
-                    let option = id(3_000 + poll * 10 + o);
-                    create("poll_vote", 5_000 + poll * 10 + o, json!({"poll": id(2_000 + poll), "option": option}))
-                }))
-                .collect();
-            assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
-        }
-        world
-    });
-    let mut alice = Client::new("bob", 2);
-    let unit = alice.unit(json!([delete("article", 10)]));
-    let push = alice.push(vec![unit]);
-    let (mut kills, mut read) = (0, 0);
-    let mut accepted = false;
-    loop {
-        // The first commit is the push, later ones are batches; each life ends with one more.
-        let fault = if kills % 2 == 0 { "abort_after_commit=1" } else { "abort_before_commit=2" };
-        let Some(mut process) = try_start(&world, fault) else {
-            kills += 1;
-            continue;
-        };
-        if !accepted {
-            accepted = post(&process, &push).is_some() || world.count("SELECT count(*) FROM _dying") > 0;
-        }
-        let before = world.count("SELECT count(*) FROM page_view");
-        let ended = (0..400).any(|_| {
-            std::thread::sleep(Duration::from_millis(5));
-            process.child.try_wait().unwrap().is_some()
-        });
-        let orphans = world.database().prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
-        assert!(!orphans, "after {kills} kills");
-        if !ended {
-            assert_eq!(world.count("SELECT count(*) FROM _dying"), 0, "it stopped before its end");
-            break;
-        }
-        kills += 1;
-        assert!(kills < 60, "{before} rows are left and it does not come to an end");
-        if accepted {
-            // While somebody keeps the writer, this one cannot go on with the deletes.
-            let lock = world.database();
-            lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-            let mut reader = try_start(&world, "").expect("it starts");
-            let seen = try_get(&reader, "/v1/spaces/a/snapshot").expect("it answers");
-            assert!(seen.contains("\"user\"") && !seen.contains(&id(10)) && !seen.contains("poll"), "half of it is seen: {seen}");
-            read += 1;
-            reader.child.kill().unwrap();
-            reader.child.wait().unwrap();
-            lock.execute_batch("ROLLBACK").unwrap();
-        }
-    }
-    assert!(kills >= 3 && read > 0, "{kills} kills and {read} readings are too few to tell");
-    let left =
-        ["article", "page_view", "poll", "poll_option", "poll_vote"].map(|table| world.count(&format!("SELECT count(*) FROM {table}")));
-    assert_eq!(left, [0; 5]);
-    let stored: Vec<u8> = world.database().query_row("SELECT digest FROM _space", [], |row| row.get(0)).unwrap();
-    let space = world.database().query_row("SELECT id FROM _space", [], |row| row.get(0)).unwrap();
-    assert_eq!(stored, migrate::digest_of(&world.db(), &schema, space).unwrap().0.to_be_bytes());
 }

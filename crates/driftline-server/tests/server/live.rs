@@ -13,15 +13,15 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-struct Running {
+pub struct Running {
     address: std::net::SocketAddr,
-    stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<()>,
+    pub stop: oneshot::Sender<()>,
+    pub ended: tokio::task::JoinHandle<()>,
 }
 
-async fn start(world: &mut World) -> Running {
+pub async fn start(world: &mut World) -> Running {
     let server = open(&world.config);
     world.router = server.router();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -37,14 +37,14 @@ async fn start(world: &mut World) -> Running {
     Running { address, stop, ended }
 }
 
-async fn connect(running: &Running, hello: Json) -> Socket {
+pub async fn connect(running: &Running, hello: Json) -> Socket {
     let (mut socket, _) = connect_async(format!("ws://{}/v1/spaces/a/live", running.address)).await.unwrap();
     socket.send(Message::text(hello.to_string())).await.unwrap();
     socket
 }
 
 /// The next message that is not a ping; a close code as a number.
-async fn next(socket: &mut Socket) -> Json {
+pub async fn next(socket: &mut Socket) -> Json {
     let message = async {
         loop {
             match socket.next().await.unwrap().unwrap() {

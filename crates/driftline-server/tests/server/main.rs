@@ -5,7 +5,9 @@ mod beside;
 mod check;
 mod commit;
 mod counts;
+mod deleting;
 mod fields;
+mod findings;
 mod integrity;
 mod large;
 mod live;
@@ -15,6 +17,7 @@ mod publishing;
 mod push;
 mod restore;
 mod upgrades;
+#[allow(dead_code, reason = "some of it is for tests on PostgreSQL")]
 mod world;
 
 /// Where the databases of these tests are.

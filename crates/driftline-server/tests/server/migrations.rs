@@ -1,4 +1,4 @@
-use crate::world::{Client, SCHEMA, World, card, folder, id, open, prepare, verdict};
+use crate::world::{Client, SCHEMA, World, card, folder, id, open, plan, prepare, verdict};
 use driftline_core::schema::Schema;
 use driftline_server::migrate::{self, State};
 use driftline_server::{Config, Open, Server};
@@ -44,10 +44,10 @@ fn m1_the_server_refuses_tables_that_are_not_its_own_and_changes_nothing() {
     let newer = changed(|tables| tables["tag"] = json!({"fields": {"name": {"type": "text"}}}));
     std::fs::write(&config.schema, &newer).unwrap();
     assert!(refusal(&config).starts_with("schema_differs"), "{}", refusal(&config));
-    let path = migrate::plan(&newer, &config.migrations, "tags").unwrap().unwrap();
+    let path = plan(&config, &newer, "tags").unwrap().unwrap();
     assert!(path.ends_with("0002_tags.sql"));
     assert!(refusal(&config).starts_with("migration_pending: 0002_tags"), "{}", refusal(&config));
-    assert_eq!(migrate::plan(&newer, &config.migrations, "tags").unwrap(), None, "a second plan has nothing to say");
+    assert_eq!(plan(&config, &newer, "tags").unwrap(), None, "a second plan has nothing to say");
     assert_eq!(master(&config), before);
 
     assert_eq!(migrate::apply(&config.migrations, &config.data).unwrap(), ["0002_tags"]);
@@ -67,7 +67,7 @@ fn m1_a_migration_that_fails_leaves_nothing_behind() {
     let (_directory, config) = prepare();
     let before = master(&config);
     let newer = changed(|tables| tables["tag"] = json!({"fields": {"name": {"type": "text"}}}));
-    let path = migrate::plan(&newer, &config.migrations, "tags").unwrap().unwrap();
+    let path = plan(&config, &newer, "tags").unwrap().unwrap();
     let sql = std::fs::read_to_string(&path).unwrap();
     for end in ["CREATE TABLE card (x);", "COMMIT;", "INSERT INTO picture VALUES (1, zeroblob(16), zeroblob(16), '');"] {
         std::fs::write(&path, format!("{}{end}", if end == "COMMIT;" { "" } else { &sql })).unwrap();
@@ -106,11 +106,11 @@ fn m1_what_cannot_be_planned_is_named() {
         ("`sqlite_`", changed(|tables| tables["sqlite_x"] = json!({}))),
     ];
     for (expected, schema) in cases {
-        let error = migrate::plan(&schema, &config.migrations, "x").unwrap_err();
+        let error = plan(&config, &schema, "x").unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
     let same_version = changed(|tables| tables["tag"] = json!({})).replace("\"version\":2", "\"version\":1");
-    assert!(migrate::plan(&same_version, &config.migrations, "x").unwrap_err().contains("version must be above 1"));
+    assert!(plan(&config, &same_version, "x").unwrap_err().contains("version must be above 1"));
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn m1_columns_and_references_are_added_to_rows_that_stay() {
         tables["tag"] = json!({"references": {"card": {"to": ["card"], "on_delete": "cascade"}}});
     });
     std::fs::write(&world.config.schema, &newer).unwrap();
-    migrate::plan(&newer, &world.config.migrations, "more").unwrap();
+    plan(&world.config, &newer, "more").unwrap();
     migrate::apply(&world.config.migrations, &world.config.data).unwrap();
     assert_eq!(world.count("SELECT count(*) FROM card WHERE label = 'it''s' AND next_card IS NULL"), 2);
     assert_eq!(world.count("SELECT count(*) FROM pragma_foreign_key_check"), 0);

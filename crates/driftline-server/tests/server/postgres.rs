@@ -1,13 +1,20 @@
 //! The same contract on PostgreSQL: a real one, which these tests start in a folder of their own.
 
 mod access;
+mod beside;
+mod check;
 mod cluster;
 mod commit;
+mod counts;
 mod fields;
+mod findings;
 mod integrity;
+mod large;
 mod live;
+mod publishing;
 mod push;
 mod restore;
+mod shared;
 #[allow(dead_code, reason = "some of it is for tests of files")]
 mod world;
 

@@ -162,3 +162,27 @@ fn m1_serve_refuses_with_exit_code_2_and_says_what_to_run() {
     assert_eq!(status("apply").status.code(), Some(0));
     assert_eq!(status("status").status.code(), Some(0));
 }
+
+#[tokio::test]
+async fn v4_the_command_says_so_in_words_and_by_its_exit_code() {
+    let world = crate::check::start(crate::check::CANVAS, json!([{"op": "create", "table": "box", "id": id(1), "set": {}}])).await;
+    let run = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_driftline"))
+            .arg("check")
+            .arg("--schema")
+            .arg(&world.config.schema)
+            .arg("--migrations")
+            .arg(&world.config.migrations)
+            .arg("--data")
+            .arg(world.config.data.to_string())
+            .args(more)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).to_string())
+    };
+    assert_eq!(run(&[]), (Some(0), "1 spaces with 1 rows: nothing is wrong\n".to_string()));
+    assert_eq!(run(&["--space", "b"]).0, Some(2));
+    crate::check::damage(&world, "UPDATE box SET name = 'x'");
+    let (code, said) = run(&["--space", "a"]);
+    assert!(code == Some(1) && said.starts_with("a: digest: ") && said.ends_with("1 spaces with 1 rows: 1 findings\n"), "{code:?} {said}");
+}

@@ -1,7 +1,8 @@
 //! What went wrong on a real publishing site, told as it happened, and ending as it should have.
 
-use crate::check::{damage, found};
-use crate::large::{PUBLISHING, assert_sound, bytes, create, delete, site, until_done, view, vote};
+use crate::check::damage;
+use crate::findings::found;
+use crate::large::{PUBLISHING, assert_sound, create, delete, site, until_done, view, vote};
 use crate::world::{Client, World, id, verdict};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -96,13 +97,11 @@ async fn i3_orphans_are_found_counted_and_named_and_cannot_come_about() {
     let orphan = create("comment", 500, json!({"subject": {"article": id(77)}}));
     assert_eq!(verdict(&alice.edit(&world, "a", json!([orphan])).await), "refused missing_parent");
     let insert = |n: u64| {
-        let (own, gone) = (hex(n), hex(77));
-        format!(
-            "INSERT INTO comment (space, id, text, subject_article, _clock) VALUES (1, x'{own}', '', x'{gone}', '0.0000000000000000.0')"
-        )
+        let (own, gone) = (world.literal(n), world.literal(77));
+        format!("INSERT INTO comment (space, id, text, subject_article, _clock) VALUES (1, {own}, '', {gone}, '0.0000000000000000.0')")
     };
-    let refused = world.database().execute_batch(&insert(500)).unwrap_err();
-    assert!(refused.to_string().contains("FOREIGN KEY"), "{refused}");
+    let refused = world.db().batch(&insert(500)).unwrap_err();
+    assert!(refused.to_string().to_uppercase().contains("FOREIGN KEY"), "{refused}");
     let planted: Vec<String> = (0..8_987).map(|n| insert(10_000 + n)).collect();
     damage(&world, &format!("BEGIN; {}; COMMIT", planted.join(";")));
     let found = found(&world);
@@ -111,10 +110,6 @@ async fn i3_orphans_are_found_counted_and_named_and_cannot_come_about() {
         id(10_000)
     );
     assert!(found.contains(&orphans), "{found:?}");
-}
-
-fn hex(n: u64) -> String {
-    bytes(n).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Scores were computed anew, and the article looked up to be cached, for each vote that went with it.

@@ -1,6 +1,6 @@
 //! Three versions of one schema, and what is under way while a database goes from the first to the last.
 
-use crate::world::{Client, World, folder, id, open, prepare_for, token, verdict};
+use crate::world::{Client, World, folder, id, open, plan, prepare_for, token, verdict};
 use driftline_core::digest::Digest;
 use driftline_core::edit::Op;
 use driftline_core::reconcile::mix;
@@ -68,17 +68,17 @@ pub fn fourth() -> Json {
 }
 
 /// Plans what leads to a schema, without applying it.
-fn plan(config: &Config, schema: &Json) -> Vec<String> {
+fn planned_next(config: &Config, schema: &Json) -> Vec<String> {
     std::fs::write(&config.schema, schema.to_string()).unwrap();
     let paths =
-        migrate::plan_with(&schema.to_string(), &config.migrations, "next", &Planning { allow_drop: true, ..Planning::default() }).unwrap();
+        migrate::plan(&schema.to_string(), &config.migrations, "next", &Planning { allow_drop: true, ..Planning::default() }).unwrap();
     paths.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_string()).collect()
 }
 
 impl World {
     /// The same data under another schema, behind a new server.
     fn migrate(mut self, schema: &Json) -> World {
-        plan(&self.config, schema);
+        planned_next(&self.config, schema);
         migrate::apply(&self.config.migrations, &self.config.data).unwrap();
         self.schema = schema.to_string();
         self.restart();
@@ -288,9 +288,9 @@ async fn m1_a_migrated_database_has_the_tables_of_a_fresh_one() {
 async fn m1_what_is_taken_away_has_a_number_of_its_own_and_both_servers_fit_before_it() {
     let (world, mut alice) = begin().await;
     let schema = fourth().to_string();
-    let refused = migrate::plan(&schema, &world.config.migrations, "next").unwrap_err();
+    let refused = plan(&world.config, &schema, "next").unwrap_err();
     assert!(refused.contains("table `scrap`; table `note`, field `old`") && refused.contains("--allow-drop"), "{refused}");
-    assert_eq!(plan(&world.config, &fourth()), ["0002_next", "0003_next_contract"]);
+    assert_eq!(planned_next(&world.config, &fourth()), ["0002_next", "0003_next_contract"]);
     let text = |name: &str| std::fs::read_to_string(world.config.migrations.join(name)).unwrap();
     assert!(
         text("0003_next_contract.sql").contains("versions below 4 must be gone")
@@ -325,7 +325,7 @@ async fn m1_what_waits_to_be_taken_away_requires_nothing() {
     schema["tables"]["note"]["fields"].as_object_mut().unwrap().remove("old");
     schema["tables"]["line"] = json!({});
     schema["tables"]["tag"] = json!({});
-    assert_eq!(plan(&world.config, &schema), ["0002_next", "0003_next_contract"]);
+    assert_eq!(planned_next(&world.config, &schema), ["0002_next", "0003_next_contract"]);
     let options = migrate::Options { expand_only: true, ..Default::default() };
     migrate::apply_with(&world.config.migrations, &world.config.data, &options).unwrap();
     let world = World { router: open(&world.config).router(), schema: schema.to_string(), ..world };
@@ -343,11 +343,11 @@ async fn m1_what_waits_to_be_taken_away_requires_nothing() {
 #[tokio::test]
 async fn m1_nothing_is_taken_away_while_a_large_delete_is_under_way() {
     let (world, _) = begin().await;
-    plan(&world.config, &fourth());
+    planned_next(&world.config, &fourth());
     world.database().execute("INSERT INTO _dying (space, tbl, id, rev) SELECT space, 'note', id, 1 FROM note", []).unwrap();
     let error = migrate::apply(&world.config.migrations, &world.config.data).unwrap_err();
     assert!(error.contains("deletes_under_way"), "{error}");
-    plan(&world.config, &fourth());
+    planned_next(&world.config, &fourth());
     assert_eq!(world.count("SELECT count(*) FROM note"), 2);
 }
 
@@ -445,7 +445,7 @@ fn m1_status_says_in_words_what_differs() {
     ] {
         assert!(said.contains(&format!("since 0001_first: {line}")), "{line}: {said}");
     }
-    plan(&config, &third());
+    planned_next(&config, &third());
     assert_eq!(status(), (Some(1), "0001 first applied\n0002 next pending\n".to_string()));
     migrate::apply(&config.migrations, &config.data).unwrap();
     assert_eq!(status().0, Some(0));
@@ -472,7 +472,7 @@ fn planned(change: impl Fn(&mut Json)) -> Result<Vec<String>, String> {
     let mut schema = first();
     schema["version"] = json!(2);
     change(&mut schema);
-    let paths = migrate::plan_with(&schema.to_string(), &config.migrations, "next", &Planning::default())?;
+    let paths = migrate::plan(&schema.to_string(), &config.migrations, "next", &Planning::default())?;
     let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     migrate::apply(&config.migrations, &config.data)?;
     let (_directory, fresh) = prepare_for(&schema.to_string());
@@ -545,7 +545,7 @@ fn m1_what_is_not_explained_is_refused_naming_it() {
             let mut schema = first();
             schema["version"] = json!(2);
             change(&mut schema);
-            migrate::plan_with(&schema.to_string(), &config.migrations, "next", &Planning { allow_drop: true, ..Planning::default() })
+            migrate::plan(&schema.to_string(), &config.migrations, "next", &Planning { allow_drop: true, ..Planning::default() })
                 .unwrap_err()
         } else {
             planned(change).unwrap_err()
@@ -575,7 +575,7 @@ fn m1_a_server_that_counts_something_else_cannot_stay() {
     };
     for (of, oldest) in [("leaf.a", 1), ("leaf.b", 2)] {
         let (_directory, config) = prepare_for(&schema(1, "leaf.a"));
-        let path = migrate::plan(&schema(2, of), &config.migrations, "next").unwrap().unwrap();
+        let path = plan(&config, &schema(2, of), "next").unwrap().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.contains(&format!("\n-- oldest_server: {oldest}\n")), "{of}: {text}");
     }
@@ -733,7 +733,7 @@ fn apply_command(config: &Config) -> Command {
 /// A database of the first version with rows, and two migrations that wait; it makes copies of it, and of none at all.
 async fn waiting() -> (World, impl Fn(&World, usize, bool) -> Config) {
     let (world, _) = begin().await;
-    plan(&world.config, &fourth());
+    planned_next(&world.config, &fourth());
     let copy = |world: &World, n: usize, with_rows: bool| {
         let config = Config { data: world.directory.path().join(format!("copy{n}")).into(), ..world.config.clone() };
         std::fs::create_dir(folder(&config)).unwrap();
@@ -836,7 +836,7 @@ async fn m1_a_table_that_takes_the_name_of_one_that_is_dropped_is_refused_when_p
     let two = r#"{"name": "n", "version": 2, "tables": {"b": {"fields": {"x": {"type": "int", "default": 0}}}},
         "upgrades": [{"to": 2, "steps": [{"drop_table": {"table": "b"}}, {"rename_table": {"from": "a", "to": "b"}}]}]}"#;
     let (_directory, config) = prepare_for(one);
-    let planned = migrate::plan_with(two, &config.migrations, "swap", &Planning { allow_drop: true, ..Planning::default() });
+    let planned = migrate::plan(two, &config.migrations, "swap", &Planning { allow_drop: true, ..Planning::default() });
     let applied = planned.as_ref().map(|_| migrate::apply(&config.migrations, &config.data));
     assert!(matches!(&applied, Err(_) | Ok(Ok(_))), "what is planned can be applied: {applied:?}");
 }
@@ -858,7 +858,7 @@ async fn i7_a_server_of_the_version_before_keeps_the_stamps_of_fields_that_it_do
     std::fs::write(old.join("schema.json"), &one).unwrap();
     let before = Config { schema: old.join("schema.json"), migrations: old.join("migrations"), ..config.clone() };
     std::fs::write(&config.schema, &two).unwrap();
-    migrate::plan(&two, &config.migrations, "color").unwrap();
+    plan(&config, &two, "color").unwrap();
     migrate::apply(&config.migrations, &config.data).unwrap();
     // Both run on the same database, as docs/migrations.md says they can.
     let mut world = World { router: open(&config).router(), directory, config, schema: two };

@@ -4,9 +4,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
 use driftline_core::schema::Schema;
-use driftline_server::db::{Db, Dialect};
+use driftline_core::value::RowId;
+use driftline_server::db::{Db, Dialect, Insert, Param};
 use driftline_server::migrate::Planning;
-use driftline_server::{Claims, Config, Faults, Role, Server, Tokens, migrate};
+use driftline_server::{Claims, Config, Faults, Place, Role, Server, Tokens, migrate};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
@@ -32,13 +33,23 @@ pub fn prepare() -> (TempDir, Config) {
 
 pub fn prepare_for(text: &str) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
+    let place = crate::place(&directory);
+    prepare_at(directory, place, text)
+}
+
+fn prepare_at(directory: TempDir, place: Place, text: &str) -> (TempDir, Config) {
     let schema = directory.path().join("schema.json");
     std::fs::write(&schema, text).unwrap();
-    let config = Config::new(schema, directory.path().join("migrations"), crate::place(&directory));
-    let planning = Planning { dialect: config.data.dialect(), ..Planning::default() };
-    migrate::plan_with(text, &config.migrations, "first", &planning).unwrap();
+    let config = Config::new(schema, directory.path().join("migrations"), place);
+    plan(&config, text, "first").unwrap();
     migrate::apply(&config.migrations, &config.data).unwrap();
     (directory, config)
+}
+
+/// Writes the next migration for the database that there is.
+pub fn plan(config: &Config, schema: &str, name: &str) -> Result<Option<PathBuf>, String> {
+    let planning = Planning { dialect: config.data.dialect(), allow_drop: false };
+    Ok(migrate::plan(schema, &config.migrations, name, &planning)?.into_iter().next())
 }
 
 /// The folder of the database.
@@ -64,6 +75,10 @@ pub fn id(n: u64) -> String {
     format!("0199aaaa-bbbb-7ccc-8ddd-{n:012x}")
 }
 
+pub fn row(n: u64) -> RowId {
+    RowId::parse(&id(n)).unwrap()
+}
+
 impl World {
     pub fn new() -> World {
         World::with(Faults::default())
@@ -72,6 +87,13 @@ impl World {
     pub fn with(faults: Faults) -> World {
         let (directory, mut config) = prepare();
         config.faults = faults;
+        let router = open(&config).router();
+        World { directory, config, router, schema: SCHEMA.to_string() }
+    }
+
+    /// A world in a place of one's own.
+    pub fn on(place: Place) -> World {
+        let (directory, config) = prepare_at(tempfile::tempdir().unwrap(), place, SCHEMA);
         let router = open(&config).router();
         World { directory, config, router, schema: SCHEMA.to_string() }
     }
@@ -154,6 +176,37 @@ impl World {
             db.batch("LOCK TABLE _space IN EXCLUSIVE MODE").unwrap();
         }
         db
+    }
+
+    /// An id as it stands in SQL.
+    pub fn literal(&self, n: u64) -> String {
+        match self.config.data.dialect() {
+            Dialect::Sqlite => format!("x'{:032x}'", row(n).0),
+            Dialect::Postgres => format!("'{}'", id(n)),
+        }
+    }
+
+    /// Rows put into space `a` by hand, alike but for their ids; the digest comes with [`World::adopt`].
+    pub fn plant(&self, table: &str, ids: impl Iterator<Item = u64>, cells: &[(&str, Param)]) {
+        let (db, space) = (self.db(), self.number("a"));
+        let names = cells.iter().map(|cell| cell.0);
+        let columns: Vec<&str> = ["space", "id"].into_iter().chain(names).chain(["_clock"]).collect();
+        let mut values = Vec::new();
+        for n in ids {
+            values.extend([space.into(), row(n).into()]);
+            values.extend(cells.iter().map(|cell| cell.1.clone()));
+            values.push("0.0000000000000000.0".into());
+        }
+        db.begin_writing().unwrap();
+        db.insert(Insert { table, columns: &columns, conflict: "" }, &values).unwrap();
+        db.commit().unwrap();
+    }
+
+    /// Notes the digest of what space `a` holds now.
+    pub fn adopt(&self) {
+        let (db, space) = (self.db(), self.number("a"));
+        let digest = migrate::digest_of(&db, &Schema::parse(&self.schema).unwrap(), space).unwrap();
+        db.execute("UPDATE _space SET digest = ?1 WHERE id = ?2", &[Param::Hash(digest.0), space.into()]).unwrap();
     }
 
     /// The number that a space has in the database.

@@ -1,0 +1,135 @@
+//! Servers on one PostgreSQL tell each other what they have committed.
+//!
+//! The log is the truth, and a note only says that a look is worth it. Notes of a moment go out together, after the commit and over a
+//! connection of their own. Whatever gets lost on the way, a slow look at the revisions of watched spaces finds.
+
+use crate::db::{DbError, Param};
+use crate::live::Hub;
+use crate::log::Readers;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
+
+const CHANNEL: &str = "driftline";
+/// Commits of so short a time are told of together.
+const GATHER: Duration = Duration::from_millis(5);
+/// A note has less than 8,000 bytes; a space's name has up to 64 characters.
+const NOTE_SPACES: usize = 80;
+/// How soon a lost note is made up for.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// What other servers have not been told yet: the latest revision of each space.
+#[derive(Default)]
+pub struct Outgoing {
+    spaces: Mutex<BTreeMap<String, u64>>,
+    some: Notify,
+}
+
+impl Outgoing {
+    pub fn add(&self, space: &str, rev: u64) {
+        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = spaces.entry(space.to_string()).or_default();
+        *latest = rev.max(*latest);
+        drop(spaces);
+        self.some.notify_one();
+    }
+
+    fn take(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.spaces.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Tells and listens until the server stops, or is gone.
+pub async fn exchange(config: Config, hub: Weak<Hub>, outgoing: Arc<Outgoing>, readers: Arc<Readers>, mut stopping: watch::Receiver<bool>) {
+    let all = async {
+        while hub.strong_count() > 0 {
+            match config.connect(NoTls).await {
+                Ok((client, connection)) => connected(&client, connection, &hub, &outgoing, &readers).await,
+                Err(error) => tracing::warn!(%error, "cannot tell other servers of commits"),
+            }
+            sleep(RECONNECT_AFTER).await;
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = crate::live::stopped(&mut stopping) => {}
+    }
+}
+
+async fn connected(
+    client: &Client,
+    mut connection: Connection<Socket, NoTlsStream>,
+    hub: &Weak<Hub>,
+    outgoing: &Outgoing,
+    readers: &Arc<Readers>,
+) {
+    let own = AtomicI32::new(0);
+    let hear = async {
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(note))) if note.process_id() != own.load(Ordering::Relaxed) => {
+                    let Some(hub) = hub.upgrade() else { return };
+                    let spaces: Vec<(String, u64)> = serde_json::from_str(note.payload()).unwrap_or_default();
+                    spaces.iter().for_each(|(space, rev)| hub.heard(space, *rev));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return tracing::warn!(%error, "the connection for notes has ended"),
+                None => return,
+            }
+        }
+    };
+    let tell = async {
+        own.store(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0), Ordering::Relaxed);
+        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+        // What was told before has not been heard.
+        look(hub, readers).await;
+        while hub.strong_count() > 0 {
+            tokio::select! {
+                () = outgoing.some.notified() => {
+                    sleep(GATHER).await;
+                    let spaces: Vec<(String, u64)> = outgoing.take().into_iter().collect();
+                    for some in spaces.chunks(NOTE_SPACES) {
+                        let note = serde_json::to_string(some).unwrap_or_default();
+                        client.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &note]).await?;
+                    }
+                }
+                () = sleep(LOOK_EVERY) => look(hub, readers).await,
+            }
+        }
+        Ok::<_, tokio_postgres::Error>(())
+    };
+    tokio::select! {
+        () = hear => {}
+        told = tell => {
+            if let Err(error) = told {
+                tracing::warn!(%error, "the connection for notes fails");
+            }
+        }
+    }
+}
+
+/// Reads how far the watched spaces are.
+async fn look(hub: &Weak<Hub>, readers: &Arc<Readers>) {
+    let watched = hub.upgrade().map(|hub| hub.watched()).unwrap_or_default();
+    if watched.is_empty() {
+        return;
+    }
+    let read = readers.run(move |store| {
+        let one = |space: String| {
+            let rev = store.db.first("SELECT rev FROM _space WHERE name = ?1", &[Param::from(space.as_str())], |row| row.bits(0))?;
+            Ok::<_, DbError>(rev.map(|rev| (space, rev)))
+        };
+        store.db.reading(|| watched.into_iter().map(one).collect::<Result<Vec<_>, _>>())
+    });
+    match (read.await, hub.upgrade()) {
+        (Some(Ok(revs)), Some(hub)) => revs.into_iter().flatten().for_each(|(space, rev)| hub.heard(&space, rev)),
+        (Some(Err(error)), _) => tracing::warn!(%error, "cannot look how far spaces are"),
+        _ => {}
+    }
+}
