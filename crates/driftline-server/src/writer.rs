@@ -177,9 +177,10 @@ impl Writer {
         // Those of a space stay in their order. Two servers that lock spaces in the same order never wait for each other.
         group.sort_by(|a, b| a.space.cmp(&b.space));
         let mut result = self.attempt(&group);
-        for _ in 1..CONFLICTS {
+        for tried in 1..CONFLICTS {
             match &result {
-                Err(StoreError::Db(error)) if error.is_conflict() => result = self.attempt(&group),
+                // A connection that broke says nothing of the database: there may be another at once.
+                Err(StoreError::Db(error)) if error.is_conflict() || (error.is_away() && tried == 1) => result = self.attempt(&group),
                 _ => break,
             }
         }

@@ -31,6 +31,7 @@ const REASONS: Record<string, string> = {
   storage_full: 'this device is full',
   server_full: 'the server has no room',
   server_disk: 'the disk of the server fails',
+  server_database: 'the server cannot reach its database',
   server_corrupt: 'the database of the server is damaged',
   storage_refused: 'this browser allows no storage here',
   storage_blocked: 'another tab blocks the storage of this device',

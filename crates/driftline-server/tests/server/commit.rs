@@ -79,6 +79,34 @@ async fn d3_an_error_at_any_table_leaves_neither_effect_nor_mark() {
 }
 
 #[tokio::test]
+async fn t1_an_error_at_any_statement_of_a_push_leaves_before_or_after() {
+    let mut world = World::new();
+    let mut alice = Client::new("alice", 1);
+    let first = json!([card(1), card(2), {"op": "create", "table": "box", "id": id(5)}]);
+    alice.edit(&world, "a", first).await;
+    alice.closed = json!([[1, 1]]);
+    let edits = json!([card(3), {"op": "update", "table": "card", "id": id(2), "set": {"box": id(5)}}, {"op": "delete", "table": "card", "id": id(1)},
+        {"op": "create", "table": "box", "id": id(4), "set": {"main": id(3)}}]);
+    let unit = alice.unit(edits);
+    let push = alice.push(vec![unit]);
+    let before = world.dump();
+    let mut nth = 0;
+    let answer = loop {
+        nth += 1;
+        world.config.faults.fail_statement = Some(nth);
+        world.restart();
+        let (status, answer) = world.post("a", push.clone()).await;
+        if status == 200 {
+            break answer;
+        }
+        assert_eq!((status, world.dump() == before), (500, true), "statement {nth}: {answer}");
+    };
+    assert!(nth > 15, "the push takes more than {nth} statements");
+    assert_eq!(verdict(&answer["outcomes"][0]), "applied");
+    assert!(world.dump() != before);
+}
+
+#[tokio::test]
 async fn r4_a_panic_loses_one_answer_only() {
     let world = World::with(Faults { panic_row: RowId::parse(&id(3)), ..Faults::default() });
     for (n, (status, answer)) in ten_at_once(&world).await.into_iter().enumerate() {

@@ -103,13 +103,14 @@ async fn n1_killed_connections_lose_and_double_nothing() {
     let killing = async {
         let db = world.db();
         let mut killed = 0;
-        while !over.load(Ordering::Relaxed) {
+        // However slow the machine is, there is an end to it.
+        while !over.load(Ordering::Relaxed) && killed < 100 {
             // Those of this test alone: others run in other schemas.
             let sql = "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state <> 'idle' \
                        AND pid IN (SELECT l.pid FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation \
                        WHERE c.relnamespace = current_schema()::regnamespace)) AS killed";
             killed += db.one(sql, &[], |row| row.int(0)).unwrap();
-            sleep(Duration::from_millis(3)).await;
+            sleep(Duration::from_millis(8)).await;
         }
         killed
     };
@@ -130,7 +131,7 @@ async fn n1_a_database_that_is_killed_loses_and_doubles_nothing() {
     let over = AtomicBool::new(false);
     let killing = async {
         let mut kills = 0;
-        while !over.load(Ordering::Relaxed) {
+        while !over.load(Ordering::Relaxed) && kills < 12 {
             sleep(Duration::from_millis(300)).await;
             tokio::task::block_in_place(|| cluster.kill_and_start());
             kills += 1;
