@@ -58,8 +58,9 @@ fn in_postgres<T>(db: &Db, faults: &Faults, run: impl FnOnce() -> Result<T, Stri
     db.begin_writing().map_err(fail)?;
     db.execute("SELECT pg_advisory_xact_lock(?1)", &[LOCK.into()]).map_err(fail)?;
     if has_table(db, "_space").map_err(fail)? {
-        // Nobody writes meanwhile: what is worked out from the rows has to hold until the end.
-        db.execute("LOCK TABLE _space IN EXCLUSIVE MODE", &[]).map_err(fail)?;
+        // Nobody writes or reads meanwhile: what is worked out from the rows has to hold until the end, and a reading that began before
+        // would find the new tables empty.
+        db.batch("SET LOCAL lock_timeout = '60s'; LOCK TABLE _space IN ACCESS EXCLUSIVE MODE").map_err(fail)?;
     }
     let result = run()?;
     fault_point(faults);

@@ -26,6 +26,8 @@ pub enum DbError {
     Sqlite(rusqlite::Error),
     #[cfg(feature = "postgres")]
     Postgres(::tokio_postgres::Error),
+    /// Nothing has come from the database for too long.
+    Silent,
     /// A fault point.
     Fault,
     /// A cell holds what the server never wrote there, or there is no row where there always is one.
@@ -43,6 +45,7 @@ impl std::fmt::Display for DbError {
                 Some(told) => write!(f, "{} ({})", told.message(), told.code().code()),
                 None => error.fmt(f),
             },
+            DbError::Silent => f.write_str("the database does not answer"),
             DbError::Fault => f.write_str("fault point fail_statement"),
             DbError::Unreadable(what) => f.write_str(what),
         }
@@ -58,13 +61,14 @@ impl DbError {
             DbError::Sqlite(_) => matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)),
             #[cfg(feature = "postgres")]
             DbError::Postgres(error) => postgres::is_busy(error),
-            DbError::Fault | DbError::Unreadable(_) => false,
+            DbError::Silent | DbError::Fault | DbError::Unreadable(_) => false,
         }
     }
 
     /// The database cannot be reached, or has gone away.
     pub fn is_away(&self) -> bool {
         match self {
+            DbError::Silent => true,
             #[cfg(feature = "postgres")]
             DbError::Postgres(error) => postgres::is_away(error),
             _ => false,

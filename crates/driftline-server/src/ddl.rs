@@ -49,7 +49,7 @@ fn create(dialect: Dialect, name: &str, columns: Vec<String>, constraints: Vec<S
             " STRICT, WITHOUT ROWID",
         ),
         Dialect::Postgres => {
-            (["space BIGINT NOT NULL", "id UUID NOT NULL"], format!("CONSTRAINT \"{name}.key\" PRIMARY KEY (space, id)"), "")
+            (["space BIGINT NOT NULL", "id UUID NOT NULL"], format!("CONSTRAINT \"{name}:key\" PRIMARY KEY (space, id)"), "")
         }
     };
     let first = first.into_iter().map(str::to_string);
@@ -88,7 +88,7 @@ fn constraints(dialect: Dialect, schema: &Schema, layout: &TableLayout) -> Vec<C
                     format!("num_nonnulls({})", names.join(", "))
                 }
             };
-            all.push(Constraint { name: column.name.clone(), text: format!("CHECK ({count} {compare} 1)"), target: None });
+            all.push(Constraint { name: format!("{}:one", column.name), text: format!("CHECK ({count} {compare} 1)"), target: None });
         }
     }
     all
@@ -120,7 +120,7 @@ pub fn rename_table(dialect: Dialect, name: &str) -> String {
     let new = new_name(name);
     let key = match dialect {
         Dialect::Sqlite => String::new(),
-        Dialect::Postgres => format!("ALTER TABLE \"{name}\" RENAME CONSTRAINT \"{new}.key\" TO \"{name}.key\";\n"),
+        Dialect::Postgres => format!("ALTER TABLE \"{name}\" RENAME CONSTRAINT \"{new}:key\" TO \"{name}:key\";\n"),
     };
     format!("ALTER TABLE \"{new}\" RENAME TO \"{name}\";\n{key}")
 }
@@ -136,16 +136,20 @@ pub fn indexes(dialect: Dialect, schema: &Schema, layout: &TableLayout) -> Vec<(
     let references = layout.slots.iter().filter(|slot| slot.target.is_some());
     let mut all: Vec<_> = references.map(|slot| index(format!("_{name}.{}", slot.name), &format!(", \"{}\"", slot.name))).collect();
     let table = &schema.tables[layout.index as usize];
-    let part = |column: &u16| {
-        let column = &table.columns[*column as usize];
+    let is_text = |column: &u16| sql_type(dialect, &table.columns[*column as usize].kind) == "TEXT";
+    let part = |column: &u16, texts: usize| {
+        let name = &table.columns[*column as usize].name;
         match dialect {
-            Dialect::Postgres if sql_type(dialect, &column.kind) == "TEXT" => format!(", left(\"{}\", {INDEXED_CHARS})", column.name),
-            _ => format!(", \"{}\"", column.name),
+            Dialect::Postgres if is_text(column) => format!(", left(\"{name}\", {})", INDEXED_CHARS / texts),
+            _ => format!(", \"{name}\""),
         }
     };
     all.extend(table.indexes.iter().map(|(declared, columns)| {
         // A colon stands in no field's name.
-        index(format!("_{name}:{declared}"), &columns.iter().map(part).collect::<String>())
+        index(
+            format!("_{name}:{declared}"),
+            &columns.iter().map(|column| part(column, columns.iter().filter(|column| is_text(column)).count())).collect::<String>(),
+        )
     }));
     all
 }
@@ -197,9 +201,10 @@ pub fn convert(dialect: Dialect, e: &str, from: Type, to: Type, default: &str) -
         }
         (Dialect::Postgres, Type::Text, Type::Json) => {
             // A NUL and what it is written with, as JSON has them.
-            let quoted = format!("CAST(to_json({e}) AS TEXT)");
+            // A backslash that is one stands aside; no control character stands in JSON as it is.
+            let quoted = format!("replace(CAST(to_json({e}) AS TEXT), '\\\\', chr(2))");
             let quoted = format!("replace(replace({quoted}, '\\u0001\\u0001', chr(1)), '\\u00010', '\\u0000')");
-            let quoted = format!("replace({quoted}, chr(1), '\\u0001')");
+            let quoted = format!("replace(replace({quoted}, chr(1), '\\u0001'), chr(2), '\\\\')");
             format!("CASE WHEN octet_length({quoted}) <= {JSON_BYTES} THEN {quoted} ELSE {default} END")
         }
         _ => e.to_string(),

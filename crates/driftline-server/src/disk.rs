@@ -46,8 +46,11 @@ impl Trouble {
     }
 }
 
-/// The answer to a request that met it.
+/// The answer to a request that met it, or a lock that is held for long: both pass. Anything else is ours to repair.
 pub fn refusal(error: &DbError) -> Option<ApiError> {
+    if error.is_busy() {
+        return Some(ApiError::unavailable("another one keeps the database for long; try again"));
+    }
     let trouble = Trouble::of(error)?;
     let (status, detail) = match trouble {
         Trouble::Full => (507, "the server's disk is full; it goes on by itself once there is room again"),

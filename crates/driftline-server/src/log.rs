@@ -39,7 +39,9 @@ fn read_at_once(store: &Store, space: &str, principal: &str, cursor: u64, until:
                LEFT JOIN _client AS c ON c.space = l.space AND c.actor = l.actor \
                WHERE l.space = ?1 AND l.rev > ?3 AND l.rev <= ?4 ORDER BY l.rev, l.part";
     let (mut last, mut revisions, mut bytes) = (None, 0, 0);
-    store.db.each_while(sql, &[number.into(), principal.into(), Param::bits(cursor), Param::bits(until)], |row| {
+    // One revision more than an answer takes tells whether others follow.
+    let last_read = until.min(cursor.saturating_add(limits::CHANGES_REVISIONS as u64 + 1));
+    store.db.each_while(sql, &[number.into(), principal.into(), Param::bits(cursor), Param::bits(last_read)], |row| {
         let rev = row.bits(0)?;
         if last != Some(rev) {
             if revisions == limits::CHANGES_REVISIONS || bytes >= limits::CHANGES_BYTES {

@@ -12,17 +12,24 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
 
 const CHANNEL: &str = "driftline";
 /// Commits of so short a time are told of together.
 const GATHER: Duration = Duration::from_millis(5);
 /// A note has less than 8,000 bytes; a space's name has up to 64 characters.
-const NOTE_SPACES: usize = 80;
+const NOTE_SPACES: usize = 70;
 /// How soon a lost note is made up for.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// A schema, and revisions of its spaces.
+type Note = (String, Vec<(String, u64)>);
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What other servers have not been told yet: the latest revision of each space.
 #[derive(Default)]
@@ -33,7 +40,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub fn add(&self, space: &str, rev: u64) {
-        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spaces = lock(&self.spaces);
         let latest = spaces.entry(space.to_string()).or_default();
         *latest = rev.max(*latest);
         drop(spaces);
@@ -41,7 +48,7 @@ impl Outgoing {
     }
 
     fn take(&self) -> BTreeMap<String, u64> {
-        std::mem::take(&mut *self.spaces.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.spaces))
     }
 }
 
@@ -69,14 +76,18 @@ async fn connected(
     outgoing: &Outgoing,
     readers: &Arc<Readers>,
 ) {
-    let own = AtomicI32::new(0);
+    // The connection's number, and the schema that its tables are in.
+    let own = (AtomicI32::new(0), Mutex::new(String::new()));
     let hear = async {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(note))) if note.process_id() != own.load(Ordering::Relaxed) => {
+                Some(Ok(AsyncMessage::Notification(note))) if note.process_id() != own.0.load(Ordering::Relaxed) => {
                     let Some(hub) = hub.upgrade() else { return };
-                    let spaces: Vec<(String, u64)> = serde_json::from_str(note.payload()).unwrap_or_default();
-                    spaces.iter().for_each(|(space, rev)| hub.heard(space, *rev));
+                    let (schema, spaces): Note = serde_json::from_str(note.payload()).unwrap_or_default();
+                    // Another app may be in another schema of the same database.
+                    if schema == *lock(&own.1) {
+                        spaces.iter().for_each(|(space, rev)| hub.heard(space, *rev));
+                    }
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return tracing::warn!(%error, "the connection for notes has ended"),
@@ -85,21 +96,26 @@ async fn connected(
         }
     };
     let tell = async {
-        own.store(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0), Ordering::Relaxed);
+        let row = client.query_one("SELECT pg_backend_pid(), coalesce(CAST(current_schema() AS TEXT), '')", &[]).await?;
+        own.0.store(row.get(0), Ordering::Relaxed);
+        let schema: String = row.get(1);
+        lock(&own.1).clone_from(&schema);
         client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        // What was told before has not been heard.
-        look(hub, readers).await;
+        let mut looks = interval(LOOK_EVERY);
         while hub.strong_count() > 0 {
             tokio::select! {
                 () = outgoing.some.notified() => {
                     sleep(GATHER).await;
                     let spaces: Vec<(String, u64)> = outgoing.take().into_iter().collect();
                     for some in spaces.chunks(NOTE_SPACES) {
-                        let note = serde_json::to_string(some).unwrap_or_default();
-                        client.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &note]).await?;
+                        let note = serde_json::to_string(&(&schema, some)).unwrap_or_default();
+                        let told = client.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &note]).await;
+                        // By the next connection, then.
+                        told.inspect_err(|_| spaces.iter().for_each(|(space, rev)| outgoing.add(space, *rev)))?;
                     }
                 }
-                () = sleep(LOOK_EVERY) => look(hub, readers).await,
+                // The first comes at once: what was told before has not been heard.
+                _ = looks.tick() => look(hub, readers).await,
             }
         }
         Ok::<_, tokio_postgres::Error>(())

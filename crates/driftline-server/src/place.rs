@@ -90,7 +90,16 @@ impl Place {
         match self {
             Place::Folder(path) => Db::open(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE),
             #[cfg(feature = "postgres")]
-            Place::Postgres(config) => Db::connect(&patient(config)),
+            Place::Postgres(config) => Db::connect(&patient(config, true)),
+        }
+    }
+
+    /// The same for what may take long: first loads, whose readers may be slow, and large deletes.
+    pub fn connect_for_long(&self) -> DbResult<Db> {
+        match self {
+            Place::Folder(_) => self.connect(),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(config) => Db::connect(&patient(config, false)),
         }
     }
 
@@ -127,14 +136,18 @@ impl Place {
 
 /// A server does not wait for ever: not for a connection, nor for a statement, nor for a lock that another one holds.
 #[cfg(feature = "postgres")]
-fn patient(config: &tokio_postgres::Config) -> tokio_postgres::Config {
+pub(crate) fn patient(config: &tokio_postgres::Config, is_brief: bool) -> tokio_postgres::Config {
     let mut config = config.clone();
-    let limits = "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s";
+    let limits = match is_brief {
+        true => "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+        false => "-c lock_timeout=10s",
+    };
     let given = config.get_options().map(|given| format!("{limits} {given}"));
     config.options(given.as_deref().unwrap_or(limits));
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(Duration::from_secs(5));
     }
+    config.keepalives_idle(Duration::from_secs(10)).keepalives_interval(Duration::from_secs(5)).keepalives_retries(2);
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(Duration::from_secs(20));
     }

@@ -333,8 +333,9 @@ pub fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     store.db.execute(sql, &[batch.space.into(), Param::Hash(digest.0), store.schema.version.into()])?;
     for root in &batch.done {
         let table = store.schema.tables[root.table as usize].name.as_str();
-        let sql = "DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3";
-        store.db.execute(sql, &[batch.space.into(), table.into(), root.id.into()])?;
+        // What has been deleted anew since is another matter.
+        let sql = "DELETE FROM _dying WHERE space = ?1 AND tbl = ?2 AND id = ?3 AND rev <= ?4";
+        store.db.execute(sql, &[batch.space.into(), table.into(), root.id.into(), Param::bits(batch.rev)])?;
     }
     Ok(())
 }

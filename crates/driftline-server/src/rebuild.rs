@@ -193,7 +193,8 @@ impl Plan<'_> {
             }
         }
         let constraints = self.constraints(|table| rebuilt.contains(&table));
-        Ok(fill + &drop + &rename + &index + &constraints + &self.rename_in_notes() + &self.parents())
+        // What is required is looked at when it is said, so the rows that it needs come before.
+        Ok(fill + &drop + &rename + &index + &self.rename_in_notes() + &self.parents() + &constraints)
     }
 
     /// Those of new and rebuilt tables, and of what refers to them.

@@ -1,6 +1,7 @@
 //! Opening, running and stopping.
 
 use crate::auth::Authorizer;
+use crate::db::DbResult;
 use crate::fault::Faults;
 use crate::live::{Hub, stopped};
 use crate::log::Readers;
@@ -88,22 +89,22 @@ impl Server {
         migrate::require_current(&schema, &config.migrations, &config.data).map_err(StartError)?;
         let layout = Arc::new(Layout::new(&schema, config.data.dialect()).map_err(StartError)?);
         let schema = Arc::new(schema);
-        let open = || {
-            let store = Store::open(&config.data, schema.clone(), layout.clone());
-            store.map_err(|e| StartError(config.data.describe(&e)))
-        };
-        let open_some = |count: usize| (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>().map(Readers::new).map(Arc::new);
+        let or_say = |store: DbResult<Store>| store.map_err(|e| StartError(config.data.describe(&e)));
+        let open = |_| or_say(Store::open(&config.data, schema.clone(), layout.clone()));
+        let open_for_long = |_| or_say(Store::open_for_long(&config.data, schema.clone(), layout.clone()));
+        let readers = (0..READERS).map(open).collect::<Result<Vec<_>, _>>()?;
+        let snapshots = (0..SNAPSHOTS).map(open_for_long).collect::<Result<Vec<_>, _>>()?;
+        let (readers, snapshots) = (Arc::new(Readers::new(readers)), Arc::new(Readers::new(snapshots)));
         if config.faults.is_set() {
             tracing::warn!(faults = ?config.faults, "DRIFTLINE_FAULT is set: this server fails on purpose");
         }
         let hub = hub_for(&config.data);
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
         let (waker, woken) = reap::waker();
-        let stores = (0..config.data.writers()).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
+        let stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
         let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker).map_err(no_thread)?;
-        let reaper = reap::start(open()?, handle.background(), woken).map_err(no_thread)?;
+        let reaper = reap::start(open_for_long(0)?, handle.background(), woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
-        let (readers, snapshots) = (open_some(READERS)?, open_some(SNAPSHOTS)?);
         listen_to_others(&config.data, &hub, &readers, &stopping)?;
         let lives = Arc::new(Semaphore::new(LIVE_CONNECTIONS));
         let app = App { schema, authorizer, writer: handle, readers, snapshots, hub, lives, stopping };
@@ -187,7 +188,7 @@ fn listen_to_others(place: &Place, hub: &Arc<Hub>, readers: &Arc<Readers>, stopp
     if let (Place::Postgres(config), Some(outgoing)) = (place, &hub.outgoing) {
         let runtime = crate::db::arrivals().map_err(|e| StartError(e.to_string()))?;
         let (hub, outgoing) = (Arc::downgrade(hub), outgoing.clone());
-        runtime.spawn(crate::notes::exchange(config.as_ref().clone(), hub, outgoing, readers.clone(), stopping.clone()));
+        runtime.spawn(crate::notes::exchange(crate::place::patient(config, true), hub, outgoing, readers.clone(), stopping.clone()));
     }
     Ok(())
 }

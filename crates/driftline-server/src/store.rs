@@ -27,6 +27,16 @@ impl From<DbError> for StoreError {
     }
 }
 
+impl StoreError {
+    pub fn is_busy(&self) -> bool {
+        matches!(self, StoreError::Db(error) if error.is_busy())
+    }
+
+    pub fn is_away(&self) -> bool {
+        matches!(self, StoreError::Db(error) if error.is_away())
+    }
+}
+
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -61,8 +71,12 @@ pub struct Store {
 impl Store {
     /// Opens an existing database; one that is absent is not made.
     pub fn open(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
-        let db = data.connect()?;
-        Ok(Store { db, schema, layout })
+        Ok(Store { db: data.connect()?, schema, layout })
+    }
+
+    /// The same for what may take long.
+    pub fn open_for_long(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
+        Ok(Store { db: data.connect_for_long()?, schema, layout })
     }
 
     pub fn db(&self) -> &Db {

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 /// SQLite refuses tables beyond 2,000 columns; ours add three.
 const SQL_COLUMNS: usize = 1_990;
 
+const POSTGRES_OWN: [&str; 6] = ["xmin", "xmax", "cmin", "cmax", "ctid", "tableoid"];
 const POSTGRES_NAME_BYTES: usize = 63;
 /// PostgreSQL refuses tables beyond 1,600 columns.
 const POSTGRES_COLUMNS: usize = 1_590;
@@ -326,10 +327,13 @@ fn fits_postgres(schema: &Schema, table: &TableLayout) -> Result<(), String> {
     let names = ddl::indexes(Dialect::Postgres, schema, table)
         .into_iter()
         .map(|index| index.0)
-        .chain([format!("{}.key", ddl::new_name(&table.name))]);
+        .chain([format!("{}:key", ddl::new_name(&table.name))]);
     match names.into_iter().find(|name| name.len() > POSTGRES_NAME_BYTES) {
         Some(name) => {
             Err(format!("table `{}`: PostgreSQL takes names of 63 bytes, and `{name}` is longer: choose shorter ones", table.name))
+        }
+        None if table.slots.iter().any(|slot| POSTGRES_OWN.contains(&slot.name.as_str())) => {
+            Err(format!("table `{}`: PostgreSQL keeps the names {} for itself: choose others", table.name, POSTGRES_OWN.join(", ")))
         }
         None if table.slots.len() > POSTGRES_COLUMNS => {
             Err(format!("table `{}`: needs more than {POSTGRES_COLUMNS} SQL columns", table.name))

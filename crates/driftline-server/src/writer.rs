@@ -176,30 +176,60 @@ impl Writer {
     fn serve(&mut self, mut group: Vec<Job>) {
         // Those of a space stay in their order. Two servers that lock spaces in the same order never wait for each other.
         group.sort_by(|a, b| a.space.cmp(&b.space));
-        let mut result = self.attempt(&group);
-        for tried in 1..CONFLICTS {
-            match &result {
-                // A connection that broke says nothing of the database: there may be another at once.
-                Err(StoreError::Db(error)) if error.is_conflict() || (error.is_away() && tried == 1) => result = self.attempt(&group),
-                _ => break,
-            }
-        }
-        match result {
-            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| self.answer(job, result)),
-            Err(error) if group.len() > 1 => {
+        let mut unsure = false;
+        match self.insist(&group, &mut unsure) {
+            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| self.answer(job, result, unsure)),
+            Err(error) if group.len() > 1 && !error.is_away() => {
                 tracing::warn!(pushes = group.len(), %error, "the group failed; trying each push alone");
-                group.into_iter().for_each(|job| self.serve(vec![job]));
+                self.serve_each(group, unsure);
             }
-            Err(error) => {
-                for mut job in group {
-                    let refusal = failure(&error);
-                    tracing::error!(space = job.space, code = refusal.code, %error, "the push failed");
-                    match self.look(&job, &error) {
-                        Some(result) => self.answer(job, result),
-                        None => reply(&mut job, Err(refusal)),
+            Err(error) => group.into_iter().for_each(|job| self.refuse(job, &error, unsure)),
+        }
+    }
+
+    fn serve_each(&mut self, group: Vec<Job>, unsure: bool) {
+        let mut locked: Option<(String, StoreError)> = None;
+        for job in group {
+            if let Some((_, error)) = locked.as_ref().filter(|locked| locked.0 == job.space) {
+                // Waiting for each would keep the others waiting.
+                self.refuse(job, error, unsure);
+                continue;
+            }
+            let mut unsure = unsure;
+            match self.insist(std::slice::from_ref(&job), &mut unsure) {
+                Ok(results) => results.into_iter().take(1).zip([job]).for_each(|(result, job)| self.answer(job, result, unsure)),
+                Err(error) => {
+                    let space = job.space.clone();
+                    self.refuse(job, &error, unsure);
+                    if error.is_busy() {
+                        locked = Some((space, error));
                     }
                 }
             }
+        }
+    }
+
+    /// Tries again what another server has got in the way of, and once what a connection broke under: that says nothing of the database.
+    /// `unsure`: an attempt may have taken effect although it failed.
+    fn insist(&mut self, group: &[Job], unsure: &mut bool) -> Result<Vec<Result<Plan, NotDecided>>, StoreError> {
+        let mut result = self.attempt(group);
+        for tried in 1..CONFLICTS {
+            match &result {
+                Err(StoreError::Db(error)) if error.is_conflict() => {}
+                Err(error) if error.is_away() && tried == 1 => *unsure = true,
+                _ => break,
+            }
+            result = self.attempt(group);
+        }
+        result
+    }
+
+    fn refuse(&self, mut job: Job, error: &StoreError, unsure: bool) {
+        let refusal = failure(error);
+        tracing::error!(space = job.space, code = refusal.code, %error, "the push failed");
+        match self.look(&job, error) {
+            Some(result) => self.answer(job, result, unsure),
+            None => reply(&mut job, Err(if unsure { refusal.unsure() } else { refusal })),
         }
     }
 
@@ -260,13 +290,14 @@ impl Writer {
         Ok(results)
     }
 
-    fn answer(&self, mut job: Job, result: Result<Plan, NotDecided>) {
+    fn answer(&self, mut job: Job, result: Result<Plan, NotDecided>, unsure: bool) {
         match result {
             Ok(plan) => {
-                if !plan.log.is_empty() {
+                // What an attempt before has done nobody has been told of.
+                if !plan.log.is_empty() || unsure {
                     self.hub.committed(&job.space, plan.space.rev);
                 }
-                if !plan.dying.is_empty() {
+                if !plan.dying.is_empty() || unsure {
                     self.waker.wake();
                 }
                 let push = std::mem::replace(&mut job.push, Push { epoch: 0, cursor: None, clients: Vec::new(), units: Vec::new() });
@@ -290,10 +321,8 @@ fn reply(job: &mut Job, result: Reply) {
     }
 }
 
-/// What the disk does, and a lock held for long, pass; anything else is ours to repair.
 fn failure(error: &StoreError) -> ApiError {
     match error {
-        StoreError::Db(error) if error.is_busy() => ApiError::unavailable("the database cannot be written now; try again"),
         StoreError::Db(error) => disk::refusal(error).unwrap_or_else(ApiError::internal),
         _ => ApiError::internal(),
     }

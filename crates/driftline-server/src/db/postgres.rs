@@ -13,13 +13,21 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::OnceLock;
+use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 /// Statements that are kept prepared; beyond it all are prepared anew.
 const CACHED_STATEMENTS: usize = 512;
+/// A statement's own limit is shorter: what says nothing for so long is not there any more.
+const SILENCE: Duration = Duration::from_secs(90);
+/// Reaching the server, and being let in.
+const CONNECTING: Duration = Duration::from_secs(10);
+/// Its lock makes a migration wait for the reading, and the reading for a migration: its moment is that of the first question after it.
+const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE _space IN ACCESS SHARE MODE";
 /// Threads that take in what arrives over all connections.
 const ARRIVALS: usize = 2;
 impl From<tokio_postgres::Error> for DbError {
@@ -59,11 +67,14 @@ struct Session {
     is_writing: bool,
     /// A statement of it has failed: PostgreSQL would answer a commit by rolling back, and call that a success.
     has_failed: bool,
+    /// Nothing more is to be expected of it.
+    is_broken: bool,
 }
 
 /// Waits for what arrives. A task that is just being run may have used up its share of turns; waiting here is not one of them.
-fn wait<F: Future>(future: F) -> F::Output {
-    futures_executor::block_on(tokio::task::unconstrained(future))
+fn wait<F: Future>(future: F) -> DbResult<F::Output> {
+    let _timers = arrivals()?.enter();
+    futures_executor::block_on(tokio::task::unconstrained(timeout(SILENCE, future))).map_err(|_| DbError::Silent)
 }
 
 /// Where connections take in what arrives.
@@ -76,21 +87,22 @@ pub fn arrivals() -> DbResult<&'static Runtime> {
 impl Session {
     fn connect(config: &Config) -> DbResult<Session> {
         let (runtime, config) = (arrivals()?, config.clone());
-        let connected = wait(runtime.spawn(async move { config.connect(NoTls).await }));
-        let (client, connection) = connected.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))??;
+        let connecting = async move { timeout(CONNECTING, config.connect(NoTls)).await };
+        let connected = wait(runtime.spawn(connecting))?.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))?;
+        let (client, connection) = connected.map_err(|_| DbError::Silent)??;
         runtime.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "a connection to PostgreSQL has ended");
             }
         });
-        Ok(Session { client, statements: HashMap::new(), is_open: false, is_writing: false, has_failed: false })
+        Ok(Session { client, statements: HashMap::new(), is_open: false, is_writing: false, has_failed: false, is_broken: false })
     }
 
     fn prepare(&mut self, sql: &str) -> DbResult<Statement> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = wait(self.client.prepare(&translated(sql)))?;
+        let statement = wait(self.client.prepare(&translated(sql)))??;
         if self.statements.len() >= CACHED_STATEMENTS {
             self.statements.clear();
         }
@@ -100,11 +112,12 @@ impl Session {
 
     fn noting<T>(&mut self, result: DbResult<T>) -> DbResult<T> {
         self.has_failed |= result.is_err();
+        self.is_broken |= matches!(result, Err(DbError::Silent));
         result
     }
 
     fn batch(&mut self, sql: &str) -> DbResult<()> {
-        let done = wait(self.client.batch_execute(sql)).map_err(DbError::from);
+        let done = wait(self.client.batch_execute(sql)).and_then(|done| Ok(done?));
         self.noting(done)
     }
 }
@@ -124,16 +137,16 @@ impl Postgres {
         let begun = session.prepare(sql);
         let statement = session.noting(begun)?;
         let params: Vec<Bound> = params.iter().map(Bound).collect();
-        let (client, failed) = (&session.client, &mut session.has_failed);
-        let mut noting = |error: tokio_postgres::Error| {
-            *failed = true;
-            DbError::from(error)
-        };
-        let rows = wait(client.query_raw(&statement, params)).map_err(&mut noting)?;
-        let mut rows = std::pin::pin!(rows);
-        while let Some(row) = wait(rows.next()) {
-            if !each(&super::Row::Postgres(&row.map_err(&mut noting)?))? {
-                break;
+        let begun = wait(session.client.query_raw(&statement, params)).and_then(|rows| Ok(rows?));
+        let mut rows = std::pin::pin!(session.noting(begun)?);
+        let mut goes_on = true;
+        while let Some(row) = session.noting(wait(rows.next()).and_then(|row| Ok(row.transpose()?)))? {
+            // What is left is taken in all the same: an error may come after it.
+            if goes_on {
+                goes_on = each(&super::Row::Postgres(&row)).inspect_err(|_| {
+                    // Nobody wants the rest, and it may be long.
+                    session.is_broken |= !session.is_writing;
+                })?;
             }
         }
         Ok(())
@@ -143,7 +156,7 @@ impl Postgres {
         let session = &mut *self.session.borrow_mut();
         let done = session.prepare(sql).and_then(|statement| {
             let params: Vec<Bound> = params.iter().map(Bound).collect();
-            Ok(wait(session.client.execute_raw(&statement, params)).map(|_| ())?)
+            Ok(wait(session.client.execute_raw(&statement, params))?.map(|_| ())?)
         });
         session.noting(done)
     }
@@ -157,15 +170,15 @@ impl Postgres {
 
     /// Begins anew with another connection where the last one has broken.
     pub fn begin(&self, is_writing: bool) -> DbResult<()> {
+        self.roll_back()?;
         let mut session = self.session.borrow_mut();
-        if session.client.is_closed() {
+        if session.client.is_closed() || session.is_broken {
             *session = Session::connect(&self.config)?;
         }
         session.has_failed = false;
         session.is_writing = is_writing;
-        session.batch(if is_writing { "BEGIN" } else { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" })?;
         session.is_open = true;
-        Ok(())
+        session.batch(if is_writing { "BEGIN" } else { READING })
     }
 
     pub fn commit(&self) -> DbResult<()> {
@@ -180,8 +193,11 @@ impl Postgres {
 
     pub fn roll_back(&self) -> DbResult<()> {
         let mut session = self.session.borrow_mut();
+        let was_open = std::mem::take(&mut session.is_open);
         // Where the connection is gone, so is its transaction.
-        if std::mem::take(&mut session.is_open) && !session.client.is_closed() {
+        if session.is_broken {
+            *session = Session::connect(&self.config)?;
+        } else if was_open && !session.client.is_closed() {
             session.batch("ROLLBACK")?;
         }
         Ok(())
@@ -208,7 +224,7 @@ fn insert_columns(session: &mut Session, insert: Insert, values: &[Param]) -> Db
     let statement = session.prepare(&sql)?;
     let width = insert.columns.len();
     let columns = (0..width).map(|column| values.iter().skip(column).step_by(width).map(Bound).collect::<Vec<_>>());
-    wait(session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))?;
+    wait(session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))??;
     Ok(())
 }
 
