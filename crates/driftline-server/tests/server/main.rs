@@ -6,6 +6,7 @@ mod check;
 mod commit;
 mod counts;
 mod deleting;
+mod evolve;
 mod fields;
 mod findings;
 mod integrity;
@@ -16,6 +17,7 @@ mod process;
 mod publishing;
 mod push;
 mod restore;
+mod stages;
 mod upgrades;
 #[allow(dead_code, reason = "some of it is for tests on PostgreSQL")]
 mod world;

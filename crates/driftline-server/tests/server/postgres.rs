@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod commit;
 mod counts;
+mod evolve;
 mod fields;
 mod findings;
 mod integrity;
@@ -15,6 +16,7 @@ mod publishing;
 mod push;
 mod restore;
 mod shared;
+mod stages;
 #[allow(dead_code, reason = "some of it is for tests of files")]
 mod world;
 

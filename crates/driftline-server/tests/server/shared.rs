@@ -146,3 +146,40 @@ async fn n1_a_database_that_is_killed_loses_and_doubles_nothing() {
     assert!(kills >= 2, "{kills} kills");
     once(&world, 12 * 40);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v1_a_first_load_that_begins_beside_a_migration_shows_all_rows() {
+    let world = World::new();
+    Client::new("alice", 1).edit(&world, "a", json!([card(1)])).await;
+    let db = world.db();
+    db.begin_writing().unwrap();
+    // As a migration does: nobody else, and a table built anew.
+    let steps = "LOCK TABLE _space IN ACCESS EXCLUSIVE MODE; CREATE TABLE built (LIKE card INCLUDING ALL); INSERT INTO built SELECT * FROM card; \
+                 DROP TABLE card CASCADE; ALTER TABLE built RENAME TO card";
+    db.batch(steps).unwrap();
+    let ending = async {
+        sleep(Duration::from_millis(300)).await;
+        db.commit().unwrap();
+    };
+    let (snapshot, ()) = tokio::join!(world.snapshot("a"), ending);
+    assert!(snapshot.contains("card 1"), "{snapshot}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn n1_another_app_in_the_same_database_wakes_nobody_and_keeps_nobody_asleep() {
+    let (mut world, other) = (World::new(), World::new());
+    let running = start(&mut world).await;
+    let mut socket = connect(&running, json!({"token": token("bob"), "cursor": 0})).await;
+    let beside = beside(&world);
+    let (mut alice, mut stranger) = (Client::new("alice", 1), Client::new("alice", 1));
+    for n in 1..=5 {
+        // The same revision of a space of the same name.
+        stranger.edit(&other, "a", json!([card(n)])).await;
+        sleep(Duration::from_millis(60)).await;
+        alice.edit(&beside, "a", json!([card(n)])).await;
+        let message = timeout(Duration::from_secs(5), next(&mut socket)).await.expect("well before anybody looks");
+        assert_eq!(message["changes"][0]["rev"], n, "{message}");
+    }
+    running.stop.send(()).unwrap();
+    running.ended.await.unwrap();
+}
