@@ -11,7 +11,7 @@
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use driftline_server::{Config, Server, Tokens};
-//! let config = Config::new("schema.json", "migrations", "data");
+//! let config = Config::new("schema.json", "migrations", std::path::Path::new("data"));
 //! let server = Server::open(config, std::sync::Arc::new(Tokens::new(b"a secret of at least 32 bytes......")))?;
 //! let app = axum::Router::new().nest("/sync", server.router());
 //! # Ok(()) }

@@ -17,8 +17,15 @@ pub enum Place {
     Postgres(Box<tokio_postgres::Config>),
 }
 
-impl<P: Into<PathBuf>> From<P> for Place {
-    fn from(path: P) -> Place {
+// Not from a text: that may be a URL, and is parsed.
+impl From<PathBuf> for Place {
+    fn from(path: PathBuf) -> Place {
+        Place::Folder(path)
+    }
+}
+
+impl From<&Path> for Place {
+    fn from(path: &Path) -> Place {
         Place::Folder(path.into())
     }
 }

@@ -186,3 +186,15 @@ async fn v4_the_command_says_so_in_words_and_by_its_exit_code() {
     let (code, said) = run(&["--space", "a"]);
     assert!(code == Some(1) && said.starts_with("a: digest: ") && said.ends_with("1 spaces with 1 rows: 1 findings\n"), "{code:?} {said}");
 }
+
+#[test]
+fn m1_a_url_is_never_taken_for_a_folder() {
+    let world = World::new();
+    let (schema, migrations) = (&world.config.schema, &world.config.migrations);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_driftline"));
+    command.current_dir(world.directory.path()).args(["migrate", "apply", "--data", "postgres://nobody@127.0.0.1:1/none"]);
+    let output = command.arg("--schema").arg(schema).arg("--migrations").arg(migrations).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PostgreSQL"), "{output:?}");
+    assert!(!world.directory.path().join("postgres:").exists());
+}
