@@ -1,6 +1,6 @@
 //! One connection to a database, and the few ways in which it is used: rows are read one by one, written many at a time.
 //!
-//! Nothing else in this crate names a driver but what makes and changes tables.
+//! Nothing else in this crate asks a driver, but what makes and changes tables (`apply`, `planner`), and the connection for `notes`.
 
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,12 +1,13 @@
-//! The Driftline sync server: a thin shell of axum and SQLite around `driftline-core`.
+//! The Driftline sync server: a thin shell of axum and a database around `driftline-core`.
 //!
 //! A push runs through three steps: load what the decision needs in a few set-based reads ([`store`]), decide by the
-//! core's pure `reconcile`, and commit the plan in bulk together with log and marks. One thread does all writing
-//! ([`writer`]); answers leave after the commit.
+//! core's pure `reconcile`, and commit the plan in bulk together with log and marks. What writes is
+//! a thread, or on PostgreSQL a few ([`writer`]); answers leave after the commit.
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
 //! [`load`], [`write`], [`tables`]), what it leaves for later ([`reap`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
-//! ([`migrate`]), whether all is well ([`check`]), what a disk may do (`disk`), and how to see it fail ([`fault`]).
+//! ([`migrate`], `rebuild`, `ddl`, `apply`), where the database is and how it is spoken to ([`place`], [`db`]), what several servers tell each other (`notes`),
+//! whether all is well ([`check`]), what a disk may do (`disk`), and how to see it fail ([`fault`]).
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -24,10 +24,10 @@ const QUEUE_PUSHES: usize = 512;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Pushes of one commit: enough to share its sync to disk, few enough to answer soon.
 const GROUP_PUSHES: usize = 64;
-/// How often a push is tried that another server gets in the way of.
-const CONFLICTS: usize = 5;
 /// Bytes of one commit.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// How often a push is tried that another server gets in the way of.
+const CONFLICTS: usize = 5;
 
 pub struct Job {
     pub space: String,
