@@ -5,7 +5,7 @@
 //! a thread, or on PostgreSQL a few ([`writer`]); answers leave after the commit.
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
-//! [`load`], [`write`], [`tables`]), what it leaves for later ([`reap`]), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
+//! `load`, `write`, [`tables`]), what it leaves for later (`reap`), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
 //! ([`migrate`], `rebuild`, `ddl`, `apply`), where the database is and how it is spoken to ([`place`], [`db`]), what several servers tell each other (`notes`),
 //! whether all is well ([`check`]), what a disk may do (`disk`), and how to see it fail ([`fault`]).
 //!

@@ -4,7 +4,8 @@
 //! Statements come in SQLite's words. What PostgreSQL says otherwise, [`translated`] says; there is no more than that, so that one text is
 //! tested on both.
 
-use super::{Content, DbError, DbResult, ESCAPE, Insert, Param, escaped};
+use super::values::{Content, ESCAPE};
+use super::{DbError, DbResult, Insert, Param, escaped};
 use bytes::{BufMut, BytesMut};
 use driftline_core::value::RowId;
 use futures_util::StreamExt;

@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer at a time.
 
-use super::{Content, DbError, DbResult, Insert, Param};
+use super::values::Content;
+use super::{DbError, DbResult, Insert, Param};
 use driftline_core::value::RowId;
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Statement, ToSql};
