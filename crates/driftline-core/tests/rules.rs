@@ -148,6 +148,26 @@ fn v3_a_load_that_failed_uploads_nothing() {
 }
 
 #[test]
+fn r1_a_server_s_pause_is_kept_and_what_is_made_meanwhile_goes_out_after_it() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    tab.sync(&mut store);
+    tab.engine.handle_live_open(tab.now);
+    tab.engine.handle_live_message(tab.now, "{\"pause\":30}");
+    tab.make(&create("kind", 1, "")).unwrap();
+    let mut hear = |tab: &mut Tab| {
+        // It stays connected.
+        tab.engine.handle_live_message(tab.now, "{\"ping\":0}");
+        wait(tab, 1_000);
+        tab.pushes.len()
+    };
+    assert_eq!((0..29).map(|_| hear(&mut tab)).max(), Some(0));
+    assert_eq!((0..4).map(|_| hear(&mut tab)).max(), Some(1));
+    tab.sync(&mut store);
+    assert_eq!(store.log.len(), 1);
+}
+
+#[test]
 fn v4_a_base_that_could_not_be_compared_is_compared_later() {
     let mut store = Store::default();
     let mut tab = Tab::leading(&store);

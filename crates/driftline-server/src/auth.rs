@@ -9,7 +9,7 @@ use std::pin::Pin;
 /// Names longer than this do not stand in a key.
 const PRINCIPAL_BYTES: usize = 256;
 /// Longer credentials are not looked at.
-const TOKEN_BYTES: usize = 8 * 1024;
+pub(crate) const TOKEN_BYTES: usize = 8 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -17,15 +17,23 @@ pub enum Action {
     Write,
 }
 
-/// Whom a credential names.
+/// Whom a credential names, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal(pub String);
+pub struct Principal {
+    pub name: String,
+    /// Seconds since 1970. A live connection ends then; `None`: it does not.
+    pub expires_s: Option<u64>,
+}
 
 impl Principal {
+    pub fn new(name: impl Into<String>) -> Principal {
+        Principal { name: name.into(), expires_s: None }
+    }
+
     /// Refuses a request whose sender says, percent-encoded, that its edits are another's: the app has taken up another credential,
     /// and what waits on the device is still of whoever made it.
     pub fn must_be(self, user: Option<&str>) -> Result<Principal, AuthError> {
-        let is_it = user.is_none_or(|user| percent_decode_str(user).decode_utf8().is_ok_and(|user| user == self.0));
+        let is_it = user.is_none_or(|user| percent_decode_str(user).decode_utf8().is_ok_and(|user| user == self.name));
         if is_it { Ok(self) } else { Err(AuthError::WrongUser) }
     }
 }
@@ -35,6 +43,8 @@ impl Principal {
 pub enum AuthError {
     Unauthenticated(String),
     Forbidden(String),
+    /// Whether the credential holds cannot be told now: it is no reason to ask anybody for another.
+    Unavailable(String),
     /// The credential names somebody else than the request does.
     WrongUser,
 }
@@ -57,7 +67,7 @@ pub struct Open;
 
 impl Authorizer for Open {
     fn authorize<'a>(&'a self, _: Option<&'a str>, _: &'a str, _: Action) -> Authorized<'a> {
-        Box::pin(async { Ok(Principal("local".to_string())) })
+        Box::pin(async { Ok(Principal::new("local")) })
     }
 
     fn is_open(&self) -> bool {
@@ -79,6 +89,22 @@ pub struct Claims {
     pub exp: u64,
     pub spaces: Vec<String>,
     pub role: Role,
+}
+
+impl Claims {
+    /// What a token that holds opens. A space `*` is asked for by what concerns all of them.
+    pub fn admit(self, space: &str, action: Action) -> Result<Principal, AuthError> {
+        if self.sub.is_empty() || self.sub.len() > PRINCIPAL_BYTES {
+            return Err(AuthError::Unauthenticated("the token's `sub` is empty or too long".into()));
+        }
+        if !self.spaces.iter().any(|s| s == "*" || s == space) {
+            return Err(AuthError::Forbidden("the token's `spaces` do not name this space".into()));
+        }
+        if action == Action::Write && self.role != Role::Write {
+            return Err(AuthError::Forbidden("the token's `role` is read".into()));
+        }
+        Ok(Principal { name: self.sub, expires_s: Some(self.exp) })
+    }
 }
 
 /// JSON Web Tokens signed with one shared secret (HS256).
@@ -107,16 +133,7 @@ impl Tokens {
         }
         let claims = decode::<Claims>(token, &self.checking, &self.validation);
         let claims = claims.map_err(|e| AuthError::Unauthenticated(format!("the token does not hold: {e}")))?.claims;
-        if claims.sub.is_empty() || claims.sub.len() > PRINCIPAL_BYTES {
-            return Err(AuthError::Unauthenticated("the token's `sub` is empty or too long".into()));
-        }
-        if !claims.spaces.iter().any(|s| s == "*" || s == space) {
-            return Err(AuthError::Forbidden("the token's `spaces` do not name this space".into()));
-        }
-        if action == Action::Write && claims.role != Role::Write {
-            return Err(AuthError::Forbidden("the token's `role` is read".into()));
-        }
-        Ok(Principal(claims.sub))
+        claims.admit(space, action)
     }
 }
 

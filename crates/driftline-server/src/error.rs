@@ -43,6 +43,12 @@ impl ApiError {
         ApiError::new(413, "too_large", "a request body has at most 4 MiB")
     }
 
+    /// More requests than a principal may make.
+    pub fn rate_limited(retry_after_s: u32) -> ApiError {
+        let detail = "too many requests of one user; wait before the next";
+        ApiError { retry_after_s: Some(retry_after_s.max(1)), ..ApiError::new(429, "rate_limited", detail) }
+    }
+
     pub fn stale_sender(epoch: u64) -> ApiError {
         let detail = format!("a sender of epoch {epoch} has taken over");
         ApiError { epoch: Some(epoch), ..ApiError::new(409, "stale_sender", detail) }
@@ -86,6 +92,7 @@ fn title(code: &str) -> &'static str {
         "method_not_allowed" => "This place takes another method",
         "timeout" => "The request took too long to arrive",
         "incomplete" => "The request did not arrive whole",
+        "rate_limited" => "There are too many requests",
         "unavailable" => "The server cannot take this now",
         "server_full" => "The server's disk is full",
         "server_disk" => "The server's disk fails",
@@ -108,7 +115,7 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response.extensions_mut().insert(Refusal(format!("{}: {}", self.code, self.detail)));
+        response.extensions_mut().insert(Refusal { code: self.code, why: self.detail });
         let headers = response.headers_mut();
         if self.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -128,6 +135,7 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::Unauthenticated(reason) => ApiError::new(401, "unauthenticated", reason),
             AuthError::Forbidden(reason) => ApiError::new(403, "forbidden", reason),
+            AuthError::Unavailable(reason) => ApiError::unavailable(&reason),
             AuthError::WrongUser => {
                 ApiError::new(403, "wrong_user", "these edits are another user's than the credential: send them with a token of theirs")
             }

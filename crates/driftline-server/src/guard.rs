@@ -2,33 +2,81 @@
 
 use crate::error::ApiError;
 use crate::linger::Lingering;
+use crate::metrics::{Answered, Code, Metrics, Route};
 use crate::router::App;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
-pub fn around(routes: Router<App>, is_open: bool) -> Router<App> {
-    let routes = if is_open { routes.layer(from_fn(local_only)) } else { routes };
-    routes.layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response())).layer(from_fn(account))
+/// An answer below this size is not worth compressing.
+const COMPRESSED_BYTES: u16 = 1_024;
+/// What pages of other origins may send and read.
+const CORS_HEADERS: [&str; 3] = ["authorization", "content-type", "driftline-user"];
+const CORS_EXPOSED: [&str; 2] = ["retry-after", "x-request-id"];
+const CORS_MAX_AGE: Duration = Duration::from_secs(24 * 3_600);
+
+pub fn around(routes: Router<App>, app: &App) -> Router<App> {
+    let routes = if app.authorizer.is_open() { routes.layer(from_fn(local_only)) } else { routes };
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(COMPRESSED_BYTES));
+    let routes = routes
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
+        .layer(compression)
+        .layer(from_fn_with_state(app.metrics.clone(), account))
+        .layer(from_fn(harmless));
+    if app.origins.is_empty() { routes } else { routes.layer(cors(app)) }
 }
 
-/// Gives each request an id, in the log and in the answer. Neither bodies nor credentials are logged.
-async fn account(request: Request, next: Next) -> Response {
+fn cors(app: &App) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(app.origins.to_vec())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(CORS_HEADERS.map(HeaderName::from_static))
+        .expose_headers(CORS_EXPOSED.map(HeaderName::from_static))
+        .max_age(CORS_MAX_AGE)
+}
+
+/// Data is never to be taken for a page, nor kept, nor framed.
+async fn harmless(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("cache-control", "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Gives each request an id, in the log and in the answer, and counts it. Neither bodies nor credentials are logged.
+async fn account(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let id = format!("{:016x}", getrandom::u64().unwrap_or_default());
     let (method, path, began) = (request.method().clone(), request.uri().path().to_string(), Instant::now());
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_string();
     let span = tracing::info_span!("request", id, %method, path);
     let mut response = next.run(request.map(Lingering::over)).instrument(span.clone()).await;
     let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
-    let refusal = response.extensions().get::<Refusal>().map(|refusal| refusal.0.as_str());
+    let refusal = response.extensions().get::<Refusal>();
     span.in_scope(|| match refusal {
-        Some(why) => tracing::info!(status, ms, why, "refused"),
+        Some(Refusal { code, why }) => tracing::info!(status, ms, code, why, "refused"),
         None => tracing::debug!(status, ms, "answered"),
     });
+    if let Some(refusal) = refusal {
+        metrics.refusals.get_or_create(&Code { code: refusal.code }).inc();
+    }
+    metrics.request_seconds.get_or_create(&Route { route: route.clone() }).observe(began.elapsed().as_secs_f64());
+    metrics.requests.get_or_create(&Answered { route, status }).inc();
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }
@@ -37,7 +85,10 @@ async fn account(request: Request, next: Next) -> Response {
 
 /// Why a request was refused, for its log line.
 #[derive(Clone)]
-pub struct Refusal(pub String);
+pub struct Refusal {
+    pub code: &'static str,
+    pub why: String,
+}
 
 /// Without credentials any web page could ask in its visitor's name. So the request must be meant for this machine
 /// (no name that was made to point here), and come from no page or from one of this machine's.

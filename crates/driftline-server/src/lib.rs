@@ -33,11 +33,14 @@ mod linger;
 pub mod live;
 mod load;
 pub mod log;
+mod metrics;
 pub mod migrate;
 #[cfg(feature = "postgres")]
 mod notes;
 pub mod place;
 mod planner;
+mod presence;
+mod quota;
 mod reap;
 mod rebuild;
 pub mod router;
@@ -53,4 +56,5 @@ pub use auth::{Action, AuthError, Authorizer, Claims, Open, Principal, Role, Tok
 pub use error::ApiError;
 pub use fault::Faults;
 pub use place::Place;
+pub use quota::Limits;
 pub use server::{Config, Server, StartError};

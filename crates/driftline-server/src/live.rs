@@ -1,25 +1,37 @@
 //! Live changes: after each commit the sockets of its space read the log from where they stand.
 
-use crate::auth::{Action, AuthError};
+use crate::auth::{Action, AuthError, Principal};
 use crate::error::ApiError;
 use crate::log::read_changes;
+use crate::presence::Visitor;
+use crate::quota::Seat;
 use crate::router::App;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use driftline_core::wire::write_live;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// A reader that takes longer over one message is better off reconciling.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// A hello is a token and a number; nothing else is ever sent up.
+/// A hello is a token and a number; a word about oneself is shorter.
 const MESSAGE_BYTES: usize = 16 * 1024;
+/// A peer that is gone without a word shows by not answering the pings of the WebSocket, which every browser does by itself.
+const SIGN_EVERY: Duration = Duration::from_secs(20);
+const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where others are is told so often at most: three frames of a screen.
+const PRESENCE_EVERY: Duration = Duration::from_millis(50);
+/// Words about oneself in the time between two pings. A page says one for each frame at most.
+const WORDS: u32 = 240;
+/// A timer that lies further ahead is not needed: browsers and balancers do not keep a connection for a day.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// The latest revision of each space that somebody watches.
 #[derive(Default)]
@@ -61,6 +73,11 @@ impl Hub {
         });
     }
 
+    /// How many spaces somebody watches.
+    pub(crate) fn spaces(&self) -> usize {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     #[cfg(feature = "postgres")]
     pub(crate) fn watched(&self) -> Vec<String> {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
@@ -84,101 +101,214 @@ impl Hub {
 struct Hello {
     token: Option<String>,
     user: Option<String>,
-    cursor: u64,
+    /// Without it no changes are told.
+    cursor: Option<u64>,
+    #[serde(default)]
+    presence: bool,
+}
+
+impl Hello {
+    fn asks(&self) -> bool {
+        self.cursor.is_some() || self.presence
+    }
+}
+
+#[derive(Deserialize)]
+struct Word {
+    presence: Box<RawValue>,
 }
 
 /// Why a socket is closed.
 struct Closing(u16, &'static str);
 
 pub async fn upgrade(app: App, space: String, upgrade: WebSocketUpgrade) -> Response {
-    let Ok(permit) = app.lives.clone().try_acquire_owned() else {
+    let Some(seat) = app.lives.enter() else {
         return ApiError::unavailable("too many live connections; try again").into_response();
     };
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
     upgrade.on_upgrade(move |mut socket| async move {
-        let Closing(code, reason) = serve(&app, &space, &mut socket).await;
+        let mut seat = seat;
+        let Closing(code, reason) = serve(&app, &space, &mut socket, &mut seat).await;
         app.hub.leave(&space);
         tracing::debug!(space, code, reason, "live connection closes");
         let frame = CloseFrame { code, reason: reason.into() };
         let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
-        drop(permit);
+        drop(seat);
     })
 }
 
-async fn serve(app: &App, space: &str, socket: &mut WebSocket) -> Closing {
+async fn serve(app: &App, space: &str, socket: &mut WebSocket, seat: &mut Seat) -> Closing {
     let hello = match timeout(HELLO_TIMEOUT, socket.recv()).await {
-        Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Hello>(&text).ok(),
+        Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Hello>(&text).ok().filter(Hello::asks),
         _ => None,
     };
     let Some(hello) = hello else { return Closing(4400, "the first message is {token, cursor}") };
-    let user = hello.user.filter(|_| !app.authorizer.is_open());
-    let authorized = app.authorizer.authorize(hello.token.as_deref(), space, Action::Read).await;
-    let principal = match authorized.and_then(|principal| principal.must_be(user.as_deref())) {
-        Ok(principal) => principal.0,
-        Err(AuthError::Unauthenticated(reason)) => {
-            tracing::info!(space, reason, "live connection refused");
-            return Closing(4401, "no valid credential");
-        }
-        Err(AuthError::Forbidden(reason)) => {
-            tracing::info!(space, reason, "live connection refused");
-            return Closing(4403, "not allowed");
-        }
-        Err(AuthError::WrongUser) => {
-            tracing::info!(space, "live connection refused: the credential is another user's");
-            return Closing(4403, "wrong user");
-        }
+    let principal = match admit(app, space, &hello, seat).await {
+        Ok(principal) => principal,
+        Err(closing) => return closing,
     };
-    let mut commits = app.hub.watch(space);
-    let mut stopping = app.stopping.clone();
-    let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-    let mut cursor = hello.cursor;
+    let commits = app.hub.watch(space);
+    let mut line = Line { app, space, socket, principal: principal.name, cursor: hello.cursor };
     // What was committed before the watch began is in the log.
-    if let Err(closing) = catch_up(app, space, &principal, socket, &mut cursor).await {
+    if let Err(closing) = line.catch_up().await {
         return closing;
     }
-    loop {
-        let done = tokio::select! {
-            changed = commits.changed() => match changed {
-                Ok(()) => catch_up(app, space, &principal, socket, &mut cursor).await,
-                Err(_) => Err(Closing(1011, "the server failed")),
-            },
-            _ = pings.tick() => send(socket, format!("{{\"ping\":{cursor}}}")).await,
-            received = socket.recv() => match received {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-                Some(Ok(Message::Text(_) | Message::Binary(_))) => Err(Closing(4400, "nothing is sent up here")),
-                _ => Err(Closing(1000, "the client went away")),
-            },
-            () = stopped(&mut stopping) => Err(Closing(1001, "the server goes away")),
-        };
-        if let Err(closing) = done {
-            return closing;
+    let visitor = hello.presence.then(|| app.presence.enter(space));
+    line.run(commits, visitor, remaining(principal.expires_s)).await
+}
+
+async fn admit(app: &App, space: &str, hello: &Hello, seat: &mut Seat) -> Result<Principal, Closing> {
+    let user = hello.user.as_deref().filter(|_| !app.authorizer.is_open());
+    let authorized = app.authorizer.authorize(hello.token.as_deref(), space, Action::Read).await;
+    let refused = |check: &str| tracing::info!(space, check, "live connection refused");
+    let principal = authorized.and_then(|principal| principal.must_be(user)).map_err(|error| match error {
+        AuthError::Unauthenticated(reason) => {
+            refused(&reason);
+            Closing(4401, "no valid credential")
+        }
+        AuthError::Forbidden(reason) => {
+            refused(&reason);
+            Closing(4403, "not allowed")
+        }
+        AuthError::WrongUser => {
+            refused("the credential is another user's");
+            Closing(4403, "wrong user")
+        }
+        AuthError::Unavailable(reason) => {
+            refused(&reason);
+            Closing(1013, "try again later")
+        }
+    })?;
+    if !app.authorizer.is_open() && !seat.take(&principal.name) {
+        refused("the user has too many live connections");
+        return Err(Closing(4429, "too many live connections of one user"));
+    }
+    Ok(principal)
+}
+
+/// How long a credential still holds.
+fn remaining(expires_s: Option<u64>) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    expires_s.map_or(LONGEST, |at| Duration::from_secs(at).saturating_sub(now).min(LONGEST))
+}
+
+/// One connection, from its first message on.
+struct Line<'a> {
+    app: &'a App,
+    space: &'a str,
+    socket: &'a mut WebSocket,
+    principal: String,
+    cursor: Option<u64>,
+}
+
+impl Line<'_> {
+    async fn run(&mut self, mut commits: watch::Receiver<u64>, mut visitor: Option<Visitor>, holds: Duration) -> Closing {
+        let mut stopping = self.app.stopping.clone();
+        let mut pauses = self.app.pauses.clone();
+        pauses.mark_unchanged();
+        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut signs = interval_at(Instant::now() + SIGN_EVERY, SIGN_EVERY);
+        let mut heard = Instant::now();
+        let mut words = 0;
+        let mut shown = Instant::now() - PRESENCE_EVERY;
+        let expired = sleep(holds);
+        tokio::pin!(expired);
+        loop {
+            let done = tokio::select! {
+                changed = commits.changed() => match changed {
+                    Ok(()) => self.catch_up().await,
+                    Err(_) => Err(Closing(1011, "the server failed")),
+                },
+                _ = pings.tick() => {
+                    words = 0;
+                    self.send(format!("{{\"ping\":{}}}", self.cursor.unwrap_or_default())).await
+                }
+                _ = signs.tick() => match heard.elapsed() < SIGN_TIMEOUT {
+                    true => self.send_message(Message::Ping(Default::default())).await,
+                    false => Err(Closing(4408, "nothing is heard")),
+                },
+                received = self.socket.recv() => {
+                    heard = Instant::now();
+                    match received {
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+                        Some(Ok(Message::Text(text))) => {
+                            words += 1;
+                            listen(&mut visitor, &text, words)
+                        }
+                        Some(Ok(Message::Binary(_))) => Err(Closing(4400, "messages are text")),
+                        _ => Err(Closing(1000, "the client went away")),
+                    }
+                }
+                news = others(&mut visitor, shown) => {
+                    shown = Instant::now();
+                    match news {
+                        Some(news) => self.send(news).await,
+                        None => Ok(()),
+                    }
+                }
+                Ok(()) = pauses.changed() => {
+                    let seconds = pauses.borrow_and_update().remaining_s();
+                    self.send(format!("{{\"pause\":{seconds}}}")).await
+                }
+                () = &mut expired => Err(Closing(4401, "the credential has expired")),
+                () = stopped(&mut stopping) => Err(Closing(1001, "the server goes away")),
+            };
+            if let Err(closing) = done {
+                return closing;
+            }
+        }
+    }
+
+    /// Sends what the log has beyond the cursor.
+    async fn catch_up(&mut self) -> Result<(), Closing> {
+        let Some(mut cursor) = self.cursor else { return Ok(()) };
+        loop {
+            let (named, reader) = (self.space.to_string(), self.principal.clone());
+            let read = self.app.readers.run(move |store| read_changes(store, &named, &reader, cursor, None)).await;
+            let Some(Ok(changes)) = read else { return Err(Closing(1011, "the server failed")) };
+            if changes.reload {
+                return Err(Closing(4410, "reload"));
+            }
+            let Some(last) = changes.rows.last().map(|row| row.rev) else { return Ok(()) };
+            cursor = last;
+            self.cursor = Some(last);
+            self.send(write_live(&self.app.schema, last, &changes.rows)).await?;
+            if !changes.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&mut self, text: String) -> Result<(), Closing> {
+        self.send_message(Message::Text(text.into())).await
+    }
+
+    async fn send_message(&mut self, message: Message) -> Result<(), Closing> {
+        match timeout(SEND_TIMEOUT, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Closing(1000, "the client went away")),
+            Err(_) => Err(Closing(4408, "too slow a reader")),
         }
     }
 }
 
-async fn catch_up(app: &App, space: &str, principal: &str, socket: &mut WebSocket, cursor: &mut u64) -> Result<(), Closing> {
-    loop {
-        let (named, reader, from) = (space.to_string(), principal.to_string(), *cursor);
-        let read = app.readers.run(move |store| read_changes(store, &named, &reader, from, None)).await;
-        let Some(Ok(changes)) = read else { return Err(Closing(1011, "the server failed")) };
-        if changes.reload {
-            return Err(Closing(4410, "reload"));
-        }
-        let Some(last) = changes.rows.last().map(|row| row.rev) else { return Ok(()) };
-        *cursor = last;
-        send(socket, write_live(&app.schema, last, &changes.rows)).await?;
-        if !changes.more {
-            return Ok(());
-        }
+/// What is sent up is a word about oneself.
+fn listen(visitor: &mut Option<Visitor>, text: &str, words: u32) -> Result<(), Closing> {
+    let Some(visitor) = visitor else { return Err(Closing(4400, "nothing is sent up here")) };
+    if words > WORDS {
+        return Err(Closing(4429, "too many messages"));
     }
+    let word: Word = serde_json::from_str(text).map_err(|_| Closing(4400, "messages are {presence}"))?;
+    if visitor.say(&word.presence) { Ok(()) } else { Err(Closing(4413, "too much presence")) }
 }
 
-async fn send(socket: &mut WebSocket, text: String) -> Result<(), Closing> {
-    match timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Closing(1000, "the client went away")),
-        Err(_) => Err(Closing(4408, "too slow a reader")),
-    }
+/// What is new of others, not too soon after the last time.
+async fn others(visitor: &mut Option<Visitor>, shown: Instant) -> Option<String> {
+    let Some(visitor) = visitor else { return std::future::pending().await };
+    // In this order: whoever stops waiting in between has missed nothing.
+    sleep_until(shown + PRESENCE_EVERY).await;
+    visitor.changed().await;
+    visitor.news()
 }
 
 /// Ends when the server stops; never, where nobody is left to say so.

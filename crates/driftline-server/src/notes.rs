@@ -6,6 +6,8 @@
 use crate::db::{DbError, Param};
 use crate::live::Hub;
 use crate::log::Readers;
+use crate::presence::{Presence, Said};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -22,10 +24,19 @@ const GATHER: Duration = Duration::from_millis(5);
 const NOTE_SPACES: usize = 70;
 /// How soon a lost note is made up for.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Of people who move, what they were last is told so often.
+const MOVES: Duration = Duration::from_millis(50);
+/// A state is doubled at most by being quoted, and stands with a space and a number.
+const NOTE_STATES: usize = 3;
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
-/// A schema, and revisions of its spaces.
-type Note = (String, Vec<(String, u64)>);
+/// A schema, revisions of its spaces, and who is there.
+#[derive(Default, Serialize, Deserialize)]
+struct Note {
+    schema: String,
+    spaces: Vec<(String, u64)>,
+    said: Vec<Said>,
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -52,12 +63,19 @@ impl Outgoing {
     }
 }
 
+/// What a server knows that concerns others, and what it reads.
+pub struct Known {
+    pub hub: Weak<Hub>,
+    pub presence: Arc<Presence>,
+    pub readers: Arc<Readers>,
+}
+
 /// Tells and listens until the server stops, or is gone.
-pub async fn exchange(config: Config, hub: Weak<Hub>, outgoing: Arc<Outgoing>, readers: Arc<Readers>, mut stopping: watch::Receiver<bool>) {
+pub async fn exchange(config: Config, known: Known, outgoing: Arc<Outgoing>, mut stopping: watch::Receiver<bool>) {
     let all = async {
-        while hub.strong_count() > 0 {
+        while known.hub.strong_count() > 0 {
             match config.connect(NoTls).await {
-                Ok((client, connection)) => connected(&client, connection, &hub, &outgoing, &readers).await,
+                Ok((client, connection)) => connected(&client, connection, &known, &outgoing).await,
                 Err(error) => tracing::warn!(%error, "cannot tell other servers of commits"),
             }
             sleep(RECONNECT_AFTER).await;
@@ -69,13 +87,8 @@ pub async fn exchange(config: Config, hub: Weak<Hub>, outgoing: Arc<Outgoing>, r
     }
 }
 
-async fn connected(
-    client: &Client,
-    mut connection: Connection<Socket, NoTlsStream>,
-    hub: &Weak<Hub>,
-    outgoing: &Outgoing,
-    readers: &Arc<Readers>,
-) {
+async fn connected(client: &Client, mut connection: Connection<Socket, NoTlsStream>, known: &Known, outgoing: &Outgoing) {
+    let Known { hub, presence, readers } = known;
     // The connection's number, and the schema that its tables are in.
     let own = (AtomicI32::new(0), Mutex::new(String::new()));
     let hear = async {
@@ -83,10 +96,11 @@ async fn connected(
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(note))) if note.process_id() != own.0.load(Ordering::Relaxed) => {
                     let Some(hub) = hub.upgrade() else { return };
-                    let (schema, spaces): Note = serde_json::from_str(note.payload()).unwrap_or_default();
+                    let Note { schema, spaces, said } = serde_json::from_str(note.payload()).unwrap_or_default();
                     // Another app may be in another schema of the same database.
                     if schema == *lock(&own.1) {
                         spaces.iter().for_each(|(space, rev)| hub.heard(space, *rev));
+                        said.into_iter().for_each(|said| presence.heard(said));
                     }
                 }
                 Some(Ok(_)) => {}
@@ -101,21 +115,29 @@ async fn connected(
         let schema: String = row.get(1);
         lock(&own.1).clone_from(&schema);
         client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        let mut looks = interval(LOOK_EVERY);
+        let (mut looks, mut moves) = (interval(LOOK_EVERY), interval(MOVES));
         while hub.strong_count() > 0 {
             tokio::select! {
                 () = outgoing.some.notified() => {
                     sleep(GATHER).await;
                     let spaces: Vec<(String, u64)> = outgoing.take().into_iter().collect();
                     for some in spaces.chunks(NOTE_SPACES) {
-                        let note = serde_json::to_string(&(&schema, some)).unwrap_or_default();
-                        let told = client.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &note]).await;
+                        let note = Note { schema: schema.clone(), spaces: some.to_vec(), said: Vec::new() };
+                        let told = notify(client, &note).await;
                         // By the next connection, then.
                         told.inspect_err(|_| spaces.iter().for_each(|(space, rev)| outgoing.add(space, *rev)))?;
                     }
                 }
                 // The first comes at once: what was told before has not been heard.
-                _ = looks.tick() => look(hub, readers).await,
+                _ = looks.tick() => {
+                    presence.refresh();
+                    look(hub, readers).await;
+                }
+                _ = moves.tick() => {
+                    for said in presence.take_outgoing().chunks(NOTE_STATES) {
+                        notify(client, &Note { schema: schema.clone(), spaces: Vec::new(), said: said.to_vec() }).await?;
+                    }
+                }
             }
         }
         Ok::<_, tokio_postgres::Error>(())
@@ -128,6 +150,11 @@ async fn connected(
             }
         }
     }
+}
+
+async fn notify(client: &Client, note: &Note) -> Result<(), tokio_postgres::Error> {
+    let note = serde_json::to_string(note).unwrap_or_default();
+    client.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &note]).await.map(|_| ())
 }
 
 /// Reads how far the watched spaces are.

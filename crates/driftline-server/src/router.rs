@@ -7,6 +7,9 @@ use crate::error::ApiError;
 use crate::guard;
 use crate::live::{self, Hub};
 use crate::log::{Readers, read_changes};
+use crate::metrics::{self, Metrics};
+use crate::presence::Presence;
+use crate::quota::{Rates, Seats};
 use crate::snapshot;
 use crate::writer::WriterHandle;
 use axum::Router;
@@ -20,12 +23,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 use driftline_core::limits;
+use driftline_core::reconcile::Plan;
 use driftline_core::schema::Schema;
 use driftline_core::wire::{Push, read_push, write_answer};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 /// A body that takes longer to arrive is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,8 +49,27 @@ pub struct App {
     pub(crate) readers: Arc<Readers>,
     pub(crate) snapshots: Arc<Readers>,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) lives: Arc<Semaphore>,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) rates: Arc<Rates>,
+    pub(crate) lives: Arc<Seats>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Pages of these origins may ask.
+    pub(crate) origins: Arc<[HeaderValue]>,
     pub(crate) stopping: watch::Receiver<bool>,
+    /// For how many seconds from now clients are asked to send nothing.
+    pub(crate) pauses: watch::Receiver<Pause>,
+}
+
+/// Until when clients are to send nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pause(pub(crate) Option<Instant>);
+
+impl Pause {
+    /// Seconds that are left of it, rounded up.
+    pub(crate) fn remaining_s(self) -> u32 {
+        let left = self.0.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
+    }
 }
 
 /// The routes under `/v1`, to serve or to nest in an app of one's own.
@@ -57,8 +80,17 @@ pub fn router(app: App) -> Router {
         .route("/v1/spaces/{space}/live", get(go_live))
         .route("/v1", any(no_route))
         .route("/v1/{*rest}", any(no_route))
+        .route("/healthz", get(async |State(app): State<App>| metrics::health(&app)))
+        .route("/readyz", get(async |State(app): State<App>| metrics::ready(&app).await))
+        .route("/metrics", get(scrape))
         .method_not_allowed_fallback(wrong_method);
-    guard::around(routes, app.authorizer.is_open()).with_state(app)
+    guard::around(routes, &app).with_state(app)
+}
+
+/// For whoever may read every space.
+async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
+    authorize(&app, &headers, "*", Action::Read).await?;
+    Ok(metrics::scrape(&app).await)
 }
 
 async fn no_route() -> ApiError {
@@ -72,14 +104,18 @@ async fn wrong_method() -> ApiError {
 async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -> Result<Response, ApiError> {
     let space = space_name(space)?;
     let (parts, body) = request.into_parts();
-    authorize(&app, &parts.headers, &space, Action::Read).await?;
+    let principal = authorize(&app, &parts.headers, &space, Action::Read).await?;
+    ration(&app, &principal)?;
     let text = read_body(&parts.headers, body).await?;
     let bytes = text.len();
     let push = parse(app.schema.clone(), text).await?;
-    let action = if push.units.is_empty() { Action::Read } else { Action::Write };
-    let principal = authorize(&app, &parts.headers, &space, action).await?.0;
+    let principal = match push.units.is_empty() {
+        true => principal.name,
+        false => authorize(&app, &parts.headers, &space, Action::Write).await?.name,
+    };
     let committed = timeout(COMMIT_TIMEOUT, app.writer.push(space.clone(), principal.clone(), push, bytes)).await;
     let (push, plan) = committed.unwrap_or_else(|_| Err(ApiError::unavailable("the commit takes too long; try again").unsure()))?;
+    count(&app.metrics, &plan);
     let answer = app.readers.run(move |store| {
         let changes = push.cursor.map(|cursor| read_changes(store, &space, &principal, cursor, Some(plan.space.rev)));
         let changes = changes.transpose()?.unwrap_or_default();
@@ -97,7 +133,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
 
 async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
     let space = space_name(space)?;
-    authorize(&app, &headers, &space, Action::Read).await?;
+    ration(&app, &authorize(&app, &headers, &space, Action::Read).await?)?;
     let body = snapshot::stream(&app, space).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
 }
@@ -118,6 +154,24 @@ fn space_name(path: SpacePath) -> Result<String, ApiError> {
         Ok(name)
     } else {
         Err(ApiError::not_found("a space's name is 1 to 64 characters of A-Z a-z 0-9 _ . -"))
+    }
+}
+
+/// Refuses what is too much of one principal, and everything while clients are asked to wait.
+fn ration(app: &App, principal: &Principal) -> Result<(), ApiError> {
+    let pause_s = app.pauses.borrow().remaining_s();
+    if pause_s > 0 {
+        let detail = "the server asks everybody to wait a little";
+        return Err(ApiError { retry_after_s: Some(pause_s), ..ApiError::unavailable(detail) });
+    }
+    // Where everybody is the same, nobody has a share.
+    if app.authorizer.is_open() { Ok(()) } else { app.rates.take(&principal.name) }
+}
+
+fn count(metrics: &Metrics, plan: &Plan) {
+    for outcome in ["applied", "refused", "held", "unknown"] {
+        let named = format!("\"outcome\":\"{outcome}\"");
+        metrics.outcome(outcome, plan.outcomes.iter().filter(|(_, told)| told.starts_with(&named)).count() as u64);
     }
 }
 

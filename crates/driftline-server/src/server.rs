@@ -5,10 +5,13 @@ use crate::db::DbResult;
 use crate::fault::Faults;
 use crate::live::{Hub, stopped};
 use crate::log::Readers;
+use crate::metrics::Metrics;
 use crate::migrate;
 use crate::place::Place;
+use crate::presence::Presence;
+use crate::quota::{Limits, Rates, Seats};
 use crate::reap::{self, Waker};
-use crate::router::{App, router};
+use crate::router::{App, Pause, router};
 use crate::store::Store;
 use crate::tables::Layout;
 use crate::writer;
@@ -33,8 +36,6 @@ use tower_http::set_header::SetResponseHeaderLayer;
 const READERS: usize = 4;
 /// First loads that run at once.
 const SNAPSHOTS: usize = 8;
-/// Live connections; each holds a socket and a little memory.
-const LIVE_CONNECTIONS: usize = 4_096;
 const CONNECTIONS: usize = 8_192;
 /// A request's head has to arrive in this time, which is also how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,12 +51,23 @@ pub struct Config {
     pub data: Place,
     /// Files to serve beside the API.
     pub assets: Option<PathBuf>,
+    pub limits: Limits,
+    /// Origins whose pages may ask, as `https://example.org`. None: only pages that this server, or its proxy, serves.
+    pub origins: Vec<String>,
     pub faults: Faults,
 }
 
 impl Config {
     pub fn new(schema: impl Into<PathBuf>, migrations: impl Into<PathBuf>, data: impl Into<Place>) -> Config {
-        Config { schema: schema.into(), migrations: migrations.into(), data: data.into(), assets: None, faults: Faults::default() }
+        Config {
+            schema: schema.into(),
+            migrations: migrations.into(),
+            data: data.into(),
+            assets: None,
+            limits: Limits::default(),
+            origins: Vec::new(),
+            faults: Faults::default(),
+        }
     }
 }
 
@@ -75,6 +87,7 @@ pub struct Server {
     app: App,
     assets: Option<PathBuf>,
     stop: watch::Sender<bool>,
+    pause: watch::Sender<Pause>,
     writers: Vec<std::thread::JoinHandle<()>>,
     reaper: std::thread::JoinHandle<()>,
     waker: Waker,
@@ -98,22 +111,46 @@ impl Server {
         if config.faults.is_set() {
             tracing::warn!(faults = ?config.faults, "DRIFTLINE_FAULT is set: this server fails on purpose");
         }
-        let hub = hub_for(&config.data);
+        let (hub, presence) = shared_memory(&config.data);
+        let metrics = Arc::new(Metrics::new());
+        let origins = config.origins.iter().map(|origin| origin_of(origin)).collect::<Result<Vec<_>, _>>()?;
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
         let (waker, woken) = reap::waker();
         let stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
-        let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker).map_err(no_thread)?;
+        let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker, &metrics).map_err(no_thread)?;
         let reaper = reap::start(open_for_long(0)?, handle.background(), woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
-        listen_to_others(&config.data, &hub, &readers, &stopping)?;
-        let lives = Arc::new(Semaphore::new(LIVE_CONNECTIONS));
-        let app = App { schema, authorizer, writer: handle, readers, snapshots, hub, lives, stopping };
-        Ok(Server { app, assets: config.assets, stop, writers, reaper, waker })
+        let (pause, pauses) = watch::channel(Pause::default());
+        listen_to_others(&config.data, &hub, &presence, &readers, &stopping)?;
+        let app = App {
+            schema,
+            authorizer,
+            writer: handle,
+            readers,
+            snapshots,
+            hub,
+            presence,
+            rates: Arc::new(Rates::new(&config.limits)),
+            lives: Seats::new(&config.limits),
+            metrics,
+            origins: origins.into(),
+            stopping,
+            pauses,
+        };
+        Ok(Server { app, assets: config.assets, stop, pause, writers, reaper, waker })
     }
 
     /// The API's routes, to nest in an app of one's own.
     pub fn router(&self) -> Router {
         router(self.app.clone())
+    }
+
+    /// Asks all clients to send nothing for a while. What they make meanwhile waits with them.
+    pub fn pauser(&self) -> impl Fn(Duration) + Send + Sync + 'static {
+        let pause = self.pause.clone();
+        move |time| {
+            pause.send_replace(Pause(Some(tokio::time::Instant::now() + time)));
+        }
     }
 
     /// Serves until `shutdown` ends; then takes no more, finishes what waits, closes live connections, and returns.
@@ -163,7 +200,7 @@ impl Server {
     pub async fn stop(self) -> Result<(), StartError> {
         let Server { app, stop, writers, reaper, waker, .. } = self;
         let _ = stop.send(true);
-        let _ = timeout(STOP_TIMEOUT, app.lives.acquire_many(LIVE_CONNECTIONS as u32)).await;
+        let _ = timeout(STOP_TIMEOUT, app.lives.emptied()).await;
         waker.stop();
         app.writer.finish().await;
         let join = move || writers.into_iter().chain([reaper]).try_for_each(std::thread::JoinHandle::join);
@@ -174,27 +211,39 @@ impl Server {
     }
 }
 
-/// Where several servers share a database, each tells the others what it has committed.
-fn hub_for(_place: &Place) -> Arc<Hub> {
+fn origin_of(text: &str) -> Result<HeaderValue, StartError> {
+    let is_origin = text.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && !rest.contains('/'));
+    let origin = HeaderValue::from_str(text).ok().filter(|_| is_origin);
+    origin.ok_or_else(|| StartError(format!("`{text}` is no origin: one is a scheme, a host and perhaps a port, as https://example.org")))
+}
+
+/// Where several servers share a database, each tells the others what it has committed, and who is there.
+fn shared_memory(_place: &Place) -> (Arc<Hub>, Arc<Presence>) {
     #[cfg(feature = "postgres")]
     if let Place::Postgres(_) = _place {
-        return Arc::new(Hub::among_others());
+        return (Arc::new(Hub::among_others()), Arc::new(Presence::among_others()));
     }
-    Arc::default()
+    Default::default()
 }
 
 #[cfg(feature = "postgres")]
-fn listen_to_others(place: &Place, hub: &Arc<Hub>, readers: &Arc<Readers>, stopping: &watch::Receiver<bool>) -> Result<(), StartError> {
+fn listen_to_others(
+    place: &Place,
+    hub: &Arc<Hub>,
+    presence: &Arc<Presence>,
+    readers: &Arc<Readers>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), StartError> {
     if let (Place::Postgres(config), Some(outgoing)) = (place, &hub.outgoing) {
         let runtime = crate::db::arrivals().map_err(|e| StartError(e.to_string()))?;
-        let (hub, outgoing) = (Arc::downgrade(hub), outgoing.clone());
-        runtime.spawn(crate::notes::exchange(crate::place::patient(config, true), hub, outgoing, readers.clone(), stopping.clone()));
+        let known = crate::notes::Known { hub: Arc::downgrade(hub), presence: presence.clone(), readers: readers.clone() };
+        runtime.spawn(crate::notes::exchange(crate::place::patient(config, true), known, outgoing.clone(), stopping.clone()));
     }
     Ok(())
 }
 
 #[cfg(not(feature = "postgres"))]
-fn listen_to_others(_: &Place, _: &Arc<Hub>, _: &Arc<Readers>, _: &watch::Receiver<bool>) -> Result<(), StartError> {
+fn listen_to_others(_: &Place, _: &Arc<Hub>, _: &Arc<Presence>, _: &Arc<Readers>, _: &watch::Receiver<bool>) -> Result<(), StartError> {
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use driftline_core::load::SpaceState;
 use driftline_core::schema::Schema;
 use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{SNAPSHOT_END, write_rows, write_snapshot_head};
+use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -55,7 +56,8 @@ pub async fn stream(app: &App, space: String) -> Result<Body, ApiError> {
         };
         line.map(|line| (line, (None, received)))
     });
-    Ok(Body::from_stream(rest))
+    // Compressing asks once more at the end.
+    Ok(Body::from_stream(rest.fuse()))
 }
 
 enum Ended {

@@ -8,6 +8,7 @@ use crate::disk::{self, Trouble};
 use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::live::Hub;
+use crate::metrics::Metrics;
 use crate::reap::{self, Batch, Progress, Waker};
 use crate::store::{Moment, NotDecided, Store, StoreError};
 use driftline_core::reconcile::Plan;
@@ -15,7 +16,7 @@ use driftline_core::wire::Push;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Pushes that may wait; beyond it a sender is asked to come back.
@@ -55,6 +56,10 @@ pub struct WriterHandle {
 }
 
 impl WriterHandle {
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Has a push applied, and returns after the commit.
     pub async fn push(&self, space: String, principal: String, push: Push, bytes: usize) -> Reply {
         let (reply, answer) = oneshot::channel();
@@ -107,6 +112,7 @@ struct Writer {
     faults: Faults,
     commits: u64,
     waker: Waker,
+    metrics: Arc<Metrics>,
 }
 
 /// The writer of a space.
@@ -122,13 +128,14 @@ pub fn start(
     hub: &Arc<Hub>,
     faults: &Faults,
     waker: &Waker,
+    metrics: &Arc<Metrics>,
 ) -> std::io::Result<(WriterHandle, Vec<std::thread::JoinHandle<()>>)> {
     let waiting = Arc::new(AtomicUsize::new(0));
     let (mut queues, mut threads) = (Vec::new(), Vec::new());
     for store in stores {
         store.db.fail_statement(faults.fail_statement);
         let (queue, jobs) = mpsc::channel::<Message>(QUEUE_PUSHES);
-        let writer = Writer { store, hub: hub.clone(), faults: faults.clone(), commits: 0, waker: waker.clone() };
+        let writer = Writer { store, hub: hub.clone(), faults: faults.clone(), commits: 0, waker: waker.clone(), metrics: metrics.clone() };
         threads.push(run(writer, jobs, waiting.clone())?);
         queues.push(queue);
     }
@@ -177,10 +184,15 @@ impl Writer {
         // Those of a space stay in their order. Two servers that lock spaces in the same order never wait for each other.
         group.sort_by(|a, b| a.space.cmp(&b.space));
         let mut unsure = false;
-        match self.insist(&group, &mut unsure) {
+        let began = Instant::now();
+        let done = self.insist(&group, &mut unsure);
+        self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.group_pushes.observe(group.len() as f64);
+        match done {
             Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| self.answer(job, result, unsure)),
             Err(error) if group.len() > 1 && !error.is_away() => {
                 tracing::warn!(pushes = group.len(), %error, "the group failed; trying each push alone");
+                self.metrics.failed_groups.inc();
                 self.serve_each(group, unsure);
             }
             Err(error) => group.into_iter().for_each(|job| self.refuse(job, &error, unsure)),
@@ -264,6 +276,7 @@ impl Writer {
             std::process::abort();
         }
         self.store.db.commit()?;
+        self.metrics.wrote();
         self.commits += 1;
         if self.faults.abort_after_commit == Some(self.commits) {
             std::process::abort();

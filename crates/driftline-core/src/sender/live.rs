@@ -7,6 +7,8 @@ use crate::wire::{read_revisions, version};
 
 /// Nothing heard for so long is no answer (the server pings every 2 s).
 pub(super) const SILENCE_MS: u64 = 5_000;
+/// A server asks for no longer pause than this.
+const MAX_PAUSE_S: u64 = 3_600;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Live {
@@ -36,6 +38,8 @@ impl Engine {
     }
 
     pub fn handle_live_message(&mut self, now_ms: u64, text: &str) {
+        // After a pause not all come back at the same moment.
+        let stagger = self.random() % 2_000;
         let Some(sender) = self.sender.as_mut().filter(|s| s.live != Live::Off) else { return };
         sender.live = Live::On { heard: now_ms };
         sender.live_failures = 0;
@@ -63,6 +67,8 @@ impl Engine {
                     }
                 }
             }
+        } else if let Some(seconds) = json.uint("pause") {
+            sender.not_before = now_ms + seconds.min(MAX_PAUSE_S) * 1_000 + stagger;
         } else if json.uint("ping").is_some_and(|rev| rev > self.replica.rev) {
             sender.want_pull = true;
         }

@@ -1,12 +1,16 @@
 use clap::Args;
-use driftline_server::{Authorizer, Config, Faults, Open, Place, Server, Tokens};
+use driftline_server::{Authorizer, Config, Faults, Limits, Open, Place, Server, Tokens};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// How long clients are asked to wait at SIGUSR1.
+const PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub struct Serve {
@@ -27,6 +31,34 @@ pub struct Serve {
     /// The secret that tokens are signed with. Without it everybody may do everything, on this machine only.
     #[arg(long)]
     secret_file: Option<PathBuf>,
+    /// An origin whose pages may ask, as https://example.org; may be given several times. Without it, only this server's own.
+    #[arg(long)]
+    origin: Vec<String>,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+#[derive(Args)]
+struct LimitArguments {
+    /// Requests a second of one user in the long run; more are answered 429.
+    #[arg(long, default_value_t = Limits::default().requests_per_s)]
+    requests_per_s: NonZeroU32,
+    /// Requests of one user at once, after a silence.
+    #[arg(long, default_value_t = Limits::default().burst_requests)]
+    burst_requests: NonZeroU32,
+    /// Live connections of all users.
+    #[arg(long, default_value_t = Limits::default().live)]
+    live: usize,
+    /// Live connections of one user.
+    #[arg(long, default_value_t = Limits::default().live_per_principal)]
+    live_per_user: usize,
+}
+
+impl LimitArguments {
+    fn read(&self) -> Limits {
+        let LimitArguments { requests_per_s, burst_requests, live, live_per_user } = *self;
+        Limits { requests_per_s, burst_requests, live, live_per_principal: live_per_user }
+    }
 }
 
 impl Serve {
@@ -36,13 +68,20 @@ impl Serve {
             None => Arc::new(Open),
         };
         let faults = Faults::parse(&std::env::var("DRIFTLINE_FAULT").unwrap_or_default())?;
-        let config = Config { schema: self.schema, migrations: self.migrations, data: self.data, assets: self.assets, faults };
+        let config = Config {
+            assets: self.assets,
+            origins: self.origin,
+            limits: self.limits.read(),
+            faults,
+            ..Config::new(self.schema, self.migrations, self.data)
+        };
         let server = Server::open(config, authorizer).map_err(|e| e.to_string())?;
         let runtime = tokio::runtime::Runtime::new().map_err(|e| format!("no runtime: {e}"))?;
         let served: Result<(), String> = runtime.block_on(async {
             let listener = TcpListener::bind(self.listen).await.map_err(|e| format!("cannot listen on {}: {e}", self.listen))?;
             let address = listener.local_addr().map_err(|e| e.to_string())?;
             let stopped = stop_signal()?;
+            tokio::spawn(pause_at_signal(server.pauser())?);
             let announced = async move {
                 println!("listening on http://{address}");
                 let _ = std::io::stdout().flush();
@@ -55,6 +94,18 @@ impl Serve {
         served?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// SIGUSR1 asks all clients to send nothing for a while: before a migration, say.
+fn pause_at_signal(pause: impl Fn(Duration)) -> Result<impl Future<Output = ()>, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut asked = signal(SignalKind::user_defined1()).map_err(|e| e.to_string())?;
+    Ok(async move {
+        while asked.recv().await.is_some() {
+            tracing::info!(seconds = PAUSE.as_secs(), "clients are asked to wait");
+            pause(PAUSE);
+        }
+    })
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {

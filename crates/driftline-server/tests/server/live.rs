@@ -16,7 +16,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub struct Running {
-    address: std::net::SocketAddr,
+    pub address: std::net::SocketAddr,
+    pub pause: Box<dyn Fn(Duration) + Send + Sync>,
     pub stop: oneshot::Sender<()>,
     pub ended: tokio::task::JoinHandle<()>,
 }
@@ -26,6 +27,7 @@ pub async fn start(world: &mut World) -> Running {
     world.router = server.router();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (stop, stopped)) = (listener.local_addr().unwrap(), oneshot::channel());
+    let pause = Box::new(server.pauser());
     let ended = tokio::spawn(async move {
         server
             .run(listener, async {
@@ -34,11 +36,15 @@ pub async fn start(world: &mut World) -> Running {
             .await
             .unwrap()
     });
-    Running { address, stop, ended }
+    Running { address, pause, stop, ended }
 }
 
 pub async fn connect(running: &Running, hello: Json) -> Socket {
-    let (mut socket, _) = connect_async(format!("ws://{}/v1/spaces/a/live", running.address)).await.unwrap();
+    connect_to(running, "a", hello).await
+}
+
+pub async fn connect_to(running: &Running, space: &str, hello: Json) -> Socket {
+    let (mut socket, _) = connect_async(format!("ws://{}/v1/spaces/{space}/live", running.address)).await.unwrap();
     socket.send(Message::text(hello.to_string())).await.unwrap();
     socket
 }

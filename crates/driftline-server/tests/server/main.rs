@@ -13,10 +13,12 @@ mod integrity;
 mod large;
 mod live;
 mod migrations;
+mod presence;
 mod process;
 mod publishing;
 mod push;
 mod restore;
+mod serving;
 mod stages;
 mod upgrades;
 #[allow(dead_code, reason = "some of it is for tests on PostgreSQL")]

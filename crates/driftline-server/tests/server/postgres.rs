@@ -12,9 +12,11 @@ mod findings;
 mod integrity;
 mod large;
 mod live;
+mod presence;
 mod publishing;
 mod push;
 mod restore;
+mod serving;
 mod shared;
 mod stages;
 #[allow(dead_code, reason = "some of it is for tests of files")]

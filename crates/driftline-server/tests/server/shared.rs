@@ -183,3 +183,27 @@ async fn n1_another_app_in_the_same_database_wakes_nobody_and_keeps_nobody_aslee
     running.stop.send(()).unwrap();
     running.ended.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v5_people_see_each_other_through_either_server() {
+    let mut world = World::new();
+    let mut other = beside(&world);
+    let (here, there) = (start(&mut world).await, start(&mut other).await);
+    let hello = |sub: &str| json!({"token": token(sub), "presence": true});
+    let mut bob = connect(&there, hello("bob")).await;
+    let mut alice = connect(&here, hello("alice")).await;
+    // Until both servers listen to each other.
+    let mut heard = Json::Null;
+    for n in 0..100 {
+        let word = json!({"presence": n}).to_string();
+        futures_util::SinkExt::send(&mut alice, tokio_tungstenite::tungstenite::Message::text(word)).await.unwrap();
+        if let Ok(message) = timeout(Duration::from_millis(100), next(&mut bob)).await {
+            heard = message;
+            break;
+        }
+    }
+    let states = heard["presence"].as_object().expect("nobody is seen").clone();
+    assert!(states.len() == 1 && states.values().all(Json::is_number), "{states:?}");
+    drop(alice);
+    while next(&mut bob).await["presence"].as_object().unwrap().values().any(|state| !state.is_null()) {}
+}

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::response::Parts;
 use axum::http::{Request, header};
 use driftline_core::schema::Schema;
 use driftline_core::value::RowId;
@@ -85,8 +86,13 @@ impl World {
     }
 
     pub fn with(faults: Faults) -> World {
+        World::set(|config| config.faults = faults)
+    }
+
+    /// A world whose operator has set something.
+    pub fn set(change: impl FnOnce(&mut Config)) -> World {
         let (directory, mut config) = prepare();
-        config.faults = faults;
+        change(&mut config);
         let router = open(&config).router();
         World { directory, config, router, schema: SCHEMA.to_string() }
     }
@@ -119,14 +125,29 @@ impl World {
     }
 
     pub async fn request(&self, method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {
+        let (head, bytes) = self.response(method, path, token, &[], body).await;
+        (head.status.as_u16(), String::from_utf8(bytes).unwrap())
+    }
+
+    /// The same, with headers of one's own, and with those of the answer.
+    pub async fn response(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> (Parts, Vec<u8>) {
         let mut request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let status = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(bytes.to_vec()).unwrap())
+        let (head, body) = response.into_parts();
+        (head, axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec())
     }
 
     /// Posts a raw push for alice.

@@ -1,0 +1,157 @@
+//! What stands around every request: limits, other origins, health and figures.
+
+use crate::live::{connect, connect_to, next, start};
+use crate::world::{Client, World, card, token, token_with, verdict};
+use driftline_server::{Limits, Role};
+use serde_json::{Value as Json, json};
+use std::io::Read;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+const PUSH: &str = r#"{"epoch":1,"cursor":0,"clients":[],"units":[]}"#;
+const RECONCILE: &str = "/v1/spaces/a/reconcile";
+
+fn number(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap()
+}
+
+#[tokio::test]
+async fn a6_a_user_who_asks_too_often_is_told_when_to_come_again_and_no_other_is() {
+    let world = World::set(|config| config.limits = Limits { requests_per_s: number(1), burst_requests: number(3), ..Limits::default() });
+    for _ in 0..3 {
+        assert_eq!(world.request("POST", RECONCILE, Some(&token("alice")), PUSH).await.0, 200);
+    }
+    let (head, body) = world.response("POST", RECONCILE, Some(&token("alice")), &[], PUSH).await;
+    let problem: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!((head.status.as_u16(), &problem["code"]), (429, &json!("rate_limited")));
+    let wait: u64 = head.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait}");
+    assert_eq!(world.request("GET", "/v1/spaces/a/snapshot", Some(&token("alice")), "").await.0, 429, "it is one limit for all routes");
+    assert_eq!(world.request("POST", RECONCILE, Some(&token("bob")), PUSH).await.0, 200);
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    assert_eq!(world.request("POST", RECONCILE, Some(&token("alice")), PUSH).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a6_live_connections_are_counted_by_user_and_in_all() {
+    let mut world = World::set(|config| config.limits = Limits { live: 3, live_per_principal: 2, ..Limits::default() });
+    let running = start(&mut world).await;
+    let hello = |sub: &str| json!({"token": token(sub), "cursor": 0});
+    let first = connect(&running, hello("alice")).await;
+    let mut second = connect_to(&running, "b", hello("alice")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(next(&mut connect(&running, hello("alice")).await).await, json!(4429));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let bob = connect(&running, hello("bob")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let full = tokio_tungstenite::connect_async(format!("ws://{}/v1/spaces/a/live", running.address)).await.unwrap_err();
+    assert!(full.to_string().contains("503"), "{full}");
+    drop((first, bob));
+    second.close(None).await.unwrap();
+    // A place that is given up is free again.
+    let mut again = loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Ok((socket, _)) = tokio_tungstenite::connect_async(format!("ws://{}/v1/spaces/a/live", running.address)).await {
+            break socket;
+        }
+    };
+    futures_util::SinkExt::send(&mut again, tokio_tungstenite::tungstenite::Message::text("{\"cursor\":0}")).await.unwrap();
+    assert_eq!(next(&mut again).await, json!(4401));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a1_a_live_connection_ends_with_its_credential() {
+    let mut world = World::new();
+    let running = start(&mut world).await;
+    let mut brief = connect(&running, json!({"token": token_with("alice", &["a"], Role::Read, 2), "cursor": 0})).await;
+    let mut lasting = connect(&running, json!({"token": token("alice"), "cursor": 0})).await;
+    assert_eq!(next(&mut brief).await, json!(4401));
+    let mut bob = Client::new("bob", 2);
+    assert_eq!(verdict(&bob.edit(&world, "a", json!([card(1)])).await), "applied");
+    assert_eq!(next(&mut lasting).await["rev"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_a_server_asks_for_a_pause_and_takes_everything_after_it() {
+    let mut world = World::new();
+    let running = start(&mut world).await;
+    let mut socket = connect(&running, json!({"token": token("alice"), "cursor": 0})).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    (running.pause)(Duration::from_secs(2));
+    assert_eq!(next(&mut socket).await, json!({"pause": 2}));
+    let (head, body) = world.response("POST", RECONCILE, Some(&token("alice")), &[], PUSH).await;
+    let problem: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!((head.status.as_u16(), &problem["code"], &head.headers["retry-after"]), (503, &json!("unavailable"), &"2".parse().unwrap()));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.request("POST", RECONCILE, Some(&token("alice")), PUSH).await.0, 200);
+}
+
+#[tokio::test]
+async fn a6_pages_of_named_origins_may_ask_and_no_others() {
+    let world = World::set(|config| config.origins = vec!["https://app.example".into()]);
+    let ask = [("access-control-request-method", "POST"), ("access-control-request-headers", "authorization,content-type,driftline-user")];
+    let allowed =
+        |head: &axum::http::response::Parts| head.headers.get("access-control-allow-origin").map(|o| o.to_str().unwrap().to_string());
+    let headers: Vec<_> = [("origin", "https://app.example")].into_iter().chain(ask).collect();
+    let (head, _) = world.response("OPTIONS", RECONCILE, None, &headers, "").await;
+    assert_eq!((head.status.as_u16(), allowed(&head).as_deref()), (200, Some("https://app.example")));
+    assert!(head.headers["access-control-allow-headers"].to_str().unwrap().contains("driftline-user"));
+    let headers: Vec<_> = [("origin", "https://evil.example")].into_iter().chain(ask).collect();
+    assert_eq!(allowed(&world.response("OPTIONS", RECONCILE, None, &headers, "").await.0), None);
+    let (head, _) = world.response("POST", RECONCILE, Some(&token("alice")), &[("origin", "https://app.example")], PUSH).await;
+    assert_eq!((head.status.as_u16(), allowed(&head).as_deref()), (200, Some("https://app.example")));
+    // A refusal can be read as well.
+    let (head, _) = world.response("POST", RECONCILE, None, &[("origin", "https://app.example")], PUSH).await;
+    assert_eq!((head.status.as_u16(), allowed(&head).as_deref()), (401, Some("https://app.example")));
+    let closed = World::new();
+    assert_eq!(
+        allowed(&closed.response("POST", RECONCILE, Some(&token("alice")), &[("origin", "https://app.example")], PUSH).await.0),
+        None
+    );
+    for name in ["x-content-type-options", "referrer-policy", "content-security-policy", "cache-control", "x-request-id"] {
+        assert!(head.headers.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn t4_health_and_figures_tell_what_happened_and_to_whom_they_may() {
+    let world = World::new();
+    let health = async || serde_json::from_str::<Json>(&world.request("GET", "/healthz", None, "").await.1).unwrap();
+    assert_eq!(health().await["last_write_s_ago"], Json::Null);
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    alice.edit(&world, "a", json!([card(1)])).await;
+    world.request("POST", RECONCILE, Some("nonsense"), PUSH).await;
+    assert!(health().await["last_write_s_ago"].as_i64().unwrap() < 60);
+    assert_eq!(world.request("GET", "/readyz", None, "").await, (200, "{\"status\":\"ready\"}".to_string()));
+    for token in [None, Some(token_with("alice", &["a"], Role::Write, 60))] {
+        assert!([401, 403].contains(&world.request("GET", "/metrics", token.as_deref(), "").await.0));
+    }
+    let (status, text) = world.request("GET", "/metrics", Some(&token("alice")), "").await;
+    assert_eq!(status, 200);
+    for line in [
+        "driftline_requests_total{route=\"/v1/spaces/{space}/reconcile\",status=\"200\"} 2",
+        "driftline_requests_total{route=\"/v1/spaces/{space}/reconcile\",status=\"401\"} 1",
+        "driftline_refusals_total{code=\"unauthenticated\"} 2",
+        "driftline_transactions_total{outcome=\"applied\"} 1",
+        "driftline_transactions_total{outcome=\"refused\"} 1",
+        "driftline_group_pushes_count 2",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn c1_long_answers_come_compressed_where_that_is_asked_for() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    let units = (1..=200).map(|n| alice.unit(json!([card(n)]))).collect();
+    alice.send(&world, "a", units).await;
+    let plain = world.snapshot("a").await;
+    let (head, body) = world.response("GET", "/v1/spaces/a/snapshot", Some(&token("alice")), &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(head.headers["content-encoding"], "gzip");
+    assert!(body.len() * 3 < plain.len(), "{} of {}", body.len(), plain.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, plain);
+}
