@@ -89,9 +89,25 @@ pub struct StaleSender {
     pub epoch: u64,
 }
 
+/// An app's own word on an edit that is about to take effect, with the row as it is before the unit that the edit is part of.
+pub type Rule<'a> = &'a dyn Fn(&Edit, Option<&Row>) -> Result<(), Problem>;
+
 /// Decides a push. `random` makes the receipts; `next_actor` numbers clients never seen in this space.
 pub fn reconcile(schema: &Schema, push: &Push, set: WorkingSet, now_ms: u64, random: u64, next_actor: u32) -> Result<Plan, StaleSender> {
-    let mut decision = Decision::new(schema, push, set, now_ms);
+    reconcile_by(&|_, _| Ok(()), schema, push, set, now_ms, random, next_actor)
+}
+
+/// The same where an app has rules of its own. They are asked once, before the first decision on a transaction.
+pub fn reconcile_by(
+    rule: Rule,
+    schema: &Schema,
+    push: &Push,
+    set: WorkingSet,
+    now_ms: u64,
+    random: u64,
+    next_actor: u32,
+) -> Result<Plan, StaleSender> {
+    let mut decision = Decision::new(rule, schema, push, set, now_ms);
     decision.meet_clients(random, next_actor)?;
     for (i, unit) in push.units.iter().enumerate() {
         decision.unit(i, unit);
@@ -100,6 +116,7 @@ pub fn reconcile(schema: &Schema, push: &Push, set: WorkingSet, now_ms: u64, ran
 }
 
 struct Decision<'a> {
+    rule: Rule<'a>,
     schema: &'a Schema,
     push: &'a Push,
     now_ms: u64,
@@ -111,10 +128,10 @@ struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    fn new(schema: &'a Schema, push: &'a Push, mut set: WorkingSet, now_ms: u64) -> Decision<'a> {
+    fn new(rule: Rule<'a>, schema: &'a Schema, push: &'a Push, mut set: WorkingSet, now_ms: u64) -> Decision<'a> {
         set.rows.mark();
         let plan = Plan { space: set.space, unsettled: set.dying, ..Plan::default() };
-        Decision { schema, push, now_ms, failed: BTreeSet::new(), first_rev: set.space.rev, plan, set }
+        Decision { rule, schema, push, now_ms, failed: BTreeSet::new(), first_rev: set.space.rev, plan, set }
     }
 
     /// Epochs, receipts and what the clients no longer need.
@@ -249,6 +266,9 @@ impl<'a> Decision<'a> {
         let mut stamps = Vec::new();
         for (part, push_txn) in txns.iter().enumerate() {
             let txn = push_txn.txn.as_ref().map_err(|problem| (part, problem.clone()))?;
+            for edit in &txn.edits {
+                (self.rule)(edit, self.set.rows.get(edit.row)).map_err(|problem| (part, problem))?;
+            }
             let at = txn.at.clamped(self.now_ms);
             stamps.push(Stamp { at, client: self.push.clients[push_txn.client].id, seq: push_txn.seq });
             steps.extend(txn.edits.iter().map(|edit| Step { part, edit: edit.clone() }));

@@ -1,10 +1,12 @@
 //! One connection to a database, and the few ways in which it is used: rows are read one by one, written many at a time.
 //!
-//! Nothing else in this crate asks a driver, but what makes and changes tables (`apply`, `planner`), and the connection for `notes`.
+//! Nothing else in this crate asks a driver, but what makes and changes tables (`apply`, `planner`, `backup`), and the connection for `notes`.
 
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
+#[cfg(feature = "postgres")]
+pub mod tls;
 mod values;
 
 #[cfg(feature = "postgres")]
@@ -38,7 +40,10 @@ impl std::fmt::Display for DbError {
             #[cfg(feature = "postgres")]
             DbError::Postgres(error) => match error.as_db_error() {
                 Some(told) => write!(f, "{} ({})", told.message(), told.code().code()),
-                None => error.fmt(f),
+                None => {
+                    error.fmt(f)?;
+                    std::error::Error::source(error).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+                }
             },
             DbError::Silent => f.write_str("the database does not answer"),
             DbError::Fault => f.write_str("fault point fail_statement"),

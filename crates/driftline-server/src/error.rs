@@ -99,6 +99,8 @@ fn title(code: &str) -> &'static str {
         "server_corrupt" => "The server's database is damaged",
         "server_database" => "The server cannot reach its database",
         "stale_sender" => "Another sender has taken over",
+        "not_restored" => "The version cannot be gone back to",
+        "no_version" => "There is nothing to keep a version of",
         "too_large" => "The request is too large",
         "unsupported_media_type" => "The body is not JSON",
         _ => "The server failed",

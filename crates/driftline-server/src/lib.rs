@@ -20,15 +20,23 @@
 
 mod apply;
 pub mod auth;
+pub mod backup;
 pub mod check;
 mod counts;
 pub mod db;
 mod ddl;
 mod diff;
 mod disk;
+mod editor;
 pub mod error;
 pub mod fault;
 pub mod guard;
+mod history;
+#[cfg(any(feature = "jwks", feature = "webhooks"))]
+mod http;
+mod jobs;
+#[cfg(feature = "jwks")]
+pub mod keys;
 mod linger;
 pub mod live;
 mod load;
@@ -40,21 +48,29 @@ mod notes;
 pub mod place;
 mod planner;
 mod presence;
+mod prune;
 mod quota;
 mod reap;
 mod rebuild;
 pub mod router;
+mod rules;
 pub mod server;
 pub mod snapshot;
 pub mod store;
 mod system;
 pub mod tables;
+mod versions;
 mod write;
 pub mod writer;
 
 pub use auth::{Action, AuthError, Authorizer, Claims, Open, Principal, Role, Tokens};
+pub use editor::{EditError, Editor};
 pub use error::ApiError;
 pub use fault::Faults;
+pub use jobs::Keeping;
+#[cfg(feature = "jwks")]
+pub use keys::{Keys, KeysConfig};
 pub use place::Place;
 pub use quota::Limits;
+pub use rules::{Proposal, Ruled, Rules};
 pub use server::{Config, Server, StartError};

@@ -23,6 +23,8 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A hello is a token and a number; a word about oneself is shorter.
 const MESSAGE_BYTES: usize = 16 * 1024;
+/// Held by each connection all the while; little is sent up.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// A peer that is gone without a word shows by not answering the pings of the WebSocket, which every browser does by itself.
 const SIGN_EVERY: Duration = Duration::from_secs(20);
 const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,7 +127,7 @@ pub async fn upgrade(app: App, space: String, upgrade: WebSocketUpgrade) -> Resp
     let Some(seat) = app.lives.enter() else {
         return ApiError::unavailable("too many live connections; try again").into_response();
     };
-    let upgrade = upgrade.max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
+    let upgrade = upgrade.max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES).read_buffer_size(READ_BUFFER_BYTES);
     upgrade.on_upgrade(move |mut socket| async move {
         let mut seat = seat;
         let Closing(code, reason) = serve(&app, &space, &mut socket, &mut seat).await;

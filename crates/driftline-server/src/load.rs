@@ -18,10 +18,9 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
     while let Some(query) = load.next() {
         match query {
             Query::Space => {
-                let found = read_space(store, space)?;
-                let found = found.map(|(number, state)| Ok::<_, DbError>((number, with_digest(store, number, state)?))).transpose()?;
-                known.space = found.map(|found| found.0);
-                load.give_space(found.map(|found| found.1).unwrap_or_default());
+                let (number, state) = space_or_new(store, space)?;
+                known.space = (number != 0).then_some(number);
+                load.give_space(known.space.map_or(Ok(state), |number| with_digest(store, number, state))?);
                 load.give_dying(known.space.map_or(Ok(false), |space| any_dying(store, space))?);
             }
             Query::Clients => {
@@ -56,6 +55,17 @@ pub fn read_space(store: &Store, name: &str) -> DbResult<Option<(i64, SpaceState
     store.db.first(&sql, &[name.into()], |row| {
         Ok((row.int(0)?, SpaceState { rev: row.bits(1)?, horizon: row.bits(2)?, digest: Digest(row.hash(3)?) }))
     })
+}
+
+/// A space's number and state; of one that was never written, 0 and where it begins. On a restored server that is where all others
+/// went on, above the cursors of the time that is lost.
+pub fn space_or_new(store: &Store, name: &str) -> DbResult<(i64, SpaceState)> {
+    if let Some(found) = read_space(store, name)? {
+        return Ok(found);
+    }
+    let first = store.db.first("SELECT horizon FROM _space ORDER BY id LIMIT 1", &[], |row| row.bits(0))?;
+    let rev = first.filter(|horizon| *horizon >= crate::backup::LEAP_REVS).unwrap_or(0);
+    Ok((0, SpaceState { rev, horizon: rev, digest: Digest::default() }))
 }
 
 /// The space's state with a digest that counts as this server does. One of another schema version may have written last.

@@ -1,11 +1,10 @@
 //! The log as readers see it, and the pool of their connections.
 
 use crate::db::{DbError, DbResult, Param};
-use crate::load::read_space;
+use crate::load::space_or_new;
 use crate::store::Store;
 use driftline_core::json::Json;
 use driftline_core::limits;
-use driftline_core::load::SpaceState;
 use driftline_core::schema::Schema;
 use driftline_core::upgrade;
 use driftline_core::wire::ChangeRow;
@@ -29,7 +28,7 @@ pub fn read_changes(store: &Store, space: &str, principal: &str, cursor: u64, un
 }
 
 fn read_at_once(store: &Store, space: &str, principal: &str, cursor: u64, until: Option<u64>) -> DbResult<Changes> {
-    let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
+    let (number, state) = space_or_new(store, space)?;
     let until = until.unwrap_or(state.rev);
     if cursor < state.horizon || cursor > until {
         return Ok(Changes { reload: true, ..Changes::default() });

@@ -20,6 +20,12 @@ enum Command {
     Migrate(cmd::migrate::Migrate),
     /// Look whether a database keeps its promises; changes nothing.
     Check(cmd::check::Check),
+    /// Take the rows of a space as they are, after they were changed behind the server's back.
+    Adopt(cmd::adopt::Adopt),
+    /// Copy a database into a file, beside a server at work.
+    Backup(cmd::backup::Backup),
+    /// Make a database from a backup, safe for clients that know more than it does.
+    Restore(cmd::restore::Restore),
     /// Make a credential for development.
     Token(cmd::token::Token),
 }
@@ -32,6 +38,9 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Check(check) => check.run(),
+        Command::Adopt(adopt) => adopt.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Token(token) => token.run(),
     };
     result.unwrap_or_else(|message| {

@@ -3,7 +3,7 @@
 //! The log is the truth, and a note only says that a look is worth it. Notes of a moment go out together, after the commit and over a
 //! connection of their own. Whatever gets lost on the way, a slow look at the revisions of watched spaces finds.
 
-use crate::db::{DbError, Param};
+use crate::db::{DbError, Param, tls};
 use crate::live::Hub;
 use crate::log::Readers;
 use crate::presence::{Presence, Said};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{interval, sleep};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
 
 const CHANNEL: &str = "driftline";
 /// Commits of so short a time are told of together.
@@ -74,7 +74,7 @@ pub struct Known {
 pub async fn exchange(config: Config, known: Known, outgoing: Arc<Outgoing>, mut stopping: watch::Receiver<bool>) {
     let all = async {
         while known.hub.strong_count() > 0 {
-            match config.connect(NoTls).await {
+            match tls::connect(&config).await {
                 Ok((client, connection)) => connected(&client, connection, &known, &outgoing).await,
                 Err(error) => tracing::warn!(%error, "cannot tell other servers of commits"),
             }
@@ -87,7 +87,7 @@ pub async fn exchange(config: Config, known: Known, outgoing: Arc<Outgoing>, mut
     }
 }
 
-async fn connected(client: &Client, mut connection: Connection<Socket, NoTlsStream>, known: &Known, outgoing: &Outgoing) {
+async fn connected(client: &Client, mut connection: Connection<Socket, tls::Stream>, known: &Known, outgoing: &Outgoing) {
     let Known { hub, presence, readers } = known;
     // The connection's number, and the schema that its tables are in.
     let own = (AtomicI32::new(0), Mutex::new(String::new()));

@@ -6,7 +6,9 @@
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+#[cfg(feature = "postgres")]
+use std::time::Duration;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// A name, a colour, a cursor and a selection take some hundred bytes.
@@ -14,9 +16,11 @@ pub const STATE_BYTES: usize = 1_024;
 /// Members of one space who are shown to each other.
 const MEMBERS: usize = 1_000;
 /// What another server says of its members holds for so long; it says it again well before.
+#[cfg(feature = "postgres")]
 pub const HOLDS: Duration = Duration::from_secs(30);
 
 /// What somebody says of himself, by the number of his connection. `None`: he has left.
+#[cfg(feature = "postgres")]
 pub type Said = (String, String, Option<String>);
 
 #[derive(Default)]
@@ -100,6 +104,7 @@ impl Presence {
     }
 
     /// What other servers have not been told yet.
+    #[cfg(feature = "postgres")]
     pub fn take_outgoing(&self) -> Vec<Said> {
         let Some(outgoing) = &self.outgoing else { return Vec::new() };
         let taken = std::mem::take(&mut *outgoing.lock().unwrap_or_else(PoisonError::into_inner));
@@ -107,11 +112,13 @@ impl Presence {
     }
 
     /// Another server tells of one of its members.
+    #[cfg(feature = "postgres")]
     pub fn heard(&self, (space, id, state): Said) {
         self.say(&space, &id, state.filter(|state| state.len() <= STATE_BYTES), Some(Instant::now()));
     }
 
     /// Says again who is here, and forgets whom another server has not spoken of for long.
+    #[cfg(feature = "postgres")]
     pub fn refresh(&self) {
         let mut again = Vec::new();
         for (space, room) in self.lock().iter_mut() {

@@ -1,12 +1,13 @@
 //! Large deletes: what hangs on a dying row goes in the background, leaves first, a batch per transaction.
 //!
-//! The push that deleted the row only marked it (`_dying`). A thread of its own works out from the database which rows go
+//! The push that deleted the row only marked it (`_dying`). The jobs work out from the database which rows go
 //! and in which order, and hands the writer batch after batch; first those that stay lose their references to what goes. It keeps nothing: after a crash it begins again with what is
 //! left, which still hangs together, because no row goes before those that refer to it.
 
 use crate::db::{Db, DbError, DbResult, Param};
+use crate::jobs::Progress;
 use crate::load::{read_digest, read_doomed};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::tables::{Layout, TableLayout};
 use crate::write::write_deleted;
 use crate::writer::Background;
@@ -15,16 +16,11 @@ use driftline_core::order::referrers_first;
 use driftline_core::schema::{OnDelete, Schema};
 use driftline_core::value::{Row, RowId, RowKey, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
 
 /// Rows of one transaction: pushes wait for it no longer than for each other.
 const BATCH_ROWS: usize = 1_000;
 /// Ids of one question about what refers to them.
 const LIST_ROWS: usize = 10_000;
-/// How long to wait after a failure, and how often to look without being told.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
-
 /// What to do in one transaction.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -39,67 +35,14 @@ pub struct Batch {
     pub done: Vec<RowKey>,
 }
 
-/// Wakes the thread: some row is dying.
-#[derive(Clone)]
-pub struct Waker(Sender<bool>);
-
-impl Waker {
-    pub fn wake(&self) {
-        let _ = self.0.send(true);
-    }
-
-    pub fn stop(&self) {
-        let _ = self.0.send(false);
-    }
-}
-
-pub fn waker() -> (Waker, Receiver<bool>) {
-    let (sender, receiver) = channel();
-    (Waker(sender), receiver)
-}
-
-/// Starts the thread. It looks at once, for an earlier process may have left something.
-pub fn start(store: Store, writer: Background, woken: Receiver<bool>) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("reaper".into()).spawn(move || {
-        loop {
-            match store.db.reading(|| dying(&store)) {
-                Ok(spaces) => {
-                    for (space, dying) in spaces {
-                        // What fails for one does not keep the others.
-                        match reap(&store, &writer, space, dying) {
-                            Ok(Progress::Done) => {}
-                            Ok(Progress::BatchFailed) => tracing::warn!(space, "a large delete is tried again later"),
-                            Ok(Progress::Stopping) => return,
-                            Err(error) => tracing::error!(space, %error, "a large delete could not go on; it is tried again"),
-                        }
-                    }
-                }
-                Err(error) => tracing::error!(%error, "cannot read what is being deleted"),
-            }
-            match woken.recv_timeout(LOOK_EVERY) {
-                Ok(true) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(false) | Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    })
-}
-
-/// What came of handing something to the writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    Done,
-    BatchFailed,
-    Stopping,
-}
-
 /// What is dying in one space, and the latest revision that deleted any of it.
 #[derive(Default)]
-struct Dying {
+pub struct Dying {
     roots: Vec<RowKey>,
     rev: u64,
 }
 
-fn dying(store: &Store) -> DbResult<BTreeMap<i64, Dying>> {
+pub fn dying(store: &Store) -> DbResult<BTreeMap<i64, Dying>> {
     let mut spaces: BTreeMap<i64, Dying> = BTreeMap::new();
     store.db.each("SELECT space, tbl, id, rev FROM _dying", &[], |row| {
         if let Some(table) = store.schema.table(&row.text(1)?) {
@@ -113,7 +56,7 @@ fn dying(store: &Store) -> DbResult<BTreeMap<i64, Dying>> {
 }
 
 /// All that is dying in a space goes together: one may refer to what hangs on another.
-fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> DbResult<Progress> {
+pub fn reap(store: &Store, writer: &Background, space: i64, dying: &Dying) -> Result<Progress, StoreError> {
     let (groups, nulls) = store.db.reading(|| {
         let going = going(store, space)?;
         let nulls = nulled(store, space, &going)?;
@@ -121,9 +64,8 @@ fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> DbResul
     })?;
     for nulls in nulls.chunks(BATCH_ROWS) {
         let batch = Batch { space, nulls: nulls.to_vec(), rows: Vec::new(), rev: dying.rev, done: Vec::new() };
-        let progress = writer.reap(batch);
-        if progress != Progress::Done {
-            return Ok(progress);
+        if hand_over(store, writer, batch)? == Progress::Stopping {
+            return Ok(Progress::Stopping);
         }
     }
     let mut batches: Vec<Vec<RowKey>> = vec![Vec::new()];
@@ -137,12 +79,23 @@ fn reap(store: &Store, writer: &Background, space: i64, dying: Dying) -> DbResul
     tracing::info!(space, rows, "a large delete goes on in the background");
     for (i, rows) in batches.into_iter().enumerate() {
         let done = if i + 1 == count { dying.roots.clone() } else { Vec::new() };
-        let progress = writer.reap(Batch { space, nulls: Vec::new(), rows, rev: dying.rev, done });
-        if progress != Progress::Done {
-            return Ok(progress);
+        if hand_over(store, writer, Batch { space, nulls: Vec::new(), rows, rev: dying.rev, done })? == Progress::Stopping {
+            return Ok(Progress::Stopping);
         }
     }
     Ok(Progress::Done)
+}
+
+fn hand_over(store: &Store, writer: &Background, batch: Batch) -> Result<Progress, StoreError> {
+    let again = batch.clone();
+    match writer.write(batch.space, move |store| write(store, &batch)) {
+        None => Ok(Progress::Stopping),
+        Some(Ok(())) => Ok(Progress::Done),
+        Some(Err(error)) => {
+            log_blockers(store, &again);
+            Err(error)
+        }
+    }
 }
 
 /// Which of the rows that are dying.
@@ -278,7 +231,7 @@ fn write_nulls(store: &Store, batch: &Batch, digest: &mut Digest) -> DbResult<()
 }
 
 /// Says which rows keep a batch from being deleted: no push should have let it come to this.
-pub fn log_blockers(store: &Store, batch: &Batch) {
+fn log_blockers(store: &Store, batch: &Batch) {
     let going: BTreeSet<RowKey> = batch.rows.iter().copied().collect();
     let targets: BTreeSet<u16> = batch.rows.iter().map(|key| key.table).collect();
     for target in targets {
@@ -295,7 +248,7 @@ pub fn log_blockers(store: &Store, batch: &Batch) {
 
 /// Writes one batch, inside the caller's transaction. Rows that are gone already are passed over, and so are those that are
 /// dying no more: somebody has made them anew since the batch was put together.
-pub fn write(store: &Store, batch: &Batch) -> DbResult<()> {
+fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     let mut digest = read_digest(store, batch.space)?;
     write_nulls(store, batch, &mut digest)?;
     let doomed = read_doomed(store, Some(batch.space), &batch.rows)?;

@@ -5,6 +5,8 @@ use crate::db::DbError;
 use crate::disk;
 use crate::error::ApiError;
 use crate::guard;
+use crate::history;
+use crate::jobs::Waker;
 use crate::live::{self, Hub};
 use crate::log::{Readers, read_changes};
 use crate::metrics::{self, Metrics};
@@ -38,7 +40,9 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reading a small body takes less than handing it to another thread.
 const INLINE_BYTES: usize = 64 * 1024;
 
-type SpacePath = Result<Path<String>, PathRejection>;
+pub type SpacePath = Result<Path<String>, PathRejection>;
+/// A space, and a revision of it.
+pub type Place = Result<Path<(String, String)>, PathRejection>;
 
 /// What every request shares.
 #[derive(Clone)]
@@ -50,6 +54,8 @@ pub struct App {
     pub(crate) snapshots: Arc<Readers>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) presence: Arc<Presence>,
+    pub(crate) waker: Waker,
+    pub(crate) kept_versions: u32,
     pub(crate) rates: Arc<Rates>,
     pub(crate) lives: Arc<Seats>,
     pub(crate) metrics: Arc<Metrics>,
@@ -78,6 +84,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/spaces/{space}/reconcile", post(reconcile))
         .route("/v1/spaces/{space}/snapshot", get(load_snapshot))
         .route("/v1/spaces/{space}/live", get(go_live))
+        .merge(history::routes())
         .route("/v1", any(no_route))
         .route("/v1/{*rest}", any(no_route))
         .route("/healthz", get(async |State(app): State<App>| metrics::health(&app)))
@@ -104,8 +111,7 @@ async fn wrong_method() -> ApiError {
 async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -> Result<Response, ApiError> {
     let space = space_name(space)?;
     let (parts, body) = request.into_parts();
-    let principal = authorize(&app, &parts.headers, &space, Action::Read).await?;
-    ration(&app, &principal)?;
+    let principal = admit(&app, &parts.headers, &space, Action::Read).await?;
     let text = read_body(&parts.headers, body).await?;
     let bytes = text.len();
     let push = parse(app.schema.clone(), text).await?;
@@ -133,7 +139,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
 
 async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
     let space = space_name(space)?;
-    ration(&app, &authorize(&app, &headers, &space, Action::Read).await?)?;
+    admit(&app, &headers, &space, Action::Read).await?;
     let body = snapshot::stream(&app, space).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
 }
@@ -148,7 +154,7 @@ async fn go_live(
     Ok(live::upgrade(app, space, upgrade).await)
 }
 
-fn space_name(path: SpacePath) -> Result<String, ApiError> {
+pub fn space_name(path: SpacePath) -> Result<String, ApiError> {
     let name = path.map(|path| path.0).unwrap_or_default();
     if limits::is_space_name(&name) {
         Ok(name)
@@ -157,15 +163,19 @@ fn space_name(path: SpacePath) -> Result<String, ApiError> {
     }
 }
 
-/// Refuses what is too much of one principal, and everything while clients are asked to wait.
-fn ration(app: &App, principal: &Principal) -> Result<(), ApiError> {
+/// Lets in whom the credential allows it. Refuses what is too much of one principal, and everything while clients are asked to wait.
+pub async fn admit(app: &App, headers: &HeaderMap, space: &str, action: Action) -> Result<Principal, ApiError> {
+    let principal = authorize(app, headers, space, action).await?;
     let pause_s = app.pauses.borrow().remaining_s();
     if pause_s > 0 {
         let detail = "the server asks everybody to wait a little";
         return Err(ApiError { retry_after_s: Some(pause_s), ..ApiError::unavailable(detail) });
     }
     // Where everybody is the same, nobody has a share.
-    if app.authorizer.is_open() { Ok(()) } else { app.rates.take(&principal.name) }
+    if !app.authorizer.is_open() {
+        app.rates.take(&principal.name)?;
+    }
+    Ok(principal)
 }
 
 fn count(metrics: &Metrics, plan: &Plan) {

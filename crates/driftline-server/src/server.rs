@@ -2,7 +2,9 @@
 
 use crate::auth::Authorizer;
 use crate::db::DbResult;
+use crate::editor::Editor;
 use crate::fault::Faults;
+use crate::jobs::{self, Jobs, Keeping, Waker};
 use crate::live::{Hub, stopped};
 use crate::log::Readers;
 use crate::metrics::Metrics;
@@ -10,8 +12,8 @@ use crate::migrate;
 use crate::place::Place;
 use crate::presence::Presence;
 use crate::quota::{Limits, Rates, Seats};
-use crate::reap::{self, Waker};
 use crate::router::{App, Pause, router};
+use crate::rules::Ruled;
 use crate::store::Store;
 use crate::tables::Layout;
 use crate::writer;
@@ -52,8 +54,11 @@ pub struct Config {
     /// Files to serve beside the API.
     pub assets: Option<PathBuf>,
     pub limits: Limits,
+    pub keeping: Keeping,
     /// Origins whose pages may ask, as `https://example.org`. None: only pages that this server, or its proxy, serves.
     pub origins: Vec<String>,
+    /// What the app itself allows.
+    pub rules: Option<Ruled>,
     pub faults: Faults,
 }
 
@@ -65,7 +70,9 @@ impl Config {
             data: data.into(),
             assets: None,
             limits: Limits::default(),
+            keeping: Keeping::default(),
             origins: Vec::new(),
+            rules: None,
             faults: Faults::default(),
         }
     }
@@ -89,7 +96,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     pause: watch::Sender<Pause>,
     writers: Vec<std::thread::JoinHandle<()>>,
-    reaper: std::thread::JoinHandle<()>,
+    jobs: std::thread::JoinHandle<()>,
     waker: Waker,
 }
 
@@ -115,10 +122,13 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let origins = config.origins.iter().map(|origin| origin_of(origin)).collect::<Result<Vec<_>, _>>()?;
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
-        let (waker, woken) = reap::waker();
-        let stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
+        let (waker, woken) = jobs::waker();
+        let mut stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
+        stores.iter_mut().for_each(|store| store.rules.clone_from(&config.rules));
         let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker, &metrics).map_err(no_thread)?;
-        let reaper = reap::start(open_for_long(0)?, handle.background(), woken).map_err(no_thread)?;
+        let (store, writer, keeping) = (open_for_long(0)?, handle.background(), config.keeping);
+        let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, waker: waker.clone() };
+        let jobs = jobs.start(woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
         let (pause, pauses) = watch::channel(Pause::default());
         listen_to_others(&config.data, &hub, &presence, &readers, &stopping)?;
@@ -130,6 +140,8 @@ impl Server {
             snapshots,
             hub,
             presence,
+            waker: waker.clone(),
+            kept_versions: config.keeping.versions,
             rates: Arc::new(Rates::new(&config.limits)),
             lives: Seats::new(&config.limits),
             metrics,
@@ -137,12 +149,24 @@ impl Server {
             stopping,
             pauses,
         };
-        Ok(Server { app, assets: config.assets, stop, pause, writers, reaper, waker })
+        Ok(Server { app, assets: config.assets, stop, pause, writers, jobs, waker })
     }
 
     /// The API's routes, to nest in an app of one's own.
     pub fn router(&self) -> Router {
         router(self.app.clone())
+    }
+
+    /// Has all jobs run once for every space: pruning, versions, large deletes. They run by themselves, too.
+    pub fn jobs(&self) -> impl Future<Output = ()> + Send + 'static {
+        let waker = self.waker.clone();
+        async move { waker.run_all().await }
+    }
+
+    /// For server-side code to write with, under a name that no user has. Code that writes at once in several processes has a name
+    /// for each.
+    pub fn editor(&self, name: &str) -> Editor {
+        Editor::new(self.app.clone(), name)
     }
 
     /// Asks all clients to send nothing for a while. What they make meanwhile waits with them.
@@ -198,12 +222,12 @@ impl Server {
 
     /// Closes live connections and finishes what is queued. For apps that nest the router and serve by themselves.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Server { app, stop, writers, reaper, waker, .. } = self;
+        let Server { app, stop, writers, jobs, waker, .. } = self;
         let _ = stop.send(true);
         let _ = timeout(STOP_TIMEOUT, app.lives.emptied()).await;
         waker.stop();
         app.writer.finish().await;
-        let join = move || writers.into_iter().chain([reaper]).try_for_each(std::thread::JoinHandle::join);
+        let join = move || writers.into_iter().chain([jobs]).try_for_each(std::thread::JoinHandle::join);
         match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(join)).await {
             Ok(Ok(Ok(()))) => Ok(()),
             _ => Err(StartError("the writer did not end in time".to_string())),

@@ -2,7 +2,7 @@
 
 use crate::db::DbError;
 use crate::error::ApiError;
-use crate::load::{read_digest, read_space};
+use crate::load::{read_digest, space_or_new};
 use crate::reap;
 use crate::router::App;
 use crate::store::Store;
@@ -10,7 +10,6 @@ use crate::tables::TableLayout;
 use axum::body::Body;
 use bytes::Bytes;
 use driftline_core::digest::Digest;
-use driftline_core::load::SpaceState;
 use driftline_core::schema::Schema;
 use driftline_core::value::{Row, RowKey, Value};
 use driftline_core::wire::{SNAPSHOT_END, write_rows, write_snapshot_head};
@@ -60,7 +59,8 @@ pub async fn stream(app: &App, space: String) -> Result<Body, ApiError> {
     Ok(Body::from_stream(rest.fuse()))
 }
 
-enum Ended {
+pub enum Ended {
+    /// Nobody takes what is read.
     Gone,
     Failed(DbError),
 }
@@ -99,12 +99,18 @@ fn without_hidden(schema: &Schema, (key, mut row): (RowKey, Row), hidden: &BTree
 }
 
 fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
-    store.db.reading(|| read_at_once(store, space, sink))?;
+    store.db.reading(|| read_at_once(store, space, &mut |line| sink.send(line)))?;
     sink.send(SNAPSHOT_END.to_string())
 }
 
-fn read_at_once(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
-    let (number, state) = read_space(store, space)?.unwrap_or((0, SpaceState::default()));
+/// A space's revision; 0 where it was never written.
+pub fn revision(store: &Store, space: &str) -> Result<u64, DbError> {
+    Ok(space_or_new(store, space)?.1.rev)
+}
+
+/// Reads all lines but the last, in a transaction of the caller's.
+pub fn read_at_once(store: &Store, space: &str, send: &mut dyn FnMut(String) -> Result<(), Ended>) -> Result<(), Ended> {
+    let (number, state) = space_or_new(store, space)?;
     let shown = |table: &u16| !store.schema.tables[*table as usize].server_only;
     let tables: Vec<&TableLayout> =
         store.layout.parents_first.iter().filter(|table| shown(table)).map(|t| store.layout.table(*t)).collect();
@@ -128,21 +134,21 @@ fn read_at_once(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
             })?;
         }
     }
-    sink.send(write_snapshot_head(&store.schema, state.rev, digest, count))?;
+    send(write_snapshot_head(&store.schema, state.rev, digest, count))?;
     for table in &tables {
         let mut chunk: Vec<(RowKey, Row)> = Vec::with_capacity(LINE_ROWS);
-        let send = |chunk: &mut Vec<(RowKey, Row)>| {
+        let mut send_chunk = |chunk: &mut Vec<(RowKey, Row)>| {
             let mut line = String::new();
             write_rows(&store.schema, table.index, chunk.iter().map(|(key, row)| (key.id, row)), &mut line);
             chunk.clear();
-            sink.send(line)
+            send(line)
         };
         store.db.each(&table.select, &[number.into()], |row| {
             chunk.extend(without_hidden(&store.schema, table.read(&store.schema, row)?, &hidden));
-            if chunk.len() == LINE_ROWS { send(&mut chunk) } else { Ok(()) }
+            if chunk.len() == LINE_ROWS { send_chunk(&mut chunk) } else { Ok(()) }
         })?;
         if !chunk.is_empty() {
-            send(&mut chunk)?;
+            send_chunk(&mut chunk)?;
         }
     }
     Ok(())

@@ -1,15 +1,19 @@
 //! The database: opening it, and one push from loading to its written plan. The caller owns the transaction.
 
 use crate::db::{Db, DbError, DbResult};
+use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::place::Place;
+use crate::rules::{Proposal, Ruled};
 use crate::tables::Layout;
 use crate::{load, write};
 use driftline_core::dedupe::ClientState;
+use driftline_core::edit::Edit;
 use driftline_core::limits;
 use driftline_core::load::Load;
-use driftline_core::reconcile::{Plan, StaleSender, reconcile};
+use driftline_core::reconcile::{Plan, StaleSender, reconcile_by};
 use driftline_core::schema::Schema;
+use driftline_core::value::Row;
 use driftline_core::wire::Push;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,6 +22,8 @@ use std::sync::Arc;
 pub enum StoreError {
     Db(DbError),
     Fault(&'static str),
+    /// Nothing is wrong with the database: it is not to be done.
+    Refused(Box<ApiError>),
     Panic,
 }
 
@@ -41,6 +47,7 @@ impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreError::Db(error) => write!(f, "database: {error}"),
+            StoreError::Refused(refusal) => write!(f, "{}: {}", refusal.code, refusal.detail),
             StoreError::Fault(point) => write!(f, "fault point {point}"),
             StoreError::Panic => f.write_str("a panic; its message is above"),
         }
@@ -66,17 +73,19 @@ pub struct Store {
     pub(crate) db: Db,
     pub(crate) schema: Arc<Schema>,
     pub(crate) layout: Arc<Layout>,
+    /// The app's own.
+    pub(crate) rules: Option<Ruled>,
 }
 
 impl Store {
     /// Opens an existing database; one that is absent is not made.
     pub fn open(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
-        Ok(Store { db: data.connect()?, schema, layout })
+        Ok(Store { db: data.connect()?, schema, layout, rules: None })
     }
 
     /// The same for what may take long.
     pub fn open_for_long(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
-        Ok(Store { db: data.connect_for_long()?, schema, layout })
+        Ok(Store { db: data.connect_for_long()?, schema, layout, rules: None })
     }
 
     pub fn db(&self) -> &Db {
@@ -131,7 +140,12 @@ impl Store {
         if Faults::names(faults.panic_row, push) {
             panic!("fault point panic_row");
         }
-        let plan = reconcile(&self.schema, push, load.finish(), moment.now_ms, moment.random, known.next_actor);
+        let rule = |edit: &Edit, before: Option<&Row>| match &self.rules {
+            Some(rules) => rules.judge(Proposal { space, principal, schema: &self.schema, edit, before }),
+            None => Ok(()),
+        };
+        let Moment { now_ms, random } = moment;
+        let plan = reconcile_by(&rule, &self.schema, push, load.finish(), now_ms, random, known.next_actor);
         Ok(plan.map(|plan| (known, plan)))
     }
 }

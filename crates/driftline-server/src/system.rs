@@ -7,7 +7,10 @@ use crate::fault::Faults;
 use crate::migrate::now_ms;
 
 /// Numbered from 1, each one transaction. What stands here is never changed; what has to change is put below.
-pub const SYSTEM: &[System] = &[System { name: "base", sqlite: BASE, postgres: BASE_POSTGRES }];
+pub const SYSTEM: &[System] = &[
+    System { name: "base", sqlite: BASE, postgres: BASE_POSTGRES },
+    System { name: "serving", sqlite: SERVING, postgres: SERVING_POSTGRES },
+];
 
 pub struct System {
     name: &'static str,
@@ -70,6 +73,38 @@ CREATE TABLE _dying (
   space BIGINT NOT NULL, tbl TEXT NOT NULL, id UUID NOT NULL, rev BIGINT NOT NULL, PRIMARY KEY (space, tbl, id));
 CREATE TABLE _deleted (
   space BIGINT NOT NULL, id UUID NOT NULL, tbl TEXT NOT NULL, rev BIGINT NOT NULL, PRIMARY KEY (space, id, tbl));
+"#;
+
+/// What is pruned by revision; versions of spaces; words to search for; calls to make.
+const SERVING: &str = r#"CREATE INDEX "_deleted.rev" ON _deleted (space, rev);
+CREATE TABLE _version (
+  space INTEGER NOT NULL, rev INTEGER NOT NULL, at INTEGER NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (space, rev)) STRICT;
+CREATE TABLE _search_space (space INTEGER PRIMARY KEY, rev INTEGER NOT NULL) STRICT;
+CREATE TABLE _search_dirty (
+  space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL, PRIMARY KEY (space, tbl, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE _search_doc (doc INTEGER PRIMARY KEY, space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL) STRICT;
+CREATE UNIQUE INDEX "_search_doc.row" ON _search_doc (space, tbl, id);
+CREATE VIRTUAL TABLE _search USING fts5(
+  words, content='', contentless_delete=1, detail=none, tokenize="unicode61 remove_diacritics 0 tokenchars '~'");
+CREATE TABLE _effect (
+  space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL, key TEXT NOT NULL, op TEXT NOT NULL, rev INTEGER NOT NULL,
+  data TEXT NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL, parked INTEGER NOT NULL,
+  PRIMARY KEY (space, tbl, id)) STRICT, WITHOUT ROWID;
+CREATE INDEX "_effect.due" ON _effect (parked, due);
+"#;
+
+const SERVING_POSTGRES: &str = r#"CREATE INDEX "_deleted.rev" ON _deleted (space, rev);
+CREATE TABLE _version (
+  space BIGINT NOT NULL, rev BIGINT NOT NULL, at BIGINT NOT NULL, rows BIGINT NOT NULL, data BYTEA NOT NULL, PRIMARY KEY (space, rev));
+CREATE TABLE _search_space (space BIGINT PRIMARY KEY, rev BIGINT NOT NULL);
+CREATE TABLE _search_dirty (space BIGINT NOT NULL, tbl TEXT NOT NULL, id UUID NOT NULL, PRIMARY KEY (space, tbl, id));
+CREATE TABLE _search (space BIGINT NOT NULL, tbl TEXT NOT NULL, id UUID NOT NULL, words TSVECTOR NOT NULL, PRIMARY KEY (space, tbl, id));
+CREATE INDEX "_search.words" ON _search USING gin (words);
+CREATE TABLE _effect (
+  space BIGINT NOT NULL, tbl TEXT NOT NULL, id UUID NOT NULL, key TEXT NOT NULL, op TEXT NOT NULL, rev BIGINT NOT NULL,
+  data TEXT NOT NULL, attempts BIGINT NOT NULL, due BIGINT NOT NULL, parked BOOLEAN NOT NULL, PRIMARY KEY (space, tbl, id));
+CREATE INDEX "_effect.due" ON _effect (parked, due);
 "#;
 
 const OLD_LAYOUT: &str = "old_layout: this database was made by an early release that kept its own tables among the app's; \

@@ -4,16 +4,18 @@
 //! Each push is loaded, decided and written in turn inside one database transaction; the answers leave after the commit.
 //! Where the group fails, every push is tried alone, and only the culprit hears of it.
 
+use crate::db::DbResult;
 use crate::disk::{self, Trouble};
 use crate::error::ApiError;
 use crate::fault::Faults;
+use crate::jobs::Waker;
 use crate::live::Hub;
 use crate::metrics::Metrics;
-use crate::reap::{self, Batch, Progress, Waker};
 use crate::store::{Moment, NotDecided, Store, StoreError};
 use driftline_core::reconcile::Plan;
 use driftline_core::wire::Push;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -42,10 +44,13 @@ type Reply = Result<(Push, Plan), ApiError>;
 
 enum Message {
     Push(Job),
-    Reap(Batch, oneshot::Sender<Progress>),
+    /// What is not a push, in a transaction of its own.
+    Work(Work),
     /// Takes no more, and what was queued before is written.
     End,
 }
+
+type Work = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// The way to the writer. The thread ends after [`WriterHandle::finish`], or when the last handle is gone.
 #[derive(Clone)]
@@ -76,7 +81,20 @@ impl WriterHandle {
         answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is stopping").unsure()))
     }
 
-    /// For the thread that deletes in the background: it must not keep the writer from ending.
+    /// Runs something on a space in a transaction of its own, and returns after the commit.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        space: &str,
+        run: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (work, done) = in_transaction(run);
+        let queue = &self.queues[place_of(space, self.queues.len())];
+        let away = || StoreError::Fault("the server is stopping, or has too much to do");
+        queue.try_send(Message::Work(work)).map_err(|_| away())?;
+        done.await.unwrap_or_else(|_| Err(away()))
+    }
+
+    /// For the thread that does jobs: it must not keep the writer from ending.
     pub fn background(&self) -> Background {
         Background(self.queues.iter().map(mpsc::Sender::downgrade).collect())
     }
@@ -89,20 +107,32 @@ impl WriterHandle {
     }
 }
 
+fn in_transaction<T: Send + 'static>(
+    run: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> (Work, oneshot::Receiver<Result<T, StoreError>>) {
+    let (reply, done) = oneshot::channel();
+    let work = move |writer: &mut Writer| {
+        let _ = reply.send(writer.transact(run));
+    };
+    (Box::new(work), done)
+}
+
 /// The way to the writer for what nobody waits for.
 pub struct Background(Vec<mpsc::WeakSender<Message>>);
 
 impl Background {
-    /// Has a batch of a large delete written, and returns after the commit. Blocks.
-    pub fn reap(&self, batch: Batch) -> Progress {
-        let at = batch.space.unsigned_abs() as usize % self.0.len();
-        let Some(queue) = self.0[at].upgrade() else { return Progress::Stopping };
-        let (done, wait) = oneshot::channel();
-        if queue.blocking_send(Message::Reap(batch, done)).is_err() {
-            return Progress::Stopping;
-        }
+    /// Runs something on a space in a transaction of its own, and returns after the commit. Blocks. `None`: the server stops.
+    pub fn write<T: Send + 'static>(
+        &self,
+        space: i64,
+        run: impl FnOnce(&Store) -> DbResult<T> + Send + 'static,
+    ) -> Option<Result<T, StoreError>> {
+        let at = space.unsigned_abs() as usize % self.0.len();
+        let queue = self.0[at].upgrade()?;
+        let (work, done) = in_transaction(|store| Ok(run(store)?));
+        queue.blocking_send(Message::Work(work)).ok()?;
         drop(queue);
-        wait.blocking_recv().unwrap_or(Progress::Stopping)
+        done.blocking_recv().ok()
     }
 }
 
@@ -148,8 +178,8 @@ fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Message>, waiting: Arc<Atomi
         while let Some(message) = next.take() {
             let first = match message {
                 Message::Push(job) => job,
-                Message::Reap(batch, done) => {
-                    writer.reap(&batch, done);
+                Message::Work(work) => {
+                    work(&mut writer);
                     next = jobs.blocking_recv();
                     continue;
                 }
@@ -252,17 +282,17 @@ impl Writer {
         can_look.then(|| self.store.look(&job.space, &job.principal, &job.push).ok()).flatten()
     }
 
-    fn reap(&mut self, batch: &Batch, done: oneshot::Sender<Progress>) {
-        let written = self.begin().and_then(|()| {
-            reap::write(&self.store, batch)?;
-            self.commit()
+    /// A panic, too, leaves nothing behind.
+    fn transact<T>(&mut self, run: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let done = self.begin().and_then(|()| {
+            let result = catch_unwind(AssertUnwindSafe(|| run(&self.store))).map_err(|_| StoreError::Panic)??;
+            self.commit()?;
+            Ok(result)
         });
-        if let Err(error) = &written {
-            tracing::error!(space = batch.space, %error, "a batch of a large delete failed");
+        if done.is_err() {
             let _ = self.store.db.roll_back();
-            reap::log_blockers(&self.store, batch);
         }
-        let _ = done.send(if written.is_ok() { Progress::Done } else { Progress::BatchFailed });
+        done
     }
 
     fn begin(&self) -> Result<(), StoreError> {
@@ -309,6 +339,7 @@ impl Writer {
                 // What an attempt before has done nobody has been told of.
                 if !plan.log.is_empty() || unsure {
                     self.hub.committed(&job.space, plan.space.rev);
+                    self.waker.changed(&job.space);
                 }
                 if !plan.dying.is_empty() || unsure {
                     self.waker.wake();
@@ -341,7 +372,7 @@ fn failure(error: &StoreError) -> ApiError {
     }
 }
 
-fn moment() -> Result<Moment, StoreError> {
+pub fn moment() -> Result<Moment, StoreError> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let random = getrandom::u64().map_err(|_| StoreError::Fault("no randomness from the system"))?;
     Ok(Moment { now_ms, random })

@@ -34,8 +34,37 @@ pub struct Serve {
     /// An origin whose pages may ask, as https://example.org; may be given several times. Without it, only this server's own.
     #[arg(long)]
     origin: Vec<String>,
+    #[cfg(feature = "jwks")]
+    #[command(flatten)]
+    keys: KeyArguments,
     #[command(flatten)]
     limits: LimitArguments,
+}
+
+#[cfg(feature = "jwks")]
+#[derive(Args)]
+struct KeyArguments {
+    /// Where the keys are published that tokens are signed with (a JWK set): https, or http on this machine.
+    #[arg(long, conflicts_with = "secret_file")]
+    jwks_url: Option<String>,
+    /// What a token's `iss` has to be.
+    #[arg(long, requires = "jwks_url")]
+    issuer: Option<String>,
+    /// What a token's `aud` has to be, or to hold.
+    #[arg(long, requires = "jwks_url")]
+    audience: Option<String>,
+    /// How many seconds the issuer's clock may be off.
+    #[arg(long, default_value_t = driftline_server::keys::LEEWAY_S)]
+    leeway_s: u64,
+}
+
+#[cfg(feature = "jwks")]
+impl KeyArguments {
+    fn config(&self) -> Option<driftline_server::KeysConfig> {
+        let KeyArguments { jwks_url, issuer, audience, leeway_s } = self;
+        let url = jwks_url.clone()?;
+        Some(driftline_server::KeysConfig { url, issuer: issuer.clone(), audience: audience.clone(), leeway_s: *leeway_s })
+    }
 }
 
 #[derive(Args)]
@@ -62,11 +91,19 @@ impl LimitArguments {
 }
 
 impl Serve {
-    pub fn run(self) -> Result<ExitCode, String> {
-        let authorizer: Arc<dyn Authorizer> = match &self.secret_file {
+    fn authorizer(&self) -> Result<Arc<dyn Authorizer>, String> {
+        #[cfg(feature = "jwks")]
+        if let Some(config) = self.keys.config() {
+            return Ok(Arc::new(driftline_server::Keys::new(config)?));
+        }
+        Ok(match &self.secret_file {
             Some(path) => Arc::new(Tokens::new(&super::token::read_secret(path)?)),
             None => Arc::new(Open),
-        };
+        })
+    }
+
+    pub fn run(self) -> Result<ExitCode, String> {
+        let authorizer = self.authorizer()?;
         let faults = Faults::parse(&std::env::var("DRIFTLINE_FAULT").unwrap_or_default())?;
         let config = Config {
             assets: self.assets,

@@ -5,7 +5,7 @@
 //! tested on both.
 
 use super::values::{Content, ESCAPE};
-use super::{DbError, DbResult, Insert, Param, escaped};
+use super::{DbError, DbResult, Insert, Param, escaped, tls};
 use bytes::{BufMut, BytesMut};
 use driftline_core::value::RowId;
 use futures_util::StreamExt;
@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, Row, Statement};
 
 /// Statements that are kept prepared; beyond it all are prepared anew.
 const CACHED_STATEMENTS: usize = 512;
@@ -88,7 +88,7 @@ pub fn arrivals() -> DbResult<&'static Runtime> {
 impl Session {
     fn connect(config: &Config) -> DbResult<Session> {
         let (runtime, config) = (arrivals()?, config.clone());
-        let connecting = async move { timeout(CONNECTING, config.connect(NoTls)).await };
+        let connecting = async move { timeout(CONNECTING, tls::connect(&config)).await };
         let connected = wait(runtime.spawn(connecting))?.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))?;
         let (client, connection) = connected.map_err(|_| DbError::Silent)??;
         runtime.spawn(async move {
@@ -273,6 +273,7 @@ impl ToSql for Bound<'_> {
             Param::Real(value) => value.to_sql(kind, out)?,
             Param::Text(text) => escaped(text).to_sql(kind, out)?,
             Param::Id(RowId(value)) | Param::Hash(value) => Sixteen(*value).to_sql(kind, out)?,
+            Param::Bytes(bytes) => bytes.as_ref().to_sql(kind, out)?,
             Param::Ids(ids) => ids.iter().map(|id| Sixteen(id.0)).collect::<Vec<_>>().to_sql(kind, out)?,
             Param::Ints(ints) => ints.to_vec().to_sql(kind, out)?,
         };
@@ -313,7 +314,7 @@ impl<'a> FromSql<'a> for Content<'a> {
             Type::BOOL => Content::Int(bool::from_sql(kind, raw)?.into()),
             Type::FLOAT8 => Content::Real(f64::from_sql(kind, raw)?),
             Type::TEXT | Type::VARCHAR | Type::NAME => Content::Text(unescaped(<&str>::from_sql(kind, raw)?)),
-            Type::UUID | Type::BYTEA => raw.try_into().map_or(Content::Other, |bytes| Content::Bytes(u128::from_be_bytes(bytes))),
+            Type::UUID | Type::BYTEA => raw.try_into().map_or(Content::Blob(raw), |bytes| Content::Bytes(u128::from_be_bytes(bytes))),
             _ => Content::Other,
         })
     }

@@ -88,6 +88,7 @@ impl ToSql for Bound<'_> {
             Param::Real(value) => (*value).into(),
             Param::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
             Param::Id(RowId(value)) | Param::Hash(value) => ToSqlOutput::Owned(bytes(value)),
+            Param::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
             Param::Ids(ids) => ToSqlOutput::Array(Rc::new(ids.iter().map(|id| bytes(&id.0)).collect())),
             Param::Ints(ints) => ToSqlOutput::Array(Rc::new(ints.iter().copied().map(Sql::Integer).collect())),
         })
@@ -100,7 +101,7 @@ pub fn cell<'a>(row: &'a Row, at: usize) -> DbResult<Content<'a>> {
         ValueRef::Integer(value) => Content::Int(value),
         ValueRef::Real(value) => Content::Real(value),
         ValueRef::Text(text) => std::str::from_utf8(text).map_or(Content::Other, |text| Content::Text(text.into())),
-        ValueRef::Blob(bytes) => bytes.try_into().map_or(Content::Other, |bytes| Content::Bytes(u128::from_be_bytes(bytes))),
+        ValueRef::Blob(bytes) => bytes.try_into().map_or(Content::Blob(bytes), |bytes| Content::Bytes(u128::from_be_bytes(bytes))),
     })
 }
 

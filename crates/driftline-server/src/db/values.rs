@@ -23,6 +23,7 @@ pub enum Param<'a> {
     Id(RowId),
     /// A hash or a digest.
     Hash(u128),
+    Bytes(Cow<'a, [u8]>),
     /// The rows of an `rarray`.
     Ids(Rc<[RowId]>),
     Ints(Rc<[i64]>),
@@ -131,6 +132,7 @@ pub enum Content<'a> {
     Text(Cow<'a, str>),
     /// Ids, hashes and digests stand as 16 bytes, highest first, so that they sort as numbers.
     Bytes(u128),
+    Blob(&'a [u8]),
     Other,
 }
 
@@ -202,6 +204,15 @@ impl Row<'_> {
     /// A hash or a digest.
     pub fn hash(&self, at: usize) -> DbResult<u128> {
         if let Content::Bytes(value) = self.cell(at)? { Ok(value) } else { Err(self.wrong(at, "16 bytes")) }
+    }
+
+    /// What [`Param::Bytes`] wrote.
+    pub fn bytes(&self, at: usize) -> DbResult<Vec<u8>> {
+        match self.cell(at)? {
+            Content::Bytes(value) => Ok(value.to_be_bytes().to_vec()),
+            Content::Blob(bytes) => Ok(bytes.to_vec()),
+            _ => Err(self.wrong(at, "bytes")),
+        }
     }
 
     pub fn id(&self, at: usize) -> DbResult<RowId> {

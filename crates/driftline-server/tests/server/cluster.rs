@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub struct Cluster {
-    folder: PathBuf,
+    pub folder: PathBuf,
     keeper: Child,
     held: Option<ChildStdin>,
 }
@@ -82,12 +82,12 @@ impl Drop for Cluster {
     }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     String::from_utf8_lossy(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0"
 }
 
 /// One of PostgreSQL's programs: where Debian puts them, or on the path. It does not run as root.
-fn command(program: &str) -> String {
+pub fn command(program: &str) -> String {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
     let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let found = versions.chain(on_path).map(|folder| folder.join(program)).find(|path| path.exists());

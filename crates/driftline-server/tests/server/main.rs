@@ -1,6 +1,7 @@
 //! The real router, writer and database, on a database of each test's own. Names begin with the rule that they show.
 
 mod access;
+mod backup;
 mod beside;
 mod check;
 mod commit;
@@ -9,7 +10,11 @@ mod deleting;
 mod evolve;
 mod fields;
 mod findings;
+mod hooks;
 mod integrity;
+mod jobs;
+#[cfg(feature = "jwks")]
+mod keys;
 mod large;
 mod live;
 mod migrations;
@@ -21,6 +26,7 @@ mod restore;
 mod serving;
 mod stages;
 mod upgrades;
+mod versions;
 #[allow(dead_code, reason = "some of it is for tests on PostgreSQL")]
 mod world;
 

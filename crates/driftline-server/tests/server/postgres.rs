@@ -9,7 +9,9 @@ mod counts;
 mod evolve;
 mod fields;
 mod findings;
+mod hooks;
 mod integrity;
+mod jobs;
 mod large;
 mod live;
 mod presence;
@@ -19,6 +21,8 @@ mod restore;
 mod serving;
 mod shared;
 mod stages;
+mod tls;
+mod versions;
 #[allow(dead_code, reason = "some of it is for tests of files")]
 mod world;
 

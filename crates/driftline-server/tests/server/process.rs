@@ -18,7 +18,7 @@ impl Drop for Process {
     }
 }
 
-fn start(world: &World, fault: &str) -> Process {
+pub fn start(world: &World, fault: &str) -> Process {
     start_with(world, fault, &[])
 }
 
@@ -59,9 +59,13 @@ fn spawn(world: &World, fault: &str, more: &[&str]) -> Option<Process> {
 
 /// `None` where the connection ends without an answer.
 pub fn post(process: &Process, body: &str) -> Option<Json> {
+    post_to(process, "a", body)
+}
+
+pub fn post_to(process: &Process, space: &str, body: &str) -> Option<Json> {
     let mut stream = TcpStream::connect(&process.address).ok()?;
     let head = format!(
-        "POST /v1/spaces/a/reconcile HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/spaces/{space}/reconcile HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         process.address,
         body.len()
     );
@@ -91,7 +95,7 @@ fn d1_an_answer_lost_with_the_process_is_given_again_and_nothing_is_doubled() {
     }
 }
 
-fn get(process: &Process, path: &str, more: &str) -> String {
+pub fn get(process: &Process, path: &str, more: &str) -> String {
     let mut stream = TcpStream::connect(&process.address).unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{more}\r\n").as_bytes()).unwrap();
     let mut answer = Vec::new();

@@ -1,0 +1,300 @@
+//! What is to be done beside the pushes: one thread, which looks at each space by itself, so that what fails for one keeps no other.
+//!
+//! A step is one transaction, handed to the writer. What fails is logged, counted, and tried again at the next look; a panic counts as
+//! a failure. The thread keeps nothing that a restart could lose: what there is to do, the database tells.
+
+use crate::db::{DbResult, Row};
+use crate::metrics::{Metrics, now_s};
+use crate::prune;
+use crate::reap;
+use crate::store::{Store, StoreError};
+use crate::versions;
+use crate::writer::Background;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How long to wait after a failure, and how often to look without being told.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// A space in which nothing has happened for so long is quiet: what is done for it is in nobody's way.
+const QUIET: Duration = Duration::from_millis(500);
+/// After so long it is looked at all the same.
+const LOUD: Duration = Duration::from_secs(20);
+/// Counting reads whole tables.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
+
+/// What an operator sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    /// Revisions of a space that its log keeps at least. A client that has been away for more loads the space anew.
+    pub revisions: u64,
+    /// Versions of a space that can be gone back to.
+    pub versions: u32,
+    /// A space that goes on changing gets a version this often.
+    pub version_every: Duration,
+}
+
+impl Default for Keeping {
+    fn default() -> Keeping {
+        Keeping { revisions: 10_000, versions: 20, version_every: Duration::from_secs(600) }
+    }
+}
+
+/// What came of handing something to the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    Stopping,
+}
+
+enum Wake {
+    Look,
+    /// Looks at everything, and says when it has.
+    All(oneshot::Sender<()>),
+    Stop,
+}
+
+/// When a space has changed: for the first time since it was looked at, and for the last.
+#[derive(Clone, Copy)]
+struct Changed {
+    first: Instant,
+    last: Instant,
+}
+
+type Spaces = BTreeMap<String, Changed>;
+
+/// Tells the thread that there is something to do.
+#[derive(Clone)]
+pub struct Waker {
+    sender: Sender<Wake>,
+    changed: Arc<Mutex<Spaces>>,
+}
+
+impl Waker {
+    /// Some row is dying.
+    pub fn wake(&self) {
+        let _ = self.sender.send(Wake::Look);
+    }
+
+    /// A space has changed: it is looked at once it is quiet.
+    pub fn changed(&self, space: &str) {
+        let now = Instant::now();
+        let mut changed = self.spaces();
+        let was_empty = changed.is_empty();
+        match changed.get_mut(space) {
+            Some(changed) => changed.last = now,
+            None => drop(changed.insert(space.to_string(), Changed { first: now, last: now })),
+        }
+        drop(changed);
+        if was_empty {
+            self.wake();
+        }
+    }
+
+    fn spaces(&self) -> MutexGuard<'_, Spaces> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes those that are quiet, or have not been for long; all of them, where nobody wants to wait.
+    fn quiet(&self, at_once: bool) -> Vec<String> {
+        let is_quiet = |changed: &Changed| at_once || changed.last.elapsed() >= QUIET || changed.first.elapsed() >= LOUD;
+        let (quiet, loud) = std::mem::take(&mut *self.spaces()).into_iter().partition::<Spaces, _>(|(_, changed)| is_quiet(changed));
+        let mut spaces = self.spaces();
+        for (space, changed) in loud {
+            spaces.entry(space).and_modify(|newer| newer.first = changed.first).or_insert(changed);
+        }
+        quiet.into_keys().collect()
+    }
+
+    /// Has all jobs run once for every space, and returns when they have.
+    pub async fn run_all(&self) {
+        let (done, wait) = oneshot::channel();
+        let _ = self.sender.send(Wake::All(done));
+        let _ = wait.await;
+    }
+
+    pub fn stop(&self) {
+        let _ = self.sender.send(Wake::Stop);
+    }
+}
+
+pub struct Woken(Receiver<Wake>);
+
+pub fn waker() -> (Waker, Woken) {
+    let (sender, receiver) = channel();
+    (Waker { sender, changed: Arc::default() }, Woken(receiver))
+}
+
+pub struct Jobs {
+    pub store: Store,
+    pub writer: Background,
+    pub metrics: Arc<Metrics>,
+    pub keeping: Keeping,
+    pub waker: Waker,
+}
+
+/// What there is to look at.
+struct Due {
+    /// At first all spaces: an earlier process may have left something.
+    all: bool,
+    /// Those that something failed for.
+    again: BTreeSet<String>,
+    /// When a version of a space is to be kept.
+    versions: BTreeMap<String, Instant>,
+}
+
+impl Jobs {
+    /// Starts the thread.
+    pub fn start(self, woken: Woken) -> std::io::Result<std::thread::JoinHandle<()>> {
+        std::thread::Builder::new().name("jobs".into()).spawn(move || {
+            let mut due = Due { all: true, again: BTreeSet::new(), versions: BTreeMap::new() };
+            let (mut told, mut counted): (Vec<oneshot::Sender<()>>, Option<Instant>) = (Vec::new(), None);
+            loop {
+                // Whatever happens, the next look comes.
+                match catch_unwind(AssertUnwindSafe(|| self.look(&mut due, !told.is_empty()))) {
+                    Ok(Progress::Done) => {
+                        self.metrics.last_jobs.set(now_s());
+                    }
+                    Ok(Progress::Stopping) => return,
+                    Err(_) => self.metrics.ran("look", "panicked"),
+                }
+                if counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY) {
+                    counted = Some(Instant::now());
+                    self.count();
+                }
+                for told in told.drain(..) {
+                    let _ = told.send(());
+                }
+                let wait = if self.waker.spaces().is_empty() { LOOK_EVERY } else { QUIET };
+                match woken.0.recv_timeout(wait) {
+                    Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Wake::All(done)) => {
+                        due.all = true;
+                        told.push(done);
+                    }
+                    Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })
+    }
+
+    fn look(&self, due: &mut Due, at_once: bool) -> Progress {
+        if self.reap() == Progress::Stopping {
+            return Progress::Stopping;
+        }
+        let mut quiet = std::mem::take(&mut due.again);
+        quiet.extend(self.waker.quiet(at_once));
+        let spaces = match self.spaces(due, &quiet) {
+            Ok(spaces) => spaces,
+            Err(error) => {
+                tracing::error!(%error, "cannot read which spaces there are");
+                self.metrics.ran("look", "failed");
+                due.again = quiet;
+                return Progress::Done;
+            }
+        };
+        due.all = false;
+        let mut pruned = true;
+        for (space, name) in spaces {
+            let prune = self.step("prune", &name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
+            let is_ripe = due.versions.get(&name).is_some_and(|at| *at <= Instant::now());
+            let version = match is_ripe {
+                true => self.step("version", &name, || versions::keep(&self.store, &self.writer, space, &name, &self.keeping)),
+                false => Some(Progress::Done),
+            };
+            if prune == Some(Progress::Stopping) || version == Some(Progress::Stopping) {
+                return Progress::Stopping;
+            }
+            pruned &= prune.is_some();
+            if is_ripe && version.is_some() {
+                due.versions.remove(&name);
+            }
+            if prune.is_none() || version.is_none() {
+                due.again.insert(name);
+            }
+        }
+        if pruned {
+            self.metrics.last_prune.set(now_s());
+        }
+        Progress::Done
+    }
+
+    /// The spaces to look at now, with their numbers.
+    fn spaces(&self, due: &mut Due, quiet: &BTreeSet<String>) -> DbResult<Vec<(i64, String)>> {
+        let now = Instant::now();
+        let ripe = now + self.keeping.version_every;
+        let db = &self.store.db;
+        let read = |row: &Row| Ok((row.int(0)?, row.text(1)?.into_owned()));
+        if due.all {
+            let unversioned =
+                "SELECT id, name FROM _space AS s WHERE rev > (SELECT coalesce(max(rev), 0) FROM _version AS v WHERE v.space = s.id)";
+            for (_, name) in db.reading(|| db.all(unversioned, &[], read))? {
+                due.versions.entry(name).or_insert(ripe);
+            }
+            return db.reading(|| db.all("SELECT id, name FROM _space ORDER BY id", &[], read));
+        }
+        for name in quiet {
+            due.versions.entry(name.clone()).or_insert(ripe);
+        }
+        let names = due.versions.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name).chain(quiet);
+        let names: BTreeSet<&String> = names.collect();
+        db.reading(|| {
+            let one = |name: &String| db.first("SELECT id, name FROM _space WHERE name = ?1", &[name.as_str().into()], read);
+            Ok(names.into_iter().map(one).collect::<DbResult<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    fn reap(&self) -> Progress {
+        let dying = match self.store.db.reading(|| reap::dying(&self.store)) {
+            Ok(dying) => dying,
+            Err(error) => {
+                tracing::error!(%error, "cannot read what is being deleted");
+                self.metrics.ran("reap", "failed");
+                return Progress::Done;
+            }
+        };
+        for (space, dying) in dying {
+            if self.step("reap", &space.to_string(), || reap::reap(&self.store, &self.writer, space, &dying)) == Some(Progress::Stopping) {
+                return Progress::Stopping;
+            }
+        }
+        Progress::Done
+    }
+
+    /// `None`: it has failed, and is to be tried again.
+    fn step(&self, job: &'static str, space: &str, run: impl FnOnce() -> Result<Progress, StoreError>) -> Option<Progress> {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(progress)) => {
+                self.metrics.ran(job, "done");
+                Some(progress)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(job, space, %error, "a job failed; it is tried again");
+                self.metrics.ran(job, "failed");
+                None
+            }
+            Err(_) => {
+                tracing::error!(job, space, "a job panicked; it is tried again");
+                self.metrics.ran(job, "panicked");
+                None
+            }
+        }
+    }
+
+    /// Figures that only the database knows.
+    fn count(&self) {
+        let counted = [("_mark", &self.metrics.marks), ("_dying", &self.metrics.dying_roots)];
+        for (table, gauge) in counted {
+            let read = self.store.db.reading(|| self.store.db.one(&format!("SELECT count(*) FROM {table}"), &[], |row| row.int(0)));
+            match read {
+                Ok(count) => {
+                    gauge.set(count);
+                }
+                Err(error) => tracing::warn!(table, %error, "cannot count"),
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Versions of a space: what it was at a time, kept as compressed snapshots, to look at or to go back to.
+//!
+//! Going back makes new edits: what the rows are now becomes what they were, under new revisions, and can be undone in the same way.
+
+use crate::db::{DbResult, Param};
+use crate::error::ApiError;
+use crate::jobs::{Keeping, Progress};
+use crate::metrics::now_s;
+use crate::snapshot;
+use crate::store::{Moment, Store, StoreError};
+use crate::writer::Background;
+use driftline_core::dedupe::own_client;
+use driftline_core::edit::{Edit, Op};
+use driftline_core::limits;
+use driftline_core::order::{Step, arrange};
+use driftline_core::rows::Rows;
+use driftline_core::sorted::SortedMap;
+use driftline_core::undo::Undoable;
+use driftline_core::upgrade::upgrade_snapshot;
+use driftline_core::value::{Row, RowKey};
+use driftline_core::wire::{SNAPSHOT_END, read_push, snapshot_version};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+use std::io::{Read, Write};
+
+/// Larger spaces get no versions: one is made and read in memory.
+const VERSION_BYTES: usize = 256 * 1024 * 1024;
+/// A transaction's body has room for this much, whatever stands around it.
+const BODY_BYTES: usize = limits::TXN_BYTES - 4_096;
+
+/// Keeps what the space is now, if it has changed since the last version and that is old enough. Others that are too many go.
+pub fn keep(store: &Store, writer: &Background, space: i64, name: &str, keeping: &Keeping) -> Result<Progress, StoreError> {
+    let sql = "SELECT rev, at FROM _version WHERE space = ?1 ORDER BY rev DESC LIMIT 1";
+    let last = store.db.reading(|| store.db.first(sql, &[space.into()], |row| Ok((row.bits(0)?, row.int(1)?))))?;
+    // Another server may have kept one.
+    let is_recent = |at: i64| now_s() < at + keeping.version_every.as_secs() as i64 / 2;
+    if keeping.versions == 0 || last.is_some_and(|(_, at)| is_recent(at)) {
+        return Ok(Progress::Done);
+    }
+    let Some(version) = read(store, name)? else { return Ok(Progress::Done) };
+    if last.is_some_and(|(rev, _)| rev == version.rev) {
+        return Ok(Progress::Done);
+    }
+    let kept = keeping.versions;
+    match writer.write(space, move |store| write(store, space, &version, kept)) {
+        None => Ok(Progress::Stopping),
+        Some(done) => done.map(|()| Progress::Done),
+    }
+}
+
+/// What a space is at a revision.
+pub struct Version {
+    pub rev: u64,
+    rows: i64,
+    data: Vec<u8>,
+}
+
+/// `None`: the space is empty, or too large.
+pub fn read(store: &Store, name: &str) -> Result<Option<Version>, StoreError> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::default());
+    let (mut bytes, mut head) = (0, None);
+    let read = store.db.reading(|| {
+        snapshot::read_at_once(store, name, &mut |line| {
+            bytes += line.len();
+            head.get_or_insert_with(|| serde_json::from_str::<Json>(&line).unwrap_or_default());
+            let written = bytes <= VERSION_BYTES && out.write_all(line.as_bytes()).is_ok();
+            if written { Ok(()) } else { Err(snapshot::Ended::Gone) }
+        })
+    });
+    match read {
+        Err(snapshot::Ended::Failed(error)) => return Err(error.into()),
+        Err(snapshot::Ended::Gone) => {
+            tracing::warn!(space = name, "the space is too large for a version of it to be kept");
+            return Ok(None);
+        }
+        Ok(()) => {}
+    }
+    let head = head.unwrap_or_default();
+    let data = out.write_all(SNAPSHOT_END.as_bytes()).and_then(|()| out.finish());
+    let data = data.map_err(|_| StoreError::Fault("compressing failed"))?;
+    let version = Version { rev: head["rev"].as_u64().unwrap_or_default(), rows: head["rows"].as_i64().unwrap_or_default(), data };
+    Ok((version.rev > 0).then_some(version))
+}
+
+pub fn write(store: &Store, space: i64, version: &Version, kept: u32) -> DbResult<()> {
+    let sql = "INSERT INTO _version (space, rev, at, rows, data) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (space, rev) DO NOTHING";
+    let data = Param::Bytes(version.data.as_slice().into());
+    store.db.execute(sql, &[space.into(), Param::bits(version.rev), now_s().into(), version.rows.into(), data])?;
+    let sql = "DELETE FROM _version WHERE space = ?1 AND rev <= coalesce((SELECT rev FROM _version WHERE space = ?1 ORDER BY rev DESC LIMIT 1 \
+               OFFSET ?2), -1)";
+    store.db.execute(sql, &[space.into(), kept.into()])
+}
+
+/// The versions of a space as JSON, the newest first.
+pub fn list(store: &Store, name: &str) -> DbResult<String> {
+    let sql = "SELECT v.rev, v.at, v.rows, length(v.data) FROM _version AS v WHERE v.space = (SELECT id FROM _space WHERE name = ?1) \
+               ORDER BY v.rev DESC";
+    let listed = store.db.reading(|| {
+        store.db.all(sql, &[name.into()], |row| {
+            Ok(json!({"rev": row.bits(0)?, "at_s": row.int(1)?, "rows": row.int(2)?, "bytes": row.int(3)?}))
+        })
+    })?;
+    Ok(json!({ "versions": listed }).to_string())
+}
+
+/// A version as a snapshot's text; `None` where there is none of this revision.
+pub fn text(store: &Store, name: &str, rev: u64) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT data FROM _version WHERE space = (SELECT id FROM _space WHERE name = ?1) AND rev = ?2";
+    let Some(data) = store.db.first(sql, &[name.into(), Param::bits(rev)], |row| row.bytes(0))? else { return Ok(None) };
+    let mut text = String::new();
+    let read = GzDecoder::new(&data[..]).take(VERSION_BYTES as u64 + 1).read_to_string(&mut text);
+    read.map_err(|_| StoreError::Fault("a version cannot be read"))?;
+    Ok(Some(text))
+}
+
+/// What going back has come to.
+pub struct Restored {
+    pub rev: u64,
+    pub edits: usize,
+}
+
+/// Makes the rows what they were, in the caller's transaction: all of it, or a refusal and nothing.
+pub fn restore(store: &Store, name: &str, principal: &str, rev: u64, moment: Moment) -> Result<Result<Restored, ApiError>, StoreError> {
+    let Some(text) = text(store, name, rev)? else { return Ok(Err(ApiError::not_found("the space has no version of this revision"))) };
+    let then = upgrade_snapshot(&store.schema, snapshot_version(&store.schema, &text), &text);
+    let then = then.ok_or(StoreError::Fault("a version cannot be brought up to date"))?;
+    let now = rows_now(store, name)?;
+    let mut before: SortedMap<RowKey, Option<Row>> = SortedMap::new();
+    now.iter().for_each(|(key, _)| drop(before.insert(*key, None)));
+    for (key, row) in then.rows {
+        // Rows alike are passed over.
+        before.insert(key, Some(row));
+    }
+    let edits = Undoable::new((0, 0), 0, before, &store.schema, &now).inverse(&store.schema, &now);
+    let count = edits.len();
+    if count == 0 {
+        return Ok(Ok(Restored { rev: snapshot::revision(store, name)?, edits: 0 }));
+    }
+    let Some(units) = units(store, &now, edits) else {
+        return Ok(Err(refused("the rows of the version cannot be put in an order")));
+    };
+    let push = push_of(store, principal, &units, moment);
+    let push = read_push(&store.schema, &push).map_err(|error| {
+        tracing::error!(detail = error.detail, "going back to a version made a request that does not read");
+        StoreError::Fault("going back to a version")
+    })?;
+    let plan = match store.push(name, principal, &push, moment, &crate::Faults::default())? {
+        Ok(plan) => plan,
+        Err(_) => return Ok(Err(refused("the edits could not be decided; the log says why"))),
+    };
+    let failed = plan.outcomes.iter().find(|(_, told)| !told.starts_with("\"outcome\":\"applied\""));
+    Ok(match failed {
+        Some((_, told)) => Err(refused(&format!("one of the edits is not applied: {{{told}}}"))),
+        None => Ok(Restored { rev: plan.space.rev, edits: count }),
+    })
+}
+
+fn refused(detail: &str) -> ApiError {
+    ApiError::new(409, "not_restored", detail)
+}
+
+fn rows_now(store: &Store, name: &str) -> Result<Rows, StoreError> {
+    let mut text = String::new();
+    let read = snapshot::read_at_once(store, name, &mut |line| {
+        text += &line;
+        Ok(())
+    });
+    if let Err(snapshot::Ended::Failed(error)) = read {
+        return Err(error.into());
+    }
+    text += SNAPSHOT_END;
+    let snapshot = driftline_core::wire::read_snapshot(&store.schema, &text).ok_or(StoreError::Fault("the space cannot be read"))?;
+    let mut rows = Rows::default();
+    for (key, row) in snapshot.rows {
+        rows.put(key, Some(row));
+    }
+    Ok(rows)
+}
+
+/// Transactions one after the other: what is made or changed, parents first; then what goes, children first.
+fn units(store: &Store, now: &Rows, edits: Vec<Edit>) -> Option<Vec<String>> {
+    let held = |key| now.get(key).map(|row| row.references().collect()).unwrap_or_default();
+    let (gone, made): (Vec<Edit>, Vec<Edit>) = edits.into_iter().partition(|edit| edit.op == Op::Delete);
+    let mut units = vec![String::new()];
+    let (mut count, mut body_bytes) = (0, 0);
+    for edits in [made, gone] {
+        let steps = edits.into_iter().map(|edit| Step { part: 0, edit }).collect();
+        for step in arrange(&store.schema, steps, &held).ok()? {
+            let bytes = step.edit.bytes(&store.schema) + 1;
+            if count == limits::TXN_EDITS || (count > 0 && body_bytes + bytes > BODY_BYTES) {
+                units.push(String::new());
+                (count, body_bytes) = (0, 0);
+            }
+            let body = units.last_mut()?;
+            if count > 0 {
+                body.push(',');
+            }
+            step.edit.write_json(&store.schema, body);
+            (count, body_bytes) = (count + 1, body_bytes + bytes);
+        }
+    }
+    Some(units)
+}
+
+fn push_of(store: &Store, principal: &str, units: &[String], moment: Moment) -> String {
+    // A client of its own: whoever goes back has others for what they type.
+    let client = format!("{:016x}", own_client(moment.random));
+    let unit = |(i, edits): (usize, &String)| {
+        let body = format!("{{\"schema\":{},\"at\":[{},0],\"edits\":[{edits}]}}", store.schema.version, moment.now_ms);
+        let body = RawValue::from_string(body).map_err(|error| tracing::error!(%error, principal, "a body is not JSON")).ok();
+        json!({"txns": [{"key": [0, i + 1], "body": body}], "after": []})
+    };
+    let units: Vec<Json> = units.iter().enumerate().map(unit).collect();
+    json!({"epoch": 1, "cursor": null, "clients": [{"id": client, "receipt": null, "closed": []}], "units": units}).to_string()
+}

@@ -1,0 +1,118 @@
+//! What a space was: listed, read, and gone back to by new edits.
+
+use crate::findings::found;
+use crate::world::{Client, World, card, id, open, token, token_with, verdict};
+use driftline_server::{Keeping, Role};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+
+/// Rows of each kind of field and reference, some of which hang on others.
+const SCHEMA: &str = r#"{"name": "t", "version": 1, "tables": {
+  "board": {"fields": {"name": {"type": "text", "merge": "three_way", "default": ""}, "n": {"type": "counter"}, "tags": {"type": "set"}},
+    "counts": {"cards": {"of": "card.board"}}},
+  "card": {"fields": {"x": {"type": "real", "default": 0}, "note": {"type": "json", "default": null, "nullable": true}},
+    "references": {"board": {"to": ["board"], "on_delete": "cascade"}, "next": {"to": ["card"], "nullable": true, "on_delete": "set_null"}}}
+}}"#;
+
+async fn ask(world: &World, method: &str, path: &str, token: &str) -> (u16, Json) {
+    let (status, text) = world.request(method, &format!("/v1/spaces/a/{path}"), Some(token), "").await;
+    (status, serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// Rows without what no edit sets: the head, and the stamps, which no snapshot has.
+fn rows(snapshot: &str) -> Vec<String> {
+    let mut lines: Vec<String> = snapshot.lines().skip(1).map(str::to_string).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_a_space_goes_back_to_a_version_by_new_edits_whatever_has_happened_since() {
+    let world = World::of(SCHEMA);
+    let (mut alice, mut bob) = (Client::new("alice", 1), Client::new("bob", 2));
+    let create = |table: &str, n: u64, set: Json| json!({"op": "create", "table": table, "id": id(n), "set": set});
+    let first = json!([
+        create("board", 1, json!({"name": "Plan\nb", "n": 5, "tags": ["x", "y"]})),
+        create("board", 2, json!({"name": "Other"})),
+        create("card", 10, json!({"board": id(1), "x": 1, "note": {"a": [1]}})),
+        create("card", 11, json!({"board": id(1), "x": 2, "next": id(10)})),
+        create("card", 12, json!({"board": id(2), "x": 3, "next": id(11)})),
+    ]);
+    assert_eq!(verdict(&alice.edit(&world, "a", first).await), "applied");
+    let then = world.snapshot("a").await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await, (200, json!({"rev": 1})));
+    let since = [
+        json!([{"op": "delete", "table": "board", "id": id(1)}, create("board", 3, json!({"name": "New"}))]),
+        json!([create("card", 20, json!({"board": id(3)})), {"op": "update", "table": "card", "id": id(12), "set": {"board": id(3), "next": id(20)}}]),
+        json!([{"op": "update", "table": "board", "id": id(2), "text": {"name": ["Other", "Another"]}, "add": {"n": 7}, "insert": {"tags": ["z"]}}]),
+    ];
+    for edits in since {
+        assert_eq!(verdict(&bob.edit(&world, "a", edits).await), "applied");
+    }
+    let later = world.snapshot("a").await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await, (200, json!({"rev": 4})));
+    let (_, list) = ask(&world, "GET", "versions", &token("alice")).await;
+    let revs = |list: &Json| list["versions"].as_array().unwrap().iter().map(|v| v["rev"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((revs(&list), &list["versions"][1]["rows"]), (vec![4, 1], &json!(5)));
+    let (status, text) = world.request("GET", "/v1/spaces/a/versions/1", Some(&token("alice")), "").await;
+    assert_eq!((status, &text), (200, &then));
+    // Back, and forth again.
+    let (status, back) = ask(&world, "POST", "versions/1/restore", &token("alice")).await;
+    assert_eq!((status, &back["rev"]), (200, &json!(5)), "{back}");
+    assert_eq!(rows(&world.snapshot("a").await), rows(&then));
+    assert_eq!(found(&world), [""; 0]);
+    assert_eq!(ask(&world, "POST", "versions/4/restore", &token("alice")).await.0, 200);
+    assert_eq!(rows(&world.snapshot("a").await), rows(&later));
+    assert_eq!(found(&world), [""; 0]);
+    // To where it is already: nothing is written.
+    let rev = world.count("SELECT rev FROM _space");
+    assert_eq!(ask(&world, "POST", "versions/4/restore", &token("alice")).await, (200, json!({"rev": rev, "edits": 0})));
+    // Everybody hears of it as of any other edit.
+    bob.cursor = json!(4);
+    let answer = bob.send(&world, "a", vec![]).await;
+    assert_eq!(answer["changes"].as_array().unwrap().len() as i64, rev - 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_versions_are_kept_by_themselves_and_the_oldest_go() {
+    let mut world = World::set(|config| config.keeping = Keeping { versions: 3, version_every: Duration::ZERO, ..Keeping::default() });
+    let server = open(&world.config);
+    world.router = server.router();
+    let mut alice = Client::new("alice", 1);
+    for n in 1..=5 {
+        alice.edit(&world, "a", json!([card(n)])).await;
+        server.jobs().await;
+        server.jobs().await;
+    }
+    let (_, list) = ask(&world, "GET", "versions", &token("alice")).await;
+    let revs: Vec<u64> = list["versions"].as_array().unwrap().iter().map(|v| v["rev"].as_u64().unwrap()).collect();
+    assert_eq!(revs, [5, 4, 3]);
+    let reader = token_with("alice", &["a"], Role::Read, 60);
+    assert_eq!(ask(&world, "GET", "versions", &reader).await.0, 200);
+    assert_eq!(ask(&world, "POST", "versions", &reader).await.0, 403);
+    assert_eq!(ask(&world, "POST", "versions/3/restore", &reader).await.0, 403);
+    assert_eq!(ask(&world, "GET", "versions/3", &token_with("alice", &["b"], Role::Write, 60)).await.0, 403);
+    for path in ["versions/1/restore", "versions/x/restore", "versions/-1/restore", "versions/99999999999999999999999/restore"] {
+        assert_eq!(ask(&world, "POST", path, &token("alice")).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_going_back_over_many_rows_is_one_step_for_everybody() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    for hundred in 0..30 {
+        let units = (0..100).map(|n| alice.unit(json!([card(hundred * 100 + n + 1)]))).collect();
+        alice.send(&world, "a", units).await;
+    }
+    let then = world.snapshot("a").await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await.0, 200);
+    for thousand in 0..3 {
+        let edits: Vec<Json> = (0..1_000).map(|n| json!({"op": "delete", "table": "card", "id": id(thousand * 1_000 + n + 1)})).collect();
+        assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
+    }
+    let (status, back) = ask(&world, "POST", "versions/3000/restore", &token("alice")).await;
+    assert_eq!((status, &back["edits"]), (200, &json!(3_000)), "{back}");
+    assert_eq!(rows(&world.snapshot("a").await), rows(&then));
+    assert_eq!(found(&world), [""; 0]);
+}
