@@ -33,7 +33,7 @@ pub struct Options {
 impl Options {
     pub fn read() -> Result<Options, String> {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let (mut clients, mut seconds, mut rate, mut seed, mut spaces) = (200, 30, 0.5, 1, None);
+        let (mut clients, mut seconds, mut rate, mut seed, mut spaces) = (200_usize, 30, 0.5, 1, None);
         let (mut threads, mut soak, mut server) = (threads, false, beside_this()?);
         let (mut data, mut serve, mut json) = (None, Vec::new(), None);
         let mut args = std::env::args().skip(1);

@@ -50,7 +50,7 @@ pub const CHANGES_BYTES: usize = 2 * 1024 * 1024;
 /// A clock further ahead than this is clamped, so that one wrong clock cannot win for ever.
 pub const CLOCK_AHEAD_MS: u64 = 60_000;
 
-/// Whether a space may be called this: `A-Z a-z 0-9 _ . -`, 1 to 64 of them.
+/// Whether a space may be called this: `A-Z a-z 0-9 _ . -`, 1 to 64 of them, and not `.` or `..`, which lead elsewhere in an address.
 pub fn is_space_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= SPACE_NAME_CHARS && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    !matches!(name, "" | "." | "..") && name.len() <= SPACE_NAME_CHARS && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }

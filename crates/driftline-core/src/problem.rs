@@ -59,7 +59,9 @@ impl Problem {
 
     /// Reads what [`Problem::write_json`] wrote; unknown members are passed over.
     pub fn from_json(json: &Json) -> Problem {
-        let mut problem = Problem::new(json.text("code").unwrap_or(""), json.text("detail").unwrap_or(""));
+        // What stands here is written into texts as it is.
+        let code = json.text("code").filter(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).unwrap_or("");
+        let mut problem = Problem::new(code, json.text("detail").unwrap_or(""));
         for row in json.list("rows") {
             if let (Some(table), Some(id)) = (row.text("table"), row.text("id").and_then(RowId::parse)) {
                 problem.rows.push((table.to_string(), id));

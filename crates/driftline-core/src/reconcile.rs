@@ -12,7 +12,7 @@ use crate::load::{PushKey, SpaceState, WorkingSet};
 use crate::merge::Stamp;
 use crate::order::{Step, arrange};
 use crate::problem::Problem;
-use crate::schema::Schema;
+use crate::schema::{Kind, Schema};
 use crate::value::{Row, RowKey, Value};
 use crate::wire::{Push, PushTxn, PushUnit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,8 @@ pub struct Plan {
     pub inserts: Vec<(RowKey, Row)>,
     /// Final rows that were.
     pub updates: Vec<(RowKey, Row)>,
+    /// Those of them whose texts are others now.
+    pub reworded: BTreeSet<RowKey>,
     /// Rows to remove, with what they were.
     pub deletes: Vec<(RowKey, Row)>,
     /// Deleted ids to remember, with the revision; rows that were created and deleted in one push are among them.
@@ -362,7 +364,14 @@ impl<'a> Decision<'a> {
             }
             match (old, new) {
                 (None, Some(row)) => self.plan.inserts.push((key, row)),
-                (Some(_), Some(row)) => self.plan.updates.push((key, row)),
+                (Some(old), Some(row)) => {
+                    let columns = &self.schema.tables[key.table as usize].columns;
+                    let is_text = |i: usize| matches!(columns[i].kind, Kind::Text { .. });
+                    if (0..columns.len()).any(|i| is_text(i) && old.values[i] != row.values[i]) {
+                        self.plan.reworded.insert(key);
+                    }
+                    self.plan.updates.push((key, row));
+                }
                 (Some(row), None) => self.plan.deletes.push((key, row)),
                 (None, None) => {}
             }

@@ -16,6 +16,7 @@ pub use self::values::{Insert, Param, Row};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a database answers when it does not do what it was asked.
 #[derive(Debug)]
@@ -121,11 +122,29 @@ pub struct Db {
     statements: Cell<u64>,
     /// The one of them that fails.
     fault: Cell<Option<u64>>,
+    /// Who is shown each statement.
+    watch: Cell<Option<Watch>>,
+}
+
+/// Sees each statement just before it runs, and may ask the same connection more: so tests look at the plans of what really runs.
+#[derive(Clone)]
+pub struct Watch(Arc<dyn Fn(&Db, &str, &[Param]) + Send + Sync>);
+
+impl Watch {
+    pub fn new(see: impl Fn(&Db, &str, &[Param]) + Send + Sync + 'static) -> Watch {
+        Watch(Arc::new(see))
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl Db {
     fn over(driver: Driver) -> Db {
-        Db { driver, statements: Cell::new(0), fault: Cell::new(None) }
+        Db { driver, statements: Cell::new(0), fault: Cell::new(None), watch: Cell::new(None) }
     }
 
     /// How many statements it has run so far.
@@ -136,6 +155,19 @@ impl Db {
     /// Has the nth statement from now on fail, instead of running it.
     pub fn fail_statement(&self, nth: Option<u64>) {
         self.fault.set(nth.map(|nth| self.statements.get() + nth));
+    }
+
+    /// Has each statement shown, but for inserts of many rows.
+    pub fn set_watch(&self, watch: Option<Watch>) {
+        self.watch.set(watch);
+    }
+
+    fn show(&self, sql: &str, params: &[Param]) {
+        // It is away meanwhile, so that what it asks itself is not shown.
+        if let Some(watch) = self.watch.take() {
+            (watch.0)(self, sql, params);
+            self.watch.set(Some(watch));
+        }
     }
 
     fn count(&self) -> DbResult<()> {
@@ -191,6 +223,7 @@ impl Db {
         mut each: impl FnMut(&Row) -> Result<bool, E>,
     ) -> Result<(), E> {
         self.count()?;
+        self.show(sql, params);
         match &self.driver {
             Driver::Sqlite(conn) => sqlite::each_while(conn, sql, params, &mut each),
             #[cfg(feature = "postgres")]
@@ -229,6 +262,7 @@ impl Db {
 
     pub fn execute(&self, sql: &str, params: &[Param]) -> DbResult<()> {
         self.count()?;
+        self.show(sql, params);
         match &self.driver {
             Driver::Sqlite(conn) => sqlite::execute(conn, sql, params),
             #[cfg(feature = "postgres")]

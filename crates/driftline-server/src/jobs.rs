@@ -7,6 +7,7 @@ use crate::db::{DbResult, Row};
 use crate::metrics::{Metrics, now_s};
 use crate::prune;
 use crate::reap;
+use crate::search::{self, Search};
 use crate::store::{Store, StoreError};
 use crate::versions;
 use crate::writer::Background;
@@ -133,6 +134,7 @@ pub struct Jobs {
     pub writer: Background,
     pub metrics: Arc<Metrics>,
     pub keeping: Keeping,
+    pub search: Option<Search>,
     pub waker: Waker,
 }
 
@@ -200,19 +202,23 @@ impl Jobs {
         let mut pruned = true;
         for (space, name) in spaces {
             let prune = self.step("prune", &name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
+            let filled = match self.search {
+                Some(_) => self.step("search", &name, || search::fill(&self.store, &self.writer, space)),
+                None => Some(Progress::Done),
+            };
             let is_ripe = due.versions.get(&name).is_some_and(|at| *at <= Instant::now());
             let version = match is_ripe {
                 true => self.step("version", &name, || versions::keep(&self.store, &self.writer, space, &name, &self.keeping)),
                 false => Some(Progress::Done),
             };
-            if prune == Some(Progress::Stopping) || version == Some(Progress::Stopping) {
+            if [prune, filled, version].contains(&Some(Progress::Stopping)) {
                 return Progress::Stopping;
             }
             pruned &= prune.is_some();
             if is_ripe && version.is_some() {
                 due.versions.remove(&name);
             }
-            if prune.is_none() || version.is_none() {
+            if [prune, filled, version].contains(&None) {
                 due.again.insert(name);
             }
         }
@@ -286,7 +292,8 @@ impl Jobs {
 
     /// Figures that only the database knows.
     fn count(&self) {
-        let counted = [("_mark", &self.metrics.marks), ("_dying", &self.metrics.dying_roots)];
+        let Metrics { marks, dying_roots, search_waiting, .. } = &*self.metrics;
+        let counted = [("_mark", marks), ("_dying", dying_roots), ("_search_dirty", search_waiting)];
         for (table, gauge) in counted {
             let read = self.store.db.reading(|| self.store.db.one(&format!("SELECT count(*) FROM {table}"), &[], |row| row.int(0)));
             match read {

@@ -20,6 +20,7 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
             Query::Space => {
                 let (number, state) = space_or_new(store, space)?;
                 known.space = (number != 0).then_some(number);
+                known.rev = state.rev;
                 load.give_space(known.space.map_or(Ok(state), |number| with_digest(store, number, state))?);
                 load.give_dying(known.space.map_or(Ok(false), |space| any_dying(store, space))?);
             }

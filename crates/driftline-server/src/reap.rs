@@ -7,6 +7,7 @@
 use crate::db::{Db, DbError, DbResult, Param};
 use crate::jobs::Progress;
 use crate::load::{read_digest, read_doomed};
+use crate::search;
 use crate::store::{Store, StoreError};
 use crate::tables::{Layout, TableLayout};
 use crate::write::write_deleted;
@@ -282,6 +283,7 @@ fn write(store: &Store, batch: &Batch) -> DbResult<()> {
         store.db.execute(&sql, &[batch.space.into(), Param::ids(run.iter().map(|key| key.id))])?;
     }
     write_deleted(store, batch.space, going.iter().map(|key| (*key, batch.rev)))?;
+    search::note_gone(store, batch.space, &going)?;
     let sql = "UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1";
     store.db.execute(sql, &[batch.space.into(), Param::Hash(digest.0), store.schema.version.into()])?;
     for root in &batch.done {

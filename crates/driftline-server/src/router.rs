@@ -12,14 +12,15 @@ use crate::log::{Readers, read_changes};
 use crate::metrics::{self, Metrics};
 use crate::presence::Presence;
 use crate::quota::{Rates, Seats};
+use crate::search::{self, Search};
 use crate::snapshot;
 use crate::writer::WriterHandle;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -28,6 +29,7 @@ use driftline_core::limits;
 use driftline_core::reconcile::Plan;
 use driftline_core::schema::Schema;
 use driftline_core::wire::{Push, read_push, write_answer};
+use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -39,6 +41,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reading a small body takes less than handing it to another thread.
 const INLINE_BYTES: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+struct Find {
+    q: String,
+    limit: Option<usize>,
+}
 
 pub type SpacePath = Result<Path<String>, PathRejection>;
 /// A space, and a revision of it.
@@ -56,6 +64,7 @@ pub struct App {
     pub(crate) presence: Arc<Presence>,
     pub(crate) waker: Waker,
     pub(crate) kept_versions: u32,
+    pub(crate) search: Option<Search>,
     pub(crate) rates: Arc<Rates>,
     pub(crate) lives: Arc<Seats>,
     pub(crate) metrics: Arc<Metrics>,
@@ -85,7 +94,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/spaces/{space}/snapshot", get(load_snapshot))
         .route("/v1/spaces/{space}/live", get(go_live))
         .merge(history::routes())
+        .route("/v1/spaces/{space}/search", get(find))
         .route("/v1", any(no_route))
+        .route("/v1/", any(no_route))
         .route("/v1/{*rest}", any(no_route))
         .route("/healthz", get(async |State(app): State<App>| metrics::health(&app)))
         .route("/readyz", get(async |State(app): State<App>| metrics::ready(&app).await))
@@ -142,6 +153,31 @@ async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: Header
     admit(&app, &headers, &space, Action::Read).await?;
     let body = snapshot::stream(&app, space).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
+}
+
+/// Rows by their words: `?q=` what somebody types, `&limit=` how many.
+async fn find(
+    State(app): State<App>,
+    space: SpacePath,
+    asked: Result<Query<Find>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let space = space_name(space)?;
+    admit(&app, &headers, &space, Action::Read).await?;
+    if app.search.is_none() {
+        return Err(ApiError::not_found("search is not turned on at this server"));
+    }
+    let Query(asked) = asked.map_err(|_| ApiError::new(400, "invalid_request", "ask with `?q=words`, and perhaps `&limit=20`"))?;
+    let limit = asked.limit.unwrap_or(search::FOUND_ROWS).clamp(1, search::FOUND_ROWS);
+    let found = app.readers.run(move |store| store.db.reading(|| search::find(store, &space, &asked.q, limit))).await;
+    match found {
+        Some(Ok(json)) => Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the words could not be looked up");
+            Err(disk::refusal(&error).unwrap_or_else(ApiError::internal))
+        }
+        None => Err(ApiError::internal()),
+    }
 }
 
 async fn go_live(

@@ -1,7 +1,7 @@
 //! Opening, running and stopping.
 
 use crate::auth::Authorizer;
-use crate::db::DbResult;
+use crate::db::{DbResult, Watch};
 use crate::editor::Editor;
 use crate::fault::Faults;
 use crate::jobs::{self, Jobs, Keeping, Waker};
@@ -14,6 +14,7 @@ use crate::presence::Presence;
 use crate::quota::{Limits, Rates, Seats};
 use crate::router::{App, Pause, router};
 use crate::rules::Ruled;
+use crate::search::Search;
 use crate::store::Store;
 use crate::tables::Layout;
 use crate::writer;
@@ -55,10 +56,14 @@ pub struct Config {
     pub assets: Option<PathBuf>,
     pub limits: Limits,
     pub keeping: Keeping,
+    /// Keeps the words of all texts, to search for.
+    pub search: Option<Search>,
     /// Origins whose pages may ask, as `https://example.org`. None: only pages that this server, or its proxy, serves.
     pub origins: Vec<String>,
     /// What the app itself allows.
     pub rules: Option<Ruled>,
+    /// Sees each statement of this server: for tests.
+    pub watch: Option<Watch>,
     pub faults: Faults,
 }
 
@@ -71,8 +76,10 @@ impl Config {
             assets: None,
             limits: Limits::default(),
             keeping: Keeping::default(),
+            search: None,
             origins: Vec::new(),
             rules: None,
+            watch: None,
             faults: Faults::default(),
         }
     }
@@ -109,7 +116,9 @@ impl Server {
         migrate::require_current(&schema, &config.migrations, &config.data).map_err(StartError)?;
         let layout = Arc::new(Layout::new(&schema, config.data.dialect()).map_err(StartError)?);
         let schema = Arc::new(schema);
-        let or_say = |store: DbResult<Store>| store.map_err(|e| StartError(config.data.describe(&e)));
+        let or_say = |store: DbResult<Store>| {
+            store.inspect(|store| store.db.set_watch(config.watch.clone())).map_err(|e| StartError(config.data.describe(&e)))
+        };
         let open = |_| or_say(Store::open(&config.data, schema.clone(), layout.clone()));
         let open_for_long = |_| or_say(Store::open_for_long(&config.data, schema.clone(), layout.clone()));
         let readers = (0..READERS).map(open).collect::<Result<Vec<_>, _>>()?;
@@ -124,10 +133,13 @@ impl Server {
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
         let (waker, woken) = jobs::waker();
         let mut stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
-        stores.iter_mut().for_each(|store| store.rules.clone_from(&config.rules));
+        for store in &mut stores {
+            store.rules.clone_from(&config.rules);
+            store.search = config.search;
+        }
         let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker, &metrics).map_err(no_thread)?;
         let (store, writer, keeping) = (open_for_long(0)?, handle.background(), config.keeping);
-        let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, waker: waker.clone() };
+        let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, search: config.search, waker: waker.clone() };
         let jobs = jobs.start(woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
         let (pause, pauses) = watch::channel(Pause::default());
@@ -142,6 +154,7 @@ impl Server {
             presence,
             waker: waker.clone(),
             kept_versions: config.keeping.versions,
+            search: config.search,
             rates: Arc::new(Rates::new(&config.limits)),
             lives: Seats::new(&config.limits),
             metrics,

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::place::Place;
 use crate::rules::{Proposal, Ruled};
+use crate::search::Search;
 use crate::tables::Layout;
 use crate::{load, write};
 use driftline_core::dedupe::ClientState;
@@ -75,17 +76,23 @@ pub struct Store {
     pub(crate) layout: Arc<Layout>,
     /// The app's own.
     pub(crate) rules: Option<Ruled>,
+    /// Whether rows are searched for by their words.
+    pub(crate) search: Option<Search>,
 }
 
 impl Store {
     /// Opens an existing database; one that is absent is not made.
     pub fn open(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
-        Ok(Store { db: data.connect()?, schema, layout, rules: None })
+        Ok(Store::over(data.connect()?, schema, layout))
     }
 
     /// The same for what may take long.
     pub fn open_for_long(data: &Place, schema: Arc<Schema>, layout: Arc<Layout>) -> DbResult<Store> {
-        Ok(Store { db: data.connect_for_long()?, schema, layout, rules: None })
+        Ok(Store::over(data.connect_for_long()?, schema, layout))
+    }
+
+    fn over(db: Db, schema: Arc<Schema>, layout: Arc<Layout>) -> Store {
+        Store { db, schema, layout, rules: None, search: None }
     }
 
     pub fn db(&self) -> &Db {
@@ -155,6 +162,8 @@ impl Store {
 pub struct Known {
     /// `None`: the space was never written.
     pub space: Option<i64>,
+    /// Its revision before.
+    pub rev: u64,
     pub clients: Vec<Option<ClientState>>,
     pub next_actor: u32,
 }

@@ -86,7 +86,7 @@ CREATE TABLE _search_dirty (
 CREATE TABLE _search_doc (doc INTEGER PRIMARY KEY, space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL) STRICT;
 CREATE UNIQUE INDEX "_search_doc.row" ON _search_doc (space, tbl, id);
 CREATE VIRTUAL TABLE _search USING fts5(
-  words, content='', contentless_delete=1, detail=none, tokenize="unicode61 remove_diacritics 0 tokenchars '~'");
+  words, content='', contentless_delete=1, detail=none, tokenize="ascii tokenchars '~'");
 CREATE TABLE _effect (
   space INTEGER NOT NULL, tbl TEXT NOT NULL, id BLOB NOT NULL, key TEXT NOT NULL, op TEXT NOT NULL, rev INTEGER NOT NULL,
   data TEXT NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL, parked INTEGER NOT NULL,

@@ -3,6 +3,7 @@
 
 use crate::counts;
 use crate::db::{DbResult, Dialect, Insert, Param};
+use crate::search;
 use crate::store::{Known, Store};
 use crate::tables::TableLayout;
 use driftline_core::dedupe::Ranges;
@@ -61,6 +62,7 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
         store.db.execute(sql, &[space.into(), name.into(), Param::ids(rows.iter().map(|row| row.0.id))])?;
     }
     write_deleted(store, space, plan.deleted.iter().map(|(key, rev)| (*key, *rev)))?;
+    search::note(store, space, known, plan)?;
     write_clients(store, space, principal, push, known, plan)
 }
 

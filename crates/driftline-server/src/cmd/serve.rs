@@ -1,5 +1,5 @@
 use clap::Args;
-use driftline_server::{Authorizer, Config, Faults, Limits, Open, Place, Server, Tokens};
+use driftline_server::{Authorizer, Config, Faults, Keeping, Limits, Open, Place, Search, Server, Tokens};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -34,6 +34,11 @@ pub struct Serve {
     /// An origin whose pages may ask, as https://example.org; may be given several times. Without it, only this server's own.
     #[arg(long)]
     origin: Vec<String>,
+    /// Keeps the words of all texts, to search for.
+    #[arg(long)]
+    search: bool,
+    #[command(flatten)]
+    keeping: KeepingArguments,
     #[cfg(feature = "jwks")]
     #[command(flatten)]
     keys: KeyArguments,
@@ -64,6 +69,26 @@ impl KeyArguments {
         let KeyArguments { jwks_url, issuer, audience, leeway_s } = self;
         let url = jwks_url.clone()?;
         Some(driftline_server::KeysConfig { url, issuer: issuer.clone(), audience: audience.clone(), leeway_s: *leeway_s })
+    }
+}
+
+#[derive(Args)]
+struct KeepingArguments {
+    /// Revisions of each space that the log keeps; a client that has been away for more loads the space anew.
+    #[arg(long, default_value_t = Keeping::default().revisions)]
+    keep_revisions: u64,
+    /// Versions of each space that can be gone back to.
+    #[arg(long, default_value_t = Keeping::default().versions)]
+    keep_versions: u32,
+    /// How many minutes lie between two versions of a space that goes on changing.
+    #[arg(long, default_value_t = Keeping::default().version_every.as_secs() / 60)]
+    version_minutes: u64,
+}
+
+impl KeepingArguments {
+    fn read(&self) -> Keeping {
+        let version_every = Duration::from_secs(self.version_minutes.saturating_mul(60));
+        Keeping { revisions: self.keep_revisions, versions: self.keep_versions, version_every }
     }
 }
 
@@ -109,6 +134,8 @@ impl Serve {
             assets: self.assets,
             origins: self.origin,
             limits: self.limits.read(),
+            keeping: self.keeping.read(),
+            search: self.search.then(Search::default),
             faults,
             ..Config::new(self.schema, self.migrations, self.data)
         };

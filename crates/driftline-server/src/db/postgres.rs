@@ -276,6 +276,7 @@ impl ToSql for Bound<'_> {
             Param::Bytes(bytes) => bytes.as_ref().to_sql(kind, out)?,
             Param::Ids(ids) => ids.iter().map(|id| Sixteen(id.0)).collect::<Vec<_>>().to_sql(kind, out)?,
             Param::Ints(ints) => ints.to_vec().to_sql(kind, out)?,
+            Param::Texts(texts) => texts.iter().map(|text| escaped(text)).collect::<Vec<_>>().to_sql(kind, out)?,
         };
         Ok(IsNull::No)
     }

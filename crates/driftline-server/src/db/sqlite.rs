@@ -91,6 +91,7 @@ impl ToSql for Bound<'_> {
             Param::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
             Param::Ids(ids) => ToSqlOutput::Array(Rc::new(ids.iter().map(|id| bytes(&id.0)).collect())),
             Param::Ints(ints) => ToSqlOutput::Array(Rc::new(ints.iter().copied().map(Sql::Integer).collect())),
+            Param::Texts(texts) => ToSqlOutput::Array(Rc::new(texts.iter().cloned().map(Sql::Text).collect())),
         })
     }
 }

@@ -27,6 +27,7 @@ pub enum Param<'a> {
     /// The rows of an `rarray`.
     Ids(Rc<[RowId]>),
     Ints(Rc<[i64]>),
+    Texts(Rc<[String]>),
 }
 
 impl<'a> Param<'a> {
@@ -36,6 +37,10 @@ impl<'a> Param<'a> {
 
     pub fn ints(ints: impl IntoIterator<Item = i64>) -> Param<'a> {
         Param::Ints(ints.into_iter().collect())
+    }
+
+    pub fn texts(texts: impl IntoIterator<Item = String>) -> Param<'a> {
+        Param::Texts(texts.into_iter().collect())
     }
 
     /// Numbers of 64 bits keep their bits: the largest stand as negative ones.

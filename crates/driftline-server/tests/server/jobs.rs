@@ -67,7 +67,7 @@ fn spoil(world: &World, space: &str) -> &'static str {
     }
 }
 
-async fn figure(world: &World, line: &str) -> f64 {
+pub async fn figure(world: &World, line: &str) -> f64 {
     let (_, text) = world.request("GET", "/metrics", Some(&token("alice")), "").await;
     let told = text.lines().find_map(|told| told.strip_prefix(line).map(|value| value.trim().parse().unwrap()));
     told.unwrap_or(0.0)

@@ -36,9 +36,10 @@ const SPACES: u64 = 100;
 const TABLES: [&str; 11] = ["_space", "_dying", "_client", "_mark", "_log", "_deleted", "board", "tag", "note", "pin", "link"];
 const SMALL_TABLES: usize = 2;
 /// What wants every row there is: the jobs look at all spaces, and count for the metrics once a minute.
-const WANT_ALL: [&str; 4] = [
+const WANT_ALL: [&str; 5] = [
     "SELECT space, tbl, id, rev FROM _dying",
     "SELECT id, name FROM _space ORDER BY id",
+    "SELECT id, name FROM _space AS s WHERE rev > (SELECT coalesce(max(rev), 0) FROM _version AS v WHERE v.space = s.id)",
     "SELECT count(*) FROM _mark",
     "SELECT count(*) FROM _dying",
 ];

@@ -32,8 +32,13 @@ pub fn try_start(world: &World, fault: &str) -> Option<Process> {
 }
 
 fn spawn(world: &World, fault: &str, more: &[&str]) -> Option<Process> {
+    spawn_by(Command::new(env!("CARGO_BIN_EXE_driftline")), world, fault, more)
+}
+
+/// Has `command` start the server: the binary itself, or what runs it with the arguments that follow.
+pub fn spawn_by(mut command: Command, world: &World, fault: &str, more: &[&str]) -> Option<Process> {
     let config = &world.config;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_driftline"))
+    let mut child = command
         .arg("serve")
         .args(more)
         .args(["--listen", "127.0.0.1:0", "--schema"])

@@ -21,9 +21,14 @@ async fn ask(world: &World, method: &str, path: &str, token: &str) -> (u16, Json
 
 /// Rows without what no edit sets: the head, and the stamps, which no snapshot has.
 fn rows(snapshot: &str) -> Vec<String> {
-    let mut lines: Vec<String> = snapshot.lines().skip(1).map(str::to_string).collect();
-    lines.sort();
-    lines
+    let of_line = |line: &str| {
+        let line: Json = serde_json::from_str(line).unwrap();
+        let rows = line["rows"].as_array().cloned().unwrap_or_default();
+        rows.into_iter().map(|row| format!("{} {} {row}", line["table"], line["columns"])).collect::<Vec<_>>()
+    };
+    let mut rows: Vec<String> = snapshot.lines().skip(1).flat_map(of_line).collect();
+    rows.sort();
+    rows
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,7 +211,7 @@ impl Grammar {
 
     fn snapshot(&mut self) -> Made {
         let made = self.reconcile(Vec::new(), Expected::Snapshot);
-        let name = if self.rng.chance(20) { "..".to_string() } else { self.named() };
+        let name = if self.rng.chance(20) { "...".to_string() } else { self.named() };
         Made { method: "GET", path: format!("/v1/spaces/{name}/snapshot?again"), ..made }
     }
 

@@ -1,0 +1,296 @@
+//! Search over the texts of a space.
+//!
+//! A row is found by the words of its texts: runs of letters and digits, in lower case. A small push keeps the index itself. During a
+//! large catch-up that would be most of the work: rows then only wait in `_search_dirty`, and a job indexes each once, when the space
+//! is quiet. `_search_space` says up to which revision all that has changed is indexed or waits; where that is not the space's own, or
+//! a server without search has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
+//!
+//! All spaces share an index. Its words name the space, too (`~7`), so a look at one does not grow with the others.
+
+use crate::db::{DbResult, Dialect, Insert, Param};
+use crate::jobs::Progress;
+use crate::load::read_space;
+use crate::reap;
+use crate::store::{Known, Store, StoreError};
+use crate::writer::Background;
+use driftline_core::reconcile::Plan;
+use driftline_core::schema::{Kind, Schema};
+use driftline_core::value::{Row, RowId, RowKey, Value};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rows of one answer.
+pub const FOUND_ROWS: usize = 100;
+/// Words of one question; more of them find nothing that these do not.
+const ASKED_WORDS: usize = 10;
+/// Distinct words of one row that are kept, and the characters of one.
+const ROW_WORDS: usize = 20_000;
+const WORD_CHARS: usize = 64;
+/// Rows that are indexed in one transaction: pushes wait for it no longer than for each other.
+const FILL_ROWS: i64 = 2_000;
+
+const DIRTY: Insert = Insert { table: "_search_dirty", columns: &["space", "tbl", "id"], conflict: " ON CONFLICT DO NOTHING" };
+const DOC: Insert = Insert { table: "_search_doc", columns: &["doc", "space", "tbl", "id"], conflict: "" };
+const WORDS: Insert = Insert { table: "_search", columns: &["rowid", "words"], conflict: "" };
+
+/// What an operator sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// A push that changes the texts of more rows than this leaves indexing them to a job.
+    pub rows_at_once: usize,
+}
+
+impl Default for Search {
+    fn default() -> Search {
+        Search { rows_at_once: 20 }
+    }
+}
+
+/// Notes what a push has changed, in its transaction.
+pub fn note(store: &Store, space: i64, known: &Known, plan: &Plan) -> DbResult<()> {
+    let Some(search) = store.search else { return Ok(()) };
+    if plan.space.rev == known.rev {
+        return Ok(());
+    }
+    let noted = "SELECT rev FROM _search_space WHERE space = ?1";
+    let is_new = known.space.is_none();
+    if !is_new && store.db.first(noted, &[space.into()], |row| row.bits(0))? != Some(known.rev) {
+        return Ok(());
+    }
+    let has_texts: Vec<bool> = (0..store.schema.tables.len()).map(|table| has_texts(&store.schema, table)).collect();
+    let is_searched = |key: &RowKey| has_texts[key.table as usize];
+    let reworded = plan.updates.iter().filter(|(key, _)| plan.reworded.contains(key));
+    let kept: Vec<(RowKey, Option<&Row>)> = plan.inserts.iter().chain(reworded).map(|(key, row)| (*key, Some(row))).collect();
+    let gone = plan.deletes.iter().map(|(key, _)| (*key, None));
+    let changed: Vec<(RowKey, Option<&Row>)> = kept.into_iter().chain(gone).filter(|(key, _)| is_searched(key)).collect();
+    if changed.len() > search.rows_at_once || (!changed.is_empty() && is_waiting(store, space)?) {
+        defer(store, space, changed.iter().map(|(key, _)| *key))?;
+    } else {
+        index(store, space, &changed)?;
+    }
+    reach(store, space, plan.space.rev)
+}
+
+/// Notes that rows are gone which died before; the revision stays.
+pub fn note_gone(store: &Store, space: i64, rows: &[RowKey]) -> DbResult<()> {
+    if store.search.is_none() {
+        return Ok(());
+    }
+    defer(store, space, rows.iter().copied().filter(|key| has_texts(&store.schema, key.table as usize)))
+}
+
+fn has_texts(schema: &Schema, table: usize) -> bool {
+    let table = &schema.tables[table];
+    !table.server_only && table.columns.iter().any(|column| matches!(column.kind, Kind::Text { .. }))
+}
+
+fn is_waiting(store: &Store, space: i64) -> DbResult<bool> {
+    store.db.exists("SELECT 1 FROM _search_dirty WHERE space = ?1 LIMIT 1", &[space.into()])
+}
+
+fn defer(store: &Store, space: i64, rows: impl Iterator<Item = RowKey>) -> DbResult<()> {
+    let mut values = Vec::new();
+    for key in rows {
+        values.extend([space.into(), store.schema.tables[key.table as usize].name.as_str().into(), key.id.into()]);
+    }
+    store.db.insert(DIRTY, &values)
+}
+
+fn reach(store: &Store, space: i64, rev: u64) -> DbResult<()> {
+    let sql = "INSERT INTO _search_space (space, rev) VALUES (?1, ?2) ON CONFLICT (space) DO UPDATE SET rev = excluded.rev";
+    store.db.execute(sql, &[space.into(), Param::bits(rev)])
+}
+
+/// Brings the index of rows up to date; `None` is a row that is not there.
+fn index(store: &Store, space: i64, rows: &[(RowKey, Option<&Row>)]) -> DbResult<()> {
+    let mut tables: BTreeMap<u16, Vec<(RowId, Option<&Row>)>> = BTreeMap::new();
+    for (key, row) in rows {
+        tables.entry(key.table).or_default().push((key.id, *row));
+    }
+    for (table, rows) in tables {
+        let name = store.schema.tables[table as usize].name.as_str();
+        let (ids, words): (Vec<RowId>, Vec<String>) =
+            rows.iter().filter_map(|(id, row)| Some((*id, words_of(&store.schema, space, table, (*row)?)))).unzip();
+        match store.db.dialect() {
+            Dialect::Sqlite => {
+                forget_docs(store, space, name, rows.iter().map(|row| row.0))?;
+                write_docs(store, space, name, &ids, &words)?;
+            }
+            Dialect::Postgres => {
+                let gone = Param::ids(rows.iter().filter(|(_, row)| row.is_none()).map(|(id, _)| *id));
+                let sql = "DELETE FROM _search WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
+                store.db.execute(sql, &[space.into(), name.into(), gone])?;
+                let sql = "INSERT INTO _search (space, tbl, id, words) SELECT ?1, ?2, t.id, array_to_tsvector(string_to_array(t.words, ' ')) \
+                           FROM unnest(?3::uuid[], ?4::text[]) AS t (id, words) \
+                           ON CONFLICT (space, tbl, id) DO UPDATE SET words = excluded.words";
+                store.db.execute(sql, &[space.into(), name.into(), Param::ids(ids), Param::texts(words)])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn forget_docs(store: &Store, space: i64, table: &str, ids: impl Iterator<Item = RowId>) -> DbResult<()> {
+    let sql = "SELECT doc FROM _search_doc WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
+    let docs = store.db.all(sql, &[space.into(), table.into(), Param::ids(ids)], |row| row.int(0))?;
+    if docs.is_empty() {
+        return Ok(());
+    }
+    let docs = Param::ints(docs);
+    store.db.execute("DELETE FROM _search WHERE rowid IN rarray(?1)", std::slice::from_ref(&docs))?;
+    store.db.execute("DELETE FROM _search_doc WHERE doc IN rarray(?1)", &[docs])
+}
+
+fn write_docs(store: &Store, space: i64, table: &str, ids: &[RowId], words: &[String]) -> DbResult<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let first = store.db.one("SELECT coalesce(max(doc), 0) FROM _search_doc", &[], |row| row.int(0))? + 1;
+    let (mut docs, mut texts) = (Vec::new(), Vec::new());
+    for (doc, (id, words)) in (first..).zip(ids.iter().zip(words)) {
+        docs.extend([doc.into(), space.into(), table.into(), Param::from(*id)]);
+        texts.extend([Param::from(doc), words.as_str().into()]);
+    }
+    store.db.insert(DOC, &docs)?;
+    store.db.insert(WORDS, &texts)
+}
+
+/// The distinct words of a row and the one of its space, sorted, between spaces.
+fn words_of(schema: &Schema, space: i64, table: u16, row: &Row) -> String {
+    let mut words = BTreeSet::from([format!("~{space}")]);
+    let columns = &schema.tables[table as usize].columns;
+    for (column, value) in columns.iter().zip(&row.values) {
+        if let (Kind::Text { .. }, Value::Text(text)) = (&column.kind, value) {
+            words.extend(split(text).take(ROW_WORDS.saturating_sub(words.len())));
+        }
+    }
+    words.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a text. Both databases are given these, and split nothing themselves: so they find the same.
+fn split(text: &str) -> impl Iterator<Item = String> + '_ {
+    let runs = text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty());
+    // In lower case some letters become two, of which one is a mark.
+    runs.map(|run| run.chars().take(WORD_CHARS).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect())
+}
+
+/// Indexes what waits in a space, some rows to a transaction.
+pub fn fill(store: &Store, writer: &Background, space: i64) -> Result<Progress, StoreError> {
+    match writer.write(space, move |store| begin_anew(store, space)) {
+        None => return Ok(Progress::Stopping),
+        Some(begun) => begun?,
+    }
+    while store.db.reading(|| is_waiting(store, space))? {
+        match writer.write(space, move |store| fill_some(store, space)) {
+            None => return Ok(Progress::Stopping),
+            Some(filled) => filled?,
+        }
+    }
+    Ok(Progress::Done)
+}
+
+fn lock(store: &Store, space: i64) -> DbResult<u64> {
+    let sql = format!("SELECT rev FROM _space WHERE id = ?1{}", store.db.row_lock());
+    store.db.one(&sql, &[space.into()], |row| row.bits(0))
+}
+
+/// Where the index does not know what has changed, all rows of the space wait.
+fn begin_anew(store: &Store, space: i64) -> DbResult<()> {
+    let rev = lock(store, space)?;
+    let noted = store.db.first("SELECT rev FROM _search_space WHERE space = ?1", &[space.into()], |row| row.bits(0))?;
+    if noted == Some(rev) {
+        return Ok(());
+    }
+    let forget: &[&str] = match store.db.dialect() {
+        Dialect::Sqlite => &[
+            "DELETE FROM _search WHERE rowid IN (SELECT doc FROM _search_doc WHERE space = ?1)",
+            "DELETE FROM _search_doc WHERE space = ?1",
+        ],
+        Dialect::Postgres => &["DELETE FROM _search WHERE space = ?1"],
+    };
+    for sql in forget {
+        store.db.execute(sql, &[space.into()])?;
+    }
+    store.db.execute("DELETE FROM _search_dirty WHERE space = ?1", &[space.into()])?;
+    for (i, table) in store.schema.tables.iter().enumerate().filter(|(i, _)| has_texts(&store.schema, *i)) {
+        let (dirty, name) = (&DIRTY.table, &store.layout.table(i as u16).name);
+        let sql = format!("INSERT INTO {dirty} (space, tbl, id) SELECT space, ?2, id FROM \"{name}\" WHERE space = ?1");
+        store.db.execute(&sql, &[space.into(), table.name.as_str().into()])?;
+    }
+    reach(store, space, rev)
+}
+
+fn fill_some(store: &Store, space: i64) -> DbResult<()> {
+    lock(store, space)?;
+    let sql = "SELECT tbl, id FROM _search_dirty WHERE space = ?1 ORDER BY tbl, id LIMIT ?2";
+    let mut waiting: BTreeMap<String, Vec<RowId>> = BTreeMap::new();
+    store.db.each(sql, &[space.into(), FILL_ROWS.into()], |row| {
+        waiting.entry(row.text(0)?.into_owned()).or_default().push(row.id(1)?);
+        Ok::<_, crate::db::DbError>(())
+    })?;
+    for (name, ids) in waiting {
+        // A table may have gone since.
+        if let Some(table) = store.schema.table(&name) {
+            let layout = store.layout.table(table);
+            let sql = format!("{} AND id IN rarray(?2)", layout.select);
+            let found = store.db.all(&sql, &[space.into(), Param::ids(ids.iter().copied())], |row| layout.read(&store.schema, row))?;
+            let there: BTreeSet<RowId> = found.iter().map(|(key, _)| key.id).collect();
+            let gone = ids.iter().filter(|id| !there.contains(id)).map(|id| (RowKey { table, id: *id }, None));
+            let rows: Vec<_> = found.iter().map(|(key, row)| (*key, Some(row))).chain(gone).collect();
+            index(store, space, &rows)?;
+        }
+        let sql = "DELETE FROM _search_dirty WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
+        store.db.execute(sql, &[space.into(), name.as_str().into(), Param::ids(ids)])?;
+    }
+    Ok(())
+}
+
+/// The rows that have all words of `asked`, the last of which may go on; the newest first. As JSON.
+pub fn find(store: &Store, space: &str, asked: &str, limit: usize) -> DbResult<String> {
+    let Some((number, state)) = read_space(store, space)? else {
+        return Ok(json!({"rev": 0, "stale": false, "more": false, "rows": []}).to_string());
+    };
+    let noted = store.db.first("SELECT rev FROM _search_space WHERE space = ?1", &[number.into()], |row| row.bits(0))?;
+    let stale = noted != Some(state.rev) || is_waiting(store, number)?;
+    let mut words: Vec<String> = split(asked).take(ASKED_WORDS).collect();
+    let last = words.pop();
+    let hidden = reap::going(store, number)?;
+    let mut found = Vec::new();
+    if let Some(last) = last {
+        words.insert(0, format!("~{number}"));
+        let goes_on = asked.ends_with(char::is_alphanumeric);
+        let (sql, question) = question(store.db.dialect(), &words, &last, goes_on);
+        let all = limit + 1 + hidden.len();
+        let params = [question.into(), number.into(), (all as i64).into()];
+        store.db.each_while(sql, &params, |row| {
+            let (id, table) = (row.id(1)?, store.schema.table(&row.text(0)?));
+            found.extend(table.map(|table| RowKey { table, id }).filter(|key| !hidden.contains(key)));
+            Ok::<_, crate::db::DbError>(found.len() <= limit)
+        })?;
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let rows: Vec<_> =
+        found.iter().map(|key| json!({"table": store.schema.tables[key.table as usize].name, "id": key.id.to_string()})).collect();
+    Ok(json!({"rev": state.rev, "stale": stale, "more": more, "rows": rows}).to_string())
+}
+
+/// The statement, and what it looks for in the words of the database.
+fn question(dialect: Dialect, words: &[String], last: &str, goes_on: bool) -> (&'static str, String) {
+    match dialect {
+        Dialect::Sqlite => {
+            let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            let more = if goes_on { "*" } else { "" };
+            let sql = "SELECT d.tbl, d.id FROM _search AS s CROSS JOIN _search_doc AS d ON d.doc = s.rowid \
+                       WHERE s._search MATCH ?1 AND d.space = ?2 ORDER BY d.id DESC, d.tbl LIMIT ?3";
+            (sql, format!("{} \"{last}\"{more}", words.join(" ")))
+        }
+        Dialect::Postgres => {
+            let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+            let more = if goes_on { ":*" } else { "" };
+            let sql = "SELECT tbl, id FROM _search WHERE words @@ CAST(CAST(?1 AS TEXT) AS TSQUERY) AND space = ?2 \
+                       ORDER BY id DESC, tbl LIMIT ?3";
+            (sql, format!("{} & '{last}'{more}", words.join(" & ")))
+        }
+    }
+}
