@@ -52,5 +52,7 @@ pub const CLOCK_AHEAD_MS: u64 = 60_000;
 
 /// Whether a space may be called this: `A-Z a-z 0-9 _ . -`, 1 to 64 of them, and not `.` or `..`, which lead elsewhere in an address.
 pub fn is_space_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && name.len() <= SPACE_NAME_CHARS && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    !matches!(name, "" | "." | "..")
+        && name.len() <= SPACE_NAME_CHARS
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }

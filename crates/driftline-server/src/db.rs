@@ -128,7 +128,9 @@ pub struct Db {
 
 /// Sees each statement just before it runs, and may ask the same connection more: so tests look at the plans of what really runs.
 #[derive(Clone)]
-pub struct Watch(Arc<dyn Fn(&Db, &str, &[Param]) + Send + Sync>);
+pub struct Watch(Arc<See>);
+
+type See = dyn Fn(&Db, &str, &[Param]) + Send + Sync;
 
 impl Watch {
     pub fn new(see: impl Fn(&Db, &str, &[Param]) + Send + Sync + 'static) -> Watch {

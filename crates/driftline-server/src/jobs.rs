@@ -294,6 +294,9 @@ impl Jobs {
     fn count(&self) {
         let Metrics { marks, dying_roots, search_waiting, .. } = &*self.metrics;
         let counted = [("_mark", marks), ("_dying", dying_roots), ("_search_dirty", search_waiting)];
+        let counted = counted
+            .into_iter()
+            .chain([("_effect WHERE NOT parked", &self.metrics.effects_waiting), ("_effect WHERE parked", &self.metrics.effects_parked)]);
         for (table, gauge) in counted {
             let read = self.store.db.reading(|| self.store.db.one(&format!("SELECT count(*) FROM {table}"), &[], |row| row.int(0)));
             match read {

@@ -28,8 +28,11 @@ mod ddl;
 mod diff;
 mod disk;
 mod editor;
+#[cfg(feature = "webhooks")]
+pub mod effects;
 pub mod error;
 pub mod fault;
+mod feed;
 pub mod guard;
 mod history;
 #[cfg(any(feature = "jwks", feature = "webhooks"))]

@@ -86,14 +86,14 @@ impl Hub {
     }
 
     /// To be called by whoever has stopped watching: a space that nobody watches takes no memory.
-    fn leave(&self, space: &str) {
+    pub(crate) fn leave(&self, space: &str) {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         if spaces.get(space).is_some_and(|sender| sender.receiver_count() == 0) {
             spaces.remove(space);
         }
     }
 
-    fn watch(&self, space: &str) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self, space: &str) -> watch::Receiver<u64> {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         spaces.entry(space.to_string()).or_insert_with(|| watch::channel(0).0).subscribe()
     }

@@ -22,6 +22,9 @@ enum Command {
     Check(cmd::check::Check),
     /// Take the rows of a space as they are, after they were changed behind the server's back.
     Adopt(cmd::adopt::Adopt),
+    /// List what the webhook has not taken, or have it tried again.
+    #[cfg(feature = "webhooks")]
+    Effects(cmd::effects::Effects),
     /// Copy a database into a file, beside a server at work.
     Backup(cmd::backup::Backup),
     /// Make a database from a backup, safe for clients that know more than it does.
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         Command::Migrate(migrate) => migrate.run(),
         Command::Check(check) => check.run(),
         Command::Adopt(adopt) => adopt.run(),
+        #[cfg(feature = "webhooks")]
+        Command::Effects(effects) => effects.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Token(token) => token.run(),

@@ -284,6 +284,8 @@ fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     }
     write_deleted(store, batch.space, going.iter().map(|key| (*key, batch.rev)))?;
     search::note_gone(store, batch.space, &going)?;
+    #[cfg(feature = "webhooks")]
+    crate::effects::forget(store, batch.space, &going)?;
     let sql = "UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1";
     store.db.execute(sql, &[batch.space.into(), Param::Hash(digest.0), store.schema.version.into()])?;
     for root in &batch.done {

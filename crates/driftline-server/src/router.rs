@@ -4,6 +4,7 @@ use crate::auth::{Action, AuthError, Authorizer, Principal};
 use crate::db::DbError;
 use crate::disk;
 use crate::error::ApiError;
+use crate::feed;
 use crate::guard;
 use crate::history;
 use crate::jobs::Waker;
@@ -94,6 +95,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/spaces/{space}/snapshot", get(load_snapshot))
         .route("/v1/spaces/{space}/live", get(go_live))
         .merge(history::routes())
+        .merge(feed::routes())
         .route("/v1/spaces/{space}/search", get(find))
         .route("/v1", any(no_route))
         .route("/v1/", any(no_route))

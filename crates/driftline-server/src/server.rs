@@ -60,6 +60,9 @@ pub struct Config {
     pub search: Option<Search>,
     /// Origins whose pages may ask, as `https://example.org`. None: only pages that this server, or its proxy, serves.
     pub origins: Vec<String>,
+    /// Told of what has changed.
+    #[cfg(feature = "webhooks")]
+    pub webhook: Option<crate::effects::Webhook>,
     /// What the app itself allows.
     pub rules: Option<Ruled>,
     /// Sees each statement of this server: for tests.
@@ -78,6 +81,8 @@ impl Config {
             keeping: Keeping::default(),
             search: None,
             origins: Vec::new(),
+            #[cfg(feature = "webhooks")]
+            webhook: None,
             rules: None,
             watch: None,
             faults: Faults::default(),
@@ -133,7 +138,11 @@ impl Server {
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
         let (waker, woken) = jobs::waker();
         let mut stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
+        #[cfg(feature = "webhooks")]
+        let webhook = config.webhook.clone().map(Arc::new);
         for store in &mut stores {
+            #[cfg(feature = "webhooks")]
+            store.webhook.clone_from(&webhook);
             store.rules.clone_from(&config.rules);
             store.search = config.search;
         }
@@ -142,6 +151,11 @@ impl Server {
         let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, search: config.search, waker: waker.clone() };
         let jobs = jobs.start(woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
+        #[cfg(feature = "webhooks")]
+        if let Some(webhook) = webhook {
+            let calls = crate::effects::Calls::new(webhook, open(0)?, handle.background(), metrics.clone()).map_err(StartError)?;
+            calls.start(stopping.clone()).map_err(no_thread)?;
+        }
         let (pause, pauses) = watch::channel(Pause::default());
         listen_to_others(&config.data, &hub, &presence, &readers, &stopping)?;
         let app = App {

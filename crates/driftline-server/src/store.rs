@@ -1,6 +1,8 @@
 //! The database: opening it, and one push from loading to its written plan. The caller owns the transaction.
 
 use crate::db::{Db, DbError, DbResult};
+#[cfg(feature = "webhooks")]
+use crate::effects::Webhook;
 use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::place::Place;
@@ -78,6 +80,9 @@ pub struct Store {
     pub(crate) rules: Option<Ruled>,
     /// Whether rows are searched for by their words.
     pub(crate) search: Option<Search>,
+    /// What is to be told to another.
+    #[cfg(feature = "webhooks")]
+    pub(crate) webhook: Option<Arc<Webhook>>,
 }
 
 impl Store {
@@ -92,7 +97,15 @@ impl Store {
     }
 
     fn over(db: Db, schema: Arc<Schema>, layout: Arc<Layout>) -> Store {
-        Store { db, schema, layout, rules: None, search: None }
+        Store {
+            db,
+            schema,
+            layout,
+            rules: None,
+            search: None,
+            #[cfg(feature = "webhooks")]
+            webhook: None,
+        }
     }
 
     pub fn db(&self) -> &Db {

@@ -63,6 +63,8 @@ pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Kn
     }
     write_deleted(store, space, plan.deleted.iter().map(|(key, rev)| (*key, *rev)))?;
     search::note(store, space, known, plan)?;
+    #[cfg(feature = "webhooks")]
+    crate::effects::note(store, space, plan)?;
     write_clients(store, space, principal, push, known, plan)
 }
 

@@ -1,6 +1,8 @@
 pub mod adopt;
 pub mod backup;
 pub mod check;
+#[cfg(feature = "webhooks")]
+pub mod effects;
 pub mod migrate;
 pub mod restore;
 pub mod serve;

@@ -39,6 +39,9 @@ pub struct Serve {
     search: bool,
     #[command(flatten)]
     keeping: KeepingArguments,
+    #[cfg(feature = "webhooks")]
+    #[command(flatten)]
+    webhook: WebhookArguments,
     #[cfg(feature = "jwks")]
     #[command(flatten)]
     keys: KeyArguments,
@@ -69,6 +72,29 @@ impl KeyArguments {
         let KeyArguments { jwks_url, issuer, audience, leeway_s } = self;
         let url = jwks_url.clone()?;
         Some(driftline_server::KeysConfig { url, issuer: issuer.clone(), audience: audience.clone(), leeway_s: *leeway_s })
+    }
+}
+
+#[cfg(feature = "webhooks")]
+#[derive(Args)]
+struct WebhookArguments {
+    /// An address that is told of what has changed: https, or http on this machine.
+    #[arg(long, requires = "webhook_secret_file")]
+    webhook: Option<String>,
+    /// The secret that keys the signature of what it is told.
+    #[arg(long)]
+    webhook_secret_file: Option<PathBuf>,
+    /// A table whose rows it is told of; may be given several times. Without it, of all.
+    #[arg(long)]
+    webhook_table: Vec<String>,
+}
+
+#[cfg(feature = "webhooks")]
+impl WebhookArguments {
+    fn read(&self) -> Result<Option<driftline_server::effects::Webhook>, String> {
+        let (Some(url), Some(file)) = (&self.webhook, &self.webhook_secret_file) else { return Ok(None) };
+        let (url, tables) = (url.clone(), self.webhook_table.clone());
+        Ok(Some(driftline_server::effects::Webhook { url, secret: super::token::read_secret(file)?, tables }))
     }
 }
 
@@ -136,6 +162,8 @@ impl Serve {
             limits: self.limits.read(),
             keeping: self.keeping.read(),
             search: self.search.then(Search::default),
+            #[cfg(feature = "webhooks")]
+            webhook: self.webhook.read()?,
             faults,
             ..Config::new(self.schema, self.migrations, self.data)
         };

@@ -13,7 +13,7 @@ use answers::{Tally, send};
 use bodies::Grammar;
 use driftline_core::schema::Schema;
 use driftline_core::wire::read_snapshot;
-use driftline_server::{Limits, Role};
+use driftline_server::{Limits, Role, Search};
 use futures_util::future::join_all;
 use requests::{Expected, Made, bearer, forged, unsigned};
 use serde_json::json;
@@ -63,6 +63,7 @@ async fn r4_ten_thousand_requests_made_by_a_grammar_stop_nothing() {
 fn unhurried() -> World {
     let (directory, mut config) = prepare_for(RICH);
     let rate = NonZeroU32::new(1_000_000).unwrap();
+    config.search = Some(Search::default());
     config.limits = Limits { requests_per_s: rate, burst_requests: rate, ..Limits::default() };
     let router = open(&config).router();
     World { directory, config, router, schema: RICH.to_string() }

@@ -7,7 +7,10 @@ mod check;
 mod commit;
 mod counts;
 mod deleting;
+#[cfg(feature = "webhooks")]
+mod effects;
 mod evolve;
+mod feed;
 mod fields;
 mod findings;
 mod grammar;

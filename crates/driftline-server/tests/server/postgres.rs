@@ -6,7 +6,10 @@ mod check;
 mod cluster;
 mod commit;
 mod counts;
+#[cfg(feature = "webhooks")]
+mod effects;
 mod evolve;
+mod feed;
 mod fields;
 mod findings;
 mod hooks;

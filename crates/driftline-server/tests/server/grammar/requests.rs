@@ -39,7 +39,7 @@ const PLACES: [(&str, &str, (u16, &str)); 28] = [
     ("GET", "/v1/", NOT_FOUND),
     ("GET", "/v1//", NOT_FOUND),
     ("POST", "/v1/nothing?space=a", NOT_FOUND),
-    ("GET", "/v1/spaces", NOT_FOUND),
+    ("GET", "/v1/spaced", NOT_FOUND),
     ("POST", "/v1/spaces/reconcile", NOT_FOUND),
     ("POST", "/v1/spaces//reconcile", NOT_FOUND),
     ("POST", "/v1/spaces/a%20b/reconcile", NOT_FOUND),
@@ -218,7 +218,12 @@ impl Grammar {
     /// What a space was at a revision, which may never have been kept.
     fn version(&mut self) -> Made {
         let rev = *self.rng.pick(&["1", "2", "9", "18446744073709551615"]);
-        let (method, route) = match self.rng.below(6) {
+        let cursor = *self.rng.pick(&["0", "7", "-1", "x", "18446744073709551615", ""]);
+        let words = *self.rng.pick(&["a", "%22%20OR%20%22", "%00", "%f0%9f", "~1*", "", "%27%3a*%20%26%20%21"]);
+        let (method, route) = match self.rng.below(9) {
+            6 => ("GET", format!("changes?cursor={cursor}&wait=0")),
+            7 => ("GET", format!("search?q={words}&limit={cursor}")),
+            8 => ("GET", format!("search?{words}")),
             0 => ("GET", "versions".to_string()),
             1 | 2 => ("POST", "versions".to_string()),
             3 => ("GET", format!("versions/{rev}")),

@@ -1,0 +1,194 @@
+//! What is told to a webhook: what was committed, at least once, each change of a row merged into the next.
+
+use crate::world::{Client, World, card, id, open, verdict};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use driftline_server::db::Param;
+use driftline_server::effects::{ATTEMPTS, Webhook, retry_parked, sign};
+use serde_json::{Value as Json, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+const SECRET: &[u8] = b"a secret for the tests of 32 bytes";
+
+/// The app's own address: it refuses as often as it is told to, and notes what it has taken.
+#[derive(Default)]
+struct Receiver {
+    refuses: AtomicU64,
+    calls: AtomicU64,
+    taken: Mutex<Vec<(String, Json)>>,
+}
+
+impl Receiver {
+    fn told(&self) -> Vec<String> {
+        let taken = self.taken.lock().unwrap();
+        taken
+            .iter()
+            .map(|(_, json)| format!("{} {} {}", json["op"].as_str().unwrap(), json["table"].as_str().unwrap(), json["rev"]))
+            .collect()
+    }
+}
+
+async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    receiver.calls.fetch_add(1, Ordering::Relaxed);
+    let text = |name: &str| headers[name].to_str().unwrap().to_string();
+    let body = std::str::from_utf8(&body).unwrap();
+    let at: u64 = text("driftline-signature")[2..].split(',').next().unwrap().parse().unwrap();
+    assert_eq!(text("driftline-signature"), sign(SECRET, at, body));
+    if receiver.refuses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    receiver.taken.lock().unwrap().push((text("idempotency-key"), serde_json::from_str(body).unwrap()));
+    StatusCode::OK
+}
+
+async fn receiver() -> (Arc<Receiver>, String) {
+    let receiver = Arc::new(Receiver::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let app = Router::new().route("/hook", post(receive)).with_state(receiver.clone());
+    tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+    (receiver, url)
+}
+
+fn told_of(url: &str, tables: &[&str]) -> World {
+    let tables = tables.iter().map(|table| table.to_string()).collect();
+    World::set(|config| config.webhook = Some(Webhook { url: url.to_string(), secret: SECRET.to_vec(), tables }))
+}
+
+/// Waits until nothing is to be told any more; what is put off is due at once.
+async fn until_told(world: &World) {
+    for _ in 0..400 {
+        if world.count("SELECT count(*) FROM _effect WHERE NOT parked") == 0 {
+            return;
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{} effects are not told", world.count("SELECT count(*) FROM _effect"));
+}
+
+fn hurry(world: &World) {
+    let _ = world.db().execute("UPDATE _effect SET due = ?1 WHERE attempts > 0", &[Param::Int(0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_what_is_committed_is_told_and_what_is_refused_is_not() {
+    let (receiver, url) = receiver().await;
+    let world = told_of(&url, &["card", "box"]);
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1), {"op": "create", "table": "connection_type", "id": id(9), "set": {"name": "t"}}])).await;
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([card(2), card(1)])).await), "refused row_exists");
+    until_told(&world).await;
+    alice.edit(&world, "a", json!([{"op": "update", "table": "card", "id": id(1), "set": {"text": "new", "x": 2.5}}])).await;
+    until_told(&world).await;
+    alice.edit(&world, "a", json!([{"op": "delete", "table": "card", "id": id(1)}])).await;
+    until_told(&world).await;
+    assert_eq!(receiver.told(), ["create card 1", "update card 2", "delete card 3"]);
+    let taken = receiver.taken.lock().unwrap().clone();
+    assert_eq!(
+        (&taken[1].1["space"], &taken[1].1["id"], &taken[1].1["row"]["text"], &taken[1].1["row"]["x"]),
+        (&json!("a"), &json!(id(1)), &json!("new"), &json!(2.5))
+    );
+    assert_eq!(taken[2].1["row"], Json::Null);
+    let keys: std::collections::BTreeSet<_> = taken.iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_what_fails_is_tried_again_with_its_key_and_parked_after_a_bound() {
+    let (receiver, url) = receiver().await;
+    receiver.refuses.store(3, Ordering::Relaxed);
+    let mut world = told_of(&url, &[]);
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    for _ in 0..400 {
+        if receiver.taken.lock().unwrap().len() == 1 {
+            break;
+        }
+        hurry(&world);
+        sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!((receiver.told(), receiver.calls.load(Ordering::Relaxed)), (vec!["create card 1".to_string()], 4));
+    // A receiver that never takes it: after so many calls it is left alone, and a person can have it tried again.
+    receiver.refuses.store(u64::MAX, Ordering::Relaxed);
+    alice.edit(&world, "a", json!([card(2)])).await;
+    for _ in 0..2_000 {
+        if world.count("SELECT count(*) FROM _effect WHERE parked") == 1 {
+            break;
+        }
+        hurry(&world);
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(receiver.calls.load(Ordering::Relaxed), 4 + ATTEMPTS as u64);
+    // A server that starts anew has forgotten nothing.
+    world.router = open(&world.config).router();
+    receiver.refuses.store(0, Ordering::Relaxed);
+    assert_eq!(retry_parked(&world.config.data), Ok(1));
+    until_told(&world).await;
+    assert_eq!(receiver.told(), ["create card 1", "create card 2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_changes_of_a_row_are_merged_and_what_goes_with_another_is_not_told() {
+    let (receiver, url) = receiver().await;
+    receiver.refuses.store(u64::MAX, Ordering::Relaxed);
+    let world = told_of(&url, &[]);
+    let mut alice = Client::new("alice", 1);
+    let children: Vec<Json> = (100..200).map(|n| json!({"op": "create", "table": "box", "id": id(n), "set": {"parent": id(5)}})).collect();
+    let mut edits = vec![json!({"op": "create", "table": "box", "id": id(5)}), card(1)];
+    edits.extend(children);
+    alice.edit(&world, "a", json!(edits)).await;
+    for x in 0..50 {
+        alice.edit(&world, "a", json!([{"op": "update", "table": "card", "id": id(1), "set": {"x": x}}])).await;
+    }
+    assert!(world.count("SELECT count(*) FROM _effect") <= 102, "one for each row");
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([{"op": "delete", "table": "box", "id": id(5)}])).await), "applied");
+    assert_eq!(world.count("SELECT count(*) FROM _effect"), 2, "the parent, and the card");
+    receiver.refuses.store(0, Ordering::Relaxed);
+    for _ in 0..400 {
+        hurry(&world);
+        if world.count("SELECT count(*) FROM _effect") == 0 {
+            break;
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+    let mut told: Vec<String> = receiver.told().iter().map(|told| told.rsplit_once(' ').unwrap().0.to_string()).collect();
+    told.sort();
+    assert!(told == ["delete box", "update card"] || told == ["create card", "delete box"], "{told:?}");
+    assert_eq!(receiver.taken.lock().unwrap().iter().find(|(_, json)| json["table"] == "card").unwrap().1["row"]["x"], 49);
+}
+
+/// A delete that goes on in the background makes one call, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_a_large_delete_makes_one_call() {
+    let (receiver, url) = receiver().await;
+    receiver.refuses.store(u64::MAX, Ordering::Relaxed);
+    let mut world = World::set(|config| config.webhook = Some(Webhook { url, secret: SECRET.to_vec(), tables: Vec::new() }));
+    let server = open(&world.config);
+    world.router = server.router();
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([{"op": "create", "table": "box", "id": id(5)}])).await;
+    for part in 0..3 {
+        let box_in = |n: u64| json!({"op": "create", "table": "box", "id": id(1_000 * (part + 1) + n), "set": {"parent": id(5)}});
+        assert_eq!(verdict(&alice.edit(&world, "a", json!((0..1_000).map(box_in).collect::<Vec<_>>())).await), "applied");
+    }
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([{"op": "delete", "table": "box", "id": id(5)}])).await), "applied");
+    server.jobs().await;
+    assert_eq!(world.count("SELECT count(*) FROM box"), 0);
+    assert_eq!(world.count("SELECT count(*) FROM _effect"), 1);
+    receiver.refuses.store(0, Ordering::Relaxed);
+    for _ in 0..400 {
+        hurry(&world);
+        if world.count("SELECT count(*) FROM _effect") == 0 {
+            break;
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(receiver.told(), ["delete box 5"]);
+}
