@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 /// How long to wait after a failure, and how often to look without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A space in which nothing has happened for so long is quiet: what is done for it is in nobody's way.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_millis(100);
 /// After so long it is looked at all the same.
 const LOUD: Duration = Duration::from_secs(20);
 /// Counting reads whole tables.

@@ -15,7 +15,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve spaces, and an app's files where --static names them.
-    Serve(cmd::serve::Serve),
+    Serve(Box<cmd::serve::Serve>),
     /// Write, apply and list the changes of tables.
     Migrate(cmd::migrate::Migrate),
     /// Look whether a database keeps its promises; changes nothing.

@@ -1,8 +1,8 @@
 //! Search over the texts of a space.
 //!
-//! A row is found by the words of its texts: runs of letters and digits, in lower case. A small push keeps the index itself. During a
-//! large catch-up that would be most of the work: rows then only wait in `_search_dirty`, and a job indexes each once, when the space
-//! is quiet. `_search_space` says up to which revision all that has changed is indexed or waits; where that is not the space's own, or
+//! A row is found by the words of its texts: runs of letters and digits, in lower case. A push indexes the rows that it makes, by the
+//! set, and what it changes of others. Where many of these come within a second, as in a large catch-up, each would be indexed again
+//! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. `_search_space` says up to which revision all that has changed is indexed or waits; where that is not the space's own, or
 //! a server without search has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
 //!
 //! All spaces share an index. Its words name the space, too (`~7`), so a look at one does not grow with the others.
@@ -17,7 +17,9 @@ use driftline_core::reconcile::Plan;
 use driftline_core::schema::{Kind, Schema};
 use driftline_core::value::{Row, RowId, RowKey, Value};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 /// Rows of one answer.
 pub const FOUND_ROWS: usize = 100;
@@ -33,16 +35,41 @@ const DIRTY: Insert = Insert { table: "_search_dirty", columns: &["space", "tbl"
 const DOC: Insert = Insert { table: "_search_doc", columns: &["doc", "space", "tbl", "id"], conflict: "" };
 const WORDS: Insert = Insert { table: "_search", columns: &["rowid", "words"], conflict: "" };
 
+/// What comes within this time counts as one.
+const BURST: Duration = Duration::from_secs(1);
+/// Spaces whose last changes are remembered, before all are forgotten.
+const BURST_SPACES: usize = 10_000;
+
 /// What an operator sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// A push that changes the texts of more rows than this leaves indexing them to a job.
+    /// Where more texts of a space than this change within a second, indexing them is left to a job.
     pub rows_at_once: usize,
 }
 
 impl Default for Search {
     fn default() -> Search {
         Search { rows_at_once: 20 }
+    }
+}
+
+/// How many rows have changed in each space since a moment not long ago.
+#[derive(Default)]
+pub struct Bursts(RefCell<HashMap<i64, (Instant, usize)>>);
+
+impl Bursts {
+    fn count(&self, space: i64, rows: usize) -> usize {
+        let mut bursts = self.0.borrow_mut();
+        if bursts.len() >= BURST_SPACES {
+            bursts.clear();
+        }
+        let now = Instant::now();
+        let burst = bursts.entry(space).or_insert((now, 0));
+        if now.duration_since(burst.0) > BURST {
+            *burst = (now, 0);
+        }
+        burst.1 += rows;
+        burst.1
     }
 }
 
@@ -59,11 +86,13 @@ pub fn note(store: &Store, space: i64, known: &Known, plan: &Plan) -> DbResult<(
     }
     let has_texts: Vec<bool> = (0..store.schema.tables.len()).map(|table| has_texts(&store.schema, table)).collect();
     let is_searched = |key: &RowKey| has_texts[key.table as usize];
-    let reworded = plan.updates.iter().filter(|(key, _)| plan.reworded.contains(key));
-    let kept: Vec<(RowKey, Option<&Row>)> = plan.inserts.iter().chain(reworded).map(|(key, row)| (*key, Some(row))).collect();
-    let gone = plan.deletes.iter().map(|(key, _)| (*key, None));
-    let changed: Vec<(RowKey, Option<&Row>)> = kept.into_iter().chain(gone).filter(|(key, _)| is_searched(key)).collect();
-    if changed.len() > search.rows_at_once || (!changed.is_empty() && is_waiting(store, space)?) {
+    let is_kept = |row: &&(RowKey, Row)| is_searched(&row.0);
+    let made: Vec<_> = plan.inserts.iter().filter(is_kept).map(|(key, row)| (*key, Some(row))).collect();
+    let reworded = plan.updates.iter().filter(is_kept).filter(|(key, _)| plan.reworded.contains(key));
+    let gone = plan.deletes.iter().filter(is_kept).map(|(key, _)| (*key, None));
+    let changed: Vec<_> = reworded.map(|(key, row)| (*key, Some(row))).chain(gone).collect();
+    index(store, space, &made)?;
+    if store.bursts.count(space, changed.len()) > search.rows_at_once {
         defer(store, space, changed.iter().map(|(key, _)| *key))?;
     } else {
         index(store, space, &changed)?;

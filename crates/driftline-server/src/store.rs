@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::fault::Faults;
 use crate::place::Place;
 use crate::rules::{Proposal, Ruled};
-use crate::search::Search;
+use crate::search::{Bursts, Search};
 use crate::tables::Layout;
 use crate::{load, write};
 use driftline_core::dedupe::ClientState;
@@ -80,6 +80,7 @@ pub struct Store {
     pub(crate) rules: Option<Ruled>,
     /// Whether rows are searched for by their words.
     pub(crate) search: Option<Search>,
+    pub(crate) bursts: Bursts,
     /// What is to be told to another.
     #[cfg(feature = "webhooks")]
     pub(crate) webhook: Option<Arc<Webhook>>,
@@ -103,6 +104,7 @@ impl Store {
             layout,
             rules: None,
             search: None,
+            bursts: Bursts::default(),
             #[cfg(feature = "webhooks")]
             webhook: None,
         }

@@ -4,6 +4,7 @@
 
 mod deletes;
 mod figure;
+mod search;
 mod server;
 
 use figure::Figure;
@@ -11,7 +12,7 @@ use figure::Figure;
 fn main() {
     let only = std::env::args().skip_while(|arg| arg != "--only").nth(1).unwrap_or_default();
     let mut figures: Vec<Figure> = Vec::new();
-    for (name, run) in [("delete", deletes::run as fn() -> Vec<Figure>)] {
+    for (name, run) in [("delete", deletes::run as fn() -> Vec<Figure>), ("search", search::run)] {
         if name.starts_with(&only) {
             eprintln!("{name} …");
             figures.extend(run());

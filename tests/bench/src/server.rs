@@ -29,6 +29,11 @@ fn binary() -> PathBuf {
 impl Server {
     /// On an empty database with one of the schemas of `tests/schemas`.
     pub fn start(schema: &str) -> Server {
+        Server::start_with(schema, &[])
+    }
+
+    /// The same, as an operator sets it up.
+    pub fn start_with(schema: &str, more: &[&str]) -> Server {
         let folder = tempfile::tempdir().expect("a folder for the database");
         let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(schema);
         let command = |arg: &[&str]| {
@@ -39,7 +44,7 @@ impl Server {
             command
         };
         assert!(command(&["migrate", "apply"]).status().expect("the server is built").success());
-        let mut child = command(&["serve", "--listen", "127.0.0.1:0"]).spawn().expect("the server is built");
+        let mut child = command(&[&["serve", "--listen", "127.0.0.1:0"], more].concat()).spawn().expect("the server is built");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it listens");
         let address = line.trim().strip_prefix("listening on http://").expect("it says where it listens").to_string();
@@ -89,6 +94,12 @@ impl Client {
         let outcomes = answer["outcomes"].as_array().expect("an answer has outcomes");
         let applied = outcomes.iter().filter(|outcome| outcome["outcome"] == "applied").count();
         assert_eq!(applied, units.len(), "all are applied");
+    }
+
+    pub fn get(&mut self, path: &str) -> Json {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        self.stream.get_mut().write_all(head.as_bytes()).expect("the server reads");
+        self.read_answer()
     }
 
     fn read_answer(&mut self) -> Json {

@@ -37,6 +37,9 @@ pub struct Serve {
     /// Keeps the words of all texts, to search for.
     #[arg(long)]
     search: bool,
+    /// Where more rows of a space change their texts within a second, their words are kept a little later, once it is quiet.
+    #[arg(long, default_value_t = Search::default().rows_at_once)]
+    search_rows_at_once: usize,
     #[command(flatten)]
     keeping: KeepingArguments,
     #[cfg(feature = "webhooks")]
@@ -161,7 +164,7 @@ impl Serve {
             origins: self.origin,
             limits: self.limits.read(),
             keeping: self.keeping.read(),
-            search: self.search.then(Search::default),
+            search: self.search.then_some(Search { rows_at_once: self.search_rows_at_once }),
             #[cfg(feature = "webhooks")]
             webhook: self.webhook.read()?,
             faults,

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Another process (a backup, a person with a shell) may hold the lock for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of the file that each connection keeps. Beside the writer there are a dozen that read, and the system keeps the file, too.
+const CACHE_KIB: i64 = 512;
 /// Room for each table's few statements.
 const CACHED_STATEMENTS: usize = 512;
 /// Statements of up to this many rows are kept prepared, and those of whole chunks.
@@ -29,6 +31,7 @@ pub fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     write_ahead(&conn)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     rusqlite::vtab::array::load_module(&conn)?;
     Ok(conn)
