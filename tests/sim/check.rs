@@ -156,7 +156,7 @@ impl World {
                     self.note("outcome unknown, after an import");
                 } else if self.migrated && self.stores[place].unmarked && code == "outcome_unknown" {
                     self.note("outcome unknown, after an upgrade");
-                } else if matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped") {
+                } else if is_needless(code) {
                     self.find("lost", format!("tab {id}: {text}"));
                 }
             }
@@ -170,6 +170,7 @@ impl World {
                 }
                 _ => self.find("diverged", format!("tab {id}: {text}")),
             },
+            "token" => self.ask_token(id),
             _ => {}
         }
     }
@@ -219,7 +220,9 @@ impl World {
     fn misordered(&self, tab: &Tab, push: &Push) -> Vec<String> {
         let store = &self.stores[tab.store];
         // What a file has brought may be on disk before the sending tab has heard of it.
-        let is_new = store.untold || store.slot_locks.contains_key(&IMPORTED) || self.now <= store.brought_at + MESSAGE_MS;
+        // A tab that slept meanwhile hears of it as it wakes.
+        let told_at = store.brought_at.max(tab.frozen_until);
+        let is_new = store.untold || store.slot_locks.contains_key(&IMPORTED) || self.now <= told_at + MESSAGE_MS;
         let imported = store.disk.slots.get(&IMPORTED).filter(|_| is_new);
         let heard = |key: Key| tab.engine.outbox().get(key).is_some() || !imported.is_some_and(|db| db.records.contains_key(&key));
         let Space { server, journal, .. } = &self.spaces[store.space];
@@ -355,10 +358,16 @@ impl World {
         let rested = |tab: &Tab| {
             let (replica, server) = (tab.engine.replica(), &self.space_of(tab).server.space);
             let same = (replica.rev, replica.digest) == (server.rev, server.digest);
-            tab.opened && tab.engine.is_saved() && same && tab.request.is_none() && self.sendable(tab).is_none()
+            let idle = tab.opened && tab.engine.is_saved() && tab.request.is_none() && self.sendable(tab).is_none();
+            same && idle && self.is_heard(tab)
         };
         let on_disk = |store: &Store| store.writes.is_empty() && store.disk_rev() == Some(rev(store));
         self.stores.iter().all(on_disk) && self.tabs.values().all(rested)
+    }
+
+    /// Whether the server knows the live connection of a tab that sends: what it has lost of it has to be made up for.
+    fn is_heard(&self, tab: &Tab) -> bool {
+        self.stores[tab.store].lead != Some(tab.id) || tab.live.is_some_and(|conn| self.conns.contains_key(&conn))
     }
 
     /// A transaction that could be sent, or that is on its way.
@@ -396,7 +405,7 @@ impl World {
         }
         for tab in self.tabs.values() {
             if !rested {
-                let why = self.sendable(tab).unwrap_or_default();
+                let why = self.sendable(tab).unwrap_or_default() + if self.is_heard(tab) { "" } else { " it has no live connection" };
                 let line = tab.engine.status();
                 let rev = self.space_of(tab).server.space.rev;
                 wrong.push(("stuck", format!("tab {} (sends: {}) at {line}, server at {rev}: {why}", tab.id, tab.epoch > 0)));
@@ -513,6 +522,13 @@ impl World {
         }
         wrong
     }
+}
+
+/// Whether nothing that people do here can make the server refuse a transaction for good with this code. Least of all may one be that
+/// says why a request was refused.
+fn is_needless(code: &str) -> bool {
+    let of_requests = matches!(code, "unauthenticated" | "forbidden" | "wrong_user" | "internal" | "stale_sender");
+    of_requests || matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped")
 }
 
 pub fn record_body(record: &str) -> Option<String> {

@@ -3,6 +3,7 @@
 use super::rng::Rng;
 use super::server::Server;
 use super::shell::{Request, Tab};
+use super::silence::{HOUR_MS, WEEK_MS};
 use super::store::{Image, Store, TabId, Work};
 use super::transfer::Leaving;
 use super::world::{Event, World};
@@ -27,6 +28,10 @@ pub struct Rates {
     pub crash_writing: u64,
     /// So often the disk takes its time.
     pub slow_disk: u64,
+    /// Of requests, so many carry a token that holds no more when they arrive.
+    pub expire: u64,
+    /// Before so many requests the server loses all that is not in its database.
+    pub forget: u64,
 }
 
 impl Rates {
@@ -44,10 +49,12 @@ impl Rates {
             abort: rate(100),
             tear: rate(1_000),
             break_live: rate(100),
-            incidents: rate(120),
+            incidents: rate(145),
             files: rate(120),
             crash_writing: rate(12),
             slow_disk: 80 + rate(600),
+            expire: rate(20),
+            forget: rate(30),
         }
     }
 }
@@ -70,25 +77,28 @@ pub struct DeviceBackup {
 pub const STATES: [&str; 9] = ["opening", "offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
 /// In which states a fault can hit a tab, where that is not all of them: an answer can be lost only by whoever waits for one.
-const CONFINED: [(&str, &[&str]); 16] = [
+const CONFINED: [(&str, &[&str]); 18] = [
     ("answer cut off", &WAITING),
     ("answer lost", &WAITING),
     ("back online", &["opening", "offline"]),
     ("base torn", &["offline", "loading", "pushing", "pulling", "committing"]),
-    ("live broken", &["pushing", "pulling", "committing", "saving", "leading"]),
-    ("live refused", &["pushing", "pulling", "committing", "saving", "leading"]),
+    ("live broken", &CONNECTED),
+    ("live ended with its token", &CONNECTED),
+    ("live refused", &CONNECTED),
     ("message late", &["loading", "pushing", "pulling", "committing", "saving", "leading"]),
     ("record torn", &["opening", "offline", "loading", "pushing", "pulling", "committing", "saving"]),
     ("request doubled", &WAITING),
     ("request lost", &WAITING),
     ("server error", &WAITING),
     ("server fails on a row", &["pushing"]),
+    ("token expired on the way", &WAITING),
     ("token refused", &WAITING),
     ("went offline", &["opening", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"]),
     ("work exported", &OPENED),
     ("work imported", &OPENED),
 ];
 const WAITING: [&str; 3] = ["loading", "pushing", "pulling"];
+const CONNECTED: [&str; 5] = ["pushing", "pulling", "committing", "saving", "leading"];
 const OPENED: [&str; 8] = ["offline", "loading", "pushing", "pulling", "committing", "saving", "leading", "following"];
 
 /// Whether there can be a tab in this state that a fault hits.
@@ -98,8 +108,8 @@ pub fn can_hit(fault: &str, state: &str) -> bool {
 
 /// How many kinds of incidents there are, and which of them are seldom, or hit a tab in one of these states too seldom: where a base is written,
 /// which is over soonest, above all.
-const INCIDENTS: u64 = 29;
-const RARE: [u64; 14] = [3, 4, 10, 14, 15, 17, 20, 21, 22, 24, 25, 26, 27, 28];
+const INCIDENTS: u64 = 35;
+const RARE: [u64; 20] = [3, 4, 10, 14, 15, 17, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34];
 const FLEETING: [&str; 6] = ["opening", "loading", "pulling", "committing", "committing", "saving"];
 
 impl World {
@@ -185,15 +195,15 @@ impl World {
 
     pub fn befall(&mut self, tab: TabId, kind: u64) {
         let Some(store) = self.tabs.get(&tab).map(|tab| tab.store) else { return };
-        let device = self.stores[store].device;
+        let Store { device, principal, .. } = self.stores[store];
+        if self.is_asleep(device) {
+            return;
+        }
         match kind {
             0..3 => self.freeze(tab),
             3 | 4 => self.turn_clock(device),
             5 if self.happens_on(device, "disk full") => self.devices[device].full_until = self.now + self.rng.range(500, 40_000),
-            6 | 7 if self.happens_on(device, "token expired") => {
-                let until = self.now + self.rng.range(1_000, 60_000);
-                self.expired.insert(self.stores[store].principal, until);
-            }
+            6 | 7 if self.happens_on(device, "token expired") => self.expire((device, principal)),
             8 | 9 if self.happens_on(device, "user changed") => self.change_user(device),
             10..13 if self.happens_to(tab, 1_000, "space left") => {
                 self.crash(tab);
@@ -216,6 +226,11 @@ impl World {
             23 => self.back_up(device),
             25 => self.restore_server(),
             26 | 27 => self.migrate(),
+            29 => self.withdraw(principal),
+            30 if self.happens_everywhere(1_000, "server forgot its sessions") => self.forget_sessions(),
+            31 | 32 => self.fall_silent(vec![device]),
+            33 => self.fall_silent((0..self.devices.len()).collect()),
+            34 if self.happens_on(device, "wrong token came") => self.take_wrong_token((device, principal)),
             _ => {}
         }
     }
@@ -230,12 +245,21 @@ impl World {
         }
     }
 
+    /// How far a device's clock is off: up to an hour either way, seldom by a week.
+    pub fn wrong_clock(&mut self) -> i64 {
+        match self.rng.below(20) {
+            0 => WEEK_MS as i64,
+            1..8 => self.rng.below(100_000) as i64,
+            _ => self.rng.range(0, 2 * HOUR_MS) as i64 - HOUR_MS as i64,
+        }
+    }
+
+    /// Somebody sets a device's clock, or the network does.
     fn turn_clock(&mut self, device: usize) {
-        let by = if self.rng.chance(500) { self.rng.below(4_000_000) } else { self.rng.below(20_000) };
-        let back = self.rng.chance(500);
-        if self.happens_on(device, if back { "clock set back" } else { "clock set forward" }) {
-            let ahead = &mut self.devices[device].ahead;
-            *ahead = if back { ahead.saturating_sub(by) } else { *ahead + by };
+        let before = self.devices[device].ahead;
+        let after = if self.rng.chance(500) { self.wrong_clock() } else { before + self.rng.below(40_000) as i64 - 20_000 };
+        if self.happens_on(device, if after < before { "clock set back" } else { "clock set forward" }) {
+            self.devices[device].ahead = after;
         }
     }
 

@@ -170,7 +170,9 @@ fn print(options: &Options, stats: &Stats, failed: &BTreeMap<u64, Vec<Finding>>,
         let count: usize = failed.values().flatten().filter(|finding| finding.kind == kind).count();
         println!("{kind} {count}");
     }
-    let (hours, seeds) = (stats.virtual_ms as f64 / 3_600_000.0, seeds as f64);
+    let [hours, silent] = [stats.virtual_ms, stats.silent_ms].map(|ms| ms as f64 / 3_600_000.0);
+    let seeds = seeds as f64;
     println!("a history has {:.0} edits and {:.0} faults on average", stats.edits as f64 / seeds, total as f64 / seeds);
-    println!("{seconds:.1} s: {:.0} seeds/s, {:.0} edits/s, {hours:.0} virtual hours", seeds / seconds, stats.edits as f64 / seconds);
+    let (seeds_per_s, edits_per_s) = (seeds / seconds, stats.edits as f64 / seconds);
+    println!("{seconds:.1} s: {seeds_per_s:.0} seeds/s, {edits_per_s:.0} edits/s, {hours:.0} virtual hours, {silent:.0} of them silent");
 }

@@ -4,8 +4,9 @@
 //! everything that can fail does. Nothing here reads a clock or draws real chance, so a seed replays exactly.
 //!
 //! In reading order: [`world`] (the queue of events), [`store`] (disks and locks), [`shell`] (what a tab does with an
-//! engine's effects), [`network`], [`server`], [`workload`] (what people do), [`faults`] (what happens to them), [`transfer`] (what
-//! leaves a device on purpose), [`journal`] and [`check`] (what must hold), [`shrink`] (the least of a history that still fails).
+//! engine's effects), [`network`], [`server`], [`tokens`] (who may), [`workload`] (what people do), [`faults`] (what happens to them),
+//! [`silence`] (when nothing does), [`transfer`] (what leaves a device on purpose), [`journal`] and [`check`] (what must hold), [`shrink`]
+//! (the least of a history that still fails).
 
 pub mod check;
 pub mod faults;
@@ -16,7 +17,9 @@ pub mod schema;
 pub mod server;
 pub mod shell;
 pub mod shrink;
+pub mod silence;
 pub mod store;
+pub mod tokens;
 pub mod transfer;
 pub mod workload;
 pub mod world;
@@ -51,6 +54,8 @@ pub struct Stats {
     pub applied: u64,
     pub folded: u64,
     pub virtual_ms: u64,
+    /// Of that, what passed while everybody was away.
+    pub silent_ms: u64,
     /// Faults, by what the tabs that they hit were doing.
     pub faults: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// What is no fault, and must happen often all the same.
@@ -66,6 +71,7 @@ impl Stats {
         self.applied += other.applied;
         self.folded += other.folded;
         self.virtual_ms += other.virtual_ms;
+        self.silent_ms += other.silent_ms;
         for (kind, states) in &other.faults {
             for (state, count) in states {
                 *self.faults.entry(kind).or_default().entry(state).or_default() += count;

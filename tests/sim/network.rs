@@ -9,6 +9,8 @@ use driftline_core::wire::{RequestError, read_push};
 pub struct Conn {
     pub tab: TabId,
     pub cursor: u64,
+    /// What it was opened with.
+    pub token: usize,
     /// When the last message arrives: they do not overtake each other.
     pub last: u64,
 }
@@ -51,9 +53,11 @@ impl World {
         if !self.online(tab) || self.happens_to(tab, self.rates.lost, "request lost") {
             return self.send_fails(tab, id);
         }
+        let token = self.token_of(tab);
+        self.expire_on_the_way(tab);
         if self.happens_to(tab, self.rates.doubled, "request doubled") {
             let delay = self.latency(tab) + self.rng.below(20_000);
-            self.after(delay, Event::Request { tab, id, body: body.clone(), answered: false });
+            self.after(delay, Event::Request { tab, id, body: body.clone(), token, answered: false });
         }
         let delay = self.latency(tab);
         self.meet(tab, delay);
@@ -61,7 +65,7 @@ impl World {
         if body.is_none() && self.commits(tab) {
             self.after(1, Event::Die { tab });
         }
-        self.after(delay, Event::Request { tab, id, body, answered: true });
+        self.after(delay, Event::Request { tab, id, body, token, answered: true });
     }
 
     /// The tab learns of a failure, or of nothing at all.
@@ -94,17 +98,20 @@ impl World {
     }
 
     /// A request reaches the server. Its sender may have died meanwhile.
-    pub fn request(&mut self, tab: TabId, id: u64, body: Option<&str>, answered: bool) {
+    pub fn request(&mut self, tab: TabId, id: u64, body: Option<&str>, token: usize, answered: bool) {
         if self.now < self.server_up_at {
             return self.send_fails(tab, id);
         }
         let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
+        if self.happens_everywhere(self.rates.forget, "server forgot its sessions") {
+            self.forget_sessions();
+        }
         let awaited = self.awaits(tab, id);
-        if self.expired.get(&principal).is_some_and(|until| self.now < *until) {
+        let writes = body.is_some_and(|body| !body.contains("\"units\":[]"));
+        if let Some((status, code)) = self.refusal(principal, token, writes) {
             if awaited {
                 self.hit(tab, "token refused");
             }
-            let (status, code) = *self.rng.pick(&[(401, "token_expired"), (403, "forbidden")]).unwrap_or(&(401, "token_expired"));
             return self.refuse(tab, id, status, None, code, answered);
         }
         if awaited && self.happens_to(tab, self.rates.server_error, "server error") {
@@ -167,19 +174,26 @@ impl World {
         }
     }
 
+    /// The server's process loses all that is not in its database, and goes on: whom it talks to, and who listens to what.
+    pub fn forget_sessions(&mut self) {
+        let conns: Vec<u64> = self.conns.keys().copied().collect();
+        conns.into_iter().for_each(|conn| self.break_conn(conn));
+    }
+
     // ---- live ----
 
     pub fn connect(&mut self, tab: TabId, conn: u64, cursor: u64) {
         let Some(Asker { principal, space, .. }) = self.askers.get(&tab).copied() else { return };
-        let expired = self.expired.get(&principal).is_some_and(|until| self.now < *until);
-        let reached = !expired && self.now >= self.server_up_at && self.listens(tab, conn);
+        let token = self.token_of(tab);
+        let admitted = self.refusal(principal, token, false).is_none();
+        let reached = admitted && self.now >= self.server_up_at && self.listens(tab, conn);
         let refused = !reached || self.happens_to(tab, self.rates.lost, "live refused");
         if refused || self.spaces[space].server.changes(principal, cursor, 1).is_none() {
             let delay = self.rng.range(1, 2_000);
             return self.after(delay, Event::ToTab(tab, Input::LiveClosed { conn }));
         }
         let delay = self.rng.range(5, 60);
-        self.conns.insert(conn, Conn { tab, cursor, last: self.now + delay });
+        self.conns.insert(conn, Conn { tab, cursor, token, last: self.now + delay });
         self.after(delay, Event::ToTab(tab, Input::LiveOpen { conn }));
         self.after(delay, Event::Live { conn });
         self.after(2_000, Event::Ping { conn });
@@ -234,6 +248,23 @@ impl World {
         if self.online(tab) {
             self.at(time, Event::ToTab(tab, Input::LiveMessage { conn: id, text }));
         }
+    }
+
+    /// The server closes the connections whose credential does not allow them any more.
+    pub fn end_live(&mut self, ends: impl Fn(&World, &Conn) -> bool) {
+        let world = &*self;
+        let ended = world.conns.iter().filter(|(_, conn)| ends(world, conn)).map(|(id, conn)| (*id, conn.tab));
+        for (id, tab) in ended.collect::<Vec<_>>() {
+            if !self.listens(tab, id) || self.happens_to(tab, 1_000, "live ended with its token") {
+                self.break_conn(id);
+            }
+        }
+    }
+
+    /// Nobody is there any more at these tabs' end of their connections.
+    pub fn drop_live(&mut self, tabs: &[TabId]) {
+        let conns: Vec<u64> = self.conns.iter().filter(|(_, conn)| tabs.contains(&conn.tab)).map(|(id, _)| *id).collect();
+        conns.into_iter().for_each(|conn| self.break_conn(conn));
     }
 
     /// The connection is gone; the tab hears of it later, or never and has to notice the silence.

@@ -53,6 +53,10 @@ pub struct Tab {
 
 impl World {
     pub fn open_tab(&mut self, place: usize) {
+        let asleep_until = self.devices[self.stores[place].device].asleep_until;
+        if self.now < asleep_until {
+            return self.at(asleep_until, Event::OpenTab { store: place });
+        }
         if self.tabs_of(place).len() >= TABS {
             return;
         }
@@ -280,7 +284,7 @@ impl World {
         }
         match input {
             Input::Tick { at_ms } => {
-                tab.clock.reach(self.now + self.devices[self.stores[store].device].ahead, at_ms);
+                tab.clock.reach(self.devices[self.stores[store].device].clock_ms(self.now), at_ms);
                 self.with_engine(id, |e, now| e.handle_tick(now));
             }
             Input::Online(online) => self.with_engine(id, |e, now| e.set_online(now, online)),
@@ -420,7 +424,7 @@ impl World {
     /// What a tab's engine takes for the time.
     pub fn time_of(&mut self, id: TabId) -> u64 {
         let Some(tab) = self.tabs.get_mut(&id) else { return self.now };
-        tab.clock.read(self.now + self.devices[self.stores[tab.store].device].ahead)
+        tab.clock.read(self.devices[self.stores[tab.store].device].clock_ms(self.now))
     }
 
     /// Tells an engine something and carries out what it wants done.

@@ -19,8 +19,8 @@ pub struct Device {
     pub online: bool,
     /// Of which version of the schema the pages are that it opens.
     pub version: usize,
-    /// How far the system's clock is ahead.
-    pub ahead: u64,
+    /// How far the system's clock is ahead, in milliseconds; below 0 it is behind.
+    pub ahead: i64,
     pub user: Principal,
     /// The client id of each user's slots.
     pub clients: BTreeMap<(Principal, u32), u64>,
@@ -28,6 +28,16 @@ pub struct Device {
     pub full_until: u64,
     /// It is a copy, or there is one, or it came back older.
     pub forked: bool,
+    /// Until then nothing runs on it and it has no network, and whether it has one afterwards.
+    pub asleep_until: u64,
+    pub wakes_online: bool,
+}
+
+impl Device {
+    /// What its clock shows.
+    pub fn clock_ms(&self, now: u64) -> u64 {
+        now.saturating_add_signed(self.ahead)
+    }
 }
 
 #[derive(Default, Clone)]

@@ -55,6 +55,9 @@ impl World {
 
     /// A tab of the store does what is due.
     pub fn leave(&mut self, tab: TabId, place: usize) {
+        if self.is_asleep(self.stores[place].device) {
+            return;
+        }
         match self.stores[place].leaving.take() {
             Some(Leaving::Export) if self.exportable(tab) && self.happens_to(tab, 1_000, "work exported") => self.export(tab, 0),
             Some(Leaving::SignOut) => self.sign_out(place),

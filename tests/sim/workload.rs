@@ -16,6 +16,10 @@ use std::collections::BTreeSet;
 impl World {
     /// One thing that somebody does, and when the next is done.
     pub fn work(&mut self) {
+        let is_somebody_away = self.away_until() > self.now;
+        if is_somebody_away && (self.work_left == 0 || self.is_nobody_here() || self.rng.chance(120)) {
+            return self.wait_for_all();
+        }
         if self.work_left == 0 {
             return self.heal();
         }

@@ -7,6 +7,7 @@ use super::rng::Rng;
 use super::server::{Key, Principal, Server};
 use super::shell::{Read, Tab};
 use super::store::{Device, Done, Lineage, Store, TabId, Work, Write};
+use super::tokens::{Holder, Tokens};
 use super::{Finding, Part, Stats};
 use driftline_core::engine::{Disk, SlotDisk};
 use driftline_core::schema::Schema;
@@ -80,6 +81,7 @@ pub enum Event {
         tab: TabId,
         id: u64,
         body: Option<String>,
+        token: usize,
         answered: bool,
     },
     Connect {
@@ -95,6 +97,14 @@ pub enum Event {
     },
     OpenTab {
         store: usize,
+    },
+    /// A device has another token for a user.
+    Token {
+        holder: Holder,
+    },
+    /// A device that was silent goes on.
+    Awake {
+        device: usize,
     },
     /// Somebody does what is due, while a tab writes.
     Leave {
@@ -148,8 +158,7 @@ pub struct World {
     pub active: Vec<u16>,
     pub spaces: Vec<Space>,
     pub server_up_at: u64,
-    /// Until then tokens of these principals are refused.
-    pub expired: BTreeMap<Principal, u64>,
+    pub tokens: Tokens,
     pub devices: Vec<Device>,
     pub stores: Vec<Store>,
     pub tabs: BTreeMap<TabId, Tab>,
@@ -211,7 +220,7 @@ impl World {
             migrated: false,
             active,
             server_up_at: 0,
-            expired: BTreeMap::new(),
+            tokens: Tokens::default(),
             devices: Vec::new(),
             stores: Vec::new(),
             tabs: BTreeMap::new(),
@@ -236,8 +245,18 @@ impl World {
         };
         for device in 0..devices {
             let user = 1 + world.rng.below(u64::from(users)) as Principal;
-            let ahead = if world.rng.chance(300) { world.rng.below(100_000) } else { 0 };
-            world.devices.push(Device { online: true, version: 0, ahead, user, clients: BTreeMap::new(), full_until: 0, forked: false });
+            let ahead = if world.rng.chance(400) { world.wrong_clock() } else { 0 };
+            world.devices.push(Device {
+                online: true,
+                version: 0,
+                ahead,
+                user,
+                clients: BTreeMap::new(),
+                full_until: 0,
+                forked: false,
+                asleep_until: 0,
+                wakes_online: true,
+            });
             for _ in 0..2 {
                 let store = world.some_store(device);
                 let delay = world.rng.below(2_000);
@@ -363,11 +382,13 @@ impl World {
             Event::Write { store, write } => self.write(store, write),
             Event::ReadDisk { tab, why, disk, half } => self.read_disk(tab, why, disk, half),
             Event::Adopt { store, slot } => self.adopt(store, slot),
-            Event::Request { tab, id, body, answered } => self.request(tab, id, body.as_deref(), answered),
+            Event::Request { tab, id, body, token, answered } => self.request(tab, id, body.as_deref(), token, answered),
             Event::Connect { tab, conn, cursor } => self.connect(tab, conn, cursor),
             Event::Live { conn } => self.live(conn),
             Event::Ping { conn } => self.ping(conn),
             Event::OpenTab { store } => self.open_tab(store),
+            Event::Token { holder } => self.renew(holder),
+            Event::Awake { device } => self.wake(device),
             Event::Die { tab } if self.happens_to(tab, 1_000, "tab crashed") => self.crash(tab),
             Event::Die { .. } => {}
             Event::Befall { tab, kind } => {
@@ -466,7 +487,7 @@ impl World {
             space.server.poison.clear();
         }
         self.server_up_at = self.now;
-        self.expired.clear();
+        self.restore_access();
         for device in 0..self.devices.len() {
             self.devices[device].full_until = 0;
             self.switch_network(device, true);

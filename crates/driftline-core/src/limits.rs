@@ -8,6 +8,8 @@ pub const PUSH_TXNS: usize = 1_000;
 pub const PUSH_CLIENTS: usize = 64;
 /// A client merges what it can; past this its gaps wait for the next push.
 pub const CLOSED_RANGES: usize = 1_000;
+/// Of a client, kept by the server. What is closed beyond them is remembered by its marks and the log.
+pub const CLOSED_RANGES_KEPT: usize = 10_000;
 /// As many as a push holds transactions: an `after` beyond the push is answered `held` anyway.
 pub const AFTER_KEYS: usize = 1_000;
 /// Keys under which a transaction stood before: of one about which more was decided, the latest are told.

@@ -73,6 +73,13 @@ impl Clocks {
 
     /// Whether `stamp` may write `column`; notes it when it may. A stamp wins against itself, so that the second of two
     /// edits of one transaction counts.
+    /// When anything of the row was last written, as far as that is known.
+    pub fn latest(&self) -> Hlc {
+        let fields = self.fields.iter().map(|(_, stamp)| stamp.at);
+        let elements = self.elements.iter().map(|element| element.stamp.at);
+        fields.chain(elements).chain([self.created.at]).max().unwrap_or_default()
+    }
+
     pub fn write(&mut self, column: u16, stamp: Stamp) -> bool {
         match self.fields.binary_search_by_key(&column, |f| f.0) {
             Ok(i) if self.fields[i].1 > stamp => false,

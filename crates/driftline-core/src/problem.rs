@@ -1,6 +1,7 @@
 //! What went wrong, in a form that a program can branch on and a person can act on.
 
 use crate::json::Json;
+use crate::limits::is_space_name;
 use crate::schema::Schema;
 use crate::value::{RowId, RowKey, write_string};
 
@@ -59,8 +60,8 @@ impl Problem {
 
     /// Reads what [`Problem::write_json`] wrote; unknown members are passed over.
     pub fn from_json(json: &Json) -> Problem {
-        // What stands here is written into texts as it is.
-        let code = json.text("code").filter(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).unwrap_or("");
+        // It is written into texts as it is, so its letters are those of a space's name.
+        let code = json.text("code").filter(|code| is_space_name(code)).unwrap_or("");
         let mut problem = Problem::new(code, json.text("detail").unwrap_or(""));
         for row in json.list("rows") {
             if let (Some(table), Some(id)) = (row.text("table"), row.text("id").and_then(RowId::parse)) {

@@ -8,6 +8,7 @@ use crate::dedupe::{ClientState, Settled, Verdict, applied_outcome, judge};
 use crate::digest::made_together;
 use crate::edit::{Edit, Op, write_edits};
 use crate::integrity::{Effect, Judge, Knowledge, WAITS, apply};
+use crate::limits;
 use crate::load::{PushKey, SpaceState, WorkingSet};
 use crate::merge::Stamp;
 use crate::order::{Step, arrange};
@@ -117,6 +118,12 @@ pub fn reconcile_by(
     Ok(decision.into_plan())
 }
 
+fn remade(edit: &Edit) -> Edit {
+    let mut made = Edit { op: Op::Restore, row: edit.row, set: edit.was.clone(), add: edit.add.clone(), was: Vec::new() };
+    edit.set.iter().for_each(|(column, value)| made.set_column(*column, value.clone()));
+    made
+}
+
 struct Decision<'a> {
     rule: Rule<'a>,
     schema: &'a Schema,
@@ -155,7 +162,11 @@ impl<'a> Decision<'a> {
             let genuine = state.receipts.echo(client.receipt, mix(random.wrapping_add(i as u64)));
             if genuine {
                 state.epoch = self.push.epoch;
-                state.closed.add_all(&client.closed);
+                let mut closed = state.closed.clone();
+                closed.add_all(&client.closed);
+                if closed.len() <= limits::CLOSED_RANGES_KEPT {
+                    state.closed = closed;
+                }
             }
             self.plan.forks.push(!genuine);
             self.set.clients[i] = Some(state.clone());
@@ -269,7 +280,10 @@ impl<'a> Decision<'a> {
         for (part, push_txn) in txns.iter().enumerate() {
             let txn = push_txn.txn.as_ref().map_err(|problem| (part, problem.clone()))?;
             for edit in &txn.edits {
-                (self.rule)(edit, self.set.rows.get(edit.row)).map_err(|problem| (part, problem))?;
+                let before = self.set.rows.get(edit.row);
+                // An update that carries what the row was may make it again, and then with all of that.
+                let made = (before.is_none() && !edit.was.is_empty()).then(|| remade(edit));
+                (self.rule)(made.as_ref().unwrap_or(edit), before).map_err(|problem| (part, problem))?;
             }
             let at = txn.at.clamped(self.now_ms);
             stamps.push(Stamp { at, client: self.push.clients[push_txn.client].id, seq: push_txn.seq });

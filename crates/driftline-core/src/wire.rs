@@ -95,7 +95,8 @@ pub fn read_push(schema: &Schema, text: &str) -> Result<Push, RequestError> {
     let raw: RawPush = serde_json::from_str(text).map_err(|e| RequestError {
         status: 400,
         code: "malformed",
-        detail: format!("the request does not read as a reconcile request: {e}"),
+        // Not in the reader's own words, which quote what it has read.
+        detail: format!("the request does not read as a reconcile request, from line {}, column {} on", e.line(), e.column()),
     })?;
     let too_large = |detail: &str| RequestError { status: 413, code: "too_large", detail: detail.to_string() };
     let invalid = |detail: &str| RequestError { status: 400, code: "invalid_request", detail: detail.to_string() };

@@ -155,7 +155,7 @@ fn r1_a_server_s_pause_is_kept_and_what_is_made_meanwhile_goes_out_after_it() {
     tab.engine.handle_live_open(tab.now);
     tab.engine.handle_live_message(tab.now, "{\"pause\":30}");
     tab.make(&create("kind", 1, "")).unwrap();
-    let mut hear = |tab: &mut Tab| {
+    let hear = |tab: &mut Tab| {
         // It stays connected.
         tab.engine.handle_live_message(tab.now, "{\"ping\":0}");
         wait(tab, 1_000);

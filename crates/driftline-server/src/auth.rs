@@ -1,5 +1,6 @@
 //! Who asks, and what they may: decided from the credential presented and nothing else.
 
+use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,8 @@ use std::pin::Pin;
 
 /// Names longer than this do not stand in a key.
 const PRINCIPAL_BYTES: usize = 256;
+/// What the names of server-side code begin with: no user has one.
+pub(crate) const SERVER_PREFIX: &str = "server:";
 /// Longer credentials are not looked at.
 pub(crate) const TOKEN_BYTES: usize = 8 * 1024;
 
@@ -33,6 +36,9 @@ impl Principal {
     /// Refuses a request whose sender says, percent-encoded, that its edits are another's: the app has taken up another credential,
     /// and what waits on the device is still of whoever made it.
     pub fn must_be(self, user: Option<&str>) -> Result<Principal, AuthError> {
+        if self.name.starts_with(SERVER_PREFIX) {
+            return Err(AuthError::Forbidden("names that begin with `server:` are the server's own code's".into()));
+        }
         let is_it = user.is_none_or(|user| percent_decode_str(user).decode_utf8().is_ok_and(|user| user == self.name));
         if is_it { Ok(self) } else { Err(AuthError::WrongUser) }
     }
@@ -107,6 +113,21 @@ impl Claims {
     }
 }
 
+/// Which check of a token failed. It quotes nothing of the token.
+pub(crate) fn failed(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::InvalidSignature => "its signature is not that of its key".to_string(),
+        ErrorKind::ExpiredSignature => "its `exp` is past".to_string(),
+        ErrorKind::ImmatureSignature => "its `nbf` is still to come".to_string(),
+        ErrorKind::InvalidIssuer => "its `iss` is not the issuer that is trusted".to_string(),
+        ErrorKind::InvalidAudience => "its `aud` is not this server's".to_string(),
+        ErrorKind::InvalidAlgorithm => "its `alg` is not that of its key".to_string(),
+        ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => format!("it has no `{claim}` that can be read"),
+        ErrorKind::Json(_) => "its `sub`, `exp`, `spaces` or `role` is missing or cannot be read".to_string(),
+        _ => "it cannot be read".to_string(),
+    }
+}
+
 /// JSON Web Tokens signed with one shared secret (HS256).
 pub struct Tokens {
     signing: EncodingKey,
@@ -119,6 +140,7 @@ impl Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["exp", "sub"]);
         validation.leeway = 0;
+        validation.validate_nbf = true;
         Tokens { signing: EncodingKey::from_secret(secret), checking: DecodingKey::from_secret(secret), validation }
     }
 
@@ -132,7 +154,7 @@ impl Tokens {
             return Err(AuthError::Unauthenticated("the token is too long".into()));
         }
         let claims = decode::<Claims>(token, &self.checking, &self.validation);
-        let claims = claims.map_err(|e| AuthError::Unauthenticated(format!("the token does not hold: {e}")))?.claims;
+        let claims = claims.map_err(|e| AuthError::Unauthenticated(format!("the token does not hold: {}", failed(&e))))?.claims;
         claims.admit(space, action)
     }
 }

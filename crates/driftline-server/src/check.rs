@@ -1,7 +1,7 @@
 //! `driftline check`: whether a database keeps its promises. It reads, changes nothing, and may run beside a server.
 
 use crate::counts;
-use crate::db::{Db, DbError, DbResult, Param};
+use crate::db::{Db, DbError, DbResult, Param, Row};
 use crate::diff::MIGRATION;
 use crate::place::Place;
 use crate::tables::{Layout, Slot, TableLayout, digest_of};
@@ -40,20 +40,38 @@ struct Space {
 pub fn check(schema: &Schema, data: &Place, only: Option<&str>, mut began: impl FnMut(&str)) -> Result<Report, String> {
     let db = data.open()?;
     let layout = Layout::new(schema, db.dialect())?;
-    let mut report = Report::default();
-    let all = spaces(&db).map_err(|e| e.to_string())?;
-    for named in all.iter().filter(|space| only.is_none_or(|only| only == space.name)) {
-        began(&named.name);
-        // One moment of the database, whatever a server does meanwhile.
-        let checked = db.reading(|| {
-            let Some(space) = spaces(&db)?.into_iter().find(|now| now.number == named.number) else { return Ok(()) };
-            report.spaces += 1;
-            Checker { db: &db, schema, layout: &layout, space: &space, report: &mut report }.run()
-        });
-        checked.map_err(|e: DbError| format!("space {}: {e}", named.name))?;
-    }
+    let goes_on = |space: &str| {
+        began(space);
+        true
+    };
+    let report = check_with(&db, schema, &layout, only, goes_on)?;
     if let Some(only) = only.filter(|_| report.spaces == 0) {
         return Err(format!("there is no space `{only}` in {data}"));
+    }
+    Ok(report)
+}
+
+/// The same over a connection that there is, as long as `goes_on` says so.
+pub(crate) fn check_with(
+    db: &Db,
+    schema: &Schema,
+    layout: &Layout,
+    only: Option<&str>,
+    mut goes_on: impl FnMut(&str) -> bool,
+) -> Result<Report, String> {
+    let mut report = Report::default();
+    let all = spaces(db).map_err(|e| e.to_string())?;
+    for named in all.iter().filter(|space| only.is_none_or(|only| only == space.name)) {
+        if !goes_on(&named.name) {
+            break;
+        }
+        // One moment of the database, whatever a server does meanwhile.
+        let checked = db.reading(|| {
+            let Some(space) = one_space(db, named.number)? else { return Ok(()) };
+            report.spaces += 1;
+            Checker { db, schema, layout, space: &space, report: &mut report }.run()
+        });
+        checked.map_err(|e: DbError| format!("space {}: {e}", named.name))?;
     }
     Ok(report)
 }
@@ -61,13 +79,16 @@ pub fn check(schema: &Schema, data: &Place, only: Option<&str>, mut began: impl 
 /// Takes rows of a space as they are, after somebody has changed them behind the server's back: notes their digest, and has every
 /// client load the space anew. What is wrong with them otherwise has to be mended first. Returns the new revision.
 pub fn adopt(schema: &Schema, data: &Place, name: &str) -> Result<u64, String> {
-    let db = data.open()?;
+    adopt_over(&data.open()?, schema, name)
+}
+
+/// The same over a connection that there is already. On an error nothing has changed.
+pub fn adopt_over(db: &Db, schema: &Schema, name: &str) -> Result<u64, String> {
     let layout = Layout::new(schema, db.dialect())?;
     db.begin_writing().map_err(|e| e.to_string())?;
-    let adopted = adopt_within(&db, schema, &layout, name);
-    match &adopted {
-        Ok(_) => db.commit().map_err(|e| e.to_string())?,
-        Err(_) => db.roll_back().map_err(|e| e.to_string())?,
+    let adopted = adopt_within(db, schema, &layout, name).and_then(|rev| db.commit().map(|()| rev).map_err(|e| e.to_string()));
+    if adopted.is_err() {
+        db.roll_back().map_err(|e| e.to_string())?;
     }
     adopted
 }
@@ -76,11 +97,8 @@ fn adopt_within(db: &Db, schema: &Schema, layout: &Layout, name: &str) -> Result
     let failed = |e: DbError| e.to_string();
     let lock = format!("SELECT id FROM _space WHERE name = ?1{}", db.row_lock());
     let number = db.first(&lock, &[name.into()], |row| row.int(0)).map_err(failed)?;
-    let space = spaces(db).map_err(failed)?.into_iter().find(|space| Some(space.number) == number);
+    let space = number.map(|number| one_space(db, number)).transpose().map_err(failed)?.flatten();
     let space = space.ok_or_else(|| format!("there is no space `{name}`"))?;
-    if space.schema != schema.version {
-        return Err(format!("the space was last written under schema version {}: use that server's files", space.schema));
-    }
     let mut report = Report::default();
     Checker { db, schema, layout, space: &space, report: &mut report }.run().map_err(failed)?;
     let others: Vec<String> =
@@ -91,18 +109,25 @@ fn adopt_within(db: &Db, schema: &Schema, layout: &Layout, name: &str) -> Result
     let digest = digest_of(db, schema, layout, space.number).map_err(failed)?;
     let rev = space.rev + 1;
     // A revision that stands in no log: what every cursor is told to load anew.
-    let sql = "UPDATE _space SET rev = ?2, horizon = ?2, digest = ?3 WHERE id = ?1";
-    db.execute(sql, &[space.number.into(), rev.into(), Param::Hash(digest.0)]).map_err(failed)?;
+    let sql = "UPDATE _space SET rev = ?2, horizon = ?2, digest = ?3, schema = ?4 WHERE id = ?1";
+    db.execute(sql, &[space.number.into(), rev.into(), Param::Hash(digest.0), schema.version.into()]).map_err(failed)?;
     Ok(rev as u64)
 }
 
+const SPACE: &str = "SELECT s.id, s.name, s.rev, s.horizon, s.digest, s.schema, EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = s.id) \
+                     FROM _space AS s";
+
+fn read_space(row: &Row) -> DbResult<Space> {
+    let (digest, schema, dying) = (row.hash(4)?, row.number(5)?, row.bool(6)?);
+    Ok(Space { number: row.int(0)?, name: row.text(1)?.to_string(), rev: row.int(2)?, horizon: row.int(3)?, digest, schema, dying })
+}
+
 fn spaces(db: &Db) -> DbResult<Vec<Space>> {
-    let sql = "SELECT s.id, s.name, s.rev, s.horizon, s.digest, s.schema, EXISTS (SELECT 1 FROM _dying AS d WHERE d.space = s.id) \
-               FROM _space AS s ORDER BY s.name";
-    db.all(sql, &[], |row| {
-        let (digest, schema, dying) = (row.hash(4)?, row.number(5)?, row.bool(6)?);
-        Ok(Space { number: row.int(0)?, name: row.text(1)?.to_string(), rev: row.int(2)?, horizon: row.int(3)?, digest, schema, dying })
-    })
+    db.all(&format!("{SPACE} ORDER BY s.name"), &[], read_space)
+}
+
+fn one_space(db: &Db, number: i64) -> DbResult<Option<Space>> {
+    db.first(&format!("{SPACE} WHERE s.id = ?1"), &[number.into()], read_space)
 }
 
 struct Checker<'a> {

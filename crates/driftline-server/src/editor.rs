@@ -1,5 +1,6 @@
 //! Edits by the server's own code: by the same way as everybody's, with the same checks, marks and log.
 
+use crate::auth::SERVER_PREFIX;
 use crate::error::ApiError;
 use crate::router::App;
 use driftline_core::dedupe::own_client;
@@ -38,7 +39,7 @@ impl std::fmt::Display for EditError {
 
 impl std::error::Error for EditError {}
 
-/// A writer with a name, which stands where others have a user. Its edits take numbers of the clock, so it remembers nothing.
+/// A writer with a name, which stands, after `server:`, where others have a user. Its edits take numbers of the clock, so it remembers nothing.
 pub struct Editor {
     app: App,
     name: String,
@@ -50,7 +51,7 @@ impl Editor {
     pub(crate) fn new(app: App, name: &str) -> Editor {
         let hash = Sha256::digest(name.as_bytes());
         let random = hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
-        Editor { app, name: name.to_string(), client: own_client(random), last: Mutex::new(0) }
+        Editor { app, name: format!("{SERVER_PREFIX}{name}"), client: own_client(random), last: Mutex::new(0) }
     }
 
     /// Applies edits as one transaction, and returns its revision once it is committed. `edits` is a list as in the protocol:
@@ -60,14 +61,17 @@ impl Editor {
             let detail = "a space's name is 1 to 64 characters of A-Z a-z 0-9 _ . -".to_string();
             return Err(EditError::Refused { code: "not_found".into(), detail });
         }
-        let mut seq = self.number();
+        let mut numbered = self.numbered(edits);
         let mut wait = FIRST_WAIT;
         let mut is_unsure = false;
         for _ in 0..TRIES {
-            let result = self.attempt(space, edits, seq).await;
-            match result {
-                // Another process of this name has closed it: the log does not know it, so it has not been applied.
-                Ok(Told::Unknown) => seq = self.number(),
+            match self.attempt(space, &numbered).await {
+                // Another process of this name has closed the number, and the log does not know it: it has not been applied.
+                Ok(Told::Unknown { closed }) if !is_unsure => {
+                    self.exceed(closed);
+                    numbered = self.numbered(edits);
+                }
+                Ok(Told::Unknown { .. }) => break,
                 Ok(Told::Applied(rev)) => return Ok(rev),
                 Ok(Told::Refused { code, detail }) => return Err(EditError::Refused { code, detail }),
                 Ok(Told::Held) => {
@@ -86,17 +90,27 @@ impl Editor {
         Err(if is_unsure { EditError::Unsure(detail) } else { EditError::Later(detail) })
     }
 
-    async fn attempt(&self, space: &str, edits: &Json, seq: u64) -> Result<Told, ApiError> {
-        let at = [now().as_millis() as u64, 0];
+    /// A transaction under the next number. It is the same to the byte however often it is sent.
+    fn numbered(&self, edits: &Json) -> String {
+        let (seq, at) = (self.number(), [now().as_millis() as u64, 0]);
         let body = json!({"schema": self.app.schema.version, "at": at, "edits": edits});
         let client = json!({"id": format!("{:016x}", self.client), "receipt": null, "closed": [[1, seq - 1]]});
         let unit = json!({"txns": [{"key": [0, seq], "body": body}], "after": []});
-        let text = json!({"epoch": 1, "cursor": null, "clients": [client], "units": [unit]}).to_string();
-        let push = read_push(&self.app.schema, &text)?;
-        let bytes = text.len();
-        let (_, plan) = self.app.writer.push(space.to_string(), self.name.clone(), push, bytes).await?;
+        json!({"epoch": 1, "cursor": null, "clients": [client], "units": [unit]}).to_string()
+    }
+
+    async fn attempt(&self, space: &str, numbered: &str) -> Result<Told, ApiError> {
+        let push = read_push(&self.app.schema, numbered)?;
+        let (_, plan) = self.app.writer.push(space.to_string(), self.name.clone(), push, numbered.len()).await?;
         let told = plan.outcomes.first().map(|(_, told)| format!("{{{told}}}")).unwrap_or_default();
-        Ok(Told::read(&serde_json::from_str(&told).unwrap_or_default()))
+        let closed = plan.clients.first().and_then(|client| client.closed.iter().last()).map_or(0, |range| range.1);
+        Ok(Told::read(&serde_json::from_str(&told).unwrap_or_default(), closed))
+    }
+
+    /// The clock may have been set back since another process drew its numbers from it.
+    fn exceed(&self, number: u64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = number.max(*last);
     }
 
     /// Microseconds since 1970, and never the same twice.
@@ -109,18 +123,24 @@ impl Editor {
 
 enum Told {
     Applied(u64),
-    Refused { code: String, detail: String },
+    Refused {
+        code: String,
+        detail: String,
+    },
     Held,
-    Unknown,
+    /// The number is closed, as all are up to `closed`.
+    Unknown {
+        closed: u64,
+    },
 }
 
 impl Told {
-    fn read(json: &Json) -> Told {
+    fn read(json: &Json, closed: u64) -> Told {
         let of_problem = |name: &str| json["problem"][name].as_str().unwrap_or_default().to_string();
         match json["outcome"].as_str() {
             Some("applied") => Told::Applied(json["rev"].as_u64().unwrap_or_default()),
             Some("refused") => Told::Refused { code: of_problem("code"), detail: of_problem("detail") },
-            Some("unknown") => Told::Unknown,
+            Some("unknown") => Told::Unknown { closed },
             _ => Told::Held,
         }
     }

@@ -4,7 +4,7 @@
 //! what goes because another row does leaves none. A thread takes what is due, counts the attempt, calls, and strikes out what was
 //! taken. So each effect arrives at least once, with a key that tells repeats; after [`ATTEMPTS`] it is parked.
 
-use crate::db::{DbResult, Dialect, Insert, Param};
+use crate::db::{Db, DbResult, Dialect, Insert, Param};
 use crate::http;
 use crate::load::read_doomed;
 use crate::metrics::{Metrics, Outcome};
@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use hmac::{Hmac, Mac};
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -40,9 +40,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const EFFECT: Insert = Insert {
     table: "_effect",
     columns: &["space", "tbl", "id", "key", "op", "rev", "data", "attempts", "due", "parked"],
-    // A row that nobody has been told of is new to whoever hears of it first.
-    conflict: " ON CONFLICT (space, tbl, id) DO UPDATE SET key = excluded.key, rev = excluded.rev, data = excluded.data, attempts = 0, \
-               due = excluded.due, parked = excluded.parked, \
+    // A row that nobody has been told of is new to whoever hears of it first. A call that is under way, or has failed, is waited for:
+    // so the newer one does not overtake it, and a receiver that is down is not called for every change.
+    conflict: " ON CONFLICT (space, tbl, id) DO UPDATE SET key = excluded.key, rev = excluded.rev, data = excluded.data, \
+               attempts = CASE WHEN _effect.parked THEN 1 ELSE _effect.attempts END, \
+               due = CASE WHEN _effect.parked OR _effect.due < excluded.due THEN excluded.due ELSE _effect.due END, parked = excluded.parked, \
                op = CASE WHEN _effect.op = 'create' AND _effect.attempts = 0 AND excluded.op = 'update' THEN 'create' ELSE excluded.op END",
 };
 
@@ -56,6 +58,12 @@ pub struct Webhook {
     pub tables: Vec<String>,
 }
 
+impl Webhook {
+    fn tells(&self, table: &str) -> bool {
+        self.tables.is_empty() || self.tables.iter().any(|told| told == table)
+    }
+}
+
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Neither the secret, nor the address, which may hold one.
@@ -66,29 +74,71 @@ impl std::fmt::Debug for Webhook {
 /// Writes the effects of a push, in its transaction.
 pub fn note(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
     let Some(webhook) = &store.webhook else { return Ok(()) };
-    let going: BTreeSet<RowKey> = plan.deletes.iter().map(|row| row.0).chain(plan.dying.iter().map(|row| row.0)).collect();
-    let hangs = |row: &Row, key: RowKey| {
-        let columns = &store.schema.tables[key.table as usize].columns;
-        row.references().any(|(column, target)| {
-            let cascades = matches!(columns[column as usize].kind, Kind::Ref { on_delete: OnDelete::Cascade, .. });
-            cascades && going.contains(&target)
-        })
-    };
     let name = |key: RowKey| store.schema.tables[key.table as usize].name.as_str();
-    let is_told = |key: RowKey| webhook.tables.is_empty() || webhook.tables.iter().any(|table| table == name(key));
-    let (with, gone): (Vec<_>, Vec<_>) = plan.deletes.iter().partition(|(key, row)| hangs(row, *key));
-    forget(store, space, &with.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
+    let is_told = |key: RowKey| webhook.tells(name(key));
+    let dying = plan.dying.iter().map(|row| row.0);
+    let gone: BTreeMap<RowKey, Option<&Row>> =
+        plan.deletes.iter().map(|(key, row)| (*key, Some(row))).chain(dying.map(|key| (key, None))).collect();
+    let roots = roots(store, &gone, is_told);
+    let with: Vec<RowKey> = gone.keys().copied().filter(|key| !roots.contains(key)).collect();
+    forget(store, space, &with)?;
     let inserts = plan.inserts.iter().map(|(key, row)| (*key, "create", Some(row)));
-    let updates = plan.updates.iter().map(|(key, row)| (*key, "update", Some(row)));
-    let deletes = gone.iter().map(|(key, _)| *key).chain(plan.dying.iter().map(|row| row.0)).map(|key| (key, "delete", None));
+    let updates = plan.updates.iter().filter(|row| !gone.contains_key(&row.0)).map(|(key, row)| (*key, "update", Some(row)));
+    let deletes = roots.into_iter().map(|key| (key, "delete", None));
+    write(store, space, plan.space.rev, inserts.chain(updates).filter(|told| is_told(told.0)).chain(deletes))
+}
+
+fn write<'a>(store: &Store, space: i64, rev: u64, told: impl Iterator<Item = (RowKey, &'static str, Option<&'a Row>)>) -> DbResult<()> {
     let mut values = Vec::new();
-    for (key, op, row) in inserts.chain(updates).chain(deletes).filter(|told| is_told(told.0)) {
-        let id = format!("{space}:{}:{}:{}", plan.space.rev, name(key), key.id);
+    for (key, op, row) in told {
+        let name = store.schema.tables[key.table as usize].name.as_str();
+        let id = format!("{space}:{rev}:{name}:{}", key.id);
         let data = row.map_or(Json::Null, |row| fields(store, key, row)).to_string();
-        values.extend([space.into(), name(key).into(), key.id.into(), id.into(), op.into(), Param::bits(plan.space.rev)]);
+        values.extend([space.into(), name.into(), key.id.into(), id.into(), op.into(), Param::bits(rev)]);
         values.extend([data.into(), 0i64.into(), (now_ms() as i64).into(), false.into()]);
     }
     store.db.insert(EFFECT, &values)
+}
+
+/// Of rows that go, those that are told of: they go with no other that is. Of rows that go with each other, it is the first.
+fn roots(store: &Store, gone: &BTreeMap<RowKey, Option<&Row>>, is_told: impl Fn(RowKey) -> bool) -> BTreeSet<RowKey> {
+    let above = |key: RowKey| -> BTreeSet<RowKey> {
+        let (mut found, mut next) = (BTreeSet::new(), vec![key]);
+        while let Some(key) = next.pop() {
+            let columns = &store.schema.tables[key.table as usize].columns;
+            let cascades = |column: u16| matches!(columns[column as usize].kind, Kind::Ref { on_delete: OnDelete::Cascade, .. });
+            let references = gone.get(&key).copied().flatten().into_iter().flat_map(Row::references);
+            for (_, target) in references.filter(|(column, target)| cascades(*column) && gone.contains_key(target)) {
+                if found.insert(target) {
+                    next.push(target);
+                }
+            }
+        }
+        found
+    };
+    let goes_with = |key: RowKey, other: RowKey| other != key && is_told(other) && (other < key || !above(other).contains(&key));
+    gone.keys().copied().filter(|key| is_told(*key) && !above(*key).into_iter().any(|other| goes_with(*key, other))).collect()
+}
+
+/// Notes what of a large delete is gone, where its root is not told of.
+pub fn note_gone(store: &Store, space: i64, rows: &[(RowKey, Row)], rev: u64) -> DbResult<()> {
+    let Some(webhook) = &store.webhook else { return Ok(()) };
+    let keys: Vec<RowKey> = rows.iter().map(|row| row.0).collect();
+    forget(store, space, &keys)?;
+    if is_told_by_root(store, space)? {
+        return Ok(());
+    }
+    let is_told = |key: RowKey| webhook.tells(&store.schema.tables[key.table as usize].name);
+    let gone: BTreeMap<RowKey, Option<&Row>> = rows.iter().map(|(key, row)| (*key, Some(row))).collect();
+    let deletes = roots(store, &gone, is_told).into_iter().map(|key| (key, "delete", None));
+    write(store, space, rev, deletes)
+}
+
+/// Whether a row that is dying in a space is told of: then what goes with it is not.
+fn is_told_by_root(store: &Store, space: i64) -> DbResult<bool> {
+    let Some(webhook) = &store.webhook else { return Ok(false) };
+    let tables = store.db.all("SELECT DISTINCT tbl FROM _dying WHERE space = ?1", &[space.into()], |row| Ok(row.text(0)?.into_owned()))?;
+    Ok(tables.iter().any(|table| webhook.tells(table)))
 }
 
 /// Drops what was to be told of rows that go with another.
@@ -151,7 +201,8 @@ impl Calls {
     pub fn start(self, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
-            while !*stopping.borrow() {
+            // A server that is dropped without a word stops, too.
+            while !*stopping.borrow() && !self.writer.is_gone() {
                 // There may be more of what is due.
                 match catch_unwind(AssertUnwindSafe(|| self.round(&runtime))) {
                     Ok(Ok(called)) if called > 0 => continue,
@@ -239,7 +290,7 @@ fn claim(store: &Store) -> DbResult<Vec<Effect>> {
     for effect in due.iter().filter(|effect| effect.op != "delete") {
         if let Some(table) = store.schema.table(&effect.table) {
             let key = RowKey { table, id: effect.id };
-            if read_doomed(store, Some(effect.space), &[key])?.contains(&key) {
+            if is_told_by_root(store, effect.space)? && read_doomed(store, Some(effect.space), &[key])?.contains(&key) {
                 forget(store, effect.space, &[key])?;
                 dropped.push(effect.key.clone());
             }
@@ -262,6 +313,10 @@ fn strike_out(store: &Store, done: &[(Effect, bool)]) -> DbResult<()> {
         let row = [effect.space.into(), effect.table.as_str().into(), effect.id.into(), effect.key.as_str().into()];
         if *taken {
             store.db.execute("DELETE FROM _effect WHERE space = ?1 AND tbl = ?2 AND id = ?3 AND key = ?4", &row)?;
+            // What has changed meanwhile is the next.
+            let sql = "UPDATE _effect SET due = ?4, attempts = 1 WHERE space = ?1 AND tbl = ?2 AND id = ?3";
+            let [space, table, id, _] = row;
+            store.db.execute(sql, &[space, table, id, (now_ms() as i64).into()])?;
             continue;
         }
         let random = getrandom::u64().unwrap_or_default();
@@ -270,8 +325,9 @@ fn strike_out(store: &Store, done: &[(Effect, bool)]) -> DbResult<()> {
         if is_parked {
             tracing::error!(key = effect.key, "the webhook has not taken an effect in all its attempts; it is parked");
         }
-        let sql = "UPDATE _effect SET due = ?5, parked = ?6 WHERE space = ?1 AND tbl = ?2 AND id = ?3 AND key = ?4";
-        let params: Vec<Param> = row.into_iter().chain([((now_ms() + wait) as i64).into(), is_parked.into()]).collect();
+        let sql = "UPDATE _effect SET due = ?4, parked = ?5 WHERE space = ?1 AND tbl = ?2 AND id = ?3";
+        let [space, table, id, _] = row;
+        let params = [space, table, id, ((now_ms() + wait) as i64).into(), is_parked.into()];
         store.db.execute(sql, &params)?;
     }
     Ok(())
@@ -290,7 +346,11 @@ pub fn parked(data: &crate::Place) -> Result<Vec<String>, String> {
 
 /// Has what was parked tried again; returns how many there are.
 pub fn retry_parked(data: &crate::Place) -> Result<i64, String> {
-    let db = data.open()?;
+    retry_parked_over(&data.open()?)
+}
+
+/// The same over a connection that there is already. On an error nothing has changed.
+pub fn retry_parked_over(db: &Db) -> Result<i64, String> {
     let run = || {
         db.begin_writing()?;
         let count = db.one("SELECT count(*) FROM _effect WHERE parked = ?1", &[true.into()], |row| row.int(0))?;
@@ -299,7 +359,11 @@ pub fn retry_parked(data: &crate::Place) -> Result<i64, String> {
         db.commit()?;
         DbResult::Ok(count)
     };
-    run().map_err(|e| e.to_string())
+    let done = run();
+    if done.is_err() {
+        db.roll_back().map_err(|e| e.to_string())?;
+    }
+    done.map_err(|e| e.to_string())
 }
 
 /// What a receiver compares with its own: over the time and the body, so that neither can be another.

@@ -53,11 +53,18 @@ async fn changes(
 ) -> Result<Response, ApiError> {
     let space = space_name(space)?;
     let principal = admit(&app, &headers, &space, Action::Read).await?.name;
+    let full = || ApiError::unavailable("too many live connections; try again");
     let Query(From { cursor, wait }) =
         asked.map_err(|_| ApiError::new(400, "invalid_request", "ask with `?cursor=0`, and perhaps `&wait=20`"))?;
     // Whoever watches first misses nothing.
-    let watched = (wait > 0).then(|| app.lives.enter()).flatten();
-    let mut commits = watched.as_ref().map(|_| app.hub.watch(&space));
+    let mut seat = if wait > 0 { Some(app.lives.enter().ok_or_else(full)?) } else { None };
+    if let Some(seat) = &mut seat
+        && !app.authorizer.is_open()
+        && !seat.take(&principal)
+    {
+        return Err(ApiError::rate_limited(5));
+    }
+    let mut commits = seat.as_ref().map(|_| app.hub.watch(&space));
     let mut read = read(&app, &space, &principal, cursor).await?;
     if let Some(commits) = &mut commits
         && read.rows.is_empty()
@@ -73,8 +80,6 @@ async fn changes(
         let _ = timeout(Duration::from_secs(wait).min(WAIT), news).await;
         read = self::read(&app, &space, &principal, cursor).await?;
     }
-    drop(commits);
-    app.hub.leave(&space);
     let rev = read.rows.last().map_or(cursor, |row| row.rev);
     let mut text = write_live(&app.schema, rev, &read.rows);
     text.pop();

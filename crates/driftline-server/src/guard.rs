@@ -17,6 +17,8 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
+/// Of a path, in the log.
+const LOGGED_CHARS: usize = 200;
 /// An answer below this size is not worth compressing.
 const COMPRESSED_BYTES: u16 = 1_024;
 /// What pages of other origins may send and read.
@@ -62,7 +64,8 @@ async fn harmless(request: Request, next: Next) -> Response {
 /// Gives each request an id, in the log and in the answer, and counts it. Neither bodies nor credentials are logged.
 async fn account(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let id = format!("{:016x}", getrandom::u64().unwrap_or_default());
-    let (method, path, began) = (request.method().clone(), request.uri().path().to_string(), Instant::now());
+    let path: String = request.uri().path().chars().take(LOGGED_CHARS).collect();
+    let (method, began) = (request.method().clone(), Instant::now());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_string();
     let span = tracing::info_span!("request", id, %method, path);
     let mut response = next.run(request.map(Lingering::over)).instrument(span.clone()).await;
@@ -100,7 +103,9 @@ async fn local_only(request: Request, next: Next) -> Response {
         Some(origin) => origin.split_once("://").is_some_and(|(_, authority)| is_local(authority)),
         None => !headers.contains_key(header::ORIGIN),
     };
-    if is_meant && from_here {
+    // Whoever stands before it speaks for others.
+    let is_passed_on = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| headers.contains_key(*name));
+    if is_meant && from_here && !is_passed_on {
         return next.run(request).await;
     }
     ApiError::new(403, "forbidden", "this server has no credentials set up, so it serves pages of its own machine only").into_response()

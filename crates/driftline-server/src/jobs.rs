@@ -26,6 +26,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const LOUD: Duration = Duration::from_secs(20);
 /// Counting reads whole tables.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// How often to look at all spaces: another server that is gone may have left something.
+const ALL_EVERY: Duration = Duration::from_secs(600);
 
 /// What an operator sets.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,8 @@ impl Default for Keeping {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     Done,
+    /// There is more of it.
+    Later,
     Stopping,
 }
 
@@ -67,11 +71,30 @@ struct Changed {
 
 type Spaces = BTreeMap<String, Changed>;
 
+/// The spaces that have changed since they were looked at.
+#[derive(Clone, Default)]
+pub struct Changes(Arc<Mutex<Spaces>>);
+
+impl Changes {
+    fn spaces(&self) -> MutexGuard<'_, Spaces> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes those that are quiet, or have not been for long; all of them, where nobody wants to wait.
+    fn quiet(&self, at_once: bool) -> Vec<String> {
+        let is_quiet = |changed: &Changed| at_once || changed.last.elapsed() >= QUIET || changed.first.elapsed() >= LOUD;
+        let mut spaces = self.spaces();
+        let (quiet, loud) = std::mem::take(&mut *spaces).into_iter().partition::<Spaces, _>(|(_, changed)| is_quiet(changed));
+        *spaces = loud;
+        quiet.into_keys().collect()
+    }
+}
+
 /// Tells the thread that there is something to do.
 #[derive(Clone)]
 pub struct Waker {
     sender: Sender<Wake>,
-    changed: Arc<Mutex<Spaces>>,
+    changes: Changes,
 }
 
 impl Waker {
@@ -83,7 +106,7 @@ impl Waker {
     /// A space has changed: it is looked at once it is quiet.
     pub fn changed(&self, space: &str) {
         let now = Instant::now();
-        let mut changed = self.spaces();
+        let mut changed = self.changes.spaces();
         let was_empty = changed.is_empty();
         match changed.get_mut(space) {
             Some(changed) => changed.last = now,
@@ -93,21 +116,6 @@ impl Waker {
         if was_empty {
             self.wake();
         }
-    }
-
-    fn spaces(&self) -> MutexGuard<'_, Spaces> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes those that are quiet, or have not been for long; all of them, where nobody wants to wait.
-    fn quiet(&self, at_once: bool) -> Vec<String> {
-        let is_quiet = |changed: &Changed| at_once || changed.last.elapsed() >= QUIET || changed.first.elapsed() >= LOUD;
-        let (quiet, loud) = std::mem::take(&mut *self.spaces()).into_iter().partition::<Spaces, _>(|(_, changed)| is_quiet(changed));
-        let mut spaces = self.spaces();
-        for (space, changed) in loud {
-            spaces.entry(space).and_modify(|newer| newer.first = changed.first).or_insert(changed);
-        }
-        quiet.into_keys().collect()
     }
 
     /// Has all jobs run once for every space, and returns when they have.
@@ -124,9 +132,10 @@ impl Waker {
 
 pub struct Woken(Receiver<Wake>);
 
-pub fn waker() -> (Waker, Woken) {
+pub fn waker() -> (Waker, Changes, Woken) {
     let (sender, receiver) = channel();
-    (Waker { sender, changed: Arc::default() }, Woken(receiver))
+    let changes = Changes::default();
+    (Waker { sender, changes: changes.clone() }, changes, Woken(receiver))
 }
 
 pub struct Jobs {
@@ -135,46 +144,60 @@ pub struct Jobs {
     pub metrics: Arc<Metrics>,
     pub keeping: Keeping,
     pub search: Option<Search>,
-    pub waker: Waker,
+    pub changes: Changes,
 }
 
 /// What there is to look at.
 struct Due {
-    /// At first all spaces: an earlier process may have left something.
-    all: bool,
-    /// Those that something failed for.
-    again: BTreeSet<String>,
+    /// When all spaces are. At first they are at once: an earlier process may have left something.
+    all: Instant,
+    /// Those that something has failed for, or that there is more to do for, and when to look at them again.
+    again: BTreeMap<String, Instant>,
+    /// Spaces in which a large delete has failed, and when to go on with it.
+    reap: BTreeMap<i64, Instant>,
     /// When a version of a space is to be kept.
     versions: BTreeMap<String, Instant>,
+}
+
+/// What of a space has failed; it was logged and counted.
+struct Failed {
+    prune: bool,
 }
 
 impl Jobs {
     /// Starts the thread.
     pub fn start(self, woken: Woken) -> std::io::Result<std::thread::JoinHandle<()>> {
         std::thread::Builder::new().name("jobs".into()).spawn(move || {
-            let mut due = Due { all: true, again: BTreeSet::new(), versions: BTreeMap::new() };
+            let now = Instant::now();
+            let mut due = Due { all: now, again: BTreeMap::new(), reap: BTreeMap::new(), versions: BTreeMap::new() };
             let (mut told, mut counted): (Vec<oneshot::Sender<()>>, Option<Instant>) = (Vec::new(), None);
             loop {
+                let at_once = !told.is_empty();
+                let look = || {
+                    let progress = self.look(&mut due, at_once);
+                    if counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY) {
+                        counted = Some(Instant::now());
+                        self.count();
+                    }
+                    progress
+                };
                 // Whatever happens, the next look comes.
-                match catch_unwind(AssertUnwindSafe(|| self.look(&mut due, !told.is_empty()))) {
-                    Ok(Progress::Done) => {
+                match catch_unwind(AssertUnwindSafe(look)) {
+                    Ok(Progress::Stopping) => return,
+                    Ok(_) => {
                         self.metrics.last_jobs.set(now_s());
                     }
-                    Ok(Progress::Stopping) => return,
                     Err(_) => self.metrics.ran("look", "panicked"),
-                }
-                if counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY) {
-                    counted = Some(Instant::now());
-                    self.count();
                 }
                 for told in told.drain(..) {
                     let _ = told.send(());
                 }
-                let wait = if self.waker.spaces().is_empty() { LOOK_EVERY } else { QUIET };
-                match woken.0.recv_timeout(wait) {
+                match woken.0.recv_timeout(self.wait(&due)) {
                     Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(Wake::All(done)) => {
-                        due.all = true;
+                        due.all = Instant::now();
+                        due.again.values_mut().for_each(|at| *at = due.all);
+                        due.reap.clear();
                         told.push(done);
                     }
                     Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -183,43 +206,41 @@ impl Jobs {
         })
     }
 
+    /// Until something may be due.
+    fn wait(&self, due: &Due) -> Duration {
+        let next = due.again.values().chain(due.reap.values()).min();
+        let again = next.map_or(LOOK_EVERY, |at| at.saturating_duration_since(Instant::now()));
+        let quiet = if self.changes.spaces().is_empty() { LOOK_EVERY } else { QUIET };
+        again.min(quiet).min(LOOK_EVERY)
+    }
+
     fn look(&self, due: &mut Due, at_once: bool) -> Progress {
-        if self.reap() == Progress::Stopping {
+        if self.reap(due) == Progress::Stopping {
             return Progress::Stopping;
         }
-        let mut quiet = std::mem::take(&mut due.again);
-        quiet.extend(self.waker.quiet(at_once));
+        let now = Instant::now();
+        let mut quiet: BTreeSet<String> = self.changes.quiet(at_once).into_iter().collect();
+        quiet.extend(due.again.iter().filter(|(_, at)| **at <= now).map(|(space, _)| space.clone()));
         let spaces = match self.spaces(due, &quiet) {
             Ok(spaces) => spaces,
             Err(error) => {
                 tracing::error!(%error, "cannot read which spaces there are");
                 self.metrics.ran("look", "failed");
-                due.again = quiet;
+                due.again.extend(quiet.into_iter().map(|space| (space, now + LOOK_EVERY)));
                 return Progress::Done;
             }
         };
-        due.all = false;
+        due.again.retain(|space, _| !quiet.contains(space));
         let mut pruned = true;
         for (space, name) in spaces {
-            let prune = self.step("prune", &name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
-            let filled = match self.search {
-                Some(_) => self.step("search", &name, || search::fill(&self.store, &self.writer, space)),
-                None => Some(Progress::Done),
-            };
-            let is_ripe = due.versions.get(&name).is_some_and(|at| *at <= Instant::now());
-            let version = match is_ripe {
-                true => self.step("version", &name, || versions::keep(&self.store, &self.writer, space, &name, &self.keeping)),
-                false => Some(Progress::Done),
-            };
-            if [prune, filled, version].contains(&Some(Progress::Stopping)) {
-                return Progress::Stopping;
-            }
-            pruned &= prune.is_some();
-            if is_ripe && version.is_some() {
-                due.versions.remove(&name);
-            }
-            if [prune, filled, version].contains(&None) {
-                due.again.insert(name);
+            match self.look_at(space, &name, due) {
+                Ok(Progress::Stopping) => return Progress::Stopping,
+                Ok(Progress::Done) => {}
+                Ok(Progress::Later) => drop(due.again.insert(name, Instant::now())),
+                Err(Failed { prune }) => {
+                    pruned &= !prune;
+                    due.again.insert(name, Instant::now() + LOOK_EVERY);
+                }
             }
         }
         if pruned {
@@ -228,13 +249,41 @@ impl Jobs {
         Progress::Done
     }
 
+    fn look_at(&self, space: i64, name: &str, due: &mut Due) -> Result<Progress, Failed> {
+        let prune = self.step("prune", name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
+        let filled = match self.search {
+            Some(_) => self.step("search", name, || search::fill(&self.store, &self.writer, space)),
+            None => Some(Progress::Done),
+        };
+        let is_ripe = due.versions.get(name).is_some_and(|at| *at <= Instant::now());
+        let version = match is_ripe {
+            true => self.step("version", name, || versions::keep(&self.store, &self.writer, space, name, &self.keeping)),
+            false => Some(Progress::Done),
+        };
+        match version {
+            // Somebody has kept one not long ago.
+            Some(Progress::Later) => drop(due.versions.insert(name.to_string(), Instant::now() + self.keeping.version_every / 2)),
+            Some(Progress::Done) if is_ripe => drop(due.versions.remove(name)),
+            _ => {}
+        }
+        let all = [prune, filled, version];
+        if all.contains(&Some(Progress::Stopping)) {
+            return Ok(Progress::Stopping);
+        }
+        if all.contains(&None) {
+            return Err(Failed { prune: prune.is_none() });
+        }
+        Ok(if [prune, filled].contains(&Some(Progress::Later)) { Progress::Later } else { Progress::Done })
+    }
+
     /// The spaces to look at now, with their numbers.
     fn spaces(&self, due: &mut Due, quiet: &BTreeSet<String>) -> DbResult<Vec<(i64, String)>> {
         let now = Instant::now();
         let ripe = now + self.keeping.version_every;
         let db = &self.store.db;
         let read = |row: &Row| Ok((row.int(0)?, row.text(1)?.into_owned()));
-        if due.all {
+        if due.all <= now {
+            due.all = now + ALL_EVERY;
             let unversioned =
                 "SELECT id, name FROM _space AS s WHERE rev > (SELECT coalesce(max(rev), 0) FROM _version AS v WHERE v.space = s.id)";
             for (_, name) in db.reading(|| db.all(unversioned, &[], read))? {
@@ -253,7 +302,7 @@ impl Jobs {
         })
     }
 
-    fn reap(&self) -> Progress {
+    fn reap(&self, due: &mut Due) -> Progress {
         let dying = match self.store.db.reading(|| reap::dying(&self.store)) {
             Ok(dying) => dying,
             Err(error) => {
@@ -262,12 +311,22 @@ impl Jobs {
                 return Progress::Done;
             }
         };
-        for (space, dying) in dying {
-            if self.step("reap", &space.to_string(), || reap::reap(&self.store, &self.writer, space, &dying)) == Some(Progress::Stopping) {
-                return Progress::Stopping;
+        let now = Instant::now();
+        due.reap.retain(|space, at| *at > now && dying.contains_key(space));
+        for (space, dying) in dying.into_iter().filter(|(space, _)| !due.reap.contains_key(space)).collect::<Vec<_>>() {
+            match self.step("reap", &space.to_string(), || reap::reap(&self.store, &self.writer, space, &dying)) {
+                Some(Progress::Stopping) => return Progress::Stopping,
+                // What searches, and what is pruned, is another now.
+                Some(_) => drop(self.name_of(space).map(|name| due.again.insert(name, now))),
+                None => drop(due.reap.insert(space, Instant::now() + LOOK_EVERY)),
             }
         }
         Progress::Done
+    }
+
+    fn name_of(&self, space: i64) -> Option<String> {
+        let sql = "SELECT name FROM _space WHERE id = ?1";
+        self.store.db.reading(|| self.store.db.first(sql, &[space.into()], |row| Ok(row.text(0)?.into_owned()))).ok().flatten()
     }
 
     /// `None`: it has failed, and is to be tried again.

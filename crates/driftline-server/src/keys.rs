@@ -6,10 +6,9 @@
 //!
 //! The algorithm is the key's and never the token's word: RS256 for RSA, ES256 for P-256.
 
-use crate::auth::{Action, AuthError, Authorized, Authorizer, Claims, Principal, TOKEN_BYTES};
+use crate::auth::{Action, AuthError, Authorized, Authorizer, Claims, Principal, TOKEN_BYTES, failed};
 use crate::http;
 use jsonwebtoken::crypto::verify;
-use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation, decode, decode_header};
 use reqwest::{Client, StatusCode, Url, header};
@@ -159,20 +158,6 @@ impl Authorizer for Keys {
 
 fn refused(check: impl Into<String>) -> AuthError {
     AuthError::Unauthenticated(check.into())
-}
-
-/// The check that failed, in words that hold nothing of the token.
-fn failed(error: &Error) -> String {
-    match error.kind() {
-        ErrorKind::InvalidSignature => "its signature is not that of its key".to_string(),
-        ErrorKind::ExpiredSignature => "its `exp` is past".to_string(),
-        ErrorKind::ImmatureSignature => "its `nbf` is still to come".to_string(),
-        ErrorKind::InvalidIssuer => "its `iss` is not the issuer that is trusted".to_string(),
-        ErrorKind::InvalidAudience => "its `aud` is not this server's".to_string(),
-        ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => format!("it has no `{claim}` that can be read"),
-        ErrorKind::Json(_) => "its `sub`, `exp`, `spaces` or `role` is missing or cannot be read".to_string(),
-        _ => "it cannot be read".to_string(),
-    }
 }
 
 /// Where the keys come from, and what came last.

@@ -12,7 +12,7 @@ use driftline_core::wire::write_live;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
@@ -30,6 +30,8 @@ const SIGN_EVERY: Duration = Duration::from_secs(20);
 const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where others are is told so often at most: three frames of a screen.
 const PRESENCE_EVERY: Duration = Duration::from_millis(50);
+/// And for each who is there.
+const PRESENCE_SHARE: Duration = Duration::from_millis(2);
 /// Words about oneself in the time between two pings. A page says one for each frame at most.
 const WORDS: u32 = 240;
 /// A timer that lies further ahead is not needed: browsers and balancers do not keep a connection for a day.
@@ -86,16 +88,41 @@ impl Hub {
     }
 
     /// To be called by whoever has stopped watching: a space that nobody watches takes no memory.
-    pub(crate) fn leave(&self, space: &str) {
+    fn leave(&self, space: &str) {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         if spaces.get(space).is_some_and(|sender| sender.receiver_count() == 0) {
             spaces.remove(space);
         }
     }
 
-    pub(crate) fn watch(&self, space: &str) -> watch::Receiver<u64> {
+    pub(crate) fn watch(self: &Arc<Self>, space: &str) -> Watching {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
-        spaces.entry(space.to_string()).or_insert_with(|| watch::channel(0).0).subscribe()
+        let commits = spaces.entry(space.to_string()).or_insert_with(|| watch::channel(0).0).subscribe();
+        Watching { hub: self.clone(), space: space.to_string(), commits: Some(commits) }
+    }
+}
+
+/// Hears of the commits of a space, for as long as it is kept.
+pub(crate) struct Watching {
+    hub: Arc<Hub>,
+    space: String,
+    commits: Option<watch::Receiver<u64>>,
+}
+
+impl Watching {
+    /// Waits for the next commit. `false`: there will be none.
+    pub async fn changed(&mut self) -> bool {
+        match &mut self.commits {
+            Some(commits) => commits.changed().await.is_ok(),
+            None => false,
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        drop(self.commits.take());
+        self.hub.leave(&self.space);
     }
 }
 
@@ -131,7 +158,6 @@ pub async fn upgrade(app: App, space: String, upgrade: WebSocketUpgrade) -> Resp
     upgrade.on_upgrade(move |mut socket| async move {
         let mut seat = seat;
         let Closing(code, reason) = serve(&app, &space, &mut socket, &mut seat).await;
-        app.hub.leave(&space);
         tracing::debug!(space, code, reason, "live connection closes");
         let frame = CloseFrame { code, reason: reason.into() };
         let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
@@ -181,9 +207,15 @@ async fn admit(app: &App, space: &str, hello: &Hello, seat: &mut Seat) -> Result
             Closing(1013, "try again later")
         }
     })?;
-    if !app.authorizer.is_open() && !seat.take(&principal.name) {
-        refused("the user has too many live connections");
-        return Err(Closing(4429, "too many live connections of one user"));
+    if !app.authorizer.is_open() {
+        if !seat.take(&principal.name) {
+            refused("the user has too many live connections");
+            return Err(Closing(4429, "too many live connections of one user"));
+        }
+        if app.rates.take(&principal.name).is_err() {
+            refused("the user asks too often");
+            return Err(Closing(4429, "too many requests of one user"));
+        }
     }
     Ok(principal)
 }
@@ -204,7 +236,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    async fn run(&mut self, mut commits: watch::Receiver<u64>, mut visitor: Option<Visitor>, holds: Duration) -> Closing {
+    async fn run(&mut self, mut commits: Watching, mut visitor: Option<Visitor>, holds: Duration) -> Closing {
         let mut stopping = self.app.stopping.clone();
         let mut pauses = self.app.pauses.clone();
         pauses.mark_unchanged();
@@ -218,8 +250,8 @@ impl Line<'_> {
         loop {
             let done = tokio::select! {
                 changed = commits.changed() => match changed {
-                    Ok(()) => self.catch_up().await,
-                    Err(_) => Err(Closing(1011, "the server failed")),
+                    true => self.catch_up().await,
+                    false => Err(Closing(1011, "the server failed")),
                 },
                 _ = pings.tick() => {
                     words = 0;
@@ -252,7 +284,10 @@ impl Line<'_> {
                     let seconds = pauses.borrow_and_update().remaining_s();
                     self.send(format!("{{\"pause\":{seconds}}}")).await
                 }
-                () = &mut expired => Err(Closing(4401, "the credential has expired")),
+                () = &mut expired => Err(match holds < LONGEST {
+                    true => Closing(4401, "the credential has expired"),
+                    false => Closing(1001, "the connection is a day old"),
+                }),
                 () = stopped(&mut stopping) => Err(Closing(1001, "the server goes away")),
             };
             if let Err(closing) = done {
@@ -308,7 +343,8 @@ fn listen(visitor: &mut Option<Visitor>, text: &str, words: u32) -> Result<(), C
 async fn others(visitor: &mut Option<Visitor>, shown: Instant) -> Option<String> {
     let Some(visitor) = visitor else { return std::future::pending().await };
     // In this order: whoever stops waiting in between has missed nothing.
-    sleep_until(shown + PRESENCE_EVERY).await;
+    // The more there are, the more each hears: so each hears of them less often.
+    sleep_until(shown + PRESENCE_EVERY.max(PRESENCE_SHARE * visitor.others())).await;
     visitor.changed().await;
     visitor.news()
 }

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub last_jobs: Gauge,
     pub jobs: Family<Job, Counter>,
     pub pruned_rows: Counter,
+    /// -1 until all is looked through.
+    pub findings: Gauge,
     pub queue_bytes: Gauge,
     pub live_connections: Gauge,
     pub watched_spaces: Gauge,
@@ -98,7 +100,7 @@ macro_rules! registered {
 impl Metrics {
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("driftline");
-        registered! { registry,
+        let metrics = registered! { registry,
             requests: Family::default(), "Requests by route and status";
             request_seconds: Family::new_with_constructor(seconds as fn() -> Histogram), "How long a request took, in seconds";
             refusals: Family::default(), "Refused requests by code";
@@ -111,6 +113,7 @@ impl Metrics {
             last_jobs: Gauge::default(), "When the jobs last ran, in seconds since 1970";
             jobs: Family::default(), "Runs of a job for one space, by result";
             pruned_rows: Counter::default(), "Rows of logs that were pruned";
+            findings: Gauge::default(), "What the check at the start has found; -1 until it is done";
             queue_bytes: Gauge::default(), "Bytes of pushes that wait to be written";
             live_connections: Gauge::default(), "Live connections";
             watched_spaces: Gauge::default(), "Spaces with a live connection";
@@ -120,7 +123,9 @@ impl Metrics {
             effects_waiting: Gauge::default(), "Calls to the webhook that are due or to be tried again, when last counted";
             effects_parked: Gauge::default(), "Calls to the webhook that were given up, when last counted";
             calls: Family::default(), "Calls to the webhook by outcome";
-        }
+        };
+        metrics.findings.set(-1);
+        metrics
     }
 
     pub fn wrote(&self) {
@@ -169,6 +174,7 @@ pub fn health(app: &App) -> Response {
         "last_write_s_ago": age(metrics.last_write.get()),
         "last_prune_s_ago": prune,
         "last_jobs_s_ago": jobs,
+        "findings": Some(metrics.findings.get()).filter(|findings| *findings >= 0),
     });
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.to_string()).into_response()
 }
@@ -178,7 +184,7 @@ pub async fn ready(app: &App) -> Response {
     if *app.stopping.borrow() {
         return ApiError::unavailable("the server is stopping").into_response();
     }
-    let looked = app.readers.run(|store| store.db().exists("SELECT 1 FROM _system LIMIT 1", &[]));
+    let looked = app.readers.run(|store| store.db().reading(|| store.db().exists("SELECT 1 FROM _system LIMIT 1", &[])));
     match timeout(READY_TIMEOUT, looked).await {
         Ok(Some(Ok(_))) => {
             ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], "{\"status\":\"ready\"}").into_response()

@@ -316,6 +316,8 @@ fn apply_one(db: &Db, file: &Migration, faults: &Faults) -> Result<bool, String>
     // Also where nothing should have changed: the file may have been altered by hand.
     fill_counts(db, &file.schema)?;
     recompute_digests(db, &file.schema)?;
+    // Texts and tables may be others now: what is searched for is looked through anew.
+    db.execute("DELETE FROM _search_space", &[]).map_err(fail)?;
     if let Some(conn) = db.sqlite() {
         planner::inform(conn).map_err(|e| e.to_string())?;
     }

@@ -9,12 +9,13 @@ use crate::log::Readers;
 use crate::presence::{Presence, Said};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
 
 const CHANNEL: &str = "driftline";
@@ -28,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const MOVES: Duration = Duration::from_millis(50);
 /// A state is doubled at most by being quoted, and stands with a space and a number.
 const NOTE_STATES: usize = 3;
+/// How long a server that stops goes on telling.
+const LAST_NOTES: Duration = Duration::from_secs(20);
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// A schema, revisions of its spaces, and who is there.
@@ -73,29 +76,40 @@ pub struct Known {
 /// Tells and listens until the server stops, or is gone.
 pub async fn exchange(config: Config, known: Known, outgoing: Arc<Outgoing>, mut stopping: watch::Receiver<bool>) {
     let all = async {
-        while known.hub.strong_count() > 0 {
+        loop {
             match tls::connect(&config).await {
                 Ok((client, connection)) => connected(&client, connection, &known, &outgoing).await,
                 Err(error) => tracing::warn!(%error, "cannot tell other servers of commits"),
             }
+            // Nobody hears of who moves meanwhile, and of whom nobody tells is not there.
+            known.presence.refresh();
+            known.presence.take_outgoing();
             sleep(RECONNECT_AFTER).await;
         }
     };
+    // What is committed at the end is told as well.
+    let ended = async {
+        crate::live::stopped(&mut stopping).await;
+        let began = Instant::now();
+        while known.hub.strong_count() > 0 && began.elapsed() < LAST_NOTES {
+            sleep(GATHER).await;
+        }
+        sleep(10 * GATHER).await;
+    };
     tokio::select! {
         () = all => {}
-        () = crate::live::stopped(&mut stopping) => {}
+        () = ended => {}
     }
 }
 
 async fn connected(client: &Client, mut connection: Connection<Socket, tls::Stream>, known: &Known, outgoing: &Outgoing) {
-    let Known { hub, presence, readers } = known;
-    // The connection's number, and the schema that its tables are in.
-    let own = (AtomicI32::new(0), Mutex::new(String::new()));
+    let Known { hub, presence, .. } = known;
+    let own: Own = (AtomicI32::new(0), Mutex::new(String::new()));
     let hear = async {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(note))) if note.process_id() != own.0.load(Ordering::Relaxed) => {
-                    let Some(hub) = hub.upgrade() else { return };
+                    let Some(hub) = hub.upgrade() else { continue };
                     let Note { schema, spaces, said } = serde_json::from_str(note.payload()).unwrap_or_default();
                     // Another app may be in another schema of the same database.
                     if schema == *lock(&own.1) {
@@ -109,44 +123,47 @@ async fn connected(client: &Client, mut connection: Connection<Socket, tls::Stre
             }
         }
     };
-    let tell = async {
-        let row = client.query_one("SELECT pg_backend_pid(), coalesce(CAST(current_schema() AS TEXT), '')", &[]).await?;
-        own.0.store(row.get(0), Ordering::Relaxed);
-        let schema: String = row.get(1);
-        lock(&own.1).clone_from(&schema);
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        let (mut looks, mut moves) = (interval(LOOK_EVERY), interval(MOVES));
-        while hub.strong_count() > 0 {
-            tokio::select! {
-                () = outgoing.some.notified() => {
-                    sleep(GATHER).await;
-                    let spaces: Vec<(String, u64)> = outgoing.take().into_iter().collect();
-                    for some in spaces.chunks(NOTE_SPACES) {
-                        let note = Note { schema: schema.clone(), spaces: some.to_vec(), said: Vec::new() };
-                        let told = notify(client, &note).await;
-                        // By the next connection, then.
-                        told.inspect_err(|_| spaces.iter().for_each(|(space, rev)| outgoing.add(space, *rev)))?;
-                    }
-                }
-                // The first comes at once: what was told before has not been heard.
-                _ = looks.tick() => {
-                    presence.refresh();
-                    look(hub, readers).await;
-                }
-                _ = moves.tick() => {
-                    for said in presence.take_outgoing().chunks(NOTE_STATES) {
-                        notify(client, &Note { schema: schema.clone(), spaces: Vec::new(), said: said.to_vec() }).await?;
-                    }
-                }
-            }
-        }
-        Ok::<_, tokio_postgres::Error>(())
-    };
     tokio::select! {
         () = hear => {}
-        told = tell => {
-            if let Err(error) = told {
-                tracing::warn!(%error, "the connection for notes fails");
+        told = tell(client, known, outgoing, &own) => match told {
+            Ok(never) => match never {},
+            Err(error) => tracing::warn!(%error, "the connection for notes fails"),
+        },
+    }
+}
+
+/// The connection's number, and the schema that its tables are in.
+type Own = (AtomicI32, Mutex<String>);
+
+async fn tell(client: &Client, known: &Known, outgoing: &Outgoing, own: &Own) -> Result<Infallible, tokio_postgres::Error> {
+    let Known { hub, presence, readers } = known;
+    let row = client.query_one("SELECT pg_backend_pid(), coalesce(CAST(current_schema() AS TEXT), '')", &[]).await?;
+    own.0.store(row.get(0), Ordering::Relaxed);
+    let schema: String = row.get(1);
+    lock(&own.1).clone_from(&schema);
+    client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+    let (mut looks, mut moves) = (interval(LOOK_EVERY), interval(MOVES));
+    loop {
+        tokio::select! {
+            () = outgoing.some.notified() => {
+                sleep(GATHER).await;
+                let spaces: Vec<(String, u64)> = outgoing.take().into_iter().collect();
+                for some in spaces.chunks(NOTE_SPACES) {
+                    let note = Note { schema: schema.clone(), spaces: some.to_vec(), said: Vec::new() };
+                    let told = notify(client, &note).await;
+                    // By the next connection, then.
+                    told.inspect_err(|_| spaces.iter().for_each(|(space, rev)| outgoing.add(space, *rev)))?;
+                }
+            }
+            // The first comes at once: what was told before has not been heard.
+            _ = looks.tick() => {
+                presence.refresh();
+                look(hub, readers).await;
+            }
+            _ = moves.tick() => {
+                for said in presence.take_outgoing().chunks(NOTE_STATES) {
+                    notify(client, &Note { schema: schema.clone(), spaces: Vec::new(), said: said.to_vec() }).await?;
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::db::{Db, DbResult, Dialect};
 use crate::disk;
 use rusqlite::OpenFlags;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 #[cfg(feature = "postgres")]
 use std::time::Duration;
@@ -123,7 +124,7 @@ impl Place {
     pub fn create(&self) -> Result<Db, String> {
         match self {
             Place::Folder(path) => {
-                std::fs::create_dir_all(path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
+                make_private(path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
                 open_file(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             }
             #[cfg(feature = "postgres")]
@@ -159,6 +160,20 @@ pub(crate) fn patient(config: &tokio_postgres::Config, is_brief: bool) -> tokio_
         config.tcp_user_timeout(Duration::from_secs(20));
     }
     config
+}
+
+/// A folder and a file in it that nobody else on this machine reads. What is there already stays as it is.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file = folder.join(DATABASE_FILE);
+    if disk::refuse_emptied(&file, true).is_ok() && !file.exists() {
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+            // Another process has just made it.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn open_file(path: &Path, flags: OpenFlags) -> Result<Db, String> {

@@ -130,7 +130,12 @@ impl Presence {
             let here = room.members.iter().filter(|(_, member)| member.heard.is_none());
             again.extend(here.map(|(id, member)| (space.clone(), id.clone(), member.state.clone())));
         }
-        again.into_iter().for_each(|(space, id, state)| self.tell_others(&space, &id, Some(state)));
+        let Some(outgoing) = &self.outgoing else { return };
+        let mut outgoing = outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whatever was said or left meanwhile is newer.
+        for (space, id, state) in again {
+            outgoing.entry((space, id)).or_insert(Some(state));
+        }
     }
 }
 
@@ -168,6 +173,11 @@ impl Visitor {
         if news.changed().await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// How many are shown.
+    pub fn others(&self) -> u32 {
+        u32::try_from(self.shown.len()).unwrap_or(u32::MAX)
     }
 
     /// What has changed since the last time, as a live message.

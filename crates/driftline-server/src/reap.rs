@@ -273,9 +273,10 @@ fn write(store: &Store, batch: &Batch) -> DbResult<()> {
         }
     }
     for (&table, ids) in &tables {
-        for (key, row) in read(store, batch.space, table, "id", ids)? {
-            digest.remove(&store.schema, key, &row);
-        }
+        let rows = read(store, batch.space, table, "id", ids)?;
+        rows.iter().for_each(|(key, row)| digest.remove(&store.schema, *key, row));
+        #[cfg(feature = "webhooks")]
+        crate::effects::note_gone(store, batch.space, &rows, batch.rev)?;
     }
     for run in going.chunk_by(|a, b| a.table == b.table) {
         let name = &store.layout.table(run[0].table).name;
@@ -284,8 +285,6 @@ fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     }
     write_deleted(store, batch.space, going.iter().map(|key| (*key, batch.rev)))?;
     search::note_gone(store, batch.space, &going)?;
-    #[cfg(feature = "webhooks")]
-    crate::effects::forget(store, batch.space, &going)?;
     let sql = "UPDATE _space SET digest = ?2, schema = ?3 WHERE id = ?1";
     store.db.execute(sql, &[batch.space.into(), Param::Hash(digest.0), store.schema.version.into()])?;
     for root in &batch.done {

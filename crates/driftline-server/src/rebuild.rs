@@ -276,7 +276,7 @@ impl Plan<'_> {
         let names: Vec<String> = renamed.iter().map(|(before, _)| format!("'{before}'")).collect();
         let names = names.join(", ");
         let update = |table: &str| format!("UPDATE {table} SET tbl = CASE tbl{cases} END WHERE tbl IN ({names});\n");
-        update("_deleted") + &update("_dying")
+        update("_deleted") + &update("_dying") + &update("_effect")
     }
 
     /// Makes the rows that added references point at, in each space that needs them, and tells of it in the space's log.

@@ -7,7 +7,6 @@ use crate::error::ApiError;
 use crate::feed;
 use crate::guard;
 use crate::history;
-use crate::jobs::Waker;
 use crate::live::{self, Hub};
 use crate::log::{Readers, read_changes};
 use crate::metrics::{self, Metrics};
@@ -30,16 +29,19 @@ use driftline_core::limits;
 use driftline_core::reconcile::Plan;
 use driftline_core::schema::Schema;
 use driftline_core::wire::{Push, read_push, write_answer};
+use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 /// A body that takes longer to arrive is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a push may wait for its commit. It may still take effect; a resend finds out.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// KiB of bodies held at once; beyond it a sender is asked to come back.
+pub const BODIES_KIB: usize = 96 * 1024;
 /// Reading a small body takes less than handing it to another thread.
 const INLINE_BYTES: usize = 64 * 1024;
 
@@ -63,8 +65,13 @@ pub struct App {
     pub(crate) snapshots: Arc<Readers>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) presence: Arc<Presence>,
-    pub(crate) waker: Waker,
     pub(crate) kept_versions: u32,
+    /// One space goes back at a time.
+    pub(crate) restores: Arc<Semaphore>,
+    /// KiB of bodies that may be held at once.
+    pub(crate) bodies: Arc<Semaphore>,
+    /// First loads, by user.
+    pub(crate) loads: Arc<Seats>,
     pub(crate) search: Option<Search>,
     pub(crate) rates: Arc<Rates>,
     pub(crate) lives: Arc<Seats>,
@@ -125,6 +132,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
     let space = space_name(space)?;
     let (parts, body) = request.into_parts();
     let principal = admit(&app, &parts.headers, &space, Action::Read).await?;
+    let _held = hold_body(&app, &body)?;
     let text = read_body(&parts.headers, body).await?;
     let bytes = text.len();
     let push = parse(app.schema.clone(), text).await?;
@@ -152,8 +160,13 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
 
 async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
     let space = space_name(space)?;
-    admit(&app, &headers, &space, Action::Read).await?;
-    let body = snapshot::stream(&app, space).await?;
+    let principal = admit(&app, &headers, &space, Action::Read).await?;
+    let full = || ApiError::unavailable("too many first loads at once; try again");
+    let mut seat = app.loads.enter().ok_or_else(full)?;
+    if !app.authorizer.is_open() && !seat.take(&principal.name) {
+        return Err(ApiError::rate_limited(5));
+    }
+    let body = snapshot::stream(&app, space, seat).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
 }
 
@@ -237,6 +250,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn no_store() -> (header::HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+/// Room for a body, by what it says of its length; for the longest where it says nothing.
+fn hold_body(app: &App, body: &Body) -> Result<OwnedSemaphorePermit, ApiError> {
+    let length = body.size_hint().upper().and_then(|length| usize::try_from(length).ok());
+    let kib = length.unwrap_or(limits::PUSH_BYTES).min(limits::PUSH_BYTES).div_ceil(1_024).max(1);
+    let held = app.bodies.clone().try_acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
+    held.map_err(|_| ApiError::unavailable("too much is being taken in; try again"))
 }
 
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {

@@ -1,16 +1,18 @@
 //! An app's own word on each edit, before it is decided: whether a row may be as somebody wants it, and by whom.
 
-use driftline_core::edit::{Edit, Op};
+use crate::auth::SERVER_PREFIX;
+use driftline_core::edit::{Edit, Merge, Op};
 use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
 use driftline_core::value::{Row, RowId, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
 /// An app's rules, in Rust. They are asked inside the transaction that decides, once for each edit that is new: what was answered
 /// before is not asked about again. They must be quick, and wait for nobody. One that panics refuses that request with `internal`.
 ///
-/// What a delete takes with it, the schema decides and no rule is asked.
+/// `Restore` makes a row, as `Create` does; so may an update of a row that is not there, which comes as `Restore` then. What a delete
+/// takes with it, the schema decides and no rule is asked.
 pub trait Rules: Send + Sync {
     /// # Errors
     /// A sentence for the person who made the edit. Its transaction is refused with the code `denied`, whole.
@@ -49,6 +51,22 @@ impl Proposal<'_> {
     pub fn sets(&self, field: &str) -> Option<Json> {
         let at = self.column(field)?;
         self.edit.set.iter().find(|set| set.0 == at).map(|set| self.json(at, &set.1))
+    }
+
+    /// What is worked into a field, as the protocol has it: `{"add": 2}`, `{"text": ["was", "is"]}`, or `{"insert": […], "remove": […]}`.
+    pub fn merges(&self, field: &str) -> Option<Json> {
+        let at = self.column(field)?;
+        let merge = &self.edit.add.iter().find(|add| add.0 == at)?.1;
+        Some(match merge {
+            Merge::Add(by) => json!({ "add": by }),
+            Merge::Text { from, to } => json!({"text": [self.json(at, from), self.json(at, to)]}),
+            Merge::Set { insert, remove } => json!({"insert": insert, "remove": remove}),
+        })
+    }
+
+    /// Whether the server's own code wants it.
+    pub fn is_server(&self) -> bool {
+        self.principal.starts_with(SERVER_PREFIX)
     }
 
     /// What a field or a reference is before the edit's unit; `None` where the row is not there.

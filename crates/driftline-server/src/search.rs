@@ -5,7 +5,7 @@
 //! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. `_search_space` says up to which revision all that has changed is indexed or waits; where that is not the space's own, or
 //! a server without search has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
 //!
-//! All spaces share an index. Its words name the space, too (`~7`), so a look at one does not grow with the others.
+//! All spaces share an index. Each of its words begins with its space (`7~word`), so a look at one does not grow with the others.
 
 use crate::db::{DbResult, Dialect, Insert, Param};
 use crate::jobs::Progress;
@@ -28,8 +28,12 @@ const ASKED_WORDS: usize = 10;
 /// Distinct words of one row that are kept, and the characters of one.
 const ROW_WORDS: usize = 20_000;
 const WORD_CHARS: usize = 64;
+/// PostgreSQL keeps up to 1 MB of words of a row.
+const ROW_WORDS_BYTES: usize = 800_000;
 /// Rows that are indexed in one transaction: pushes wait for it no longer than for each other.
 const FILL_ROWS: i64 = 2_000;
+/// Such transactions before other spaces have their turn.
+const FILL_STEPS: usize = 10;
 
 const DIRTY: Insert = Insert { table: "_search_dirty", columns: &["space", "tbl", "id"], conflict: " ON CONFLICT DO NOTHING" };
 const DOC: Insert = Insert { table: "_search_doc", columns: &["doc", "space", "tbl", "id"], conflict: "" };
@@ -132,31 +136,27 @@ fn reach(store: &Store, space: i64, rev: u64) -> DbResult<()> {
 
 /// Brings the index of rows up to date; `None` is a row that is not there.
 fn index(store: &Store, space: i64, rows: &[(RowKey, Option<&Row>)]) -> DbResult<()> {
-    let mut tables: BTreeMap<u16, Vec<(RowId, Option<&Row>)>> = BTreeMap::new();
+    let mut tables: BTreeMap<u16, Vec<(RowId, Option<String>)>> = BTreeMap::new();
     for (key, row) in rows {
-        tables.entry(key.table).or_default().push((key.id, *row));
+        let words = row.map(|row| words_of(&store.schema, space, key.table, row));
+        tables.entry(key.table).or_default().push((key.id, words));
     }
-    for (table, rows) in tables {
-        let name = store.schema.tables[table as usize].name.as_str();
-        let (ids, words): (Vec<RowId>, Vec<String>) =
-            rows.iter().filter_map(|(id, row)| Some((*id, words_of(&store.schema, space, table, (*row)?)))).unzip();
-        match store.db.dialect() {
-            Dialect::Sqlite => {
-                forget_docs(store, space, name, rows.iter().map(|row| row.0))?;
-                write_docs(store, space, name, &ids, &words)?;
-            }
-            Dialect::Postgres => {
-                let gone = Param::ids(rows.iter().filter(|(_, row)| row.is_none()).map(|(id, _)| *id));
-                let sql = "DELETE FROM _search WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
-                store.db.execute(sql, &[space.into(), name.into(), gone])?;
-                let sql = "INSERT INTO _search (space, tbl, id, words) SELECT ?1, ?2, t.id, array_to_tsvector(string_to_array(t.words, ' ')) \
-                           FROM unnest(?3::uuid[], ?4::text[]) AS t (id, words) \
-                           ON CONFLICT (space, tbl, id) DO UPDATE SET words = excluded.words";
-                store.db.execute(sql, &[space.into(), name.into(), Param::ids(ids), Param::texts(words)])?;
-            }
-        }
+    tables.into_iter().try_for_each(|(table, rows)| index_table(store, space, &store.schema.tables[table as usize].name, rows))
+}
+
+fn index_table(store: &Store, space: i64, name: &str, rows: Vec<(RowId, Option<String>)>) -> DbResult<()> {
+    let all: Vec<RowId> = rows.iter().map(|row| row.0).collect();
+    let gone = Param::ids(rows.iter().filter(|(_, words)| words.is_none()).map(|(id, _)| *id));
+    let (ids, words): (Vec<RowId>, Vec<String>) = rows.into_iter().filter_map(|(id, words)| Some((id, words?))).unzip();
+    if store.db.dialect() == Dialect::Sqlite {
+        forget_docs(store, space, name, all.into_iter())?;
+        return write_docs(store, space, name, &ids, &words);
     }
-    Ok(())
+    let sql = "DELETE FROM _search WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
+    store.db.execute(sql, &[space.into(), name.into(), gone])?;
+    let sql = "INSERT INTO _search (space, tbl, id, words) SELECT ?1, ?2, t.id, array_to_tsvector(string_to_array(t.words, ' ')) \
+               FROM unnest(?3::uuid[], ?4::text[]) AS t (id, words) ON CONFLICT (space, tbl, id) DO UPDATE SET words = excluded.words";
+    store.db.execute(sql, &[space.into(), name.into(), Param::ids(ids), Param::texts(words)])
 }
 
 fn forget_docs(store: &Store, space: i64, table: &str, ids: impl Iterator<Item = RowId>) -> DbResult<()> {
@@ -184,16 +184,24 @@ fn write_docs(store: &Store, space: i64, table: &str, ids: &[RowId], words: &[St
     store.db.insert(WORDS, &texts)
 }
 
-/// The distinct words of a row and the one of its space, sorted, between spaces.
+/// The distinct words of a row, each with its space, sorted, between spaces.
 fn words_of(schema: &Schema, space: i64, table: u16, row: &Row) -> String {
-    let mut words = BTreeSet::from([format!("~{space}")]);
+    let mut words = BTreeSet::new();
     let columns = &schema.tables[table as usize].columns;
     for (column, value) in columns.iter().zip(&row.values) {
         if let (Kind::Text { .. }, Value::Text(text)) = (&column.kind, value) {
             words.extend(split(text).take(ROW_WORDS.saturating_sub(words.len())));
         }
     }
-    words.into_iter().collect::<Vec<_>>().join(" ")
+    let mut out = String::new();
+    for word in words {
+        let next = format!("{}{space}~{word}", if out.is_empty() { "" } else { " " });
+        if out.len() + next.len() > ROW_WORDS_BYTES {
+            break;
+        }
+        out += &next;
+    }
+    out
 }
 
 /// The words of a text. Both databases are given these, and split nothing themselves: so they find the same.
@@ -209,13 +217,16 @@ pub fn fill(store: &Store, writer: &Background, space: i64) -> Result<Progress, 
         None => return Ok(Progress::Stopping),
         Some(begun) => begun?,
     }
-    while store.db.reading(|| is_waiting(store, space))? {
+    for _ in 0..FILL_STEPS {
+        if !store.db.reading(|| is_waiting(store, space))? {
+            return Ok(Progress::Done);
+        }
         match writer.write(space, move |store| fill_some(store, space)) {
             None => return Ok(Progress::Stopping),
             Some(filled) => filled?,
         }
     }
-    Ok(Progress::Done)
+    Ok(Progress::Later)
 }
 
 fn lock(store: &Store, space: i64) -> DbResult<u64> {
@@ -230,22 +241,17 @@ fn begin_anew(store: &Store, space: i64) -> DbResult<()> {
     if noted == Some(rev) {
         return Ok(());
     }
-    let forget: &[&str] = match store.db.dialect() {
-        Dialect::Sqlite => &[
-            "DELETE FROM _search WHERE rowid IN (SELECT doc FROM _search_doc WHERE space = ?1)",
-            "DELETE FROM _search_doc WHERE space = ?1",
-        ],
-        Dialect::Postgres => &["DELETE FROM _search WHERE space = ?1"],
-    };
-    for sql in forget {
-        store.db.execute(sql, &[space.into()])?;
-    }
-    store.db.execute("DELETE FROM _search_dirty WHERE space = ?1", &[space.into()])?;
     for (i, table) in store.schema.tables.iter().enumerate().filter(|(i, _)| has_texts(&store.schema, *i)) {
         let (dirty, name) = (&DIRTY.table, &store.layout.table(i as u16).name);
-        let sql = format!("INSERT INTO {dirty} (space, tbl, id) SELECT space, ?2, id FROM \"{name}\" WHERE space = ?1");
+        let sql =
+            format!("INSERT INTO {dirty} (space, tbl, id) SELECT space, ?2, id FROM \"{name}\" WHERE space = ?1 ON CONFLICT DO NOTHING");
         store.db.execute(&sql, &[space.into(), table.name.as_str().into()])?;
     }
+    // What is indexed and not there any more is found out when its turn comes.
+    let indexed = if store.db.dialect() == Dialect::Sqlite { "_search_doc" } else { "_search" };
+    let sql =
+        format!("INSERT INTO _search_dirty (space, tbl, id) SELECT space, tbl, id FROM {indexed} WHERE space = ?1 ON CONFLICT DO NOTHING");
+    store.db.execute(&sql, &[space.into()])?;
     reach(store, space, rev)
 }
 
@@ -258,16 +264,18 @@ fn fill_some(store: &Store, space: i64) -> DbResult<()> {
         Ok::<_, crate::db::DbError>(())
     })?;
     for (name, ids) in waiting {
-        // A table may have gone since.
-        if let Some(table) = store.schema.table(&name) {
+        // A table may have gone since, or is not searched any more.
+        let table = store.schema.table(&name).filter(|table| has_texts(&store.schema, usize::from(*table)));
+        let mut found = Vec::new();
+        if let Some(table) = table {
             let layout = store.layout.table(table);
             let sql = format!("{} AND id IN rarray(?2)", layout.select);
-            let found = store.db.all(&sql, &[space.into(), Param::ids(ids.iter().copied())], |row| layout.read(&store.schema, row))?;
-            let there: BTreeSet<RowId> = found.iter().map(|(key, _)| key.id).collect();
-            let gone = ids.iter().filter(|id| !there.contains(id)).map(|id| (RowKey { table, id: *id }, None));
-            let rows: Vec<_> = found.iter().map(|(key, row)| (*key, Some(row))).chain(gone).collect();
-            index(store, space, &rows)?;
+            found = store.db.all(&sql, &[space.into(), Param::ids(ids.iter().copied())], |row| layout.read(&store.schema, row))?;
         }
+        let words: BTreeMap<RowId, String> =
+            found.iter().map(|(key, row)| (key.id, words_of(&store.schema, space, key.table, row))).collect();
+        let rows: Vec<_> = ids.iter().map(|id| (*id, words.get(id).cloned())).collect();
+        index_table(store, space, &name, rows)?;
         let sql = "DELETE FROM _search_dirty WHERE space = ?1 AND tbl = ?2 AND id IN rarray(?3)";
         store.db.execute(sql, &[space.into(), name.as_str().into(), Param::ids(ids)])?;
     }
@@ -286,14 +294,16 @@ pub fn find(store: &Store, space: &str, asked: &str, limit: usize) -> DbResult<S
     let hidden = reap::going(store, number)?;
     let mut found = Vec::new();
     if let Some(last) = last {
-        words.insert(0, format!("~{number}"));
+        let of_space = |word: String| format!("{number}~{word}");
+        let words: Vec<String> = words.into_iter().map(of_space).collect();
         let goes_on = asked.ends_with(char::is_alphanumeric);
-        let (sql, question) = question(store.db.dialect(), &words, &last, goes_on);
+        let (sql, question) = question(store.db.dialect(), &words, &of_space(last), goes_on);
         let all = limit + 1 + hidden.len();
         let params = [question.into(), number.into(), (all as i64).into()];
         store.db.each_while(sql, &params, |row| {
             let (id, table) = (row.id(1)?, store.schema.table(&row.text(0)?));
-            found.extend(table.map(|table| RowKey { table, id }).filter(|key| !hidden.contains(key)));
+            let is_searched = |table: &u16| has_texts(&store.schema, usize::from(*table));
+            found.extend(table.filter(is_searched).map(|table| RowKey { table, id }).filter(|key| !hidden.contains(key)));
             Ok::<_, crate::db::DbError>(found.len() <= limit)
         })?;
     }
@@ -312,14 +322,14 @@ fn question(dialect: Dialect, words: &[String], last: &str, goes_on: bool) -> (&
             let more = if goes_on { "*" } else { "" };
             let sql = "SELECT d.tbl, d.id FROM _search AS s CROSS JOIN _search_doc AS d ON d.doc = s.rowid \
                        WHERE s._search MATCH ?1 AND d.space = ?2 ORDER BY d.id DESC, d.tbl LIMIT ?3";
-            (sql, format!("{} \"{last}\"{more}", words.join(" ")))
+            (sql, words.into_iter().chain([format!("\"{last}\"{more}")]).collect::<Vec<_>>().join(" "))
         }
         Dialect::Postgres => {
             let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
             let more = if goes_on { ":*" } else { "" };
             let sql = "SELECT tbl, id FROM _search WHERE words @@ CAST(CAST(?1 AS TEXT) AS TSQUERY) AND space = ?2 \
                        ORDER BY id DESC, tbl LIMIT ?3";
-            (sql, format!("{} & '{last}'{more}", words.join(" & ")))
+            (sql, words.into_iter().chain([format!("'{last}'{more}")]).collect::<Vec<_>>().join(" & "))
         }
     }
 }

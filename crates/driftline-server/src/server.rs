@@ -1,6 +1,7 @@
 //! Opening, running and stopping.
 
 use crate::auth::Authorizer;
+use crate::check::{Finding, check_with};
 use crate::db::{DbResult, Watch};
 use crate::editor::Editor;
 use crate::fault::Faults;
@@ -12,7 +13,7 @@ use crate::migrate;
 use crate::place::Place;
 use crate::presence::Presence;
 use crate::quota::{Limits, Rates, Seats};
-use crate::router::{App, Pause, router};
+use crate::router::{App, BODIES_KIB, Pause, router};
 use crate::rules::Ruled;
 use crate::search::Search;
 use crate::store::Store;
@@ -39,6 +40,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 const READERS: usize = 4;
 /// First loads that run at once.
 const SNAPSHOTS: usize = 8;
+/// First loads that run or wait, in all and of one user.
+const LOADS: usize = 256;
+const LOADS_PER_USER: usize = 4;
 const CONNECTIONS: usize = 8_192;
 /// A request's head has to arrive in this time, which is also how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -136,7 +140,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let origins = config.origins.iter().map(|origin| origin_of(origin)).collect::<Result<Vec<_>, _>>()?;
         let no_thread = |e: std::io::Error| StartError(format!("no thread to write with: {e}"));
-        let (waker, woken) = jobs::waker();
+        let (waker, changes, woken) = jobs::waker();
         let mut stores = (0..config.data.writers()).map(open).collect::<Result<Vec<_>, _>>()?;
         #[cfg(feature = "webhooks")]
         let webhook = config.webhook.clone().map(Arc::new);
@@ -148,7 +152,7 @@ impl Server {
         }
         let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker, &metrics).map_err(no_thread)?;
         let (store, writer, keeping) = (open_for_long(0)?, handle.background(), config.keeping);
-        let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, search: config.search, waker: waker.clone() };
+        let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, search: config.search, changes };
         let jobs = jobs.start(woken).map_err(no_thread)?;
         let (stop, stopping) = watch::channel(false);
         #[cfg(feature = "webhooks")]
@@ -156,6 +160,7 @@ impl Server {
             let calls = crate::effects::Calls::new(webhook, open(0)?, handle.background(), metrics.clone()).map_err(StartError)?;
             calls.start(stopping.clone()).map_err(no_thread)?;
         }
+        look_through(open_for_long(0)?, metrics.clone(), stopping.clone()).map_err(no_thread)?;
         let (pause, pauses) = watch::channel(Pause::default());
         listen_to_others(&config.data, &hub, &presence, &readers, &stopping)?;
         let app = App {
@@ -166,8 +171,10 @@ impl Server {
             snapshots,
             hub,
             presence,
-            waker: waker.clone(),
             kept_versions: config.keeping.versions,
+            restores: Arc::new(Semaphore::new(1)),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            loads: Seats::new(&Limits { live: LOADS, live_per_principal: LOADS_PER_USER, ..config.limits }),
             search: config.search,
             rates: Arc::new(Rates::new(&config.limits)),
             lives: Seats::new(&config.limits),
@@ -190,7 +197,7 @@ impl Server {
         async move { waker.run_all().await }
     }
 
-    /// For server-side code to write with, under a name that no user has. Code that writes at once in several processes has a name
+    /// For server-side code to write with, as `server:` and this name. Code that writes at once in several processes has a name
     /// for each.
     pub fn editor(&self, name: &str) -> Editor {
         Editor::new(self.app.clone(), name)
@@ -260,6 +267,20 @@ impl Server {
             _ => Err(StartError("the writer did not end in time".to_string())),
         }
     }
+}
+
+/// Checks the whole database beside the work. What it finds stands in the log and in the figures, and keeps nobody.
+fn look_through(store: Store, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    let run = move || match check_with(&store.db, &store.schema, &store.layout, None, |_| !*stopping.borrow()) {
+        Ok(report) => {
+            for Finding { space, kind, text } in &report.findings {
+                tracing::error!(space, kind, text, "the check at the start has found something");
+            }
+            metrics.findings.set(report.findings.len() as i64);
+        }
+        Err(error) => tracing::error!(error, "the check at the start could not be done"),
+    };
+    std::thread::Builder::new().name("check".into()).spawn(run).map(|_| ())
 }
 
 fn origin_of(text: &str) -> Result<HeaderValue, StartError> {

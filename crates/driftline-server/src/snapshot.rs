@@ -3,6 +3,7 @@
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::load::{read_digest, space_or_new};
+use crate::quota::Seat;
 use crate::reap;
 use crate::router::App;
 use crate::store::Store;
@@ -16,7 +17,7 @@ use driftline_core::wire::{SNAPSHOT_END, write_rows, write_snapshot_head};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -34,11 +35,13 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 type Lines = mpsc::Sender<Result<Bytes, std::io::Error>>;
 
 /// Starts the reading; its body ends without the last line where the reading fails.
-pub async fn stream(app: &App, space: String) -> Result<Body, ApiError> {
+pub async fn stream(app: &App, space: String, seat: Seat) -> Result<Body, ApiError> {
     let (lines, mut received) = mpsc::channel(LINES_AHEAD);
     let (app, runtime) = (app.clone(), Handle::current());
     tokio::spawn(async move {
-        let read = app.snapshots.run(move |store| read_all(store, &space, &Sink { lines, runtime })).await;
+        let sink = Sink { lines, runtime };
+        let read = app.snapshots.run(move |store| read_all(store, &space, sink)).await;
+        drop(seat);
         match read {
             Some(Err(Ended::Failed(error))) => tracing::error!(%error, "a snapshot broke off"),
             Some(Err(Ended::Gone)) => tracing::debug!("a snapshot's reader went away or stalled"),
@@ -76,9 +79,13 @@ struct Sink {
     runtime: Handle,
 }
 
+/// How long all of a first load may take: it holds a connection, and an old state of the database.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
+
 impl Sink {
-    fn send(&self, line: String) -> Result<(), Ended> {
-        let sent = self.runtime.block_on(timeout(STALL, self.lines.send(Ok(Bytes::from(line)))));
+    fn send(&self, line: String, began: Instant) -> Result<(), Ended> {
+        let patience = STALL.min(LOAD_TIMEOUT.saturating_sub(began.elapsed()));
+        let sent = self.runtime.block_on(timeout(patience, self.lines.send(Ok(Bytes::from(line)))));
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Ended::Gone) }
     }
 }
@@ -98,9 +105,14 @@ fn without_hidden(schema: &Schema, (key, mut row): (RowKey, Row), hidden: &BTree
     Some((key, row))
 }
 
-fn read_all(store: &Store, space: &str, sink: &Sink) -> Result<(), Ended> {
-    store.db.reading(|| read_at_once(store, space, &mut |line| sink.send(line)))?;
-    sink.send(SNAPSHOT_END.to_string())
+fn read_all(store: &Store, space: &str, sink: Sink) -> Result<(), Ended> {
+    // Whoever waited for a connection may have gone.
+    if sink.lines.is_closed() {
+        return Err(Ended::Gone);
+    }
+    let began = Instant::now();
+    store.db.reading(|| read_at_once(store, space, &mut |line| sink.send(line, began)))?;
+    sink.send(SNAPSHOT_END.to_string(), began)
 }
 
 /// A space's revision; 0 where it was never written.

@@ -14,20 +14,21 @@ use driftline_core::edit::{Edit, Op};
 use driftline_core::limits;
 use driftline_core::order::{Step, arrange};
 use driftline_core::rows::Rows;
+use driftline_core::schema::Schema;
 use driftline_core::sorted::SortedMap;
 use driftline_core::undo::Undoable;
 use driftline_core::upgrade::upgrade_snapshot;
 use driftline_core::value::{Row, RowKey};
-use driftline_core::wire::{SNAPSHOT_END, read_push, snapshot_version};
+use driftline_core::wire::{SNAPSHOT_END, read_push, read_snapshot, snapshot_version};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 
 /// Larger spaces get no versions: one is made and read in memory.
-const VERSION_BYTES: usize = 256 * 1024 * 1024;
+const VERSION_BYTES: usize = 32 * 1024 * 1024;
 /// A transaction's body has room for this much, whatever stands around it.
 const BODY_BYTES: usize = limits::TXN_BYTES - 4_096;
 
@@ -35,10 +36,12 @@ const BODY_BYTES: usize = limits::TXN_BYTES - 4_096;
 pub fn keep(store: &Store, writer: &Background, space: i64, name: &str, keeping: &Keeping) -> Result<Progress, StoreError> {
     let sql = "SELECT rev, at FROM _version WHERE space = ?1 ORDER BY rev DESC LIMIT 1";
     let last = store.db.reading(|| store.db.first(sql, &[space.into()], |row| Ok((row.bits(0)?, row.int(1)?))))?;
-    // Another server may have kept one.
-    let is_recent = |at: i64| now_s() < at + keeping.version_every.as_secs() as i64 / 2;
-    if keeping.versions == 0 || last.is_some_and(|(_, at)| is_recent(at)) {
+    if keeping.versions == 0 {
         return Ok(Progress::Done);
+    }
+    // Somebody may have asked for one, or another server kept it.
+    if last.is_some_and(|(_, at)| now_s() < at + keeping.version_every.as_secs() as i64 / 2) {
+        return Ok(Progress::Later);
     }
     let Some(version) = read(store, name)? else { return Ok(Progress::Done) };
     if last.is_some_and(|(rev, _)| rev == version.rev) {
@@ -106,14 +109,18 @@ pub fn list(store: &Store, name: &str) -> DbResult<String> {
     Ok(json!({ "versions": listed }).to_string())
 }
 
-/// A version as a snapshot's text; `None` where there is none of this revision.
-pub fn text(store: &Store, name: &str, rev: u64) -> Result<Option<String>, StoreError> {
+/// A version as it is kept, compressed; `None` where there is none of this revision.
+pub fn data(store: &Store, name: &str, rev: u64) -> DbResult<Option<Vec<u8>>> {
     let sql = "SELECT data FROM _version WHERE space = (SELECT id FROM _space WHERE name = ?1) AND rev = ?2";
-    let Some(data) = store.db.first(sql, &[name.into(), Param::bits(rev)], |row| row.bytes(0))? else { return Ok(None) };
+    store.db.first(sql, &[name.into(), Param::bits(rev)], |row| row.bytes(0))
+}
+
+/// What the rows were, in terms of the present schema. It takes a while, and no writer should wait for it.
+pub fn then(schema: &Schema, data: &[u8]) -> Result<Vec<(RowKey, Row)>, ApiError> {
     let mut text = String::new();
-    let read = GzDecoder::new(&data[..]).take(VERSION_BYTES as u64 + 1).read_to_string(&mut text);
-    read.map_err(|_| StoreError::Fault("a version cannot be read"))?;
-    Ok(Some(text))
+    GzDecoder::new(data).read_to_string(&mut text).map_err(|_| refused("the version cannot be read"))?;
+    let snapshot = upgrade_snapshot(schema, snapshot_version(schema, &text), &text);
+    Ok(snapshot.ok_or_else(|| refused("the version is of a schema from which nothing leads to the present one"))?.rows)
 }
 
 /// What going back has come to.
@@ -123,46 +130,55 @@ pub struct Restored {
 }
 
 /// Makes the rows what they were, in the caller's transaction: all of it, or a refusal and nothing.
-pub fn restore(store: &Store, name: &str, principal: &str, rev: u64, moment: Moment) -> Result<Result<Restored, ApiError>, StoreError> {
-    let Some(text) = text(store, name, rev)? else { return Ok(Err(ApiError::not_found("the space has no version of this revision"))) };
-    let then = upgrade_snapshot(&store.schema, snapshot_version(&store.schema, &text), &text);
-    let then = then.ok_or(StoreError::Fault("a version cannot be brought up to date"))?;
-    let now = rows_now(store, name)?;
+pub fn restore(store: &Store, name: &str, principal: &str, then: Vec<(RowKey, Row)>, moment: Moment) -> Result<Restored, StoreError> {
+    let (rev, now) = rows_now(store, name)?;
     let mut before: SortedMap<RowKey, Option<Row>> = SortedMap::new();
-    now.iter().for_each(|(key, _)| drop(before.insert(*key, None)));
-    for (key, row) in then.rows {
-        // Rows alike are passed over.
+    for (key, _) in now.iter() {
+        before.insert(*key, None);
+    }
+    for (key, row) in then {
         before.insert(key, Some(row));
     }
     let edits = Undoable::new((0, 0), 0, before, &store.schema, &now).inverse(&store.schema, &now);
     let count = edits.len();
-    if count == 0 {
-        return Ok(Ok(Restored { rev: snapshot::revision(store, name)?, edits: 0 }));
+    let units = units(store, &now, edits).ok_or_else(|| refuse(refused("the rows of the version cannot be put in an order")))?;
+    // Later than whatever has been written, so that it holds; the stamps of a clock ahead are.
+    let last_ms = now.iter().map(|(_, row)| row.clocks.latest().ms()).max().unwrap_or_default();
+    let at_ms = moment.now_ms.max(last_ms) + 1;
+    let (mut seq, mut rev) = (moment.now_ms * 1_000, rev);
+    // One after the other: what goes with the rows of one counts for it alone.
+    for edits in units.iter().filter(|edits| !edits.is_empty()) {
+        seq += 1;
+        let push = push_of(store, principal, edits, at_ms, seq);
+        let push = read_push(&store.schema, &push).map_err(|error| {
+            tracing::error!(detail = error.detail, "going back to a version made a request that does not read");
+            StoreError::Fault("going back to a version")
+        })?;
+        let plan = store.push(name, principal, &push, moment, &crate::Faults::default())?;
+        let plan = plan.map_err(|_| refuse(ApiError::unavailable("the edits could not be decided; try again")))?;
+        match plan.outcomes.first() {
+            Some((_, told)) if told.starts_with("\"outcome\":\"applied\"") => rev = plan.space.rev,
+            Some((_, told)) if told.starts_with("\"outcome\":\"held\"") => {
+                return Err(refuse(ApiError::unavailable("a large delete is under way; try again")));
+            }
+            told => {
+                let told = told.map(|(_, told)| told.as_str()).unwrap_or_default();
+                return Err(refuse(refused(&format!("one of the edits is not applied: {{{told}}}"))));
+            }
+        }
     }
-    let Some(units) = units(store, &now, edits) else {
-        return Ok(Err(refused("the rows of the version cannot be put in an order")));
-    };
-    let push = push_of(store, principal, &units, moment);
-    let push = read_push(&store.schema, &push).map_err(|error| {
-        tracing::error!(detail = error.detail, "going back to a version made a request that does not read");
-        StoreError::Fault("going back to a version")
-    })?;
-    let plan = match store.push(name, principal, &push, moment, &crate::Faults::default())? {
-        Ok(plan) => plan,
-        Err(_) => return Ok(Err(refused("the edits could not be decided; the log says why"))),
-    };
-    let failed = plan.outcomes.iter().find(|(_, told)| !told.starts_with("\"outcome\":\"applied\""));
-    Ok(match failed {
-        Some((_, told)) => Err(refused(&format!("one of the edits is not applied: {{{told}}}"))),
-        None => Ok(Restored { rev: plan.space.rev, edits: count }),
-    })
+    Ok(Restored { rev, edits: count })
+}
+
+fn refuse(refusal: ApiError) -> StoreError {
+    StoreError::Refused(Box::new(refusal))
 }
 
 fn refused(detail: &str) -> ApiError {
     ApiError::new(409, "not_restored", detail)
 }
 
-fn rows_now(store: &Store, name: &str) -> Result<Rows, StoreError> {
+fn rows_now(store: &Store, name: &str) -> Result<(u64, Rows), StoreError> {
     let mut text = String::new();
     let read = snapshot::read_at_once(store, name, &mut |line| {
         text += &line;
@@ -172,12 +188,12 @@ fn rows_now(store: &Store, name: &str) -> Result<Rows, StoreError> {
         return Err(error.into());
     }
     text += SNAPSHOT_END;
-    let snapshot = driftline_core::wire::read_snapshot(&store.schema, &text).ok_or(StoreError::Fault("the space cannot be read"))?;
+    let snapshot = read_snapshot(&store.schema, &text).ok_or(StoreError::Fault("the space cannot be read"))?;
     let mut rows = Rows::default();
     for (key, row) in snapshot.rows {
         rows.put(key, Some(row));
     }
-    Ok(rows)
+    Ok((snapshot.rev, rows))
 }
 
 /// Transactions one after the other: what is made or changed, parents first; then what goes, children first.
@@ -205,14 +221,14 @@ fn units(store: &Store, now: &Rows, edits: Vec<Edit>) -> Option<Vec<String>> {
     Some(units)
 }
 
-fn push_of(store: &Store, principal: &str, units: &[String], moment: Moment) -> String {
-    // A client of its own: whoever goes back has others for what they type.
-    let client = format!("{:016x}", own_client(moment.random));
-    let unit = |(i, edits): (usize, &String)| {
-        let body = format!("{{\"schema\":{},\"at\":[{},0],\"edits\":[{edits}]}}", store.schema.version, moment.now_ms);
-        let body = RawValue::from_string(body).map_err(|error| tracing::error!(%error, principal, "a body is not JSON")).ok();
-        json!({"txns": [{"key": [0, i + 1], "body": body}], "after": []})
-    };
-    let units: Vec<Json> = units.iter().enumerate().map(unit).collect();
-    json!({"epoch": 1, "cursor": null, "clients": [{"id": client, "receipt": null, "closed": []}], "units": units}).to_string()
+/// From a client of its own for each user, whose numbers are the clock's: whoever goes back has others for what they type.
+fn push_of(store: &Store, principal: &str, edits: &str, at_ms: u64, seq: u64) -> String {
+    let hash = Sha256::digest(format!("versions of {principal}").as_bytes());
+    let client = own_client(hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)));
+    format!(
+        "{{\"epoch\":1,\"cursor\":null,\"clients\":[{{\"id\":\"{client:016x}\",\"receipt\":null,\"closed\":[[1,{}]]}}],\
+         \"units\":[{{\"txns\":[{{\"key\":[0,{seq}],\"body\":{{\"schema\":{},\"at\":[{at_ms},0],\"edits\":[{edits}]}}}}],\"after\":[]}}]}}",
+        seq - 1,
+        store.schema.version
+    )
 }

@@ -28,8 +28,9 @@ const CLIENT: Insert = Insert {
 type Rows<'a> = Vec<&'a (RowKey, Row)>;
 
 pub fn plan(store: &Store, space: &str, principal: &str, push: &Push, known: &Known, plan: &mut Plan) -> DbResult<()> {
-    // A question without a sender leaves no trace.
-    if push.clients.is_empty() {
+    // A question leaves no trace, but for what is known already: whoever may only read makes nothing.
+    let is_question = push.units.is_empty();
+    if push.clients.is_empty() || (is_question && known.clients.iter().all(Option::is_none)) {
         return Ok(());
     }
     let space = match known.space {
@@ -104,6 +105,9 @@ fn update_space(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
 fn write_clients(store: &Store, space: i64, principal: &str, push: &Push, known: &Known, plan: &Plan) -> DbResult<()> {
     let mut values = Vec::new();
     for (i, (client, state)) in push.clients.iter().zip(&plan.clients).enumerate() {
+        if push.units.is_empty() && known.clients[i].is_none() {
+            continue;
+        }
         let receipt = |receipt: Option<u64>| receipt.map_or(Param::Null, Param::bits);
         values.extend([space.into(), principal.into(), Param::bits(client.id), state.actor.into()]);
         values.extend([Param::bits(state.epoch), receipt(state.receipts.current), receipt(state.receipts.previous)]);

@@ -81,17 +81,28 @@ impl WriterHandle {
         answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is stopping").unsure()))
     }
 
-    /// Runs something on a space in a transaction of its own, and returns after the commit.
+    /// Runs something on a space in a transaction of its own, and returns after the commit. Where it makes a revision, and says which,
+    /// all who watch the space hear of it, whether or not somebody still waits here.
     pub async fn work<T: Send + 'static>(
         &self,
         space: &str,
-        run: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+        run: impl FnOnce(&Store) -> Result<(T, Option<u64>), StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (work, done) = in_transaction(run);
+        let (reply, done) = oneshot::channel();
+        let name = space.to_string();
+        let work = move |writer: &mut Writer| {
+            let result = writer.transact(run);
+            if let Ok((_, Some(rev))) = &result {
+                writer.hub.committed(&name, *rev);
+                writer.waker.changed(&name);
+                writer.waker.wake();
+            }
+            let _ = reply.send(result.map(|done| done.0));
+        };
         let queue = &self.queues[place_of(space, self.queues.len())];
-        let away = || StoreError::Fault("the server is stopping, or has too much to do");
-        queue.try_send(Message::Work(work)).map_err(|_| away())?;
-        done.await.unwrap_or_else(|_| Err(away()))
+        let refused = |detail: &str| StoreError::Refused(Box::new(ApiError::unavailable(detail)));
+        queue.try_send(Message::Work(Box::new(work))).map_err(|_| refused("too much waits to be written; try again"))?;
+        done.await.unwrap_or_else(|_| Err(refused("the server is stopping")))
     }
 
     /// For the thread that does jobs: it must not keep the writer from ending.
@@ -121,6 +132,12 @@ fn in_transaction<T: Send + 'static>(
 pub struct Background(Vec<mpsc::WeakSender<Message>>);
 
 impl Background {
+    /// Whether nobody is left who could have anything written.
+    #[cfg(feature = "webhooks")]
+    pub fn is_gone(&self) -> bool {
+        self.0.iter().all(|queue| queue.upgrade().is_none())
+    }
+
     /// Runs something on a space in a transaction of its own, and returns after the commit. Blocks. `None`: the server stops.
     pub fn write<T: Send + 'static>(
         &self,

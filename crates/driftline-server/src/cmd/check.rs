@@ -1,6 +1,7 @@
+use super::data::Data;
 use clap::Args;
 use driftline_core::schema::Schema;
-use driftline_server::{Place, check, migrate};
+use driftline_server::{check, migrate};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ pub struct Check {
     migrations: PathBuf,
     /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
     #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Place,
+    data: Data,
     /// One space; all of them without it.
     #[arg(long)]
     space: Option<String>,
@@ -23,9 +24,9 @@ impl Check {
     pub fn run(self) -> Result<ExitCode, String> {
         let text = std::fs::read_to_string(&self.schema).map_err(|e| format!("cannot read {}: {e}", self.schema.display()))?;
         let schema = Schema::parse(&text).map_err(|e| format!("{}: {e}", self.schema.display()))?;
-        migrate::require_current(&schema, &self.migrations, &self.data)?;
+        migrate::require_current(&schema, &self.migrations, &self.data.place()?)?;
         let began = |space: &str| eprintln!("checking {space}");
-        let report = check::check(&schema, &self.data, self.space.as_deref(), began)?;
+        let report = check::check(&schema, &self.data.place()?, self.space.as_deref(), began)?;
         for finding in &report.findings {
             println!("{}: {}: {}", finding.space, finding.kind, finding.text);
         }

@@ -1,7 +1,8 @@
+use super::data::Data;
 use clap::{Args, Subcommand};
 use driftline_core::schema::Schema;
+use driftline_server::Faults;
 use driftline_server::migrate::{self, Options, Planning};
-use driftline_server::{Faults, Place};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,7 +46,7 @@ struct Places {
     migrations: PathBuf,
     /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
     #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Place,
+    data: Data,
 }
 
 impl Migrate {
@@ -53,7 +54,8 @@ impl Migrate {
         match self.action {
             Action::Plan { places, name, allow_drop } => {
                 let text = read(&places.schema)?;
-                let paths = migrate::plan(&text, &places.migrations, &name, &Planning { dialect: places.data.dialect(), allow_drop })?;
+                let paths =
+                    migrate::plan(&text, &places.migrations, &name, &Planning { dialect: places.data.place()?.dialect(), allow_drop })?;
                 for path in &paths {
                     println!("wrote {}; review it, then run: driftline migrate apply", path.display());
                 }
@@ -64,18 +66,18 @@ impl Migrate {
             }
             Action::Apply { places, expand_only } => {
                 let faults = Faults::parse(&std::env::var("DRIFTLINE_FAULT").unwrap_or_default())?;
-                for name in migrate::apply_with(&places.migrations, &places.data, &Options { expand_only, faults })? {
+                for name in migrate::apply_with(&places.migrations, &places.data.place()?, &Options { expand_only, faults })? {
                     println!("applied {name}");
                 }
                 Ok(ExitCode::SUCCESS)
             }
             Action::Status(places) => {
                 let schema = Schema::parse(&read(&places.schema)?).map_err(|e| format!("{}: {e}", places.schema.display()))?;
-                let entries = migrate::status(&places.migrations, &places.data)?;
+                let entries = migrate::status(&places.migrations, &places.data.place()?)?;
                 for entry in &entries {
                     println!("{:04} {} {}", entry.number, entry.name, entry.state);
                 }
-                let differences = migrate::differences(&schema, &places.migrations, &places.data)?;
+                let differences = migrate::differences(&schema, &places.migrations, &places.data.place()?)?;
                 for line in &differences {
                     println!("{line}");
                 }

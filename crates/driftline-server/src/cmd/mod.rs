@@ -1,6 +1,7 @@
 pub mod adopt;
 pub mod backup;
 pub mod check;
+mod data;
 #[cfg(feature = "webhooks")]
 pub mod effects;
 pub mod migrate;

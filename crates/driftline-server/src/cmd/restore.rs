@@ -1,5 +1,6 @@
+use super::data::Data;
 use clap::Args;
-use driftline_server::{Place, backup};
+use driftline_server::backup;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,17 +15,17 @@ pub struct Restore {
     in_place: bool,
     /// The directory of the database, which must have none yet; with --in-place also a URL `postgres://user@host/name`.
     #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Place,
+    data: Data,
 }
 
 impl Restore {
     /// Exit 0: a server may be started on it; 2: nothing was made or changed.
     pub fn run(self) -> Result<ExitCode, String> {
         let report = match &self.from {
-            Some(from) => backup::restore(from, &self.data, |step| eprintln!("{step}"))?,
-            None => backup::restore_in_place(&self.data)?,
+            Some(from) => backup::restore(from, &self.data.place()?, |step| eprintln!("{step}"))?,
+            None => backup::restore_in_place(&self.data.place()?)?,
         };
-        println!("restored {}: {} spaces, which go on from revision {}", self.data, report.spaces, report.rev);
+        println!("restored {}: {} spaces, which go on from revision {}", self.data.place()?, report.spaces, report.rev);
         Ok(ExitCode::SUCCESS)
     }
 }

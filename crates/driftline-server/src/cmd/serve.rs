@@ -1,5 +1,6 @@
+use super::data::Data;
 use clap::Args;
-use driftline_server::{Authorizer, Config, Faults, Keeping, Limits, Open, Place, Search, Server, Tokens};
+use driftline_server::{Authorizer, Config, Faults, Keeping, Limits, Open, Search, Server, Tokens};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,7 +23,7 @@ pub struct Serve {
     migrations: PathBuf,
     /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
     #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Place,
+    data: Data,
     #[arg(long, default_value = "127.0.0.1:4077")]
     listen: SocketAddr,
     /// A directory of files to serve beside the API.
@@ -168,7 +169,7 @@ impl Serve {
             #[cfg(feature = "webhooks")]
             webhook: self.webhook.read()?,
             faults,
-            ..Config::new(self.schema, self.migrations, self.data)
+            ..Config::new(self.schema, self.migrations, self.data.place()?)
         };
         let server = Server::open(config, authorizer).map_err(|e| e.to_string())?;
         let runtime = tokio::runtime::Runtime::new().map_err(|e| format!("no runtime: {e}"))?;

@@ -34,6 +34,29 @@ pub fn damage(world: &World, sql: &str) {
     db.batch(sql).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn t6_a_start_looks_through_the_database_and_serves_meanwhile() {
+    let world = start(CANVAS, json!([{"op": "create", "table": "box", "id": id(1)}])).await;
+    let findings = async |world: &World| {
+        for _ in 0..200 {
+            let health: Json = serde_json::from_str(&world.request("GET", "/healthz", None, "").await.1).unwrap();
+            if !health["findings"].is_null() {
+                return health["findings"].clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the check does not end");
+    };
+    assert_eq!(findings(&world).await, 0);
+    damage(&world, "UPDATE box SET name = 'by hand'");
+    let mut world = world;
+    world.restart();
+    assert_eq!(findings(&world).await, 1);
+    let mut bob = Client::new("bob", 2);
+    let edit = json!([{"op": "create", "table": "box", "id": id(2)}]);
+    assert_eq!(verdict(&bob.edit(&world, "b", edit).await), "applied", "what is found keeps nobody");
+}
+
 /// The id of the one sound row of a table.
 fn base(table: &TableLayout) -> u64 {
     1_000 + u64::from(table.index)

@@ -15,14 +15,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-const SECRET: &[u8] = b"a secret for the tests of 32 bytes";
+pub const SECRET: &[u8] = b"a secret for the tests of 32 bytes";
 
 /// The app's own address: it refuses as often as it is told to, and notes what it has taken.
 #[derive(Default)]
-struct Receiver {
-    refuses: AtomicU64,
+pub struct Receiver {
+    pub refuses: AtomicU64,
     calls: AtomicU64,
-    taken: Mutex<Vec<(String, Json)>>,
+    pub taken: Mutex<Vec<(String, Json)>>,
 }
 
 impl Receiver {
@@ -48,7 +48,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body
     StatusCode::OK
 }
 
-async fn receiver() -> (Arc<Receiver>, String) {
+pub async fn receiver() -> (Arc<Receiver>, String) {
     let receiver = Arc::new(Receiver::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -73,7 +73,7 @@ async fn until_told(world: &World) {
     panic!("{} effects are not told", world.count("SELECT count(*) FROM _effect"));
 }
 
-fn hurry(world: &World) {
+pub fn hurry(world: &World) {
     let _ = world.db().execute("UPDATE _effect SET due = ?1 WHERE attempts > 0", &[Param::Int(0)]);
 }
 

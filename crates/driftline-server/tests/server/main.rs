@@ -32,7 +32,9 @@ mod push;
 mod restore;
 mod search;
 mod serving;
+mod sessions;
 mod stages;
+mod statements;
 mod upgrades;
 mod versions;
 #[allow(dead_code, reason = "some of it is for tests on PostgreSQL")]

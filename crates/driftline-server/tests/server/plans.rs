@@ -111,7 +111,10 @@ type Seen = Arc<Mutex<BTreeSet<(String, Vec<String>)>>>;
 fn watch(seen: &Seen) -> Watch {
     let seen = seen.clone();
     Watch::new(move |db, sql, params| {
-        if !["SELECT", "WITH", "UPDATE", "DELETE"].iter().any(|word| sql.starts_with(word)) {
+        // The check at the start goes through everything, and is in no hurry.
+        if std::thread::current().name() == Some("check")
+            || !["SELECT", "WITH", "UPDATE", "DELETE"].iter().any(|word| sql.starts_with(word))
+        {
             return;
         }
         let plans = explain(db, sql, params).into_iter().map(|plan| (sql.to_string(), plan));

@@ -1,6 +1,7 @@
 //! The same contract on PostgreSQL: a real one, which these tests start in a folder of their own.
 
 mod access;
+mod balanced;
 mod beside;
 mod check;
 mod cluster;
@@ -24,8 +25,10 @@ mod push;
 mod restore;
 mod search;
 mod serving;
+mod sessions;
 mod shared;
 mod stages;
+mod statements;
 mod tls;
 mod versions;
 #[allow(dead_code, reason = "some of it is for tests of files")]
