@@ -84,7 +84,7 @@ impl World {
 
     /// Somebody makes something, and shuts the lid.
     fn make_one_more(&mut self, id: TabId) {
-        if !self.tabs.get(&id).is_some_and(|tab| self.now >= tab.frozen_until) {
+        if self.tabs.get(&id).is_none_or(|tab| self.now < tab.frozen_until) {
             return;
         }
         self.sit_down(id);

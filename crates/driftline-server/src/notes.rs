@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{interval, sleep};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
 
 const CHANNEL: &str = "driftline";
@@ -29,7 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const MOVES: Duration = Duration::from_millis(50);
 /// A state is doubled at most by being quoted, and stands with a space and a number.
 const NOTE_STATES: usize = 3;
-/// How long a server that stops goes on telling.
+/// How often to look whether the server is gone.
+const GONE_EVERY: Duration = Duration::from_millis(50);
+/// How long one that stops goes on telling.
 const LAST_NOTES: Duration = Duration::from_secs(20);
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
@@ -89,16 +91,19 @@ pub async fn exchange(config: Config, known: Known, outgoing: Arc<Outgoing>, mut
     };
     // What is committed at the end is told as well.
     let ended = async {
-        crate::live::stopped(&mut stopping).await;
-        let began = Instant::now();
-        while known.hub.strong_count() > 0 && began.elapsed() < LAST_NOTES {
-            sleep(GATHER).await;
+        while known.hub.strong_count() > 0 {
+            sleep(GONE_EVERY).await;
         }
-        sleep(10 * GATHER).await;
+        sleep(GONE_EVERY).await;
+    };
+    let given_up = async {
+        crate::live::stopped(&mut stopping).await;
+        sleep(LAST_NOTES).await;
     };
     tokio::select! {
         () = all => {}
         () = ended => {}
+        () = given_up => {}
     }
 }
 

@@ -92,7 +92,7 @@ impl Sink {
 
 /// A row as it is to be seen while others are dying: not at all where it is one of them, and without references to them.
 /// What is required is never null: no client could read the row, and with it the space.
-fn without_hidden(schema: &Schema, (key, mut row): (RowKey, Row), hidden: &BTreeSet<RowKey>) -> Option<(RowKey, Row)> {
+pub fn without_hidden(schema: &Schema, (key, mut row): (RowKey, Row), hidden: &BTreeSet<RowKey>) -> Option<(RowKey, Row)> {
     if hidden.contains(&key) {
         return None;
     }
@@ -115,17 +115,16 @@ fn read_all(store: &Store, space: &str, sink: Sink) -> Result<(), Ended> {
     sink.send(SNAPSHOT_END.to_string(), began)
 }
 
-/// A space's revision; 0 where it was never written.
-pub fn revision(store: &Store, space: &str) -> Result<u64, DbError> {
-    Ok(space_or_new(store, space)?.1.rev)
+/// The tables whose rows leave the server, parents first.
+pub fn shown(store: &Store) -> Vec<&TableLayout> {
+    let leaves = |table: &&u16| !store.schema.tables[**table as usize].server_only;
+    store.layout.parents_first.iter().filter(leaves).map(|table| store.layout.table(*table)).collect()
 }
 
 /// Reads all lines but the last, in a transaction of the caller's.
 pub fn read_at_once(store: &Store, space: &str, send: &mut dyn FnMut(String) -> Result<(), Ended>) -> Result<(), Ended> {
     let (number, state) = space_or_new(store, space)?;
-    let shown = |table: &u16| !store.schema.tables[*table as usize].server_only;
-    let tables: Vec<&TableLayout> =
-        store.layout.parents_first.iter().filter(|table| shown(table)).map(|t| store.layout.table(*t)).collect();
+    let tables = shown(store);
     let hidden = reap::going(store, number)?;
     let (mut count, mut digest) = (0, Digest::default());
     if hidden.is_empty() {

@@ -2,10 +2,12 @@
 //!
 //! Going back makes new edits: what the rows are now becomes what they were, under new revisions, and can be undone in the same way.
 
-use crate::db::{DbResult, Param};
+use crate::db::{DbError, DbResult, Param};
 use crate::error::ApiError;
 use crate::jobs::{Keeping, Progress};
+use crate::load::space_or_new;
 use crate::metrics::now_s;
+use crate::reap;
 use crate::snapshot;
 use crate::store::{Moment, Store, StoreError};
 use crate::writer::Background;
@@ -19,7 +21,7 @@ use driftline_core::sorted::SortedMap;
 use driftline_core::undo::Undoable;
 use driftline_core::upgrade::upgrade_snapshot;
 use driftline_core::value::{Row, RowKey};
-use driftline_core::wire::{SNAPSHOT_END, read_push, read_snapshot, snapshot_version};
+use driftline_core::wire::{SNAPSHOT_END, read_push, snapshot_version};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -178,22 +180,20 @@ fn refused(detail: &str) -> ApiError {
     ApiError::new(409, "not_restored", detail)
 }
 
-fn rows_now(store: &Store, name: &str) -> Result<(u64, Rows), StoreError> {
-    let mut text = String::new();
-    let read = snapshot::read_at_once(store, name, &mut |line| {
-        text += &line;
-        Ok(())
-    });
-    if let Err(snapshot::Ended::Failed(error)) = read {
-        return Err(error.into());
-    }
-    text += SNAPSHOT_END;
-    let snapshot = read_snapshot(&store.schema, &text).ok_or(StoreError::Fault("the space cannot be read"))?;
+/// The rows that are to be seen, with their stamps, and the revision.
+fn rows_now(store: &Store, name: &str) -> DbResult<(u64, Rows)> {
+    let (number, state) = space_or_new(store, name)?;
+    let hidden = reap::going(store, number)?;
     let mut rows = Rows::default();
-    for (key, row) in snapshot.rows {
-        rows.put(key, Some(row));
+    for table in snapshot::shown(store) {
+        store.db.each(&table.select, &[number.into()], |row| {
+            if let Some((key, row)) = snapshot::without_hidden(&store.schema, table.read(&store.schema, row)?, &hidden) {
+                rows.put(key, Some(row));
+            }
+            Ok::<_, DbError>(())
+        })?;
     }
-    Ok((snapshot.rev, rows))
+    Ok((state.rev, rows))
 }
 
 /// Transactions one after the other: what is made or changed, parents first; then what goes, children first.

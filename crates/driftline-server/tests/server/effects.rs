@@ -192,3 +192,69 @@ async fn e2_a_large_delete_makes_one_call() {
     }
     assert_eq!(receiver.told(), ["delete box 5"]);
 }
+
+/// Only some tables are told of, and what is not told of cannot stand for what goes with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_what_goes_with_a_row_that_is_not_told_of_is_told_itself() {
+    let (receiver, url) = receiver().await;
+    let world = told_of(&url, &["connection"]);
+    let mut alice = Client::new("alice", 1);
+    let connection = |n: u64| json!({"op": "create", "table": "connection", "id": id(n), "set": {"type": id(9), "from": {"card": id(1)}}});
+    let first =
+        json!([{"op": "create", "table": "connection_type", "id": id(9), "set": {"name": "t"}}, card(1), connection(20), connection(21)]);
+    assert_eq!(verdict(&alice.edit(&world, "a", first).await), "applied");
+    until_told(&world).await;
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([{"op": "delete", "table": "card", "id": id(1)}])).await), "applied");
+    until_told(&world).await;
+    assert_eq!(receiver.told(), ["create connection 1", "create connection 1", "delete connection 2", "delete connection 2"]);
+}
+
+/// A box inside itself, and two inside each other: one of them is told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_rows_that_go_with_each_other_make_one_call() {
+    let (receiver, url) = receiver().await;
+    let world = told_of(&url, &[]);
+    let mut alice = Client::new("alice", 1);
+    let inside = |n: u64, parent: u64| json!({"op": "create", "table": "box", "id": id(n), "set": {"parent": id(parent)}});
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([inside(1, 1), inside(2, 3), inside(3, 2)])).await), "applied");
+    until_told(&world).await;
+    let deletes: Vec<Json> = [1, 2].iter().map(|n| json!({"op": "delete", "table": "box", "id": id(*n)})).collect();
+    assert_eq!(verdict(&alice.edit(&world, "a", json!(deletes)).await), "applied");
+    until_told(&world).await;
+    let deleted: Vec<String> =
+        receiver.taken.lock().unwrap().iter().skip(3).map(|(_, json)| json["id"].as_str().unwrap().to_string()).collect();
+    assert_eq!(deleted, [id(1), id(2)]);
+}
+
+/// A receiver that is down is called at intervals, however often a row changes, and hears of the last change alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_a_row_that_goes_on_changing_is_put_off_like_any_other() {
+    let (receiver, url) = receiver().await;
+    receiver.refuses.store(u64::MAX, Ordering::Relaxed);
+    let world = told_of(&url, &[]);
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    for _ in 0..200 {
+        if receiver.calls.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    world.db().execute("UPDATE _effect SET due = due + ?1", &[Param::Int(3_600_000)]).unwrap();
+    let before = receiver.calls.load(Ordering::Relaxed);
+    for x in 0..30 {
+        alice.edit(&world, "a", json!([{"op": "update", "table": "card", "id": id(1), "set": {"x": x}}])).await;
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(receiver.calls.load(Ordering::Relaxed), before);
+    receiver.refuses.store(0, Ordering::Relaxed);
+    for _ in 0..400 {
+        hurry(&world);
+        if world.count("SELECT count(*) FROM _effect") == 0 {
+            break;
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+    let taken = receiver.taken.lock().unwrap();
+    assert_eq!((taken.len(), &taken[0].1["row"]["x"]), (1, &json!(29)));
+}

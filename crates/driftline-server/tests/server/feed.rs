@@ -98,3 +98,19 @@ async fn t7_a_consumer_may_wait_for_what_comes_next() {
     assert_eq!(ask(&world, "/v1/spaces/a/changes?cursor=0&wait=20").await["rev"], 2);
     assert_eq!(ask(&world, "/v1/spaces/a/changes?cursor=2&wait=1").await["changes"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a6_who_waits_takes_a_place_and_gives_it_back() {
+    let world =
+        World::set(|config| config.limits = driftline_server::Limits { live_per_principal: 2, ..driftline_server::Limits::default() });
+    let wait = || async { world.request("GET", "/v1/spaces/a/changes?wait=20", Some(&token("mirror")), "").await.0 };
+    let brief = std::time::Duration::from_millis(400);
+    let (one, two, three) = tokio::join!(tokio::time::timeout(brief, wait()), tokio::time::timeout(brief, wait()), async {
+        tokio::time::sleep(brief / 2).await;
+        tokio::time::timeout(brief, wait()).await
+    },);
+    assert!(one.is_err() && two.is_err());
+    assert_eq!(three, Ok(429));
+    let (_, figures) = world.request("GET", "/metrics", Some(&token("mirror")), "").await;
+    assert!(figures.contains("driftline_watched_spaces 0\n"), "who has gone watches nothing");
+}

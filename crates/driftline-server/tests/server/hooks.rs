@@ -121,3 +121,49 @@ async fn a8_rows_changed_behind_its_back_are_found_and_can_be_taken_as_they_are(
     crate::check::damage(&world, "DELETE FROM _client");
     assert!(check::adopt(&schema, &world.config.data, "a").unwrap_err().starts_with("not_sound"));
 }
+
+/// Whoever carries what a row was, with an update of a row that is not there, makes it: the rule sees all of it.
+#[tokio::test]
+async fn a8_a_rule_sees_a_row_that_an_update_makes_again() {
+    let schema = r#"{"name": "t", "version": 1, "tables": {"card": {"edits_to_deleted": "restore",
+      "fields": {"text": {"type": "text", "default": ""}, "note": {"type": "text", "merge": "three_way", "default": ""}, "n": {"type": "counter"}}}}}"#;
+    struct Words;
+    impl Rules for Words {
+        fn judge(&self, proposal: &Proposal<'_>) -> Result<(), String> {
+            let merged = proposal.merges("note").map(|merge| merge["text"][1].to_string()).unwrap_or_default();
+            let counts = proposal.merges("n") == Some(json!({"add": 13}));
+            let set = proposal.sets("text") == Some(json!("forbidden"));
+            if set || counts || merged.contains("forbidden") { Err("no".into()) } else { Ok(()) }
+        }
+    }
+    let mut world = World::of(schema);
+    world.config.rules = Some(Ruled(Arc::new(Words)));
+    world.restart();
+    let mut alice = Client::new("alice", 1);
+    let was = |text: &str| json!([{"op": "update", "table": "card", "id": id(1), "set": {}, "was": {"text": text, "note": "", "n": 0}}]);
+    assert_eq!(verdict(&alice.edit(&world, "a", was("forbidden")).await), "refused denied");
+    assert_eq!(world.count("SELECT count(*) FROM card"), 0);
+    assert_eq!(verdict(&alice.edit(&world, "a", was("fine")).await), "applied");
+    let note = |text: &str| json!([{"op": "update", "table": "card", "id": id(1), "text": {"note": ["", text]}}]);
+    assert_eq!(verdict(&alice.edit(&world, "a", note("forbidden")).await), "refused denied");
+    assert_eq!(verdict(&alice.edit(&world, "a", note("fine")).await), "applied");
+    let add = |n: i64| json!([{"op": "update", "table": "card", "id": id(1), "add": {"n": n}}]);
+    assert_eq!(verdict(&alice.edit(&world, "a", add(13)).await), "refused denied");
+    assert_eq!(verdict(&alice.edit(&world, "a", add(1)).await), "applied");
+}
+
+#[tokio::test]
+async fn a8_no_user_has_the_name_of_the_servers_own_code() {
+    let mut world = World::new();
+    let server = open(&world.config);
+    world.router = server.router();
+    let import = server.editor("import");
+    assert_eq!(import.write("a", &json!([card(1)])).await, Ok(1));
+    // Whoever is called so has a name of his own.
+    let mut user = Client::new("import", 1);
+    user.closed = json!([[1, 9_000_000_000_000_000u64]]);
+    assert_eq!(user.send(&world, "a", vec![]).await["rev"], 1);
+    assert_eq!(import.write("a", &json!([card(2)])).await, Ok(2));
+    let forged = crate::world::token("server:import");
+    assert_eq!(world.request("GET", "/v1/spaces/a/snapshot", Some(&forged), "").await.0, 403);
+}

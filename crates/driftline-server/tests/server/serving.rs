@@ -155,3 +155,84 @@ async fn c1_long_answers_come_compressed_where_that_is_asked_for() {
     flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
     assert_eq!(text, plain);
 }
+
+#[tokio::test]
+async fn a5_who_may_only_read_writes_nothing_whatever_he_says() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    let before = (world.dump(), world.count("SELECT count(*) FROM _client"));
+    let mut reader = Client::new("eve", 2);
+    reader.token = token_with("eve", &["*"], Role::Read, 60);
+    for round in 0..3u64 {
+        reader.closed = json!((0..1_000u64).map(|n| [round * 5_000 + 2 * n + 1, round * 5_000 + 2 * n + 1]).collect::<Vec<_>>());
+        reader.send(&world, "a", vec![]).await;
+        reader.send(&world, &format!("new{round}"), vec![]).await;
+    }
+    assert!((world.dump(), world.count("SELECT count(*) FROM _client")) == before);
+}
+
+#[tokio::test]
+async fn d4_what_a_client_says_is_closed_is_kept_within_a_bound() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    for round in 1..15u64 {
+        alice.closed = json!((0..1_000u64).map(|n| [round * 5_000 + 2 * n, round * 5_000 + 2 * n]).collect::<Vec<_>>());
+        alice.send(&world, "a", vec![]).await;
+    }
+    let kept = world.text("SELECT closed FROM _client").unwrap();
+    let ranges = serde_json::from_str::<Vec<Json>>(&kept).unwrap().len();
+    assert_eq!(ranges, 10_000, "further ones are left out, which loses nothing");
+    alice.closed = json!([]);
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([card(2)])).await), "applied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a6_bodies_and_first_loads_are_held_within_a_bound() {
+    let world = World::new();
+    // Bodies that do not come: of all, some are asked to come back.
+    let pending = || axum::body::Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let mut waiting = Vec::new();
+    for n in 0..40 {
+        let (router, token) = (world.router.clone(), token(&format!("user{n}")));
+        let request = axum::http::Request::post(RECONCILE)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {token}"))
+            .body(pending())
+            .unwrap();
+        waiting.push(tokio::spawn(async move { tower::ServiceExt::oneshot(router, request).await.unwrap().status().as_u16() }));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let refused = waiting.iter().filter(|waits| waits.is_finished()).count();
+    assert_eq!(refused, 40 - 24, "24 of the longest bodies have room");
+    for waits in waiting {
+        waits.abort();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.request("POST", RECONCILE, Some(&token("alice")), PUSH).await.0, 200, "room that is given up is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a6_first_loads_of_one_user_are_few_at_a_time() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    for part in 0..10 {
+        let long = "x".repeat(60_000);
+        let cards: Vec<Json> = (0..15)
+            .map(|n| json!({"op": "create", "table": "card", "id": crate::world::id(part * 100 + n), "set": {"text": long}}))
+            .collect();
+        assert_eq!(verdict(&alice.edit(&world, "a", json!(cards)).await), "applied");
+    }
+    let load = async |sub: &str| {
+        let request = axum::http::Request::get("/v1/spaces/a/snapshot").header("authorization", format!("Bearer {}", token(sub)));
+        tower::ServiceExt::oneshot(world.router.clone(), request.body(axum::body::Body::empty()).unwrap()).await.unwrap()
+    };
+    let mut taken = Vec::new();
+    for n in 0..5 {
+        let answer = load("alice").await;
+        assert_eq!(answer.status().as_u16(), if n < 4 { 200 } else { 429 });
+        taken.push(answer);
+    }
+    assert_eq!(load("bob").await.status().as_u16(), 200, "others have theirs");
+}

@@ -580,7 +580,7 @@ mod told {
         let mut told = BTreeMap::new();
         for (key, body) in taken.iter() {
             let before = told.insert(key.clone(), body.to_string());
-            assert!(before.is_none_or(|before| before == body.to_string()), "{key} stands for two effects");
+            assert!(before.is_none_or(|before| before == *body), "{key} stands for two effects");
         }
         (told, taken.len())
     }

@@ -121,3 +121,64 @@ async fn v6_going_back_over_many_rows_is_one_step_for_everybody() {
     assert_eq!(rows(&world.snapshot("a").await), rows(&then));
     assert_eq!(found(&world), [""; 0]);
 }
+
+/// What goes when a space goes back may have more below it than one request may delete beside what it names.
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_going_back_takes_away_what_many_rows_hang_on() {
+    let world = World::of(SCHEMA);
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([{"op": "create", "table": "board", "id": id(1)}])).await;
+    let then = world.snapshot("a").await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await.0, 200);
+    for board in 0..60 {
+        let own = 10_000 + board * 100;
+        let cards = (1..=40).map(|n| json!({"op": "create", "table": "card", "id": id(own + n), "set": {"board": id(own)}}));
+        let edits: Vec<Json> = std::iter::once(json!({"op": "create", "table": "board", "id": id(own)})).chain(cards).collect();
+        assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
+    }
+    let (status, back) = ask(&world, "POST", "versions/1/restore", &token("alice")).await;
+    assert_eq!((status, &back["edits"]), (200, &json!(60 * 41)), "{back}");
+    assert_eq!(rows(&world.snapshot("a").await), rows(&then));
+    assert_eq!(found(&world), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_going_back_holds_against_a_clock_that_is_ahead() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    let then = world.snapshot("a").await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await.0, 200);
+    // An hour ahead, of which a minute is believed.
+    let at = (std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3_600) * 1_000;
+    let edit = json!([{"op": "update", "table": "card", "id": id(1), "set": {"text": "later", "x": 9}}]);
+    alice.seq += 1;
+    let unit = json!({"txns": [{"key": [0, alice.seq], "body": {"schema": 1, "at": [at, 0], "edits": edit}}], "after": []});
+    assert_eq!(verdict(&alice.send(&world, "a", vec![unit]).await["outcomes"][0]), "applied");
+    assert_eq!(ask(&world, "POST", "versions/1/restore", &token("alice")).await.0, 200);
+    assert_eq!(rows(&world.snapshot("a").await), rows(&then));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_whoever_watches_hears_of_it_also_where_the_asker_has_gone() {
+    let mut world = World::new();
+    let running = crate::live::start(&mut world).await;
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await.0, 200);
+    alice.edit(&world, "a", json!([card(2)])).await;
+    let mut socket = crate::live::connect(&running, json!({"token": token("bob"), "cursor": 2})).await;
+    let lock = world.lock();
+    let asked = tokio::time::timeout(Duration::from_millis(300), ask(&world, "POST", "versions/1/restore", &token("alice"))).await;
+    assert!(asked.is_err(), "it waits for the writer, and is given up");
+    lock.roll_back().unwrap();
+    assert_eq!(crate::live::next(&mut socket).await["rev"], 3);
+}
+
+#[tokio::test]
+async fn v6_a_server_that_keeps_no_versions_says_so() {
+    let world = World::set(|config| config.keeping = Keeping { versions: 0, ..Keeping::default() });
+    Client::new("alice", 1).edit(&world, "a", json!([card(1)])).await;
+    let (status, problem) = ask(&world, "POST", "versions", &token("alice")).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("no_version")));
+}
