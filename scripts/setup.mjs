@@ -32,7 +32,7 @@ const ENGINE_PACKAGES = {
 };
 
 /** PostgreSQL. The tests start one of their own; the one that Debian may start is left alone. */
-const POSTGRES_PACKAGES = { postgresql: 'pg_ctlcluster' };
+const POSTGRES_PACKAGES = { postgresql: 'pg_ctlcluster', openssl: 'openssl' };
 
 const PARTS = {
   /** The wasm target, the standard library's source, the wasm-bindgen tools and the npm packages: what a build needs. */

@@ -13,7 +13,9 @@ import { checkSpec } from './spec.mjs';
 
 const BROWSER_TESTS_DIR = join(ROOT, 'tests', 'browser');
 const WASM_TARGET = ['--target', 'wasm32-unknown-unknown'];
-const WITH_POSTGRES = ['-p', 'driftline-server', '--features', 'postgres'];
+const WITH_POSTGRES = ['-p', 'driftline-server', '--features', 'postgres,webhooks'];
+const WITH_ALL = ['-p', 'driftline-server', '--all-features'];
+const WITH_MORE = ['--features', 'driftline-server/jwks,driftline-server/webhooks'];
 const DENY_WARNINGS = ['--', '-D', 'warnings'];
 
 /** What `setup` must have installed before a part can run. */
@@ -48,11 +50,11 @@ const STEPS = [
   },
   {
     part: 'lint',
-    name: 'Rust lint, with PostgreSQL',
-    run: () => run('cargo', ['clippy', ...WITH_POSTGRES, '--all-targets', ...DENY_WARNINGS]),
+    name: 'Rust lint, with all that is optional',
+    run: () => run('cargo', ['clippy', ...WITH_ALL, '--all-targets', ...DENY_WARNINGS]),
   },
   { part: 'lint', name: 'licences, bans and sources of crates', run: checkCrates },
-  { part: 'rust', name: 'Rust tests', run: () => run('cargo', ['test', '--workspace']) },
+  { part: 'rust', name: 'Rust tests', run: () => run('cargo', ['test', '--workspace', ...WITH_MORE]) },
   {
     part: 'rust',
     name: 'the server on PostgreSQL',
@@ -68,6 +70,7 @@ const STEPS = [
   },
   { part: 'package', name: 'build, within the size budget', run: () => build() },
   { part: 'package', name: 'sizes', run: () => run('node', ['scripts/size.mjs']) },
+  { part: 'package', name: 'the default server', run: () => run('node', ['scripts/server-size.mjs']) },
   { part: 'package', name: 'types and unit tests of the package', run: () => testWorkspace('crates/driftline-client') },
   { part: 'package', name: 'types and unit tests of the app', run: () => testWorkspace('www') },
   { part: 'package', name: 'the package as published', run: checkPackage },

@@ -198,7 +198,7 @@ impl Calls {
     }
 
     /// Starts it. It ends when the server stops; what is due then is so at the next start.
-    pub fn start(self, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    pub fn start(self, stopping: watch::Receiver<bool>) -> std::io::Result<std::thread::JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             // A server that is dropped without a word stops, too.
@@ -213,7 +213,7 @@ impl Calls {
                 std::thread::sleep(LOOK_EVERY);
             }
         };
-        std::thread::Builder::new().name("effects".into()).spawn(run).map(|_| ())
+        std::thread::Builder::new().name("effects".into()).spawn(run)
     }
 
     /// Calls what is due, some at once.

@@ -111,8 +111,7 @@ pub struct Server {
     assets: Option<PathBuf>,
     stop: watch::Sender<bool>,
     pause: watch::Sender<Pause>,
-    writers: Vec<std::thread::JoinHandle<()>>,
-    jobs: std::thread::JoinHandle<()>,
+    threads: Vec<std::thread::JoinHandle<()>>,
     waker: Waker,
 }
 
@@ -153,12 +152,13 @@ impl Server {
         let (handle, writers) = writer::start(stores, &hub, &config.faults, &waker, &metrics).map_err(no_thread)?;
         let (store, writer, keeping) = (open_for_long(0)?, handle.background(), config.keeping);
         let jobs = Jobs { store, writer, metrics: metrics.clone(), keeping, search: config.search, changes };
-        let jobs = jobs.start(woken).map_err(no_thread)?;
+        let mut threads = writers;
+        threads.push(jobs.start(woken).map_err(no_thread)?);
         let (stop, stopping) = watch::channel(false);
         #[cfg(feature = "webhooks")]
         if let Some(webhook) = webhook {
             let calls = crate::effects::Calls::new(webhook, open(0)?, handle.background(), metrics.clone()).map_err(StartError)?;
-            calls.start(stopping.clone()).map_err(no_thread)?;
+            threads.push(calls.start(stopping.clone()).map_err(no_thread)?);
         }
         look_through(open_for_long(0)?, metrics.clone(), stopping.clone()).map_err(no_thread)?;
         let (pause, pauses) = watch::channel(Pause::default());
@@ -183,7 +183,7 @@ impl Server {
             stopping,
             pauses,
         };
-        Ok(Server { app, assets: config.assets, stop, pause, writers, jobs, waker })
+        Ok(Server { app, assets: config.assets, stop, pause, threads, waker })
     }
 
     /// The API's routes, to nest in an app of one's own.
@@ -256,12 +256,12 @@ impl Server {
 
     /// Closes live connections and finishes what is queued. For apps that nest the router and serve by themselves.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Server { app, stop, writers, jobs, waker, .. } = self;
+        let Server { app, stop, threads, waker, .. } = self;
         let _ = stop.send(true);
         let _ = timeout(STOP_TIMEOUT, app.lives.emptied()).await;
         waker.stop();
         app.writer.finish().await;
-        let join = move || writers.into_iter().chain([jobs]).try_for_each(std::thread::JoinHandle::join);
+        let join = move || threads.into_iter().try_for_each(std::thread::JoinHandle::join);
         match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(join)).await {
             Ok(Ok(Ok(()))) => Ok(()),
             _ => Err(StartError("the writer did not end in time".to_string())),

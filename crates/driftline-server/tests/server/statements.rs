@@ -519,7 +519,6 @@ async fn t1_the_fault_of_one_space_in_a_group_costs_the_others_nothing() {
     server.stop().await.unwrap();
 }
 
-/// What is told to another: a push notes it, and a thread takes it and strikes it out.
 #[tokio::test(flavor = "multi_thread")]
 async fn t1_taking_rows_as_they_are_fails_at_any_statement_as_a_whole() {
     let (world, _) = prepared(SCHEMA, vec![json!([card(1), card(2)])]).await;
@@ -547,6 +546,7 @@ async fn t1_taking_rows_as_they_are_fails_at_any_statement_as_a_whole() {
     }
 }
 
+/// What is told to another: a push notes it, and a thread takes it and strikes it out.
 #[cfg(feature = "webhooks")]
 mod told {
     use super::{Saved, prepared, start, work};
@@ -579,8 +579,9 @@ mod told {
         let taken = receiver.taken.lock().unwrap();
         let mut told = BTreeMap::new();
         for (key, body) in taken.iter() {
-            let before = told.insert(key.clone(), body.to_string());
-            assert!(before.is_none_or(|before| before == *body), "{key} stands for two effects");
+            let body = body.to_string();
+            let before = told.insert(key.clone(), body.clone());
+            assert!(before.is_none_or(|before| before == body), "{key} stands for two effects");
         }
         (told, taken.len())
     }
