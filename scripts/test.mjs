@@ -15,7 +15,7 @@ const BROWSER_TESTS_DIR = join(ROOT, 'tests', 'browser');
 const WASM_TARGET = ['--target', 'wasm32-unknown-unknown'];
 const WITH_POSTGRES = ['-p', 'driftline-server', '--features', 'postgres,webhooks'];
 const WITH_ALL = ['-p', 'driftline-server', '--all-features'];
-const WITH_MORE = ['--features', 'driftline-server/jwks,driftline-server/webhooks'];
+const WITH_MORE = ['--features', 'driftline-server/jwks,driftline-server/telemetry,driftline-server/webhooks'];
 const DENY_WARNINGS = ['--', '-D', 'warnings'];
 
 /** What `setup` must have installed before a part can run. */

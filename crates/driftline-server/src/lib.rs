@@ -35,7 +35,7 @@ pub mod fault;
 mod feed;
 pub mod guard;
 mod history;
-#[cfg(any(feature = "jwks", feature = "webhooks"))]
+#[cfg(any(feature = "jwks", feature = "telemetry", feature = "webhooks"))]
 mod http;
 mod jobs;
 #[cfg(feature = "jwks")]
@@ -63,6 +63,8 @@ pub mod snapshot;
 pub mod store;
 mod system;
 pub mod tables;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod versions;
 mod write;
 pub mod writer;

@@ -4,6 +4,8 @@ mod cmd;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Parser)]
 #[command(name = "driftline", version, about = "The Driftline sync server")]
@@ -36,7 +38,19 @@ enum Command {
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_ansi(is_terminal).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt::layer().with_ansi(is_terminal).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry().with(filter).with(log);
+    #[cfg(feature = "telemetry")]
+    let (_spans, layer) = match driftline_server::telemetry::layer() {
+        Ok(spans) => spans.unzip(),
+        Err(error) => {
+            eprintln!("driftline: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    #[cfg(feature = "telemetry")]
+    let subscriber = subscriber.with(layer);
+    subscriber.init();
     let result = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Migrate(migrate) => migrate.run(),

@@ -35,6 +35,8 @@ mod serving;
 mod sessions;
 mod stages;
 mod statements;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 mod upgrades;
 mod versions;
 #[allow(dead_code, reason = "some of it is for tests on PostgreSQL")]
