@@ -78,7 +78,7 @@ async fn grow(all: &[(u64, u64, u64, Option<u64>, u64)]) -> (World, Client) {
         alice.send(&world, "a", units).await;
     }
     assert_eq!(found(&world), [""; 0]);
-    (world, alice)
+    (world.unserved().await, alice)
 }
 
 /// Starts a server, and waits until its background has done what was left.

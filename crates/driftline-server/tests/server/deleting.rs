@@ -95,7 +95,7 @@ fn i5_killed_at_each_commit_it_goes_on_and_nobody_sees_half() {
             assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
         }
         // The processes below are the only ones on the database.
-        World { router: axum::Router::new(), ..world }
+        world.unserved().await
     });
     let mut alice = Client::new("bob", 2);
     let unit = alice.unit(json!([delete("article", 10)]));

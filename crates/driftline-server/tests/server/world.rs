@@ -111,6 +111,14 @@ impl World {
         World { directory, config, router, schema: schema.to_string() }
     }
 
+    /// The same data, and no server on it: nothing is done beside what a test does.
+    pub async fn unserved(self) -> World {
+        let world = World { router: Router::new(), ..self };
+        // What a job was just looking at.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        world
+    }
+
     /// The same data, and a server that remembers nothing else.
     pub fn restart(&mut self) {
         self.router = open(&self.config).router();
