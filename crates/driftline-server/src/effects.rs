@@ -6,7 +6,7 @@
 
 use crate::db::{Db, DbResult, Dialect, Insert, Param};
 use crate::http;
-use crate::load::read_doomed;
+use crate::load::{read_above, read_doomed};
 use crate::metrics::{Metrics, Outcome};
 use crate::store::Store;
 use crate::writer::Background;
@@ -34,6 +34,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CLAIM_MS: u64 = 30_000;
 /// Calls at once.
 const CALLS: i64 = 16;
+/// Rows above one that are looked at: what hangs deeper is told of by itself.
+const CLIMB_ROWS: usize = 1_000;
 /// How often to look for what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -79,7 +81,14 @@ pub fn note(store: &Store, space: i64, plan: &Plan) -> DbResult<()> {
     let dying = plan.dying.iter().map(|row| row.0);
     let gone: BTreeMap<RowKey, Option<&Row>> =
         plan.deletes.iter().map(|(key, row)| (*key, Some(row))).chain(dying.map(|key| (key, None))).collect();
-    let roots = roots(store, &gone, is_told);
+    let mut parents: Parents = BTreeMap::new();
+    for (key, row) in &gone {
+        let columns = &store.schema.tables[key.table as usize].columns;
+        let cascades = |column: u16| matches!(columns[column as usize].kind, Kind::Ref { on_delete: OnDelete::Cascade, .. });
+        let above = row.iter().flat_map(|row| row.references()).filter(|(column, target)| cascades(*column) && gone.contains_key(target));
+        parents.insert(*key, above.map(|(_, target)| target).collect());
+    }
+    let roots: BTreeSet<RowKey> = gone.keys().copied().filter(|key| is_told(*key) && !goes_with_told(&parents, *key, is_told)).collect();
     let with: Vec<RowKey> = gone.keys().copied().filter(|key| !roots.contains(key)).collect();
     forget(store, space, &with)?;
     let inserts = plan.inserts.iter().map(|(key, row)| (*key, "create", Some(row)));
@@ -100,45 +109,55 @@ fn write<'a>(store: &Store, space: i64, rev: u64, told: impl Iterator<Item = (Ro
     store.db.insert(EFFECT, &values)
 }
 
-/// Of rows that go, those that are told of: they go with no other that is. Of rows that go with each other, it is the first.
-fn roots(store: &Store, gone: &BTreeMap<RowKey, Option<&Row>>, is_told: impl Fn(RowKey) -> bool) -> BTreeSet<RowKey> {
-    let above = |key: RowKey| -> BTreeSet<RowKey> {
-        let (mut found, mut next) = (BTreeSet::new(), vec![key]);
-        while let Some(key) = next.pop() {
-            let columns = &store.schema.tables[key.table as usize].columns;
-            let cascades = |column: u16| matches!(columns[column as usize].kind, Kind::Ref { on_delete: OnDelete::Cascade, .. });
-            let references = gone.get(&key).copied().flatten().into_iter().flat_map(Row::references);
-            for (_, target) in references.filter(|(column, target)| cascades(*column) && gone.contains_key(target)) {
-                if found.insert(target) {
-                    next.push(target);
+/// What each row that goes hangs on, of what goes as well.
+type Parents = BTreeMap<RowKey, Vec<RowKey>>;
+
+/// Whether a row goes with another that is told of. Of rows that go with each other, the first is told of.
+fn goes_with_told(parents: &Parents, key: RowKey, is_told: impl Fn(RowKey) -> bool) -> bool {
+    climb(parents, key, |other| is_told(other) && (other < key || !climb(parents, other, |above| above == key)))
+}
+
+/// Whether a row hangs, in however many steps, on one that is looked for. Beyond [`CLIMB_ROWS`] it is taken not to.
+fn climb(parents: &Parents, from: RowKey, is_it: impl Fn(RowKey) -> bool) -> bool {
+    let (mut seen, mut next) = (BTreeSet::from([from]), vec![from]);
+    while let Some(key) = next.pop() {
+        for above in parents.get(&key).into_iter().flatten().copied() {
+            if seen.len() < CLIMB_ROWS && seen.insert(above) {
+                if is_it(above) {
+                    return true;
                 }
+                next.push(above);
             }
         }
-        found
-    };
-    let goes_with = |key: RowKey, other: RowKey| other != key && is_told(other) && (other < key || !above(other).contains(&key));
-    gone.keys().copied().filter(|key| is_told(*key) && !above(*key).into_iter().any(|other| goes_with(*key, other))).collect()
-}
-
-/// Notes what of a large delete is gone, where its root is not told of.
-pub fn note_gone(store: &Store, space: i64, rows: &[(RowKey, Row)], rev: u64) -> DbResult<()> {
-    let Some(webhook) = &store.webhook else { return Ok(()) };
-    let keys: Vec<RowKey> = rows.iter().map(|row| row.0).collect();
-    forget(store, space, &keys)?;
-    if is_told_by_root(store, space)? {
-        return Ok(());
     }
-    let is_told = |key: RowKey| webhook.tells(&store.schema.tables[key.table as usize].name);
-    let gone: BTreeMap<RowKey, Option<&Row>> = rows.iter().map(|(key, row)| (*key, Some(row))).collect();
-    let deletes = roots(store, &gone, is_told).into_iter().map(|key| (key, "delete", None));
-    write(store, space, rev, deletes)
+    false
 }
 
-/// Whether a row that is dying in a space is told of: then what goes with it is not.
-fn is_told_by_root(store: &Store, space: i64) -> DbResult<bool> {
-    let Some(webhook) = &store.webhook else { return Ok(false) };
-    let tables = store.db.all("SELECT DISTINCT tbl FROM _dying WHERE space = ?1", &[space.into()], |row| Ok(row.text(0)?.into_owned()))?;
-    Ok(tables.iter().any(|table| webhook.tells(table)))
+/// Of rows that are dying, what they hang on that is dying, too.
+fn dying_parents(store: &Store, space: i64, rows: &[RowKey]) -> DbResult<Parents> {
+    let above = read_above(store, Some(space), rows)?;
+    let all: BTreeSet<RowKey> = above.iter().map(|(_, parent)| *parent).collect();
+    let doomed = read_doomed(store, Some(space), &all.into_iter().collect::<Vec<_>>())?;
+    let mut parents = Parents::new();
+    for (child, parent) in above.into_iter().filter(|(_, parent)| doomed.contains(parent)) {
+        parents.entry(child).or_default().push(parent);
+    }
+    Ok(parents)
+}
+
+/// Notes what of a large delete is about to go, as far as it does not go with a row that is told of.
+pub fn note_going(store: &Store, space: i64, rows: &[RowKey], rev: u64) -> DbResult<()> {
+    let Some(webhook) = &store.webhook else { return Ok(()) };
+    forget(store, space, rows)?;
+    let is_told = |key: RowKey| webhook.tells(&store.schema.tables[key.table as usize].name);
+    let sql = "SELECT tbl, id FROM _dying WHERE space = ?1";
+    let told = store.db.all(sql, &[space.into()], |row| Ok((store.schema.table(&row.text(0)?), row.id(1)?)))?;
+    // Of these the push has told.
+    let roots: BTreeSet<RowKey> = told.into_iter().filter_map(|(table, id)| Some(RowKey { table: table?, id })).collect();
+    let asked: Vec<RowKey> = rows.iter().copied().filter(|key| is_told(*key) && !roots.contains(key)).collect();
+    let parents = dying_parents(store, space, &asked)?;
+    let gone = asked.into_iter().filter(|key| !goes_with_told(&parents, *key, is_told));
+    write(store, space, rev, gone.map(|key| (key, "delete", None)))
 }
 
 /// Drops what was to be told of rows that go with another.
@@ -290,7 +309,9 @@ fn claim(store: &Store) -> DbResult<Vec<Effect>> {
     for effect in due.iter().filter(|effect| effect.op != "delete") {
         if let Some(table) = store.schema.table(&effect.table) {
             let key = RowKey { table, id: effect.id };
-            if is_told_by_root(store, effect.space)? && read_doomed(store, Some(effect.space), &[key])?.contains(&key) {
+            let is_told =
+                |key: RowKey| store.webhook.as_ref().is_some_and(|hook| hook.tells(&store.schema.tables[key.table as usize].name));
+            if goes_with_told(&dying_parents(store, effect.space, &[key])?, key, is_told) {
                 forget(store, effect.space, &[key])?;
                 dropped.push(effect.key.clone());
             }
@@ -325,9 +346,11 @@ fn strike_out(store: &Store, done: &[(Effect, bool)]) -> DbResult<()> {
         if is_parked {
             tracing::error!(key = effect.key, "the webhook has not taken an effect in all its attempts; it is parked");
         }
-        let sql = "UPDATE _effect SET due = ?4, parked = ?5 WHERE space = ?1 AND tbl = ?2 AND id = ?3";
-        let [space, table, id, _] = row;
-        let params = [space, table, id, ((now_ms() + wait) as i64).into(), is_parked.into()];
+        // One that has changed meanwhile has not been tried.
+        let sql =
+            "UPDATE _effect SET due = ?4, parked = CASE WHEN key = ?6 THEN ?5 ELSE parked END WHERE space = ?1 AND tbl = ?2 AND id = ?3";
+        let [space, table, id, key] = row;
+        let params = [space, table, id, ((now_ms() + wait) as i64).into(), is_parked.into(), key];
         store.db.execute(sql, &params)?;
     }
     Ok(())

@@ -3,7 +3,8 @@
 use crate::auth::Action;
 use crate::disk;
 use crate::error::ApiError;
-use crate::router::{App, Place, SpacePath, admit, space_name};
+use crate::router::{App, Place, SpacePath, admit, seat_to_load, space_name};
+use crate::snapshot::LOAD_TIMEOUT;
 use crate::store::StoreError;
 use crate::versions;
 use crate::writer::moment;
@@ -16,7 +17,8 @@ use axum::routing::{get, post};
 use flate2::read::GzDecoder;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
+use std::time::Instant;
 
 /// What is inflated at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -38,17 +40,19 @@ async fn list(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> R
 /// The text of a version, inflated as it is taken.
 async fn read(State(app): State<App>, place: Place, headers: HeaderMap) -> Result<Response, ApiError> {
     let (space, rev) = at(place)?;
-    admit(&app, &headers, &space, Action::Read).await?;
-    let data = data(&app, space, rev).await?;
-    let chunks = unfold(GzDecoder::new(Cursor::new(data)), |mut inflating| async move {
+    let principal = admit(&app, &headers, &space, Action::Read).await?;
+    let seat = seat_to_load(&app, &principal)?;
+    let (data, began) = (data(&app, space, rev).await?, Instant::now());
+    let chunks = unfold((GzDecoder::new(Cursor::new(data)), seat), move |(mut inflating, seat)| async move {
         let mut chunk = vec![0; CHUNK_BYTES];
-        match inflating.read(&mut chunk) {
+        let read = if began.elapsed() < LOAD_TIMEOUT { inflating.read(&mut chunk) } else { Err(ErrorKind::TimedOut.into()) };
+        match read {
             Ok(0) => None,
             Ok(length) => {
                 chunk.truncate(length);
-                Some((Ok(chunk), inflating))
+                Some((Ok(chunk), (inflating, seat)))
             }
-            Err(error) => Some((Err(error), inflating)),
+            Err(error) => Some((Err(error), (inflating, seat))),
         }
     });
     let body = Body::from_stream(chunks.fuse());
@@ -85,12 +89,15 @@ async fn restore(State(app): State<App>, place: Place, headers: HeaderMap) -> Re
     let (space, rev) = at(place)?;
     let principal = admit(&app, &headers, &space, Action::Write).await?.name;
     // Each holds a space twice in memory, and the writer for as long as it takes.
-    let _turn = app.restores.clone().try_acquire_owned().map_err(|_| ApiError::unavailable("another space is going back; try again"))?;
+    let turn = app.restores.clone().try_acquire_owned().map_err(|_| ApiError::unavailable("another space is going back; try again"))?;
     let data = data(&app, space.clone(), rev).await?;
     let schema = app.schema.clone();
-    let then = tokio::task::spawn_blocking(move || versions::then(&schema, &data)).await.map_err(|_| ApiError::internal())??;
+    // The turn goes with the work, also where nobody waits for it any more.
+    let read = tokio::task::spawn_blocking(move || versions::then(&schema, &data).map(|then| (then, turn)));
+    let (then, turn) = read.await.map_err(|_| ApiError::internal())??;
     let name = space.clone();
     let restored = app.writer.work(&space, move |store| {
+        let _turn = turn;
         let restored = versions::restore(store, &name, &principal, then, moment()?)?;
         let rev = (restored.edits > 0).then_some(restored.rev);
         Ok((restored, rev))

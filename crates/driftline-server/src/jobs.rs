@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A space in which nothing has happened for so long is quiet: what is done for it is in nobody's way.
 const QUIET: Duration = Duration::from_millis(100);
+/// Between two looks.
+const BREATH: Duration = Duration::from_millis(10);
 /// After so long it is looked at all the same.
 const LOUD: Duration = Duration::from_secs(20);
 /// Counting reads whole tables.
@@ -211,7 +213,8 @@ impl Jobs {
         let next = due.again.values().chain(due.reap.values()).min();
         let again = next.map_or(LOOK_EVERY, |at| at.saturating_duration_since(Instant::now()));
         let quiet = if self.changes.spaces().is_empty() { LOOK_EVERY } else { QUIET };
-        again.min(quiet).min(LOOK_EVERY)
+        // Whatever goes wrong, it does not spin.
+        again.min(quiet).min(LOOK_EVERY).max(BREATH)
     }
 
     fn look(&self, due: &mut Due, at_once: bool) -> Progress {
@@ -220,6 +223,8 @@ impl Jobs {
         }
         let now = Instant::now();
         let mut quiet: BTreeSet<String> = self.changes.quiet(at_once).into_iter().collect();
+        // What has failed has its own time.
+        quiet.retain(|space| due.again.get(space).is_none_or(|at| *at <= now));
         quiet.extend(due.again.iter().filter(|(_, at)| **at <= now).map(|(space, _)| space.clone()));
         let spaces = match self.spaces(due, &quiet) {
             Ok(spaces) => spaces,
@@ -264,6 +269,7 @@ impl Jobs {
             // Somebody has kept one not long ago.
             Some(Progress::Later) => drop(due.versions.insert(name.to_string(), Instant::now() + self.keeping.version_every / 2)),
             Some(Progress::Done) if is_ripe => drop(due.versions.remove(name)),
+            None => drop(due.versions.insert(name.to_string(), Instant::now() + LOOK_EVERY)),
             _ => {}
         }
         let all = [prune, filled, version];
@@ -283,13 +289,14 @@ impl Jobs {
         let db = &self.store.db;
         let read = |row: &Row| Ok((row.int(0)?, row.text(1)?.into_owned()));
         if due.all <= now {
-            due.all = now + ALL_EVERY;
             let unversioned =
                 "SELECT id, name FROM _space AS s WHERE rev > (SELECT coalesce(max(rev), 0) FROM _version AS v WHERE v.space = s.id)";
             for (_, name) in db.reading(|| db.all(unversioned, &[], read))? {
                 due.versions.entry(name).or_insert(ripe);
             }
-            return db.reading(|| db.all("SELECT id, name FROM _space ORDER BY id", &[], read));
+            let all = db.reading(|| db.all("SELECT id, name FROM _space ORDER BY id", &[], read))?;
+            due.all = now + ALL_EVERY;
+            return Ok(all);
         }
         for name in quiet {
             due.versions.entry(name.clone()).or_insert(ripe);
@@ -308,6 +315,7 @@ impl Jobs {
             Err(error) => {
                 tracing::error!(%error, "cannot read what is being deleted");
                 self.metrics.ran("reap", "failed");
+                due.reap.values_mut().for_each(|at| *at = Instant::now() + LOOK_EVERY);
                 return Progress::Done;
             }
         };

@@ -43,7 +43,7 @@ pub fn answer_all(store: &Store, space: &str, principal: &str, push: &Push, load
             }
             Query::Blockers { heads, apart, limit } => load.give_blockers(read_blockers(store, &known, &heads, &apart, limit)?),
             Query::Doomed(keys) => load.give_doomed(read_doomed(store, known.space, &keys)?),
-            Query::Above(rows) => load.give_above(read_above(store, &known, &rows)?),
+            Query::Above(rows) => load.give_above(read_above(store, known.space, &rows)?),
             Query::Deleted(keys) => load.give_deleted(read_deleted(store, &known, &keys)?),
         }
     }
@@ -217,8 +217,8 @@ fn by_table(keys: &[RowKey]) -> BTreeMap<u16, Vec<RowId>> {
 }
 
 /// Follows cascading references up from each row: returns each row on the way with what it refers to.
-fn read_above(store: &Store, known: &Known, keys: &[RowKey]) -> DbResult<Vec<(RowKey, RowKey)>> {
-    let Some(space) = known.space else { return Ok(Vec::new()) };
+pub fn read_above(store: &Store, space: Option<i64>, keys: &[RowKey]) -> DbResult<Vec<(RowKey, RowKey)>> {
+    let Some(space) = space else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (table, ids) in by_table(keys) {
         let Some(above) = store.layout.above(&store.schema, table) else { continue };

@@ -258,6 +258,8 @@ fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     for key in &going {
         tables.entry(key.table).or_default().push(key.id);
     }
+    #[cfg(feature = "webhooks")]
+    crate::effects::note_going(store, batch.space, &going, batch.rev)?;
     for (&target, ids) in &tables {
         for (table, slot, _) in store.layout.referring(&store.schema, target) {
             if !store.schema.tables[table.index as usize].columns[slot.column as usize].nullable {
@@ -275,8 +277,6 @@ fn write(store: &Store, batch: &Batch) -> DbResult<()> {
     for (&table, ids) in &tables {
         let rows = read(store, batch.space, table, "id", ids)?;
         rows.iter().for_each(|(key, row)| digest.remove(&store.schema, *key, row));
-        #[cfg(feature = "webhooks")]
-        crate::effects::note_gone(store, batch.space, &rows, batch.rev)?;
     }
     for run in going.chunk_by(|a, b| a.table == b.table) {
         let name = &store.layout.table(run[0].table).name;

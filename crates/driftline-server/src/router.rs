@@ -11,7 +11,7 @@ use crate::live::{self, Hub};
 use crate::log::{Readers, read_changes};
 use crate::metrics::{self, Metrics};
 use crate::presence::Presence;
-use crate::quota::{Rates, Seats};
+use crate::quota::{Rates, Seat, Seats};
 use crate::search::{self, Search};
 use crate::snapshot;
 use crate::writer::WriterHandle;
@@ -42,6 +42,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// KiB of bodies held at once; beyond it a sender is asked to come back.
 pub const BODIES_KIB: usize = 96 * 1024;
+pub const SMALL_BODIES_KIB: usize = 32 * 1024;
+/// A body is small up to here: some edits, or a question.
+const SMALL_KIB: usize = 64;
 /// Reading a small body takes less than handing it to another thread.
 const INLINE_BYTES: usize = 64 * 1024;
 
@@ -70,6 +73,7 @@ pub struct App {
     pub(crate) restores: Arc<Semaphore>,
     /// KiB of bodies that may be held at once.
     pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) small_bodies: Arc<Semaphore>,
     /// First loads, by user.
     pub(crate) loads: Arc<Seats>,
     pub(crate) search: Option<Search>,
@@ -132,8 +136,10 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
     let space = space_name(space)?;
     let (parts, body) = request.into_parts();
     let principal = admit(&app, &parts.headers, &space, Action::Read).await?;
-    let _held = hold_body(&app, &body)?;
+    let mut held = hold_body(&app, &body)?;
     let text = read_body(&parts.headers, body).await?;
+    // What it said, or did not say, of its length is more than it takes.
+    drop(held.split(held.num_permits().saturating_sub(text.len().div_ceil(1_024))));
     let bytes = text.len();
     let push = parse(app.schema.clone(), text).await?;
     let principal = match push.units.is_empty() {
@@ -161,11 +167,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
 async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
     let space = space_name(space)?;
     let principal = admit(&app, &headers, &space, Action::Read).await?;
-    let full = || ApiError::unavailable("too many first loads at once; try again");
-    let mut seat = app.loads.enter().ok_or_else(full)?;
-    if !app.authorizer.is_open() && !seat.take(&principal.name) {
-        return Err(ApiError::rate_limited(5));
-    }
+    let seat = seat_to_load(&app, &principal)?;
     let body = snapshot::stream(&app, space, seat).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
 }
@@ -252,11 +254,23 @@ fn no_store() -> (header::HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
+/// A place for a load that may take long.
+pub fn seat_to_load(app: &App, principal: &Principal) -> Result<Seat, ApiError> {
+    let full = || ApiError::unavailable("too many first loads at once; try again");
+    let mut seat = app.loads.enter().ok_or_else(full)?;
+    if !app.authorizer.is_open() && !seat.take(&principal.name) {
+        return Err(ApiError::rate_limited(5));
+    }
+    Ok(seat)
+}
+
 /// Room for a body, by what it says of its length; for the longest where it says nothing.
 fn hold_body(app: &App, body: &Body) -> Result<OwnedSemaphorePermit, ApiError> {
     let length = body.size_hint().upper().and_then(|length| usize::try_from(length).ok());
     let kib = length.unwrap_or(limits::PUSH_BYTES).min(limits::PUSH_BYTES).div_ceil(1_024).max(1);
-    let held = app.bodies.clone().try_acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
+    // Those that are small do not wait for those that are not.
+    let room = if kib <= SMALL_KIB { &app.small_bodies } else { &app.bodies };
+    let held = room.clone().try_acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
     held.map_err(|_| ApiError::unavailable("too much is being taken in; try again"))
 }
 

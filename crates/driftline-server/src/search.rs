@@ -107,7 +107,8 @@ pub fn note(store: &Store, space: i64, known: &Known, plan: &Plan) -> DbResult<(
 /// Notes that rows are gone which died before; the revision stays.
 pub fn note_gone(store: &Store, space: i64, rows: &[RowKey]) -> DbResult<()> {
     if store.search.is_none() {
-        return Ok(());
+        // A server that searches finds out by this that it does not know everything.
+        return store.db.execute("DELETE FROM _search_space WHERE space = ?1", &[space.into()]);
     }
     defer(store, space, rows.iter().copied().filter(|key| has_texts(&store.schema, key.table as usize)))
 }
@@ -190,7 +191,12 @@ fn words_of(schema: &Schema, space: i64, table: u16, row: &Row) -> String {
     let columns = &schema.tables[table as usize].columns;
     for (column, value) in columns.iter().zip(&row.values) {
         if let (Kind::Text { .. }, Value::Text(text)) = (&column.kind, value) {
-            words.extend(split(text).take(ROW_WORDS.saturating_sub(words.len())));
+            for word in split(text) {
+                if words.len() == ROW_WORDS {
+                    break;
+                }
+                words.insert(word);
+            }
         }
     }
     let mut out = String::new();

@@ -13,7 +13,7 @@ use crate::migrate;
 use crate::place::Place;
 use crate::presence::Presence;
 use crate::quota::{Limits, Rates, Seats};
-use crate::router::{App, BODIES_KIB, Pause, router};
+use crate::router::{App, BODIES_KIB, Pause, SMALL_BODIES_KIB, router};
 use crate::rules::Ruled;
 use crate::search::Search;
 use crate::store::Store;
@@ -112,6 +112,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     pause: watch::Sender<Pause>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// What calls others, and writes down how that went.
+    callers: Vec<std::thread::JoinHandle<()>>,
     waker: Waker,
 }
 
@@ -155,11 +157,16 @@ impl Server {
         let mut threads = writers;
         threads.push(jobs.start(woken).map_err(no_thread)?);
         let (stop, stopping) = watch::channel(false);
+        #[cfg(not(feature = "webhooks"))]
+        let callers = Vec::new();
         #[cfg(feature = "webhooks")]
-        if let Some(webhook) = webhook {
-            let calls = crate::effects::Calls::new(webhook, open(0)?, handle.background(), metrics.clone()).map_err(StartError)?;
-            threads.push(calls.start(stopping.clone()).map_err(no_thread)?);
-        }
+        let callers = match webhook {
+            Some(webhook) => {
+                let calls = crate::effects::Calls::new(webhook, open(0)?, handle.background(), metrics.clone()).map_err(StartError)?;
+                vec![calls.start(stopping.clone()).map_err(no_thread)?]
+            }
+            None => Vec::new(),
+        };
         look_through(open_for_long(0)?, metrics.clone(), stopping.clone()).map_err(no_thread)?;
         let (pause, pauses) = watch::channel(Pause::default());
         listen_to_others(&config.data, &hub, &presence, &readers, &stopping)?;
@@ -174,6 +181,7 @@ impl Server {
             kept_versions: config.keeping.versions,
             restores: Arc::new(Semaphore::new(1)),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            small_bodies: Arc::new(Semaphore::new(SMALL_BODIES_KIB)),
             loads: Seats::new(&Limits { live: LOADS, live_per_principal: LOADS_PER_USER, ..config.limits }),
             search: config.search,
             rates: Arc::new(Rates::new(&config.limits)),
@@ -183,7 +191,7 @@ impl Server {
             stopping,
             pauses,
         };
-        Ok(Server { app, assets: config.assets, stop, pause, threads, waker })
+        Ok(Server { app, assets: config.assets, stop, pause, threads, callers, waker })
     }
 
     /// The API's routes, to nest in an app of one's own.
@@ -256,10 +264,12 @@ impl Server {
 
     /// Closes live connections and finishes what is queued. For apps that nest the router and serve by themselves.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Server { app, stop, threads, waker, .. } = self;
+        let Server { app, stop, threads, callers, waker, .. } = self;
         let _ = stop.send(true);
         let _ = timeout(STOP_TIMEOUT, app.lives.emptied()).await;
         waker.stop();
+        let called = tokio::task::spawn_blocking(move || callers.into_iter().try_for_each(std::thread::JoinHandle::join));
+        let _ = timeout(2 * STOP_TIMEOUT, called).await;
         app.writer.finish().await;
         let join = move || threads.into_iter().try_for_each(std::thread::JoinHandle::join);
         match timeout(STOP_TIMEOUT, tokio::task::spawn_blocking(join)).await {

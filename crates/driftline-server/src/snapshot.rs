@@ -80,7 +80,7 @@ struct Sink {
 }
 
 /// How long all of a first load may take: it holds a connection, and an old state of the database.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Sink {
     fn send(&self, line: String, began: Instant) -> Result<(), Ended> {

@@ -11,7 +11,7 @@ use crate::reap;
 use crate::snapshot;
 use crate::store::{Moment, Store, StoreError};
 use crate::writer::Background;
-use driftline_core::dedupe::own_client;
+use driftline_core::dedupe::{Ranges, own_client};
 use driftline_core::edit::{Edit, Op};
 use driftline_core::limits;
 use driftline_core::order::{Step, arrange};
@@ -147,11 +147,14 @@ pub fn restore(store: &Store, name: &str, principal: &str, then: Vec<(RowKey, Ro
     // Later than whatever has been written, so that it holds; the stamps of a clock ahead are.
     let last_ms = now.iter().map(|(_, row)| row.clocks.latest().ms()).max().unwrap_or_default();
     let at_ms = moment.now_ms.max(last_ms) + 1;
-    let (mut seq, mut rev) = (moment.now_ms * 1_000, rev);
+    // A clock ahead is believed for as far as rows have been written by it.
+    let moment = Moment { now_ms: moment.now_ms.max(last_ms), ..moment };
+    let client = client_of(principal);
+    let (mut seq, mut rev) = (last_closed(store, name, principal, client)?.max(moment.now_ms * 1_000), rev);
     // One after the other: what goes with the rows of one counts for it alone.
     for edits in units.iter().filter(|edits| !edits.is_empty()) {
         seq += 1;
-        let push = push_of(store, principal, edits, at_ms, seq);
+        let push = push_of(store, client, edits, at_ms, seq);
         let push = read_push(&store.schema, &push).map_err(|error| {
             tracing::error!(detail = error.detail, "going back to a version made a request that does not read");
             StoreError::Fault("going back to a version")
@@ -221,10 +224,21 @@ fn units(store: &Store, now: &Rows, edits: Vec<Edit>) -> Option<Vec<String>> {
     Some(units)
 }
 
-/// From a client of its own for each user, whose numbers are the clock's: whoever goes back has others for what they type.
-fn push_of(store: &Store, principal: &str, edits: &str, at_ms: u64, seq: u64) -> String {
+/// A client of its own for each user, whose numbers are the clock's: whoever goes back has others for what they type.
+fn client_of(principal: &str) -> u64 {
     let hash = Sha256::digest(format!("versions of {principal}").as_bytes());
-    let client = own_client(hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)));
+    own_client(hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)))
+}
+
+/// Up to where its numbers are used: the clock may have been set back.
+fn last_closed(store: &Store, name: &str, principal: &str, client: u64) -> DbResult<u64> {
+    let sql = "SELECT closed FROM _client WHERE space = (SELECT id FROM _space WHERE name = ?1) AND principal = ?2 AND client = ?3";
+    let closed = store.db.first(sql, &[name.into(), principal.into(), Param::bits(client)], |row| Ok(row.text(0)?.into_owned()))?;
+    let ranges = closed.and_then(|closed| Ranges::from_json(&driftline_core::json::Json::parse_or_null(&closed))).unwrap_or_default();
+    Ok(ranges.iter().last().map_or(0, |range| range.1 + 1))
+}
+
+fn push_of(store: &Store, client: u64, edits: &str, at_ms: u64, seq: u64) -> String {
     format!(
         "{{\"epoch\":1,\"cursor\":null,\"clients\":[{{\"id\":\"{client:016x}\",\"receipt\":null,\"closed\":[[1,{}]]}}],\
          \"units\":[{{\"txns\":[{{\"key\":[0,{seq}],\"body\":{{\"schema\":{},\"at\":[{at_ms},0],\"edits\":[{edits}]}}}}],\"after\":[]}}]}}",

@@ -259,3 +259,35 @@ async fn e1_a_row_that_goes_on_changing_is_put_off_like_any_other() {
     let taken = receiver.taken.lock().unwrap();
     assert_eq!((taken.len(), &taken[0].1["row"]["x"]), (1, &json!(29)));
 }
+
+/// A large delete whose root is not told of: what is told of goes by itself, though not what hangs on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_of_a_large_delete_what_is_told_of_is_told_once_from_above() {
+    let schema = r#"{"name": "t", "version": 1, "tables": {"board": {},
+      "card": {"references": {"board": {"to": ["board"], "on_delete": "cascade"}}},
+      "note": {"references": {"card": {"to": ["card"], "on_delete": "cascade"}}}}}"#;
+    let (receiver, url) = receiver().await;
+    let mut world = World::of(schema);
+    let tables = ["card", "note"].map(str::to_string).to_vec();
+    world.config.webhook = Some(Webhook { url, secret: SECRET.to_vec(), tables });
+    let server = open(&world.config);
+    world.router = server.router();
+    let create = |table: &str, n: u64, set: Json| json!({"op": "create", "table": table, "id": id(n), "set": set});
+    let mut alice = Client::new("alice", 1);
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([create("board", 1, json!({}))])).await), "applied");
+    let cards = (10..15).map(|n| create("card", n, json!({"board": id(1)}))).collect::<Vec<_>>();
+    assert_eq!(verdict(&alice.edit(&world, "a", json!(cards)).await), "applied");
+    for part in 0..5 {
+        let note = |n: u64| create("note", 10_000 + part * 1_000 + n, json!({"card": id(10 + part)}));
+        assert_eq!(verdict(&alice.edit(&world, "a", json!((0..500).map(note).collect::<Vec<_>>())).await), "applied");
+    }
+    world.db().batch("DELETE FROM _effect").unwrap();
+    receiver.taken.lock().unwrap().clear();
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([{"op": "delete", "table": "board", "id": id(1)}])).await), "applied");
+    server.jobs().await;
+    assert_eq!(world.count("SELECT count(*) FROM note"), 0);
+    until_told(&world).await;
+    let mut told = receiver.told();
+    told.retain(|told| told.starts_with("delete"));
+    assert_eq!(told, ["delete card 8"; 5], "{told:?}");
+}

@@ -182,3 +182,18 @@ async fn v6_a_server_that_keeps_no_versions_says_so() {
     let (status, problem) = ask(&world, "POST", "versions", &token("alice")).await;
     assert_eq!((status, &problem["code"]), (409, &json!("no_version")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v6_going_back_works_again_after_the_servers_clock_was_set_back() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1)])).await;
+    assert_eq!(ask(&world, "POST", "versions", &token("alice")).await.0, 200);
+    for n in 2..4 {
+        alice.edit(&world, "a", json!([card(n)])).await;
+        assert_eq!(ask(&world, "POST", "versions/1/restore", &token("alice")).await.0, 200);
+        assert_eq!(world.count("SELECT count(*) FROM card"), 1);
+        // As if the last time had been years from now.
+        world.db().batch("UPDATE _client SET closed = '[[1,8000000000000000]]' WHERE closed <> '[]'").unwrap();
+    }
+}
