@@ -200,6 +200,8 @@ impl Jobs {
                         due.all = Instant::now();
                         due.again.values_mut().for_each(|at| *at = due.all);
                         due.reap.clear();
+                        let ripe = due.all + self.keeping.version_every;
+                        due.versions.values_mut().for_each(|at| *at = ripe.min(*at));
                         told.push(done);
                     }
                     Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,

@@ -5,9 +5,11 @@
 //! a thread, or on PostgreSQL a few ([`writer`]); answers leave after the commit.
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
-//! `load`, `write`, [`tables`]), what it leaves for later (`reap`), readers ([`log`], [`snapshot`], [`live`]), who may ([`auth`]), how tables change
-//! ([`migrate`], `rebuild`, `ddl`, `apply`), where the database is and how it is spoken to ([`place`], [`db`]), what several servers tell each other (`notes`),
-//! whether all is well ([`check`]), what a disk may do (`disk`), and how to see it fail ([`fault`]).
+//! `load`, `write`, [`tables`]), what it leaves for later (`jobs`: `reap`, `prune`, `search`, `versions`; `effects`), readers ([`log`],
+//! [`snapshot`], [`live`], `presence`, `feed`, `history`), who may, and how much ([`auth`], `keys`, `quota`), an app's own code (`rules`,
+//! `editor`), how tables change ([`migrate`], `rebuild`, `ddl`, `apply`), where the database is and how it is spoken to ([`place`],
+//! [`db`]), how it is copied and put back ([`backup`]), what several servers tell each other (`notes`), whether all is well ([`check`],
+//! `metrics`), what a disk may do (`disk`), and how to see it fail ([`fault`]).
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

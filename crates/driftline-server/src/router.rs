@@ -108,6 +108,7 @@ pub fn router(app: App) -> Router {
         .merge(history::routes())
         .merge(feed::routes())
         .route("/v1/spaces/{space}/search", get(find))
+        .route("/v1/spaces/{space}/access", get(tell_access))
         .route("/v1", any(no_route))
         .route("/v1/", any(no_route))
         .route("/v1/{*rest}", any(no_route))
@@ -170,6 +171,19 @@ async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: Header
     let seat = seat_to_load(&app, &principal)?;
     let body = snapshot::stream(&app, space, seat).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
+}
+
+/// What the credential allows here: so who may not write knows it before he edits.
+async fn tell_access(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
+    let space = space_name(space)?;
+    let Principal { name, expires_s } = admit(&app, &headers, &space, Action::Read).await?;
+    let role = match authorize(&app, &headers, &space, Action::Write).await {
+        Ok(_) => "write",
+        Err(AuthError::Unavailable(reason)) => return Err(ApiError::unavailable(&reason)),
+        Err(_) => "read",
+    };
+    let told = serde_json::json!({"user": name, "role": role, "expires_s": expires_s}).to_string();
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], told).into_response())
 }
 
 /// Rows by their words: `?q=` what somebody types, `&limit=` how many.

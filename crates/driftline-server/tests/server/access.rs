@@ -100,3 +100,19 @@ async fn a7_what_one_user_made_is_not_taken_with_the_credential_of_another() {
     assert_eq!(post("alice", &token("alice"), "reconcile").await, (200, String::new()));
     assert_eq!(post("J%C3%BCrgen%2F1", &token("Jürgen/1"), "snapshot").await.0, 200, "any name can be told");
 }
+
+#[tokio::test]
+async fn a3_who_may_not_write_can_know_before_editing() {
+    let world = World::new();
+    let ask = async |space: &str, token: Option<&str>| {
+        let (status, text) = world.request("GET", &format!("/v1/spaces/{space}/access"), token, "").await;
+        (status, serde_json::from_str::<Json>(&text).unwrap())
+    };
+    let reader = token_with("alice", &["a"], Role::Read, 60);
+    let (status, told) = ask("a", Some(&reader)).await;
+    assert_eq!((status, &told["user"], &told["role"]), (200, &json!("alice"), &json!("read")));
+    assert!(told["expires_s"].as_u64().is_some_and(|at| at > 1_700_000_000));
+    assert_eq!(ask("a", Some(&token("bob"))).await.1["role"], "write");
+    assert_eq!(ask("b", Some(&reader)).await.0, 403);
+    assert_eq!(ask("a", None).await.0, 401);
+}
