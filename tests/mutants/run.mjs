@@ -20,7 +20,7 @@ const BOUNDS = {
   'digest-forgets-the-old-row': { by: 'sim', within: 5 },
   'discarded-comes-back': { by: 'sim', within: 600 },
   'effect-of-what-was-replaced-overlooked': { by: 'dedupe', within: 100 },
-  'folded-across-a-dependency': { by: 'sim', within: 25 },
+  'folded-across-a-dependency': { by: 'sim', within: 200 },
   'folded-into-what-was-sent': { by: 'sim', within: 25 },
   'gap-in-the-log-passed-over': { by: 'sim', within: 150 },
   'gaps-forgotten': { by: 'sim', within: 5 },
