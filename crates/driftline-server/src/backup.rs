@@ -18,6 +18,7 @@
 mod part;
 
 use self::part::{BESIDE, Part, with_ending};
+use crate::clock;
 use crate::db::{Db, DbError, DbResult, Param};
 use crate::disk::Trouble;
 use crate::place::Place;
@@ -28,7 +29,6 @@ use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// More revisions than a space makes in years: so far a restored one is lifted at least, should the clock stand still or have been
 /// set back. No other space comes this far.
@@ -184,7 +184,7 @@ fn fault_of(conn: &Connection) -> DbResult<Option<String>> {
 fn lift(db: &Db, fail: impl Fn(DbError) -> String + Copy) -> Result<(u64, u64), String> {
     db.begin_writing().map_err(fail)?;
     let (spaces, highest) = db.one(SPACES, &[], |row| Ok((row.bits(0)?, row.bits(1)?))).map_err(fail)?;
-    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    let now_us = clock::now().as_micros() as u64;
     let rev = first_rev(highest, now_us)?;
     db.execute("UPDATE _space SET rev = ?1, horizon = ?1", &[Param::bits(rev)]).map_err(fail)?;
     db.commit().map_err(fail)?;

@@ -1,16 +1,17 @@
 //! Edits by the server's own code: by the same way as everybody's, with the same checks, marks and log.
 
 use crate::auth::SERVER_PREFIX;
+use crate::clock::now;
 use crate::error::ApiError;
 use crate::router::App;
 use driftline_core::dedupe::own_client;
 use driftline_core::limits;
 use driftline_core::wire::read_push;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::sleep;
 
 /// How often an edit is sent whose fate is not told. It has one number all the while, so it takes effect once.
@@ -49,9 +50,7 @@ pub struct Editor {
 
 impl Editor {
     pub(crate) fn new(app: App, name: &str) -> Editor {
-        let hash = Sha256::digest(name.as_bytes());
-        let random = hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
-        Editor { app, name: format!("{SERVER_PREFIX}{name}"), client: own_client(random), last: Mutex::new(0) }
+        Editor { app, name: format!("{SERVER_PREFIX}{name}"), client: named_client(name), last: Mutex::new(0) }
     }
 
     /// Applies edits as one transaction, and returns its revision once it is committed. `edits` is a list as in the protocol:
@@ -92,11 +91,7 @@ impl Editor {
 
     /// A transaction under the next number. It is the same to the byte however often it is sent.
     fn numbered(&self, edits: &Json) -> String {
-        let (seq, at) = (self.number(), [now().as_millis() as u64, 0]);
-        let body = json!({"schema": self.app.schema.version, "at": at, "edits": edits});
-        let client = json!({"id": format!("{:016x}", self.client), "receipt": null, "closed": [[1, seq - 1]]});
-        let unit = json!({"txns": [{"key": [0, seq], "body": body}], "after": []});
-        json!({"epoch": 1, "cursor": null, "clients": [client], "units": [unit]}).to_string()
+        one_transaction(self.app.schema.version, self.client, self.number(), now().as_millis() as u64, &edits.to_string())
     }
 
     async fn attempt(&self, space: &str, numbered: &str) -> Result<Told, ApiError> {
@@ -146,6 +141,16 @@ impl Told {
     }
 }
 
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+/// The client that stands for a name: the same in every process.
+pub(crate) fn named_client(name: &str) -> u64 {
+    let hash = Sha256::digest(name.as_bytes());
+    own_client(hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)))
+}
+
+/// A push of one transaction, `edits` being a list of JSON. It closes all numbers before its own.
+pub(crate) fn one_transaction(schema: u32, client: u64, seq: u64, at_ms: u64, edits: &str) -> String {
+    let closed = seq - 1;
+    format!(
+        r#"{{"epoch":1,"cursor":null,"clients":[{{"id":"{client:016x}","receipt":null,"closed":[[1,{closed}]]}}],"units":[{{"txns":[{{"key":[0,{seq}],"body":{{"schema":{schema},"at":[{at_ms},0],"edits":{edits}}}}}],"after":[]}}]}}"#
+    )
 }

@@ -6,12 +6,12 @@ use crate::db::{DbError, Param};
 use crate::disk;
 use crate::error::ApiError;
 use crate::log::{Changes, read_changes};
-use crate::router::{App, SpacePath, admit, space_name};
+use crate::router::{App, SpacePath, admit, json as as_json, space_name};
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::get;
 use driftline_core::wire::write_live;
 use serde::Deserialize;
@@ -52,18 +52,12 @@ async fn changes(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let space = space_name(space)?;
-    let principal = admit(&app, &headers, &space, Action::Read).await?.name;
-    let full = || ApiError::unavailable("too many live connections; try again");
+    let principal = admit(&app, &headers, &space, Action::Read).await?;
     let Query(From { cursor, wait }) =
         asked.map_err(|_| ApiError::new(400, "invalid_request", "ask with `?cursor=0`, and perhaps `&wait=20`"))?;
     // Whoever watches first misses nothing.
-    let mut seat = if wait > 0 { Some(app.lives.enter().ok_or_else(full)?) } else { None };
-    if let Some(seat) = &mut seat
-        && !app.authorizer.is_open()
-        && !seat.take(&principal)
-    {
-        return Err(ApiError::rate_limited(5));
-    }
+    let seat = if wait > 0 { Some(app.lives.seat(app.whose(&principal))?) } else { None };
+    let principal = principal.name;
     let mut commits = seat.as_ref().map(|_| app.hub.watch(&space));
     let mut read = read(&app, &space, &principal, cursor).await?;
     if let Some(commits) = &mut commits
@@ -83,7 +77,7 @@ async fn changes(
     let rev = read.rows.last().map_or(cursor, |row| row.rev);
     let mut text = write_live(&app.schema, rev, &read.rows);
     text.pop();
-    Ok(json_answer(text + &format!(",\"more\":{},\"reload\":{}}}", read.more, read.reload)))
+    Ok(as_json(text + &format!(",\"more\":{},\"reload\":{}}}", read.more, read.reload)))
 }
 
 async fn read(app: &App, space: &str, principal: &str, cursor: u64) -> Result<Changes, ApiError> {
@@ -105,14 +99,10 @@ async fn spaces(State(app): State<App>, asked: Result<Query<After>, QueryRejecti
     let mut found = read.await.ok_or_else(ApiError::internal)?.map_err(failed)?;
     let more = found.len() > limit;
     found.truncate(limit);
-    Ok(json_answer(json!({"spaces": found, "more": more}).to_string()))
+    Ok(as_json(json!({"spaces": found, "more": more}).to_string()))
 }
 
 fn failed(error: DbError) -> ApiError {
     tracing::error!(%error, "the log could not be read");
     disk::refusal(&error).unwrap_or_else(ApiError::internal)
-}
-
-fn json_answer(text: String) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
 }

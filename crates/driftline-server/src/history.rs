@@ -3,7 +3,7 @@
 use crate::auth::Action;
 use crate::disk;
 use crate::error::ApiError;
-use crate::router::{App, Place, SpacePath, admit, seat_to_load, space_name};
+use crate::router::{App, Place, SpacePath, admit, json, space_name};
 use crate::snapshot::LOAD_TIMEOUT;
 use crate::store::StoreError;
 use crate::versions;
@@ -41,7 +41,7 @@ async fn list(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> R
 async fn read(State(app): State<App>, place: Place, headers: HeaderMap) -> Result<Response, ApiError> {
     let (space, rev) = at(place)?;
     let principal = admit(&app, &headers, &space, Action::Read).await?;
-    let seat = seat_to_load(&app, &principal)?;
+    let seat = app.loads.seat(app.whose(&principal))?;
     let (data, began) = (data(&app, space, rev).await?, Instant::now());
     let chunks = unfold((GzDecoder::new(Cursor::new(data)), seat), move |(mut inflating, seat)| async move {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -124,8 +124,4 @@ fn failed(error: &StoreError) -> ApiError {
             told.unwrap_or_else(ApiError::internal)
         }
     }
-}
-
-fn json(text: String) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
 }

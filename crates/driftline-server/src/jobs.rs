@@ -3,8 +3,9 @@
 //! A step is one transaction, handed to the writer. What fails is logged, counted, and tried again at the next look; a panic counts as
 //! a failure. The thread keeps nothing that a restart could lose: what there is to do, the database tells.
 
+use crate::clock::now_s;
 use crate::db::{DbResult, Row};
-use crate::metrics::{Metrics, now_s};
+use crate::metrics::Metrics;
 use crate::prune;
 use crate::reap;
 use crate::search::{self, Search};

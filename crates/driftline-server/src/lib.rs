@@ -5,7 +5,7 @@
 //! a thread, or on PostgreSQL a few ([`writer`]); answers leave after the commit.
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
-//! `load`, `write`, [`tables`]), what it leaves for later (`jobs`: `reap`, `prune`, `search`, `versions`; `effects`), readers ([`log`],
+//! `load`, `write`, [`tables`]), what it leaves for later (`jobs`: `reap`, `prune`, `search`, `versions`; `effects` and its `calls`), readers ([`log`],
 //! [`snapshot`], [`live`], `presence`, `feed`, `history`), who may, and how much ([`auth`], `keys`, `quota`), an app's own code (`rules`,
 //! `editor`), how tables change ([`migrate`], `rebuild`, `ddl`, `apply`), where the database is and how it is spoken to ([`place`],
 //! [`db`]), how it is copied and put back ([`backup`]), what several servers tell each other (`notes`), whether all is well ([`check`],
@@ -24,6 +24,7 @@ mod apply;
 pub mod auth;
 pub mod backup;
 pub mod check;
+mod clock;
 mod counts;
 pub mod db;
 mod ddl;

@@ -1,6 +1,7 @@
 //! Live changes: after each commit the sockets of its space read the log from where they stand.
 
 use crate::auth::{Action, AuthError, Principal};
+use crate::clock;
 use crate::error::ApiError;
 use crate::log::read_changes;
 use crate::presence::Visitor;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
@@ -222,8 +223,7 @@ async fn admit(app: &App, space: &str, hello: &Hello, seat: &mut Seat) -> Result
 
 /// How long a credential still holds.
 fn remaining(expires_s: Option<u64>) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    expires_s.map_or(LONGEST, |at| Duration::from_secs(at).saturating_sub(now).min(LONGEST))
+    expires_s.map_or(LONGEST, |at| Duration::from_secs(at).saturating_sub(clock::now()).min(LONGEST))
 }
 
 /// One connection, from its first message on.

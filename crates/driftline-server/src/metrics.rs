@@ -3,8 +3,9 @@
 //! Nothing here asks the database: a server whose database is away tells so all the same. What only the database knows, the jobs
 //! count now and then, and leave here.
 
+use crate::clock::now_s;
 use crate::error::ApiError;
-use crate::router::App;
+use crate::router::{App, json};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// A job that has not looked for so long has something the matter with it.
@@ -143,10 +144,6 @@ impl Metrics {
     }
 }
 
-pub fn now_s() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
-}
-
 /// All metrics as text, for whoever may read every space.
 pub async fn scrape(app: &App) -> Response {
     let metrics = &app.metrics;
@@ -176,7 +173,7 @@ pub fn health(app: &App) -> Response {
         "last_jobs_s_ago": jobs,
         "findings": Some(metrics.findings.get()).filter(|findings| *findings >= 0),
     });
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.to_string()).into_response()
+    json(body.to_string())
 }
 
 /// Whether requests had better come here: the database answers, and the server is not about to stop.
@@ -186,9 +183,7 @@ pub async fn ready(app: &App) -> Response {
     }
     let looked = app.readers.run(|store| store.db().reading(|| store.db().exists("SELECT 1 FROM _system LIMIT 1", &[])));
     match timeout(READY_TIMEOUT, looked).await {
-        Ok(Some(Ok(_))) => {
-            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], "{\"status\":\"ready\"}").into_response()
-        }
+        Ok(Some(Ok(_))) => json("{\"status\":\"ready\"}"),
         Ok(Some(Err(error))) => {
             crate::disk::refusal(&error).unwrap_or_else(|| ApiError::unavailable("the database cannot be read")).into_response()
         }

@@ -2,6 +2,7 @@
 //! The server itself never alters a table.
 
 use crate::apply::{catalog, catalog_of, has_table, run_statements, transaction};
+use crate::clock::now_ms;
 use crate::counts;
 use crate::db::{Db, DbError, DbResult, Dialect, Param};
 use crate::diff;
@@ -15,7 +16,6 @@ use driftline_core::digest::Digest;
 use driftline_core::schema::Schema;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -326,10 +326,6 @@ fn apply_one(db: &Db, file: &Migration, faults: &Faults) -> Result<bool, String>
     let params = [file.number.into(), name, sha256, file.schema.version.into(), file.oldest_server.into(), now_ms().into()];
     db.execute(sql, &params).map_err(fail)?;
     Ok(true)
-}
-
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn recompute_digests(db: &Db, schema: &Schema) -> Result<(), String> {

@@ -15,6 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Principals whose last requests are remembered, before those that have been quiet are forgotten.
 const KEPT_PRINCIPALS: u64 = 4_096;
 
+/// How soon one of a principal's own may have ended.
+const RETRY_AFTER_S: u32 = 5;
+
 /// What an operator sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -58,16 +61,25 @@ impl Rates {
     }
 }
 
-/// Live connections, of all and by principal.
+/// What takes long, such as a live connection: so many of all, and of each principal.
 pub struct Seats {
-    limits: Limits,
+    count: usize,
+    of_each: usize,
     all: Arc<Semaphore>,
     taken: Mutex<HashMap<String, usize>>,
 }
 
 impl Seats {
-    pub fn new(limits: &Limits) -> Arc<Seats> {
-        Arc::new(Seats { limits: *limits, all: Arc::new(Semaphore::new(limits.live)), taken: Mutex::default() })
+    pub fn new(count: usize, of_each: usize) -> Arc<Seats> {
+        Arc::new(Seats { count, of_each, all: Arc::new(Semaphore::new(count)), taken: Mutex::default() })
+    }
+
+    /// A place for a principal; without one, where everybody is the same.
+    pub fn seat(self: &Arc<Self>, principal: Option<&str>) -> Result<Seat, ApiError> {
+        let full = || ApiError::unavailable("there is room for no more of these at once; try again");
+        let mut seat = self.enter().ok_or_else(full)?;
+        let has_room = principal.is_none_or(|principal| seat.take(principal));
+        if has_room { Ok(seat) } else { Err(ApiError::rate_limited(RETRY_AFTER_S)) }
     }
 
     /// Room for a socket whose principal is not known yet.
@@ -77,12 +89,12 @@ impl Seats {
     }
 
     pub fn taken(&self) -> usize {
-        self.limits.live - self.all.available_permits()
+        self.count - self.all.available_permits()
     }
 
     /// Waits until nobody is there any more, and lets nobody in.
     pub async fn emptied(&self) {
-        let _ = self.all.acquire_many(self.limits.live as u32).await;
+        let _ = self.all.acquire_many(self.count as u32).await;
     }
 
     fn of_principals(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
@@ -90,7 +102,7 @@ impl Seats {
     }
 }
 
-/// One live connection's; it is free again once this is dropped.
+/// One of them; it is free again once this is dropped.
 pub struct Seat {
     seats: Arc<Seats>,
     principal: Option<String>,
@@ -103,7 +115,7 @@ impl Seat {
     pub fn take(&mut self, principal: &str) -> bool {
         let mut taken = self.seats.of_principals();
         let count = taken.entry(principal.to_string()).or_default();
-        if *count >= self.seats.limits.live_per_principal {
+        if *count >= self.seats.of_each {
             return false;
         }
         *count += 1;

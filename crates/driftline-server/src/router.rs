@@ -11,7 +11,7 @@ use crate::live::{self, Hub};
 use crate::log::{Readers, read_changes};
 use crate::metrics::{self, Metrics};
 use crate::presence::Presence;
-use crate::quota::{Rates, Seat, Seats};
+use crate::quota::{Rates, Seats};
 use crate::search::{self, Search};
 use crate::snapshot;
 use crate::writer::WriterHandle;
@@ -87,6 +87,13 @@ pub struct App {
     pub(crate) pauses: watch::Receiver<Pause>,
 }
 
+impl App {
+    /// Whose share something is; where everybody is the same, nobody has one.
+    pub fn whose<'a>(&self, principal: &'a Principal) -> Option<&'a str> {
+        (!self.authorizer.is_open()).then_some(principal.name.as_str())
+    }
+}
+
 /// Until when clients are to send nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pause(pub(crate) Option<Instant>);
@@ -125,6 +132,11 @@ async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
     Ok(metrics::scrape(&app).await)
 }
 
+/// A good answer.
+pub fn json(text: impl Into<String>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text.into()).into_response()
+}
+
 async fn no_route() -> ApiError {
     ApiError::not_found("there is no such route")
 }
@@ -156,7 +168,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
         Ok::<_, DbError>(write_answer(&store.schema, &push, &plan, &changes.rows, changes.more, changes.reload))
     });
     match answer.await {
-        Some(Ok(json)) => Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), no_store()], json).into_response()),
+        Some(Ok(answer)) => Ok(json(answer)),
         Some(Err(error)) => {
             tracing::error!(%error, "the log could not be read");
             Err(disk::refusal(&error).unwrap_or_else(ApiError::internal).unsure())
@@ -168,7 +180,7 @@ async fn reconcile(State(app): State<App>, space: SpacePath, request: Request) -
 async fn load_snapshot(State(app): State<App>, space: SpacePath, headers: HeaderMap) -> Result<Response, ApiError> {
     let space = space_name(space)?;
     let principal = admit(&app, &headers, &space, Action::Read).await?;
-    let seat = seat_to_load(&app, &principal)?;
+    let seat = app.loads.seat(app.whose(&principal))?;
     let body = snapshot::stream(&app, space, seat).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")), no_store()], body).into_response())
 }
@@ -183,7 +195,7 @@ async fn tell_access(State(app): State<App>, space: SpacePath, headers: HeaderMa
         Err(_) => "read",
     };
     let told = serde_json::json!({"user": name, "role": role, "expires_s": expires_s}).to_string();
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], told).into_response())
+    Ok(json(told))
 }
 
 /// Rows by their words: `?q=` what somebody types, `&limit=` how many.
@@ -202,7 +214,7 @@ async fn find(
     let limit = asked.limit.unwrap_or(search::FOUND_ROWS).clamp(1, search::FOUND_ROWS);
     let found = app.readers.run(move |store| store.db.reading(|| search::find(store, &space, &asked.q, limit))).await;
     match found {
-        Some(Ok(json)) => Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()),
+        Some(Ok(found)) => Ok(json(found)),
         Some(Err(error)) => {
             tracing::error!(%error, "the words could not be looked up");
             Err(disk::refusal(&error).unwrap_or_else(ApiError::internal))
@@ -238,10 +250,7 @@ pub async fn admit(app: &App, headers: &HeaderMap, space: &str, action: Action) 
         let detail = "the server asks everybody to wait a little";
         return Err(ApiError { retry_after_s: Some(pause_s), ..ApiError::unavailable(detail) });
     }
-    // Where everybody is the same, nobody has a share.
-    if !app.authorizer.is_open() {
-        app.rates.take(&principal.name)?;
-    }
+    app.whose(&principal).map_or(Ok(()), |name| app.rates.take(name))?;
     Ok(principal)
 }
 
@@ -266,16 +275,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn no_store() -> (header::HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-}
-
-/// A place for a load that may take long.
-pub fn seat_to_load(app: &App, principal: &Principal) -> Result<Seat, ApiError> {
-    let full = || ApiError::unavailable("too many first loads at once; try again");
-    let mut seat = app.loads.enter().ok_or_else(full)?;
-    if !app.authorizer.is_open() && !seat.take(&principal.name) {
-        return Err(ApiError::rate_limited(5));
-    }
-    Ok(seat)
 }
 
 /// Room for a body, by what it says of its length; for the longest where it says nothing.

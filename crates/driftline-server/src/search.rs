@@ -2,8 +2,9 @@
 //!
 //! A row is found by the words of its texts: runs of letters and digits, in lower case. A push indexes the rows that it makes, by the
 //! set, and what it changes of others. Where many of these come within a second, as in a large catch-up, each would be indexed again
-//! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. `_search_space` says up to which revision all that has changed is indexed or waits; where that is not the space's own, or
-//! a server without search has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
+//! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. `_search_space`
+//! says up to which revision all that has changed is indexed or waits; where that is not the space's own, because a server without search
+//! has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
 //!
 //! All spaces share an index. Each of its words begins with its space (`7~word`), so a look at one does not grow with the others.
 
@@ -83,9 +84,8 @@ pub fn note(store: &Store, space: i64, known: &Known, plan: &Plan) -> DbResult<(
     if plan.space.rev == known.rev {
         return Ok(());
     }
-    let noted = "SELECT rev FROM _search_space WHERE space = ?1";
     let is_new = known.space.is_none();
-    if !is_new && store.db.first(noted, &[space.into()], |row| row.bits(0))? != Some(known.rev) {
+    if !is_new && noted(store, space)? != Some(known.rev) {
         return Ok(());
     }
     let has_texts: Vec<bool> = (0..store.schema.tables.len()).map(|table| has_texts(&store.schema, table)).collect();
@@ -128,6 +128,11 @@ fn defer(store: &Store, space: i64, rows: impl Iterator<Item = RowKey>) -> DbRes
         values.extend([space.into(), store.schema.tables[key.table as usize].name.as_str().into(), key.id.into()]);
     }
     store.db.insert(DIRTY, &values)
+}
+
+/// Up to which revision all that has changed is indexed, or waits.
+fn noted(store: &Store, space: i64) -> DbResult<Option<u64>> {
+    store.db.first("SELECT rev FROM _search_space WHERE space = ?1", &[space.into()], |row| row.bits(0))
 }
 
 fn reach(store: &Store, space: i64, rev: u64) -> DbResult<()> {
@@ -243,14 +248,14 @@ fn lock(store: &Store, space: i64) -> DbResult<u64> {
 /// Where the index does not know what has changed, all rows of the space wait.
 fn begin_anew(store: &Store, space: i64) -> DbResult<()> {
     let rev = lock(store, space)?;
-    let noted = store.db.first("SELECT rev FROM _search_space WHERE space = ?1", &[space.into()], |row| row.bits(0))?;
-    if noted == Some(rev) {
+    if noted(store, space)? == Some(rev) {
         return Ok(());
     }
     for (i, table) in store.schema.tables.iter().enumerate().filter(|(i, _)| has_texts(&store.schema, *i)) {
-        let (dirty, name) = (&DIRTY.table, &store.layout.table(i as u16).name);
-        let sql =
-            format!("INSERT INTO {dirty} (space, tbl, id) SELECT space, ?2, id FROM \"{name}\" WHERE space = ?1 ON CONFLICT DO NOTHING");
+        let name = &store.layout.table(i as u16).name;
+        let sql = format!(
+            "INSERT INTO _search_dirty (space, tbl, id) SELECT space, ?2, id FROM \"{name}\" WHERE space = ?1 ON CONFLICT DO NOTHING"
+        );
         store.db.execute(&sql, &[space.into(), table.name.as_str().into()])?;
     }
     // What is indexed and not there any more is found out when its turn comes.
@@ -293,8 +298,7 @@ pub fn find(store: &Store, space: &str, asked: &str, limit: usize) -> DbResult<S
     let Some((number, state)) = read_space(store, space)? else {
         return Ok(json!({"rev": 0, "stale": false, "more": false, "rows": []}).to_string());
     };
-    let noted = store.db.first("SELECT rev FROM _search_space WHERE space = ?1", &[number.into()], |row| row.bits(0))?;
-    let stale = noted != Some(state.rev) || is_waiting(store, number)?;
+    let stale = noted(store, number)? != Some(state.rev) || is_waiting(store, number)?;
     let mut words: Vec<String> = split(asked).take(ASKED_WORDS).collect();
     let last = words.pop();
     let hidden = reap::going(store, number)?;

@@ -2,9 +2,9 @@
 //! without touching any app's migrations.
 
 use crate::apply::{has_table, run_statements, transaction};
+use crate::clock::now_ms;
 use crate::db::{Db, DbResult, Dialect};
 use crate::fault::Faults;
-use crate::migrate::now_ms;
 
 /// Numbered from 1, each one transaction. What stands here is never changed; what has to change is put below.
 pub const SYSTEM: &[System] = &[

@@ -2,17 +2,19 @@
 //!
 //! Going back makes new edits: what the rows are now becomes what they were, under new revisions, and can be undone in the same way.
 
+use crate::clock::now_s;
 use crate::db::{DbError, DbResult, Param};
+use crate::editor::{named_client, one_transaction};
 use crate::error::ApiError;
 use crate::jobs::{Keeping, Progress};
 use crate::load::space_or_new;
-use crate::metrics::now_s;
 use crate::reap;
 use crate::snapshot;
 use crate::store::{Moment, Store, StoreError};
 use crate::writer::Background;
-use driftline_core::dedupe::{Ranges, own_client};
+use driftline_core::dedupe::Ranges;
 use driftline_core::edit::{Edit, Op};
+use driftline_core::json::Json as Tree;
 use driftline_core::limits;
 use driftline_core::order::{Step, arrange};
 use driftline_core::rows::Rows;
@@ -26,7 +28,6 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 
 /// Larger spaces get no versions: one is made and read in memory.
@@ -149,12 +150,13 @@ pub fn restore(store: &Store, name: &str, principal: &str, then: Vec<(RowKey, Ro
     let at_ms = moment.now_ms.max(last_ms) + 1;
     // A clock ahead is believed for as far as rows have been written by it.
     let moment = Moment { now_ms: moment.now_ms.max(last_ms), ..moment };
-    let client = client_of(principal);
+    // A client of its own for each user, whose numbers are the clock's: whoever goes back has others for what they type.
+    let client = named_client(&format!("versions of {principal}"));
     let (mut seq, mut rev) = (last_closed(store, name, principal, client)?.max(moment.now_ms * 1_000), rev);
     // One after the other: what goes with the rows of one counts for it alone.
     for edits in units.iter().filter(|edits| !edits.is_empty()) {
         seq += 1;
-        let push = push_of(store, client, edits, at_ms, seq);
+        let push = one_transaction(store.schema.version, client, seq, at_ms, &format!("[{edits}]"));
         let push = read_push(&store.schema, &push).map_err(|error| {
             tracing::error!(detail = error.detail, "going back to a version made a request that does not read");
             StoreError::Fault("going back to a version")
@@ -224,25 +226,10 @@ fn units(store: &Store, now: &Rows, edits: Vec<Edit>) -> Option<Vec<String>> {
     Some(units)
 }
 
-/// A client of its own for each user, whose numbers are the clock's: whoever goes back has others for what they type.
-fn client_of(principal: &str) -> u64 {
-    let hash = Sha256::digest(format!("versions of {principal}").as_bytes());
-    own_client(hash[..8].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)))
-}
-
 /// Up to where its numbers are used: the clock may have been set back.
 fn last_closed(store: &Store, name: &str, principal: &str, client: u64) -> DbResult<u64> {
     let sql = "SELECT closed FROM _client WHERE space = (SELECT id FROM _space WHERE name = ?1) AND principal = ?2 AND client = ?3";
     let closed = store.db.first(sql, &[name.into(), principal.into(), Param::bits(client)], |row| Ok(row.text(0)?.into_owned()))?;
-    let ranges = closed.and_then(|closed| Ranges::from_json(&driftline_core::json::Json::parse_or_null(&closed))).unwrap_or_default();
+    let ranges = closed.and_then(|closed| Ranges::from_json(&Tree::parse_or_null(&closed))).unwrap_or_default();
     Ok(ranges.iter().last().map_or(0, |range| range.1 + 1))
-}
-
-fn push_of(store: &Store, client: u64, edits: &str, at_ms: u64, seq: u64) -> String {
-    format!(
-        "{{\"epoch\":1,\"cursor\":null,\"clients\":[{{\"id\":\"{client:016x}\",\"receipt\":null,\"closed\":[[1,{}]]}}],\
-         \"units\":[{{\"txns\":[{{\"key\":[0,{seq}],\"body\":{{\"schema\":{},\"at\":[{at_ms},0],\"edits\":[{edits}]}}}}],\"after\":[]}}]}}",
-        seq - 1,
-        store.schema.version
-    )
 }

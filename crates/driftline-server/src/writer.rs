@@ -4,6 +4,7 @@
 //! Each push is loaded, decided and written in turn inside one database transaction; the answers leave after the commit.
 //! Where the group fails, every push is tried alone, and only the culprit hears of it.
 
+use crate::clock;
 use crate::db::DbResult;
 use crate::disk::{self, Trouble};
 use crate::error::ApiError;
@@ -18,7 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Pushes that may wait; beyond it a sender is asked to come back.
@@ -390,7 +391,7 @@ fn failure(error: &StoreError) -> ApiError {
 }
 
 pub fn moment() -> Result<Moment, StoreError> {
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let now_ms = clock::now().as_millis() as u64;
     let random = getrandom::u64().map_err(|_| StoreError::Fault("no randomness from the system"))?;
     Ok(Moment { now_ms, random })
 }

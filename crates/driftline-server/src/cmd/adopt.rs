@@ -1,19 +1,12 @@
-use super::data::Data;
+use super::places::Places;
 use clap::Args;
-use driftline_core::schema::Schema;
 use driftline_server::{check, migrate};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Adopt {
-    #[arg(long)]
-    schema: PathBuf,
-    #[arg(long)]
-    migrations: PathBuf,
-    /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
-    #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Data,
+    #[command(flatten)]
+    places: Places,
     /// The space whose rows somebody has changed.
     #[arg(long)]
     space: String,
@@ -21,10 +14,9 @@ pub struct Adopt {
 
 impl Adopt {
     pub fn run(self) -> Result<ExitCode, String> {
-        let text = std::fs::read_to_string(&self.schema).map_err(|e| format!("cannot read {}: {e}", self.schema.display()))?;
-        let schema = Schema::parse(&text).map_err(|e| format!("{}: {e}", self.schema.display()))?;
-        migrate::require_current(&schema, &self.migrations, &self.data.place()?)?;
-        let rev = check::adopt(&schema, &self.data.place()?, &self.space)?;
+        let (schema, data) = (self.places.schema()?, self.places.data.place()?);
+        migrate::require_current(&schema, &self.places.migrations, &data)?;
+        let rev = check::adopt(&schema, &data, &self.space)?;
         println!("the rows of {} are taken as they are, at revision {rev}; its clients load it anew", self.space);
         Ok(ExitCode::SUCCESS)
     }

@@ -1,9 +1,7 @@
-use super::data::Data;
+use super::places::Places;
 use clap::{Args, Subcommand};
-use driftline_core::schema::Schema;
 use driftline_server::Faults;
 use driftline_server::migrate::{self, Options, Planning};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -38,22 +36,11 @@ enum Action {
     Status(Places),
 }
 
-#[derive(Args)]
-struct Places {
-    #[arg(long)]
-    schema: PathBuf,
-    #[arg(long)]
-    migrations: PathBuf,
-    /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
-    #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Data,
-}
-
 impl Migrate {
     pub fn run(self) -> Result<ExitCode, String> {
         match self.action {
             Action::Plan { places, name, allow_drop } => {
-                let text = read(&places.schema)?;
+                let text = places.text()?;
                 let paths =
                     migrate::plan(&text, &places.migrations, &name, &Planning { dialect: places.data.place()?.dialect(), allow_drop })?;
                 for path in &paths {
@@ -72,7 +59,7 @@ impl Migrate {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Status(places) => {
-                let schema = Schema::parse(&read(&places.schema)?).map_err(|e| format!("{}: {e}", places.schema.display()))?;
+                let schema = places.schema()?;
                 let entries = migrate::status(&places.migrations, &places.data.place()?)?;
                 for entry in &entries {
                     println!("{:04} {} {}", entry.number, entry.name, entry.state);
@@ -86,8 +73,4 @@ impl Migrate {
             }
         }
     }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }

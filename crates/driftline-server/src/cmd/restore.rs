@@ -1,4 +1,4 @@
-use super::data::Data;
+use super::places::Data;
 use clap::Args;
 use driftline_server::backup;
 use std::path::PathBuf;

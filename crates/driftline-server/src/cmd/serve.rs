@@ -1,4 +1,4 @@
-use super::data::Data;
+use super::places::Places;
 use clap::Args;
 use driftline_server::{Authorizer, Config, Faults, Keeping, Limits, Open, Search, Server, Tokens};
 use std::io::Write;
@@ -15,15 +15,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub struct Serve {
-    /// The app's schema.json.
-    #[arg(long)]
-    schema: PathBuf,
-    /// The directory of its migrations.
-    #[arg(long)]
-    migrations: PathBuf,
-    /// The directory of the database, or a URL `postgres://user@host/name`. A URL with a password is better left to the environment.
-    #[arg(long, env = "DRIFTLINE_DATA", hide_env_values = true)]
-    data: Data,
+    #[command(flatten)]
+    places: Places,
     #[arg(long, default_value = "127.0.0.1:4077")]
     listen: SocketAddr,
     /// A directory of files to serve beside the API.
@@ -169,7 +162,7 @@ impl Serve {
             #[cfg(feature = "webhooks")]
             webhook: self.webhook.read()?,
             faults,
-            ..Config::new(self.schema, self.migrations, self.data.place()?)
+            ..Config::new(self.places.schema, self.places.migrations, self.places.data.place()?)
         };
         let server = Server::open(config, authorizer).map_err(|e| e.to_string())?;
         let runtime = tokio::runtime::Runtime::new().map_err(|e| format!("no runtime: {e}"))?;

@@ -62,7 +62,7 @@ fn told_of(url: &str, tables: &[&str]) -> World {
     World::set(|config| config.webhook = Some(Webhook { url: url.to_string(), secret: SECRET.to_vec(), tables }))
 }
 
-/// Waits until nothing is to be told any more; what is put off is due at once.
+/// Waits until nothing is to be told any more, at the first call.
 async fn until_told(world: &World) {
     for _ in 0..400 {
         if world.count("SELECT count(*) FROM _effect WHERE NOT parked") == 0 {
@@ -75,6 +75,18 @@ async fn until_told(world: &World) {
 
 pub fn hurry(world: &World) {
     let _ = world.db().execute("UPDATE _effect SET due = ?1 WHERE attempts > 0", &[Param::Int(0)]);
+}
+
+/// Waits until nothing is to be told any more; what is put off is due at once.
+pub async fn until_told_again(world: &World) {
+    for _ in 0..800 {
+        if world.count("SELECT count(*) FROM _effect") == 0 {
+            return;
+        }
+        hurry(world);
+        sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{} effects are not told", world.count("SELECT count(*) FROM _effect"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,13 +163,7 @@ async fn e2_changes_of_a_row_are_merged_and_what_goes_with_another_is_not_told()
     assert_eq!(verdict(&alice.edit(&world, "a", json!([{"op": "delete", "table": "box", "id": id(5)}])).await), "applied");
     assert_eq!(world.count("SELECT count(*) FROM _effect"), 2, "the parent, and the card");
     receiver.refuses.store(0, Ordering::Relaxed);
-    for _ in 0..400 {
-        hurry(&world);
-        if world.count("SELECT count(*) FROM _effect") == 0 {
-            break;
-        }
-        sleep(Duration::from_millis(25)).await;
-    }
+    until_told_again(&world).await;
     let mut told: Vec<String> = receiver.told().iter().map(|told| told.rsplit_once(' ').unwrap().0.to_string()).collect();
     told.sort();
     assert!(told == ["delete box", "update card"] || told == ["create card", "delete box"], "{told:?}");
@@ -183,13 +189,7 @@ async fn e2_a_large_delete_makes_one_call() {
     assert_eq!(world.count("SELECT count(*) FROM box"), 0);
     assert_eq!(world.count("SELECT count(*) FROM _effect"), 1);
     receiver.refuses.store(0, Ordering::Relaxed);
-    for _ in 0..400 {
-        hurry(&world);
-        if world.count("SELECT count(*) FROM _effect") == 0 {
-            break;
-        }
-        sleep(Duration::from_millis(25)).await;
-    }
+    until_told_again(&world).await;
     assert_eq!(receiver.told(), ["delete box 5"]);
 }
 
@@ -249,13 +249,7 @@ async fn e1_a_row_that_goes_on_changing_is_put_off_like_any_other() {
     }
     assert_eq!(receiver.calls.load(Ordering::Relaxed), before);
     receiver.refuses.store(0, Ordering::Relaxed);
-    for _ in 0..400 {
-        hurry(&world);
-        if world.count("SELECT count(*) FROM _effect") == 0 {
-            break;
-        }
-        sleep(Duration::from_millis(25)).await;
-    }
+    until_told_again(&world).await;
     let taken = receiver.taken.lock().unwrap();
     assert_eq!((taken.len(), &taken[0].1["row"]["x"]), (1, &json!(29)));
 }

@@ -550,29 +550,15 @@ async fn t1_taking_rows_as_they_are_fails_at_any_statement_as_a_whole() {
 #[cfg(feature = "webhooks")]
 mod told {
     use super::{Saved, prepared, start, work};
-    use crate::effects::{Receiver, SECRET, hurry, receiver};
+    use crate::effects::{Receiver, SECRET, receiver, until_told_again};
     use crate::findings::found;
-    use crate::world::{SCHEMA, World, card};
+    use crate::world::{SCHEMA, card};
     use driftline_server::db::Watch;
     use driftline_server::effects::Webhook;
     use serde_json::json;
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
-    use tokio::time::sleep;
-
-    /// Waits until nothing is to be told any more; what is put off is due at once.
-    async fn until_told(world: &World) {
-        for _ in 0..800 {
-            if world.count("SELECT count(*) FROM _effect") == 0 {
-                return;
-            }
-            hurry(world);
-            sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{} effects are not told", world.count("SELECT count(*) FROM _effect"));
-    }
 
     /// What was taken under each key, and how many calls that were.
     fn taken(receiver: &Receiver) -> (BTreeMap<String, String>, usize) {
@@ -620,7 +606,7 @@ mod told {
                 assert_eq!((status, world.dump() == before), (500, true), "statement {nth}");
                 assert_eq!(world.post("a", push.clone()).await.0, 200, "statement {nth}");
             }
-            until_told(&world).await;
+            until_told_again(&world).await;
             let (told, calls) = taken(&receiver);
             assert_eq!(told.len(), 4, "statement {nth}: {told:?}");
             let now = (told, world.dump());
