@@ -1,14 +1,15 @@
 // `npm run bench`: measures, and writes what came out to docs/benchmarks.json and docs/benchmarks.md.
 // `npm run bench -- NAME` takes the figures whose names begin so, prints them, and writes nothing.
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { capture, ROOT, run, runAsCommand, TARGET_DIR } from './run.mjs';
+import { capture, ROOT, run, runAsCommand, SERVER_BINARY, TARGET_DIR } from './run.mjs';
 
 const DOCS = join(ROOT, 'docs');
 
 await runAsCommand(import.meta.url, async ([only]) => {
+  if ('postgres'.startsWith(only ?? '')) await buildForPostgres();
   await run('cargo', ['build', '--release', '-p', 'driftline-server', '-p', 'driftline-bench']);
   const native = join(TARGET_DIR, 'release', 'driftline-bench');
   const figures = JSON.parse(await capture(native, only === undefined ? [] : ['--only', only]));
@@ -19,6 +20,12 @@ await runAsCommand(import.meta.url, async ([only]) => {
   const [before, after] = split(await readFile(page, 'utf8'));
   await writeFile(page, `${before}\n\n${await machine()}\n\n${table(figures)}\n\n${after}`);
 });
+
+/** The server that knows PostgreSQL, beside the one that does not: all but its own figures are of what is built by default. */
+async function buildForPostgres() {
+  await run('cargo', ['build', '--release', '-p', 'driftline-server', '--features', 'postgres']);
+  await copyFile(SERVER_BINARY, `${SERVER_BINARY}-postgres`);
+}
 
 /** What stands around the figures. */
 function split(text) {

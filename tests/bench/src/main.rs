@@ -2,17 +2,33 @@
 //! turns with the limit's, because the speed of a machine changes by the minute. Prints the figures as JSON, and what it does to
 //! stderr. `bench --only NAME` takes those whose names begin so.
 
+mod catch_up;
 mod deletes;
+mod download;
 mod figure;
-mod search;
+mod order;
+mod postgres;
+mod replay;
+mod serve;
 mod server;
+mod work;
 
 use figure::Figure;
+
+const BENCHMARKS: [(&str, fn() -> Vec<Figure>); 7] = [
+    ("delete", deletes::run),
+    ("order", order::run),
+    ("serve", serve::run),
+    ("postgres", postgres::run),
+    ("download", download::run),
+    ("catch_up", catch_up::run),
+    ("replay", replay::run),
+];
 
 fn main() {
     let only = std::env::args().skip_while(|arg| arg != "--only").nth(1).unwrap_or_default();
     let mut figures: Vec<Figure> = Vec::new();
-    for (name, run) in [("delete", deletes::run as fn() -> Vec<Figure>), ("search", search::run)] {
+    for (name, run) in BENCHMARKS {
         if name.starts_with(&only) {
             eprintln!("{name} …");
             figures.extend(run());

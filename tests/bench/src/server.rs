@@ -1,4 +1,4 @@
-//! The real server, as a process of its own, and a client of its protocol over one connection.
+//! The real server, as a process of its own, and clients of its protocol, each over one connection.
 
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
@@ -8,10 +8,63 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
+/// A database with a schema's tables and no rows, and what the server's commands need to find it.
+pub struct Place {
+    binary: PathBuf,
+    schema: PathBuf,
+    migrations: PathBuf,
+    /// What `--data` is given.
+    data: String,
+    folder: TempDir,
+}
+
+/// The server's binaries lie beside this one.
+fn binary(name: &str) -> PathBuf {
+    std::env::current_exe().expect("this program has a path").with_file_name(name)
+}
+
+impl Place {
+    /// A file of SQLite's with one of the schemas of `tests/schemas`.
+    pub fn sqlite(schema: &str) -> Place {
+        let folder = tempfile::tempdir().expect("a folder for the database");
+        let data = folder.path().to_str().expect("a plain path").to_string();
+        let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(schema);
+        let (schema, migrations) = (schemas.join("schema.json"), schemas.join("migrations"));
+        Place { binary: binary("driftline"), schema, migrations, data, folder }.migrated()
+    }
+
+    /// A database of PostgreSQL, by its URL. The migrations beside the schemas are SQLite's, so its own is planned first.
+    pub fn postgres(schema: &str, url: &str) -> Place {
+        let folder = tempfile::tempdir().expect("a folder for the migration");
+        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(schema).join("schema.json");
+        let (binary, migrations) = (binary("driftline-postgres"), folder.path().join("migrations"));
+        let place = Place { binary, schema, migrations, data: url.to_string(), folder };
+        assert!(place.command(&["migrate", "plan"]).status().expect("the server is built with PostgreSQL").success());
+        place.migrated()
+    }
+
+    fn migrated(self) -> Place {
+        assert!(self.command(&["migrate", "apply"]).status().expect("the server is built").success());
+        self
+    }
+
+    fn command(&self, arg: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arg).arg("--schema").arg(&self.schema).arg("--migrations").arg(&self.migrations).arg("--data").arg(&self.data);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+
+    /// SQLite's.
+    pub fn database_file(&self) -> PathBuf {
+        self.folder.path().join("driftline.db")
+    }
+}
+
 pub struct Server {
     child: Child,
     address: String,
-    folder: TempDir,
+    place: Place,
 }
 
 impl Drop for Server {
@@ -19,11 +72,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The server's binary lies beside this one.
-fn binary() -> PathBuf {
-    std::env::current_exe().expect("this program has a path").with_file_name("driftline")
 }
 
 impl Server {
@@ -34,31 +82,38 @@ impl Server {
 
     /// The same, as an operator sets it up.
     pub fn start_with(schema: &str, more: &[&str]) -> Server {
-        let folder = tempfile::tempdir().expect("a folder for the database");
-        let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(schema);
-        let command = |arg: &[&str]| {
-            let mut command = Command::new(binary());
-            command.args(arg).arg("--schema").arg(schemas.join("schema.json"));
-            command.arg("--migrations").arg(schemas.join("migrations")).arg("--data").arg(folder.path());
-            command.stdout(Stdio::piped()).stderr(Stdio::null());
-            command
-        };
-        assert!(command(&["migrate", "apply"]).status().expect("the server is built").success());
-        let mut child = command(&[&["serve", "--listen", "127.0.0.1:0"], more].concat()).spawn().expect("the server is built");
+        Server::start_on(Place::sqlite(schema), more)
+    }
+
+    pub fn start_on(place: Place, more: &[&str]) -> Server {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let mut child = place.command(&arguments).spawn().expect("the server is built");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it listens");
         let address = line.trim().strip_prefix("listening on http://").expect("it says where it listens").to_string();
-        Server { child, address, folder }
+        Server { child, address, place }
     }
 
     pub fn connect(&self) -> Client {
+        self.connect_as(0xbe)
+    }
+
+    /// As a client of this id: those that push to a space at the same time each have their own.
+    pub fn connect_as(&self, id: u64) -> Client {
         let stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_nodelay(true).expect("a socket takes it");
-        Client { stream: BufReader::new(stream), receipt: Json::Null, seq: 0 }
+        Client { stream: BufReader::new(stream), id, receipt: Json::Null, seq: 0 }
+    }
+
+    /// How many transactions of the database it has made of all the pushes so far.
+    pub fn group_commits(&self) -> usize {
+        let text = String::from_utf8(self.connect().download("/metrics")).expect("metrics are text");
+        let count = text.lines().find_map(|line| line.strip_prefix("driftline_group_pushes_count "));
+        count.and_then(|count| count.trim().parse().ok()).expect("the server counts its commits")
     }
 
     pub fn database_file(&self) -> PathBuf {
-        self.folder.path().join("driftline.db")
+        self.place.database_file()
     }
 
     pub fn database(&self) -> Connection {
@@ -66,8 +121,17 @@ impl Server {
     }
 }
 
+/// What was written earlier is on disk, so that nobody waits for it now.
+pub fn settle(databases: &[&Connection]) {
+    for conn in databases {
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a database that can be written");
+    }
+    assert!(Command::new("sync").status().expect("a system with sync").success());
+}
+
 pub struct Client {
     stream: BufReader<TcpStream>,
+    id: u64,
     receipt: Json,
     seq: u64,
 }
@@ -81,8 +145,13 @@ impl Client {
 
     /// Sends units; all of them must be applied.
     pub fn push(&mut self, space: &str, units: &[Json]) {
-        let client = json!({"id": "00000000000000be", "receipt": self.receipt, "closed": []});
-        let body = json!({"epoch": 1, "cursor": null, "clients": [client], "units": units}).to_string();
+        self.push_text(space, &serde_json::to_string(units).expect("units are JSON"), units.len());
+    }
+
+    /// The same for an array of `count` units that is text already, so that writing it is no part of what is measured.
+    pub fn push_text(&mut self, space: &str, units: &str, count: usize) {
+        let client = json!({"id": format!("{:016x}", self.id), "receipt": self.receipt, "closed": []});
+        let body = format!("{{\"epoch\":1,\"cursor\":null,\"clients\":[{client}],\"units\":{units}}}");
         let head = format!(
             "POST /v1/spaces/{space}/reconcile HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
@@ -93,16 +162,25 @@ impl Client {
         self.receipt = answer["clients"][0]["receipt"].clone();
         let outcomes = answer["outcomes"].as_array().expect("an answer has outcomes");
         let applied = outcomes.iter().filter(|outcome| outcome["outcome"] == "applied").count();
-        assert_eq!(applied, units.len(), "all are applied");
+        assert_eq!(applied, count, "all are applied");
     }
 
     pub fn get(&mut self, path: &str) -> Json {
+        serde_json::from_slice(&self.download(path)).expect("an answer is JSON")
+    }
+
+    /// The bytes of an answer, to the last one.
+    pub fn download(&mut self, path: &str) -> Vec<u8> {
         let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         self.stream.get_mut().write_all(head.as_bytes()).expect("the server reads");
-        self.read_answer()
+        self.read_body()
     }
 
     fn read_answer(&mut self) -> Json {
+        serde_json::from_slice(&self.read_body()).expect("an answer is JSON")
+    }
+
+    fn read_body(&mut self) -> Vec<u8> {
         let mut length = None;
         let mut chunked = false;
         let mut status = String::new();
@@ -123,7 +201,7 @@ impl Client {
         }
         let body = if chunked { self.read_chunks() } else { self.read_bytes(length.expect("an answer has a length")) };
         assert!(status.contains(" 200"), "{status}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).expect("an answer is JSON")
+        body
     }
 
     fn read_bytes(&mut self, length: usize) -> Vec<u8> {
@@ -138,7 +216,9 @@ impl Client {
             let mut line = String::new();
             self.stream.read_line(&mut line).expect("the answer is whole");
             let length = usize::from_str_radix(line.trim(), 16).expect("a chunk has a length");
-            body.extend(self.read_bytes(length));
+            let at = body.len();
+            body.resize(at + length, 0);
+            self.stream.read_exact(&mut body[at..]).expect("the answer is whole");
             self.read_bytes(2);
             if length == 0 {
                 return body;
