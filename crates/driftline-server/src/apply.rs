@@ -74,7 +74,8 @@ pub fn run_statements(db: &Db, sql: &str, faults: &Faults) -> Result<(), String>
         for statement in statements(sql) {
             refuse_transactions(statement.split_whitespace().next().unwrap_or(""))?;
             fault_point(faults);
-            db.batch(statement).map_err(fail)?;
+            // What is more than one statement to PostgreSQL may hold a COMMIT.
+            db.verbatim(statement).map_err(fail)?;
         }
         return Ok(());
     };

@@ -189,7 +189,13 @@ impl Db {
 
     #[cfg(feature = "postgres")]
     pub fn connect(config: &::tokio_postgres::Config) -> DbResult<Db> {
-        Ok(Db::over(Driver::Postgres(Box::new(postgres::Postgres::connect(config)?))))
+        Ok(Db::over(Driver::Postgres(Box::new(postgres::Postgres::connect(config, Some(postgres::SILENCE))?))))
+    }
+
+    /// The same for statements that take as long as they take.
+    #[cfg(feature = "postgres")]
+    pub fn connect_to_wait(config: &::tokio_postgres::Config) -> DbResult<Db> {
+        Ok(Db::over(Driver::Postgres(Box::new(postgres::Postgres::connect(config, None)?))))
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -278,6 +284,15 @@ impl Db {
             Driver::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
             #[cfg(feature = "postgres")]
             Driver::Postgres(db) => db.batch(sql),
+        }
+    }
+
+    /// One statement of somebody else's, without parameters and in the database's own words. Where it is more than one, none runs.
+    pub fn verbatim(&self, sql: &str) -> DbResult<()> {
+        match &self.driver {
+            Driver::Sqlite(conn) => sqlite::verbatim(conn, sql),
+            #[cfg(feature = "postgres")]
+            Driver::Postgres(db) => db.verbatim(sql),
         }
     }
 

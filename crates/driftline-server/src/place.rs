@@ -116,11 +116,12 @@ impl Place {
         match self {
             Place::Folder(path) => open_file(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE),
             #[cfg(feature = "postgres")]
-            Place::Postgres(config) => Db::connect(config).map_err(|e| format!("server_database: cannot reach {self}: {e}")),
+            Place::Postgres(config) => Db::connect(config).map_err(|e| self.describe(&e)),
         }
     }
 
-    /// The same; a folder's database is made where there is none. PostgreSQL's has to be there.
+    /// The same for what makes tables anew, however long that takes; a folder's database is made where there is none. PostgreSQL's has to
+    /// be there.
     pub fn create(&self) -> Result<Db, String> {
         match self {
             Place::Folder(path) => {
@@ -128,7 +129,7 @@ impl Place {
                 open_file(&path.join(DATABASE_FILE), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             }
             #[cfg(feature = "postgres")]
-            Place::Postgres(_) => self.open(),
+            Place::Postgres(config) => Db::connect_to_wait(&kept_alive(config)).map_err(|e| self.describe(&e)),
         }
     }
 
@@ -145,13 +146,20 @@ impl Place {
 /// A server does not wait for ever: not for a connection, nor for a statement, nor for a lock that another one holds.
 #[cfg(feature = "postgres")]
 pub(crate) fn patient(config: &tokio_postgres::Config, is_brief: bool) -> tokio_postgres::Config {
-    let mut config = config.clone();
     let limits = match is_brief {
         true => "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
         false => "-c lock_timeout=10s",
     };
     let given = config.get_options().map(|given| format!("{limits} {given}"));
+    let mut config = kept_alive(config);
     config.options(given.as_deref().unwrap_or(limits));
+    config
+}
+
+/// Whether there is somebody at the other end is found out soon.
+#[cfg(feature = "postgres")]
+fn kept_alive(config: &tokio_postgres::Config) -> tokio_postgres::Config {
+    let mut config = config.clone();
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(Duration::from_secs(5));
     }

@@ -24,7 +24,7 @@ use tokio_postgres::{Client, Config, Row, Statement};
 /// Statements that are kept prepared; beyond it all are prepared anew.
 const CACHED_STATEMENTS: usize = 512;
 /// A statement's own limit is shorter: what says nothing for so long is not there any more.
-const SILENCE: Duration = Duration::from_secs(90);
+pub const SILENCE: Duration = Duration::from_secs(90);
 /// Reaching the server, and being let in.
 const CONNECTING: Duration = Duration::from_secs(10);
 /// Its lock makes a migration wait for the reading, and the reading for a migration: its moment is that of the first question after it.
@@ -57,11 +57,14 @@ pub fn is_conflict(error: &tokio_postgres::Error) -> bool {
 
 pub struct Postgres {
     config: Config,
+    silence: Option<Duration>,
     session: RefCell<Session>,
 }
 
 struct Session {
     client: Client,
+    /// How long it may say nothing: a statement of an operator's may take as long as it takes.
+    silence: Option<Duration>,
     statements: HashMap<String, Statement>,
     /// A transaction is open.
     is_open: bool,
@@ -73,9 +76,15 @@ struct Session {
 }
 
 /// Waits for what arrives. A task that is just being run may have used up its share of turns; waiting here is not one of them.
-fn wait<F: Future>(future: F) -> DbResult<F::Output> {
+fn wait<F: Future>(silence: Option<Duration>, future: F) -> DbResult<F::Output> {
     let _timers = arrivals()?.enter();
-    futures_executor::block_on(tokio::task::unconstrained(timeout(SILENCE, future))).map_err(|_| DbError::Silent)
+    let arriving = async {
+        match silence {
+            Some(silence) => timeout(silence, future).await.map_err(|_| DbError::Silent),
+            None => Ok(future.await),
+        }
+    };
+    futures_executor::block_on(tokio::task::unconstrained(arriving))
 }
 
 /// Where connections take in what arrives.
@@ -86,24 +95,25 @@ pub fn arrivals() -> DbResult<&'static Runtime> {
 }
 
 impl Session {
-    fn connect(config: &Config) -> DbResult<Session> {
+    fn connect(config: &Config, silence: Option<Duration>) -> DbResult<Session> {
         let (runtime, config) = (arrivals()?, config.clone());
         let connecting = async move { timeout(CONNECTING, tls::connect(&config)).await };
-        let connected = wait(runtime.spawn(connecting))?.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))?;
+        let connected =
+            wait(Some(SILENCE), runtime.spawn(connecting))?.map_err(|e| DbError::Unreadable(format!("connecting broke off: {e}")))?;
         let (client, connection) = connected.map_err(|_| DbError::Silent)??;
         runtime.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "a connection to PostgreSQL has ended");
             }
         });
-        Ok(Session { client, statements: HashMap::new(), is_open: false, is_writing: false, has_failed: false, is_broken: false })
+        Ok(Session { client, silence, statements: HashMap::new(), is_open: false, is_writing: false, has_failed: false, is_broken: false })
     }
 
     fn prepare(&mut self, sql: &str) -> DbResult<Statement> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = wait(self.client.prepare(&translated(sql)))??;
+        let statement = wait(self.silence, self.client.prepare(&translated(sql)))??;
         if self.statements.len() >= CACHED_STATEMENTS {
             self.statements.clear();
         }
@@ -118,14 +128,14 @@ impl Session {
     }
 
     fn batch(&mut self, sql: &str) -> DbResult<()> {
-        let done = wait(self.client.batch_execute(sql)).and_then(|done| Ok(done?));
+        let done = wait(self.silence, self.client.batch_execute(sql)).and_then(|done| Ok(done?));
         self.noting(done)
     }
 }
 
 impl Postgres {
-    pub fn connect(config: &Config) -> DbResult<Postgres> {
-        Ok(Postgres { config: config.clone(), session: RefCell::new(Session::connect(config)?) })
+    pub fn connect(config: &Config, silence: Option<Duration>) -> DbResult<Postgres> {
+        Ok(Postgres { config: config.clone(), silence, session: RefCell::new(Session::connect(config, silence)?) })
     }
 
     pub fn each_while<E: From<DbError>>(
@@ -138,10 +148,10 @@ impl Postgres {
         let begun = session.prepare(sql);
         let statement = session.noting(begun)?;
         let params: Vec<Bound> = params.iter().map(Bound).collect();
-        let begun = wait(session.client.query_raw(&statement, params)).and_then(|rows| Ok(rows?));
+        let begun = wait(session.silence, session.client.query_raw(&statement, params)).and_then(|rows| Ok(rows?));
         let mut rows = std::pin::pin!(session.noting(begun)?);
         let mut goes_on = true;
-        while let Some(row) = session.noting(wait(rows.next()).and_then(|row| Ok(row.transpose()?)))? {
+        while let Some(row) = session.noting(wait(session.silence, rows.next()).and_then(|row| Ok(row.transpose()?)))? {
             // What is left is taken in all the same: an error may come after it.
             if goes_on {
                 goes_on = each(&super::Row::Postgres(&row)).inspect_err(|_| {
@@ -157,7 +167,7 @@ impl Postgres {
         let session = &mut *self.session.borrow_mut();
         let done = session.prepare(sql).and_then(|statement| {
             let params: Vec<Bound> = params.iter().map(Bound).collect();
-            Ok(wait(session.client.execute_raw(&statement, params))?.map(|_| ())?)
+            Ok(wait(session.silence, session.client.execute_raw(&statement, params))?.map(|_| ())?)
         });
         session.noting(done)
     }
@@ -174,7 +184,7 @@ impl Postgres {
         self.roll_back()?;
         let mut session = self.session.borrow_mut();
         if session.client.is_closed() || session.is_broken {
-            *session = Session::connect(&self.config)?;
+            *session = Session::connect(&self.config, self.silence)?;
         }
         session.has_failed = false;
         session.is_writing = is_writing;
@@ -197,7 +207,7 @@ impl Postgres {
         let was_open = std::mem::take(&mut session.is_open);
         // Where the connection is gone, so is its transaction.
         if session.is_broken {
-            *session = Session::connect(&self.config)?;
+            *session = Session::connect(&self.config, self.silence)?;
         } else if was_open && !session.client.is_closed() {
             session.batch("ROLLBACK")?;
         }
@@ -207,6 +217,13 @@ impl Postgres {
     pub fn row_lock(&self) -> &'static str {
         let session = self.session.borrow();
         if session.is_open && session.is_writing { " FOR UPDATE" } else { "" }
+    }
+
+    /// One statement without parameters, in PostgreSQL's own words: it refuses several.
+    pub fn verbatim(&self, sql: &str) -> DbResult<()> {
+        let session = &mut *self.session.borrow_mut();
+        let done = wait(session.silence, session.client.execute(sql, &[])).and_then(|done| Ok(done.map(|_| ())?));
+        session.noting(done)
     }
 
     /// Several statements without parameters, in PostgreSQL's own words.
@@ -225,7 +242,7 @@ fn insert_columns(session: &mut Session, insert: Insert, values: &[Param]) -> Db
     let statement = session.prepare(&sql)?;
     let width = insert.columns.len();
     let columns = (0..width).map(|column| values.iter().skip(column).step_by(width).map(Bound).collect::<Vec<_>>());
-    wait(session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))??;
+    wait(session.silence, session.client.execute_raw(&statement, columns.collect::<Vec<_>>()))??;
     Ok(())
 }
 

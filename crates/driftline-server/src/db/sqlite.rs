@@ -58,6 +58,13 @@ pub fn execute(conn: &Connection, sql: &str, params: &[Param]) -> DbResult<()> {
     run(&mut *conn.prepare_cached(sql)?, params)
 }
 
+pub fn verbatim(conn: &Connection, sql: &str) -> DbResult<()> {
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.raw_query();
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
 pub fn insert_at_once(conn: &Connection, insert: Insert, values: &[Param]) -> DbResult<()> {
     let width = insert.columns.len();
     let count = values.len() / width;

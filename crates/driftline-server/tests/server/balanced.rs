@@ -3,10 +3,8 @@
 use crate::findings::found;
 use crate::live::Socket;
 use crate::world::{Client, SECRET, World, card, id, token, verdict};
-use driftline_server::Place;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -20,7 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_postgres::config::Host;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -79,18 +76,9 @@ impl Drop for Serving {
     }
 }
 
-/// A place as an operator names it, with all that tells it from others.
-fn url(place: &Place) -> String {
-    let Place::Postgres(config) = place else { panic!("nobody shares {place}") };
-    let [Host::Unix(folder)] = config.get_hosts() else { panic!("{:?} is no socket", config.get_hosts()) };
-    let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let (folder, options) = (coded(folder.to_str().unwrap()), coded(config.get_options().unwrap()));
-    format!("postgres://{}@{folder}/{}?options={options}", config.get_user().unwrap(), config.get_dbname().unwrap())
-}
-
 fn serve(world: &World) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_driftline"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--data", &url(&world.config.data)]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data", &crate::address(&world.config.data)]);
     command.arg("--secret-file").arg(world.directory.path().join("secret"));
     command.arg("--schema").arg(&world.config.schema).arg("--migrations").arg(&world.config.migrations);
     command

@@ -3,12 +3,15 @@
 
 use driftline_server::Place;
 use driftline_server::db::Db;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
 pub struct Cluster {
     pub folder: PathBuf,
@@ -16,10 +19,19 @@ pub struct Cluster {
     held: Option<ChildStdin>,
 }
 
-/// A database with nothing in it, beside those of other tests.
-pub fn database() -> Place {
+/// The one that most tests have in common.
+pub fn common() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(Cluster::start).database()
+    CLUSTER.get_or_init(Cluster::start)
+}
+
+/// A place as an operator names it, with all that tells it from others.
+pub fn url(place: &Place) -> String {
+    let Place::Postgres(config) = place else { panic!("nobody shares {place}") };
+    let [Host::Unix(folder)] = config.get_hosts() else { panic!("{:?} is no socket", config.get_hosts()) };
+    let coded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let (folder, options) = (coded(folder.to_str().unwrap()), coded(config.get_options().unwrap_or_default()));
+    format!("postgres://{}@{folder}/{}?options={options}", config.get_user().unwrap(), config.get_dbname().unwrap())
 }
 
 impl Cluster {
@@ -49,16 +61,30 @@ impl Cluster {
         Command::new("sh").args(["-c", &script]).status().unwrap().success()
     }
 
-    /// A schema of its own in the one database.
+    fn config(&self, database: &str, options: &str) -> Config {
+        format!("host={} user=postgres dbname={database} options='{options}'", self.folder.display()).parse().unwrap()
+    }
+
+    /// A place with nothing in it, beside those of other tests: a schema of its own in the one database.
     pub fn database(&self) -> Place {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let config = |path: &str| {
-            let text = format!("host={} user=postgres dbname=postgres options='-c search_path={path}'", self.folder.display());
-            text.parse::<tokio_postgres::Config>().unwrap()
+        Db::connect(&self.config("postgres", "")).unwrap().batch(&format!("CREATE SCHEMA {name}")).unwrap();
+        Place::Postgres(Box::new(self.config("postgres", &format!("-c search_path={name}"))))
+    }
+
+    /// A database of its own with what another holds, to which nobody is connected; or with nothing. One of this name goes before.
+    pub fn copy(&self, of: Option<&Place>, name: &str) -> Place {
+        let from = match of {
+            Some(Place::Postgres(config)) => config.get_dbname().unwrap(),
+            Some(place) => panic!("{place} is not in PostgreSQL"),
+            None => "template0",
         };
-        Db::connect(&config("public")).unwrap().batch(&format!("CREATE SCHEMA {name}")).unwrap();
-        Place::Postgres(Box::new(config(&name)))
+        let db = Db::connect(&self.config("postgres", "")).unwrap();
+        for sql in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name} TEMPLATE {from}")] {
+            db.batch(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        Place::Postgres(Box::new(self.config(name, "")))
     }
 
     /// SIGKILL, and a start that finds what was committed.

@@ -15,9 +15,12 @@ mod fields;
 mod findings;
 mod hooks;
 mod integrity;
+mod interrupted;
 mod jobs;
 mod large;
 mod live;
+mod migrating;
+mod migrations;
 mod plans;
 mod presence;
 mod publishing;
@@ -30,11 +33,29 @@ mod shared;
 mod stages;
 mod statements;
 mod tls;
+mod upgrades;
 mod versions;
 #[allow(dead_code, reason = "some of it is for tests of files")]
 mod world;
 
+use driftline_server::Place;
+
 /// Where the databases of these tests are.
-fn place(_: &tempfile::TempDir) -> driftline_server::Place {
-    cluster::database()
+fn place(_: &tempfile::TempDir) -> Place {
+    cluster::common().database()
+}
+
+/// What the binary is told of it.
+fn address(place: &Place) -> String {
+    cluster::url(place)
+}
+
+/// Where one is that can be copied. It has a name, which only one test uses.
+fn place_to_copy(_: &tempfile::TempDir, name: &str) -> Place {
+    cluster::common().copy(None, name)
+}
+
+/// What another holds, which nobody uses meanwhile. The copy before of this name goes.
+fn copy(of: &Place, _: &tempfile::TempDir, name: &str) -> Place {
+    cluster::common().copy(Some(of), name)
 }

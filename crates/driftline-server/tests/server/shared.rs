@@ -126,7 +126,7 @@ async fn n1_killed_connections_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn n1_a_database_that_is_killed_loses_and_doubles_nothing() {
     let cluster = Cluster::start();
-    let world = World::on(cluster.database());
+    let world = World::at(tempfile::tempdir().unwrap(), cluster.database(), SCHEMA);
     let other = beside(&world);
     let over = AtomicBool::new(false);
     let killing = async {

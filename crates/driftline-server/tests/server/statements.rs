@@ -5,7 +5,7 @@ use crate::findings::found;
 use crate::jobs::figure;
 use crate::large::{create, delete};
 use crate::plans::unserved;
-use crate::world::{Client, SCHEMA, World, card, id, open, token, verdict};
+use crate::world::{self, Client, SCHEMA, World, card, id, open, token, verdict};
 use driftline_core::schema::Schema;
 use driftline_core::wire::{read_push, read_snapshot};
 use driftline_server::check::adopt_over;
@@ -97,28 +97,9 @@ impl Saved {
 /// What a dump says without the columns that two runs have no reason to agree in.
 fn rows(world: &World, but: &[&str]) -> String {
     let db = world.db();
-    let mut out = String::new();
-    for table in tables(&db).iter().filter(|table| *table != "_client") {
-        let columns = match db.dialect() {
-            Dialect::Sqlite => format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid"),
-            Dialect::Postgres => format!(
-                "SELECT CAST(column_name AS TEXT) FROM information_schema.columns \
-                 WHERE table_schema = current_schema() AND table_name = '{table}' ORDER BY ordinal_position"
-            ),
-        };
-        let columns = db.all(&columns, &[], |row| Ok(row.text(0)?.into_owned())).unwrap();
-        let columns: Vec<&String> = columns.iter().filter(|column| !but.contains(&column.as_str())).collect();
-        let line = match db.dialect() {
-            Dialect::Sqlite => columns.iter().map(|column| format!("quote(\"{column}\")")).collect::<Vec<_>>().join(" || ' ' || "),
-            Dialect::Postgres => {
-                let columns: Vec<String> = columns.iter().map(|column| format!("\"{column}\"")).collect();
-                format!("CAST(ROW({}) AS TEXT)", columns.join(", "))
-            }
-        };
-        let lines = db.all(&format!("SELECT {line} AS line FROM \"{table}\" ORDER BY line"), &[], |row| Ok(row.text(0)?.into_owned()));
-        lines.unwrap().into_iter().for_each(|line| out += &format!("{table} {line}\n"));
-    }
-    out
+    let tables = tables(&db);
+    let is_wanted = |table: &str| table != "_client" && tables.iter().any(|wanted| wanted == table);
+    world::rows(&db, is_wanted, |column| !but.contains(&column))
 }
 
 /// Waits until a job has run in the first look of the server's, and says whether it has failed. The next look is far away.

@@ -1,7 +1,7 @@
 //! The way to PostgreSQL: encrypted or not, and to whom.
 
 use crate::cluster::{Cluster, command, is_root};
-use crate::world::World;
+use crate::world::{SCHEMA, World};
 use driftline_server::Place;
 use driftline_server::db::DbError;
 use driftline_server::db::tls::{Connector, ROOT_CERT};
@@ -129,7 +129,7 @@ impl Drop for Serving {
 #[tokio::test(flavor = "multi_thread")]
 async fn n1_all_connections_of_a_server_are_encrypted_where_the_url_requires_it() {
     let server = Listening::start(true);
-    let world = World::on(server.place());
+    let world = World::at(tempfile::tempdir().unwrap(), server.place(), SCHEMA);
     let status = |roots: &str| server.driftline(&["migrate", "status"], &world, roots).output().unwrap();
     assert_eq!(status("server.pem").status.code(), Some(0));
     let refused = status("other.pem");

@@ -49,8 +49,11 @@ fn prepare_at(directory: TempDir, place: Place, text: &str) -> (TempDir, Config)
 
 /// Writes the next migration for the database that there is.
 pub fn plan(config: &Config, schema: &str, name: &str) -> Result<Option<PathBuf>, String> {
-    let planning = Planning { dialect: config.data.dialect(), allow_drop: false };
-    Ok(migrate::plan(schema, &config.migrations, name, &planning)?.into_iter().next())
+    Ok(migrate::plan(schema, &config.migrations, name, &planning(config, false))?.into_iter().next())
+}
+
+pub fn planning(config: &Config, allow_drop: bool) -> Planning {
+    Planning { dialect: config.data.dialect(), allow_drop }
 }
 
 /// The folder of the database.
@@ -97,16 +100,16 @@ impl World {
         World { directory, config, router, schema: SCHEMA.to_string() }
     }
 
-    /// A world in a place of one's own.
-    pub fn on(place: Place) -> World {
-        let (directory, config) = prepare_at(tempfile::tempdir().unwrap(), place, SCHEMA);
-        let router = open(&config).router();
-        World { directory, config, router, schema: SCHEMA.to_string() }
-    }
-
     /// A world of another schema.
     pub fn of(schema: &str) -> World {
-        let (directory, config) = prepare_for(schema);
+        let directory = tempfile::tempdir().unwrap();
+        let place = crate::place(&directory);
+        World::at(directory, place, schema)
+    }
+
+    /// A world in a place of one's own.
+    pub fn at(directory: TempDir, place: Place, schema: &str) -> World {
+        let (directory, config) = prepare_at(directory, place, schema);
         let router = open(&config).router();
         World { directory, config, router, schema: schema.to_string() }
     }
@@ -176,25 +179,7 @@ impl World {
 
     /// Every row of every table as text, but for what clients' receipts are.
     pub fn dump(&self) -> String {
-        let db = self.db();
-        let tables = match db.dialect() {
-            Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
-            Dialect::Postgres => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1",
-        };
-        let mut out = String::new();
-        for name in db.all(tables, &[], |row| Ok(row.text(0)?.into_owned())).unwrap().iter().filter(|name| *name != "_client") {
-            let columns = match db.dialect() {
-                Dialect::Sqlite => {
-                    format!("SELECT group_concat('quote(\"' || name || '\")', '|| '' '' ||') FROM pragma_table_info('{name}')")
-                }
-                Dialect::Postgres => "SELECT 'CAST(t AS TEXT)'".to_string(),
-            };
-            let columns = self.text(&columns).unwrap();
-            let rows =
-                db.all(&format!("SELECT {columns} AS line FROM \"{name}\" AS t ORDER BY line"), &[], |row| Ok(row.text(0)?.into_owned()));
-            rows.unwrap().into_iter().for_each(|row| out += &format!("{name} {row}\n"));
-        }
-        out
+        rows(&self.db(), |table| table != "_client", |_| true)
     }
 
     /// Keeps the server from writing until the transaction ends.
@@ -253,6 +238,32 @@ impl World {
         let number = self.number(space);
         format!("{:032x}", migrate::digest_of(&self.db(), &Schema::parse(&self.schema).unwrap(), number).unwrap().0)
     }
+}
+
+/// The rows of the tables that are wanted as text, a line for each, with the columns that are wanted.
+pub fn rows(db: &Db, has_table: impl Fn(&str) -> bool, has_column: impl Fn(&str) -> bool) -> String {
+    let texts = |sql: &str| db.all(sql, &[], |row| Ok(row.text(0)?.into_owned())).unwrap();
+    let tables = match db.dialect() {
+        Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+        Dialect::Postgres => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1",
+    };
+    let mut out = String::new();
+    for table in texts(tables).iter().filter(|table| has_table(table)) {
+        let columns = match db.dialect() {
+            Dialect::Sqlite => format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid"),
+            Dialect::Postgres => format!(
+                "SELECT CAST(column_name AS TEXT) FROM information_schema.columns \
+                 WHERE table_schema = current_schema() AND table_name = '{table}' ORDER BY ordinal_position"
+            ),
+        };
+        let columns = texts(&columns).into_iter().filter(|column| has_column(column)).map(|column| format!("\"{column}\""));
+        let line = match db.dialect() {
+            Dialect::Sqlite => columns.map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ' ' || "),
+            Dialect::Postgres => format!("CAST(ROW({}) AS TEXT)", columns.collect::<Vec<_>>().join(", ")),
+        };
+        texts(&format!("SELECT {line} AS line FROM \"{table}\" ORDER BY line")).iter().for_each(|line| out += &format!("{table} {line}\n"));
+    }
+    out
 }
 
 /// One sender: a client id, its receipt, and its next number.
