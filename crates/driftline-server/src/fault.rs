@@ -7,6 +7,7 @@
 //! - `panic_row=<uuid>`: deciding a push that names this row panics;
 //! - `abort_before_commit=<n>`: the process aborts instead of its nth commit;
 //! - `abort_after_commit=<n>`: the process aborts after its nth commit and before any answer to it;
+//! - `fail_after_commit=<n>`: the writer's nth commit takes effect, and those who wait for it hear that it failed;
 //! - `abort_in_migration=<n>`: the process aborts instead of the nth statement of `migrate apply`.
 
 use driftline_core::value::RowId;
@@ -19,6 +20,7 @@ pub struct Faults {
     pub panic_row: Option<RowId>,
     pub abort_before_commit: Option<u64>,
     pub abort_after_commit: Option<u64>,
+    pub fail_after_commit: Option<u64>,
     pub abort_in_migration: Option<u64>,
 }
 
@@ -35,6 +37,7 @@ impl Faults {
                 "panic_row" => faults.panic_row = row()?,
                 "abort_before_commit" => faults.abort_before_commit = count()?,
                 "abort_after_commit" => faults.abort_after_commit = count()?,
+                "fail_after_commit" => faults.fail_after_commit = count()?,
                 "abort_in_migration" => faults.abort_in_migration = count()?,
                 _ => return Err(format!("DRIFTLINE_FAULT: there is no fault point `{name}`")),
             }

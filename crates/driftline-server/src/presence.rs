@@ -217,3 +217,24 @@ impl Drop for Visitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MEMBERS, Presence, Visitor};
+    use serde_json::value::RawValue;
+    use std::sync::Arc;
+
+    #[test]
+    fn a6_a_space_has_room_for_so_many_members_and_no_more() {
+        let presence = Arc::new(Presence::default());
+        let [here, there] = ["1", "2"].map(|state| RawValue::from_string(state.to_string()).unwrap());
+        let mut members: Vec<Visitor> = (0..MEMBERS).map(|_| presence.enter("a")).collect();
+        assert!(members.iter_mut().all(|member| member.say(&here)));
+        let mut late = presence.enter("a");
+        assert!(!late.say(&here), "the space is full");
+        assert!(members[0].say(&there), "who is there goes on");
+        assert!(presence.enter("b").say(&here), "no other space is full");
+        drop(members.pop());
+        assert!(late.say(&here), "who goes leaves room");
+    }
+}

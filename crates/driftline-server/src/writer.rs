@@ -329,6 +329,9 @@ impl Writer {
         if self.faults.abort_after_commit == Some(self.commits) {
             std::process::abort();
         }
+        if self.faults.fail_after_commit == Some(self.commits) {
+            return Err(StoreError::Fault("fail_after_commit"));
+        }
         Ok(())
     }
 

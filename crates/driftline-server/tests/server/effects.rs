@@ -22,6 +22,8 @@ pub const SECRET: &[u8] = b"a secret for the tests of 32 bytes";
 pub struct Receiver {
     pub refuses: AtomicU64,
     calls: AtomicU64,
+    /// Of all calls, also of those that were refused.
+    keys: Mutex<Vec<String>>,
     pub taken: Mutex<Vec<(String, Json)>>,
 }
 
@@ -41,6 +43,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body
     let body = std::str::from_utf8(&body).unwrap();
     let at: u64 = text("driftline-signature")[2..].split(',').next().unwrap().parse().unwrap();
     assert_eq!(text("driftline-signature"), sign(SECRET, at, body));
+    receiver.keys.lock().unwrap().push(text("idempotency-key"));
     if receiver.refuses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -138,6 +141,9 @@ async fn e1_what_fails_is_tried_again_with_its_key_and_parked_after_a_bound() {
         sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(receiver.calls.load(Ordering::Relaxed), 4 + ATTEMPTS as u64);
+    let keys = receiver.keys.lock().unwrap().clone();
+    let (first, second) = keys.split_at(4);
+    assert!([first, second].iter().all(|keys| keys.iter().all(|key| *key == keys[0])) && first[0] != second[0], "{keys:?}");
     // A server that starts anew has forgotten nothing.
     world.router = open(&world.config).router();
     receiver.refuses.store(0, Ordering::Relaxed);

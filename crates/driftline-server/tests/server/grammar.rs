@@ -95,17 +95,19 @@ fn resident_kib() -> Option<u64> {
 
 const READ: &str = r#"{"epoch":1,"cursor":0,"clients":[],"units":[]}"#;
 
+/// A route of one space, or a path.
 fn asking(method: &'static str, route: &str, body: &str, authorization: Option<&[u8]>, user: Option<&str>) -> Made {
     let mut headers = vec![("content-type", b"application/json".to_vec())];
     headers.extend(authorization.map(|authorization| ("authorization", authorization.to_vec())));
     headers.extend(user.map(|user| ("driftline-user", user.as_bytes().to_vec())));
-    let (path, body) = (format!("/v1/spaces/a/{route}"), body.as_bytes().to_vec());
+    let path = if route.starts_with('/') { route.to_string() } else { format!("/v1/spaces/a/{route}") };
+    let body = body.as_bytes().to_vec();
     Made { method, path, headers, body, breaks_off: false, expected: Expected::Anything }
 }
 
 #[tokio::test]
 async fn a5_every_route_refuses_every_wrong_credential() {
-    let world = World::new();
+    let world = World::set(|config| config.search = Some(Search::default()));
     let mut alice = Client::new("alice", 1);
     alice.edit(&world, "a", json!([card(1)])).await;
     let unit = alice.unit(json!([card(2)]));
@@ -114,30 +116,35 @@ async fn a5_every_route_refuses_every_wrong_credential() {
     let with = |space: &str, role: Role, valid_s: i64| Some(bearer(&token_with("alice", &[space], role, valid_s)));
     let nobody = Some((401, "unauthenticated"));
     let (forbidden, wrong_user) = (Some((403, "forbidden")), Some((403, "wrong_user")));
-    // What reading is answered with, and writing; `None` where it is allowed.
+    // What reading is answered with, and writing, and asking about all spaces; `None` where it is allowed.
     let credentials = [
-        ("none", None, None, [nobody; 2]),
-        ("another scheme", Some(b"Basic YWxpY2U6cGFzcw==".to_vec()), None, [nobody; 2]),
-        ("garbage", Some(bearer("nonsense")), None, [nobody; 2]),
-        ("one that is over", with("*", Role::Write, -5), None, [nobody; 2]),
-        ("one that somebody else signed", Some(bearer(&forged())), None, [nobody; 2]),
-        ("one that nobody signed", Some(bearer(&unsigned(&good))), None, [nobody; 2]),
-        ("one for another space", with("b", Role::Write, 60), None, [forbidden; 2]),
-        ("one for reading", with("a", Role::Read, 60), None, [None, forbidden]),
-        ("one of another user", Some(bearer(&good)), Some("bob"), [wrong_user; 2]),
-        ("the right one", Some(bearer(&good)), Some("alice"), [None; 2]),
+        ("none", None, None, [nobody; 3]),
+        ("another scheme", Some(b"Basic YWxpY2U6cGFzcw==".to_vec()), None, [nobody; 3]),
+        ("garbage", Some(bearer("nonsense")), None, [nobody; 3]),
+        ("one that is over", with("*", Role::Write, -5), None, [nobody; 3]),
+        ("one that somebody else signed", Some(bearer(&forged())), None, [nobody; 3]),
+        ("one that nobody signed", Some(bearer(&unsigned(&good))), None, [nobody; 3]),
+        ("one for another space", with("b", Role::Write, 60), None, [forbidden; 3]),
+        ("one for reading", with("a", Role::Read, 60), None, [None, forbidden, forbidden]),
+        ("one of another user", Some(bearer(&good)), Some("bob"), [wrong_user; 3]),
+        ("the right one", Some(bearer(&good)), Some("alice"), [None; 3]),
     ];
     let (ok, absent) = ((200, ""), (404, "not_found"));
     let routes = [
         ("POST", "reconcile", READ, 0usize, ok),
         ("POST", "reconcile", write.as_str(), 1, ok),
         ("GET", "snapshot", "", 0, ok),
+        ("GET", "changes?cursor=0", "", 0, ok),
+        ("GET", "search?q=card", "", 0, ok),
+        ("GET", "access", "", 0, ok),
         ("GET", "versions", "", 0, ok),
         ("POST", "versions", "", 1, ok),
         ("GET", "versions/99", "", 0, absent),
         ("POST", "versions/99/restore", "", 1, absent),
+        ("GET", "/v1/spaces", "", 2, ok),
+        ("GET", "/metrics", "", 2, ok),
         // The credential comes in the first message, and without a connection there is none.
-        ("GET", "live", "", 2, (400, "invalid_request")),
+        ("GET", "live", "", 3, (400, "invalid_request")),
     ];
     for (name, authorization, user, refusals) in credentials {
         for (method, route, body, action, allowed) in routes {

@@ -43,13 +43,19 @@ fn text(n: u64, text: &str) -> serde_json::Value {
 async fn a8_an_apps_rule_refuses_an_edit_and_nothing_of_its_transaction_takes_effect() {
     let (world, rules) = ruled();
     let (mut alice, mut bob) = (Client::new("alice", 1), Client::new("bob", 2));
-    let unit = alice.unit(json!([text(1, "alice"), text(2, "forbidden")]));
+    assert_eq!(verdict(&alice.edit(&world, "a", json!([text(5, "alice"), text(6, "alice")])).await), "applied");
+    let told = async || (world.snapshot("a").await, world.count("SELECT count(*) FROM _log"));
+    let before = told().await;
+    // Something of each kind, which the rule allows, beside what it does not.
+    let update = json!({"op": "update", "table": "card", "id": id(5), "set": {"x": 7}, "add": {"count": 1}});
+    let delete = json!({"op": "delete", "table": "card", "id": id(6)});
+    let unit = alice.unit(json!([text(1, "alice"), update, delete, text(2, "forbidden")]));
     let again = unit.clone();
     let answer = alice.send(&world, "a", vec![unit]).await;
     let problem = &answer["outcomes"][0]["problem"];
     assert_eq!((problem["code"].as_str(), problem["detail"].as_str()), (Some("denied"), Some("not this word")));
     assert_eq!(problem["rows"], json!([{"table": "card", "id": id(2)}]));
-    assert_eq!(world.count("SELECT count(*) FROM card"), 0);
+    assert_eq!(told().await, before);
     let asked = rules.asked.load(Ordering::Relaxed);
     let repeat = alice.send(&world, "a", vec![again]).await;
     assert_eq!(repeat["outcomes"][0], answer["outcomes"][0]);
@@ -159,11 +165,13 @@ async fn a8_no_user_has_the_name_of_the_servers_own_code() {
     world.router = server.router();
     let import = server.editor("import");
     assert_eq!(import.write("a", &json!([card(1)])).await, Ok(1));
-    // Whoever is called so has a name of his own.
-    let mut user = Client::new("import", 1);
+    // Whoever is called so has a name of his own: under the very client that the code writes as, neither is in the other's way.
+    let mut user = Client::new("import", world.count("SELECT client FROM _client") as u64);
+    assert_eq!(verdict(&user.edit(&world, "a", json!([card(2)])).await), "applied");
+    assert_eq!(world.count("SELECT count(DISTINCT principal) FROM _client"), 2);
     user.closed = json!([[1, 9_000_000_000_000_000u64]]);
-    assert_eq!(user.send(&world, "a", vec![]).await["rev"], 1);
-    assert_eq!(import.write("a", &json!([card(2)])).await, Ok(2));
+    assert_eq!(user.send(&world, "a", vec![]).await["rev"], 2);
+    assert_eq!(import.write("a", &json!([card(3)])).await, Ok(3));
     let forged = crate::world::token("server:import");
     assert_eq!(world.request("GET", "/v1/spaces/a/snapshot", Some(&forged), "").await.0, 403);
 }

@@ -20,6 +20,8 @@ const SCHEMA: &str = r#"{"name": "narrow", "version": 1, "tables": {
 }}"#;
 
 const MEMORY_KIB: u64 = 512 * 1024;
+/// What it may hold at its peak. It has addresses for little more than a quarter of that limit, so half of it is plenty.
+const PEAK_KIB: u64 = MEMORY_KIB / 2;
 /// Nothing that is asked here takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -136,5 +138,5 @@ fn c2_a_hundred_thousand_rows_pass_in_a_narrow_process() {
         pass(&world, &schema, &process, &format!("n{rows}"), rows);
     }
     let peak: u64 = told(process.child.id(), "status", "VmHWM:").split(' ').next().unwrap().parse().unwrap();
-    assert!(peak < MEMORY_KIB, "{peak} KiB");
+    assert!(peak < PEAK_KIB, "{peak} KiB");
 }

@@ -354,6 +354,20 @@ async fn t1_an_edit_of_the_servers_own_that_fails_at_any_statement_is_applied_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t1_an_edit_of_the_servers_own_that_is_committed_and_said_to_have_failed_is_applied_once() {
+    let (mut world, _) = prepared(SCHEMA, vec![json!([card(1), card(2)])]).await;
+    world.config.faults.fail_after_commit = Some(1);
+    let server = start(&mut world, None);
+    let add = json!([{"op": "update", "table": "card", "id": id(1), "add": {"count": 1}}]);
+    assert_eq!(server.editor("import").write("a", &add).await, Ok(2));
+    assert_eq!(figure(&world, "driftline_commit_seconds_count ").await, 2.0, "it was tried again");
+    assert_eq!(world.count(&format!("SELECT count FROM card WHERE id = {}", world.literal(1))), 1);
+    assert_eq!(world.count("SELECT rev FROM _space"), 2);
+    assert_eq!(found(&world), [""; 0]);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t1_what_follows_a_push_that_failed_at_any_statement_commits_nothing_of_it() {
     let (mut world, mut alice) = prepared(SCHEMA, vec![json!([card(1), card(2)])]).await;
     alice.closed = json!([[1, 1]]);

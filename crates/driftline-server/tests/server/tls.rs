@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::{Client, Config};
 
+const IS_ENCRYPTED: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+
 /// PostgreSQL that listens on a port of this machine too.
 struct Listening {
     cluster: Cluster,
@@ -45,6 +47,13 @@ impl Listening {
         let (client, connection) = config.connect(connector).await.map_err(|e| DbError::from(e).to_string())?;
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// Whether a connection that the server itself makes by a URL is encrypted. One that requires it reads the roots from the environment,
+    /// and so is for a process of its own.
+    fn encrypts(&self, end_of_url: &str) -> bool {
+        let place: Place = format!("postgres://postgres@127.0.0.1:{}/postgres{end_of_url}", self.port).parse().unwrap();
+        place.connect().unwrap().one(IS_ENCRYPTED, &[], |row| row.bool(0)).unwrap()
     }
 
     async fn refusal(&self, mode: &str, roots: Option<&str>) -> String {
@@ -88,7 +97,7 @@ fn restart(cluster: &Cluster, port: u16, has_tls: bool) -> bool {
 }
 
 async fn is_encrypted(client: &Client) -> bool {
-    client.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap().get(0)
+    client.query_one(IS_ENCRYPTED, &[]).await.unwrap().get(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,6 +106,9 @@ async fn n1_the_way_to_postgresql_is_encrypted_as_the_url_says() {
     for (mode, roots, encrypted) in [("require", Some("server.pem"), true), ("prefer", None, true), ("disable", None, false)] {
         let client = server.connect(mode, roots).await.unwrap();
         assert_eq!(is_encrypted(&client).await, encrypted, "{mode}");
+    }
+    for (end_of_url, encrypted) in [("?sslmode=prefer", true), ("", true), ("?sslmode=disable", false)] {
+        assert_eq!(server.encrypts(end_of_url), encrypted, "{end_of_url}");
     }
     // One root too few, and none of this kind among those that browsers trust.
     for roots in [Some("other.pem"), None] {
@@ -115,6 +127,12 @@ async fn n1_a_postgresql_without_tls_is_spoken_to_unless_tls_is_required() {
     assert!(!is_encrypted(&server.connect("prefer", None).await.unwrap()).await);
     let refusal = server.refusal("require", Some("server.pem")).await;
     assert!(refusal.contains("server does not support TLS"), "{refusal}");
+    assert!(!server.encrypts("?sslmode=prefer") && !server.encrypts(""));
+    let world = World::on(server.place());
+    let status = server.driftline(&["migrate", "status"], &world, "server.pem").output().unwrap();
+    let said = String::from_utf8_lossy(&status.stderr);
+    assert_eq!(status.status.code(), Some(2), "{said}");
+    assert!(said.contains("server_database") && said.contains("server does not support TLS"), "{said}");
 }
 
 struct Serving(Child);

@@ -2,8 +2,10 @@
 
 use crate::findings::found;
 use crate::world::{Client, World, card, id, open, token, token_with, verdict};
-use driftline_server::{Keeping, Role};
+use driftline_server::{Keeping, Proposal, Role, Ruled, Rules};
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Rows of each kind of field and reference, some of which hang on others.
@@ -89,9 +91,20 @@ async fn v6_versions_are_kept_by_themselves_and_the_oldest_go() {
         server.jobs().await;
         server.jobs().await;
     }
-    let (_, list) = ask(&world, "GET", "versions", &token("alice")).await;
-    let revs: Vec<u64> = list["versions"].as_array().unwrap().iter().map(|v| v["rev"].as_u64().unwrap()).collect();
-    assert_eq!(revs, [5, 4, 3]);
+    let revs = async || {
+        let (_, list) = ask(&world, "GET", "versions", &token("alice")).await;
+        list["versions"].as_array().unwrap().iter().map(|v| v["rev"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(revs().await, [5, 4, 3]);
+    // Nobody has to ask for it.
+    alice.edit(&world, "a", json!([card(6)])).await;
+    for _ in 0..200 {
+        if revs().await[0] == 6 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(revs().await, [6, 5, 4]);
     let reader = token_with("alice", &["a"], Role::Read, 60);
     assert_eq!(ask(&world, "GET", "versions", &reader).await.0, 200);
     assert_eq!(ask(&world, "POST", "versions", &reader).await.0, 403);
@@ -102,9 +115,20 @@ async fn v6_versions_are_kept_by_themselves_and_the_oldest_go() {
     }
 }
 
+/// Lets so many edits pass, and no more.
+struct Few(AtomicUsize);
+
+impl Rules for Few {
+    fn judge(&self, _: &Proposal<'_>) -> Result<(), String> {
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| "no more".to_string())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn v6_going_back_over_many_rows_is_one_step_for_everybody() {
-    let world = World::new();
+    let rules = Arc::new(Few(AtomicUsize::new(usize::MAX)));
+    let world = World::set(|config| config.rules = Some(Ruled(rules.clone())));
     let mut alice = Client::new("alice", 1);
     for hundred in 0..30 {
         let units = (0..100).map(|n| alice.unit(json!([card(hundred * 100 + n + 1)]))).collect();
@@ -116,6 +140,12 @@ async fn v6_going_back_over_many_rows_is_one_step_for_everybody() {
         let edits: Vec<Json> = (0..1_000).map(|n| json!({"op": "delete", "table": "card", "id": id(thousand * 1_000 + n + 1)})).collect();
         assert_eq!(verdict(&alice.edit(&world, "a", json!(edits)).await), "applied");
     }
+    // Where the last row is refused, those before it stay as they are.
+    let empty = world.snapshot("a").await;
+    rules.0.store(2_999, Ordering::Relaxed);
+    let (status, problem) = ask(&world, "POST", "versions/3000/restore", &token("alice")).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("not_restored")), "{problem}");
+    assert_eq!((rules.0.swap(usize::MAX, Ordering::Relaxed), world.snapshot("a").await), (0, empty));
     let (status, back) = ask(&world, "POST", "versions/3000/restore", &token("alice")).await;
     assert_eq!((status, &back["edits"]), (200, &json!(3_000)), "{back}");
     assert_eq!(rows(&world.snapshot("a").await), rows(&then));
