@@ -26,8 +26,8 @@ async function seen(stage, edits) {
       await open(right, other);
       // Both clocks are the machine's.
       await right.evaluate(() => {
-        const at = (window.at = []);
-        db.tables.card.subscribe(() => at.push(performance.timeOrigin + performance.now()));
+        window.at = [];
+        db.tables.card.subscribe(() => window.at.push(performance.timeOrigin + performance.now()));
         window.untilSeen = async (count) => {
           while (db.tables.card.size < count) await new Promise((done) => setTimeout(done, 1));
         };

@@ -15,7 +15,10 @@ mod work;
 
 use figure::Figure;
 
-const BENCHMARKS: [(&str, fn() -> Vec<Figure>); 7] = [
+/// A name, and what measures its figures.
+type Benchmark = (&'static str, fn() -> Vec<Figure>);
+
+const BENCHMARKS: [Benchmark; 7] = [
     ("delete", deletes::run),
     ("order", order::run),
     ("serve", serve::run),

@@ -128,7 +128,7 @@ async fn n1_a_postgresql_without_tls_is_spoken_to_unless_tls_is_required() {
     let refusal = server.refusal("require", Some("server.pem")).await;
     assert!(refusal.contains("server does not support TLS"), "{refusal}");
     assert!(!server.encrypts("?sslmode=prefer") && !server.encrypts(""));
-    let world = World::on(server.place());
+    let world = World::at(tempfile::tempdir().unwrap(), server.place(), SCHEMA);
     let status = server.driftline(&["migrate", "status"], &world, "server.pem").output().unwrap();
     let said = String::from_utf8_lossy(&status.stderr);
     assert_eq!(status.status.code(), Some(2), "{said}");
