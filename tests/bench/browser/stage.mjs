@@ -16,12 +16,13 @@ const PACKAGE = join(ROOT, 'crates', 'driftline-client', 'dist');
 const SCHEMA = join(ROOT, 'tests', 'schemas', 'canvas');
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 
-export async function startStage() {
+/** `folders` are handed out beside the site, each by what its paths begin with. */
+export async function startStage(folders = {}) {
   const schema = JSON.parse(await readFile(join(SCHEMA, 'schema.json'), 'utf8'));
-  const site = await startSite();
+  const site = await startSite({ '/driftline/': PACKAGE, ...folders });
   const files = { schema: join(SCHEMA, 'schema.json'), migrations: join(SCHEMA, 'migrations') };
   const server = await startServer({ ...files, args: ['--origin', site.url] });
-  const limitUrl = await startLimitServer();
+  const { url: limitUrl, stop: stopLimits } = await startLimitServer();
   const browser = await openBrowser();
   let spaces = 0;
   return {
@@ -51,29 +52,36 @@ export async function startStage() {
     async stop() {
       await browser.close();
       await server.stop();
+      stopLimits();
       site.stop();
     },
   };
 }
 
-/** The address of a server that does nothing but its transport. */
-async function startLimitServer() {
-  const child = spawn(join(TARGET_DIR, 'release', 'limit-server'), ['127.0.0.1:0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  endLater(child);
-  for await (const line of createInterface({ input: child.stdout })) return line.replace('listening on ', '');
-  throw new Error('the server of the limits did not start');
+/** A server that does nothing but its transport. */
+function startLimitServer() {
+  return startListening(join(TARGET_DIR, 'release', 'limit-server'), ['127.0.0.1:0']);
 }
 
-/** Hands out the site and the package. */
-async function startSite() {
+/** Starts a server that says where it listens. It ends with this process, or when it is stopped. */
+export async function startListening(program, args, cwd) {
+  const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+  endLater(child);
+  for await (const line of createInterface({ input: child.stdout })) {
+    return { url: line.replace('listening on ', ''), stop: () => child.kill('SIGKILL') };
+  }
+  throw new Error(`${program} did not say where it listens`);
+}
+
+/** Hands out the site, and folders by what their paths begin with. */
+async function startSite(folders) {
   const server = createServer(async (request, response) => {
     response.setHeader('cross-origin-opener-policy', 'same-origin');
     response.setHeader('cross-origin-embedder-policy', 'require-corp');
     const path = new URL(request.url, 'http://site').pathname;
-    const file = path.startsWith('/driftline/')
-      ? join(PACKAGE, path.slice(11))
+    const prefix = Object.keys(folders).find((prefix) => path.startsWith(prefix));
+    const file = prefix
+      ? join(folders[prefix], path.slice(prefix.length))
       : join(SITE, path === '/' ? 'index.html' : path);
     const body = await readFile(file).catch(() => undefined);
     response.setHeader('content-type', TYPES[extname(file)] ?? 'text/plain');
