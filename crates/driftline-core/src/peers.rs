@@ -551,6 +551,9 @@ impl Engine {
             if self.leaving.contains(&entry.made.key) {
                 continue;
             }
+            // Who sends now says that it waits: that an earlier one called it settled counts no more.
+            let epoch = self.epoch_heard;
+            self.undeleted.retain(|left| left.key != entry.made.key || left.epoch >= epoch);
             self.unheard.remove(&entry.made.key);
             self.note_twice(slot, entry.made.key);
             if let Some(known) = self.outbox.get(entry.made.key) {
