@@ -24,3 +24,12 @@ export function expectSame(what, found, expected) {
     throw new Error(`${what}: ${JSON.stringify(found)} instead of ${JSON.stringify(expected)}`);
   }
 }
+
+/** Longer than this, and the page misses a frame. */
+const FRAME_MS = 16;
+
+/** The longest tasks of the main thread while a figure was measured. */
+export function longestTask(id, longest) {
+  const frames = longest.map(() => FRAME_MS);
+  return figure(`${id} longest task of the main thread meanwhile; limit: a frame`, 'ms', longest, frames, 1.0);
+}

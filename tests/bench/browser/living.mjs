@@ -96,6 +96,18 @@ export async function b11(stage, repeats) {
   return [of('p50', 0.5), of('p99', 0.99)];
 }
 
+/** Keeps the memory of what WebAssembly the page loads from now on. */
+const noteMemory = () => {
+  for (const name of ['instantiate', 'instantiateStreaming']) {
+    const original = WebAssembly[name];
+    WebAssembly[name] = async (...args) => {
+      const made = await original.apply(WebAssembly, args);
+      window.wasmMemory = (made.instance ?? made).exports.memory;
+      return made;
+    };
+  }
+};
+
 /** Bytes of a page after a collection: the heap and, beside it, wasm's memory. */
 async function memoryOf(page) {
   const session = await page.context().newCDPSession(page);
@@ -110,16 +122,7 @@ export async function b15(stage, repeats) {
   for (let i = 0; i < repeats; i++) {
     const options = stage.fresh();
     await stage.page(async (page) => {
-      await page.evaluate(() => {
-        for (const name of ['instantiate', 'instantiateStreaming']) {
-          const original = WebAssembly[name];
-          WebAssembly[name] = async (...args) => {
-            const made = await original.apply(WebAssembly, args);
-            window.wasmMemory = (made.instance ?? made).exports.memory;
-            return made;
-          };
-        }
-      });
+      await page.evaluate(noteMemory);
       const before = await memoryOf(page);
       const bytes = await page.evaluate(
         async ([schema, options]) => {
@@ -137,16 +140,7 @@ export async function b15(stage, repeats) {
       );
       // A fresh page that opens what is there, as most do.
       await page.reload();
-      await page.evaluate(() => {
-        for (const name of ['instantiate', 'instantiateStreaming']) {
-          const original = WebAssembly[name];
-          WebAssembly[name] = async (...args) => {
-            const made = await original.apply(WebAssembly, args);
-            window.wasmMemory = (made.instance ?? made).exports.memory;
-            return made;
-          };
-        }
-      });
+      await page.evaluate(noteMemory);
       await page.evaluate(
         async ([schema, options]) => {
           window.db = await (await import('/ours.js')).openSpace(schema, options);

@@ -1,4 +1,4 @@
-// What is measured in a browser. `node tests/bench/browser/measure.mjs [NAME]` prints the figures whose names begin so.
+// What is measured in a browser. `node tests/bench/browser/measure.mjs [NAME]` prints the figures of that name.
 
 import { b11, b15, b18 } from './living.mjs';
 import { startStage } from './stage.mjs';

@@ -2,10 +2,9 @@
 
 import { join } from 'node:path';
 import { capture, TARGET_DIR } from '../../../scripts/run.mjs';
-import { expectSame, figure } from './figure.mjs';
+import { expectSame, figure, longestTask } from './figure.mjs';
 import { mainThreadTasks, tasksOf } from './stage.mjs';
 
-const FRAME_MS = 16;
 /** Without a write for so long, all is on the disk. */
 const QUIET_MS = 500;
 const NOWHERE = 'http://127.0.0.1:1';
@@ -67,10 +66,9 @@ export async function b4(stage, repeats, transactions = 100) {
     longest.push(done.tasks[0].ms);
     limits.push(await drainLimit(stage, done));
   }
-  const frames = longest.map(() => FRAME_MS);
   return [
     figure('B4 drain of 10,000 edits; limit: one POST, raw SQL, one write', 'ms', ours, limits, 1.5),
-    figure('B4 longest task of the main thread meanwhile; limit: a frame', 'ms', longest, frames, 1.0),
+    longestTask('B4', longest),
   ];
 }
 
@@ -110,13 +108,7 @@ export async function b3(stage, repeats, transactions = 100) {
   }
   return [
     figure('B3 cold open to readable rows; limit: one value, read and parsed', 'ms', ours, limits, 2.0),
-    figure(
-      'B3 longest task of the main thread meanwhile; limit: a frame',
-      'ms',
-      longest,
-      longest.map(() => FRAME_MS),
-      1.0,
-    ),
+    longestTask('B3', longest),
   ];
 }
 
@@ -168,12 +160,6 @@ export async function b5(stage, repeats, transactions = 100) {
       1.2,
     ),
     figure('B5 the same to rows on the disk; limit: and one write', 'ms', onDisk, limits.onDisk, 1.2),
-    figure(
-      'B5 longest task of the main thread meanwhile; limit: a frame',
-      'ms',
-      longest,
-      longest.map(() => FRAME_MS),
-      1.0,
-    ),
+    longestTask('B5', longest),
   ];
 }

@@ -1,6 +1,6 @@
 // B1, B2, B6: what making edits costs, until they are on the disk. Nothing is sent meanwhile.
 
-import { expectSame, figure, median, percentile } from './figure.mjs';
+import { expectSame, figure, longestTask, percentile } from './figure.mjs';
 import { mainThreadTasks, tasksOf } from './stage.mjs';
 
 const SINGLES = 1_000;
@@ -8,8 +8,6 @@ const SINGLES = 1_000;
 const TURN = 100;
 const WAITING = 10_000;
 const CALLS = 500;
-/** Longer than this, and the page misses a frame. */
-const FRAME_MS = 16;
 
 export async function burst(stage, repeats, transactions = 100) {
   const [ours, limits, longest] = [[], [], []];
@@ -72,13 +70,7 @@ export async function b1(stage, repeats) {
   const { ours, limits, longest } = await burst(stage, repeats);
   return [
     figure('B1 burst of 10,000 edits until all is on disk; limit: their JSON as one value', 'ms', ours, limits, 2.0),
-    figure(
-      'B1 longest task of the main thread meanwhile; limit: a frame',
-      'ms',
-      longest,
-      longest.map(() => FRAME_MS),
-      1.0,
-    ),
+    longestTask('B1', longest),
   ];
 }
 
@@ -143,11 +135,4 @@ export async function b6(stage, repeats) {
     }
   }
   return [figure('B6 the call that makes an edit, p95, with 10,000 waiting; limit: with none', 'ms', full, empty, 1.5)];
-}
-
-export async function growth(stage, repeats) {
-  const runs = {};
-  for (const transactions of [10, 100, 1_000]) runs[transactions] = await burst(stage, repeats, transactions);
-  const total = (transactions) => median(runs[transactions].ours);
-  return { per_edit: total(1_000) / 10 / total(100), of_a_tenth: total(10) / total(100) };
 }

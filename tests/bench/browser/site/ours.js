@@ -97,7 +97,7 @@ export async function coldOpen(schema, options, rows) {
   return { db, ms: performance.now() - began };
 }
 
-/** Resolves with the time at which the base that is being read now was on the disk: when its database has been quiet for a while. */
+/** Notes from now on when the page's last write was on the disk. */
 export function watchDisk() {
   const begin = IDBDatabase.prototype.transaction;
   const seen = { last: 0 };
