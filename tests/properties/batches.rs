@@ -150,12 +150,12 @@ impl World {
         format!("{{\"id\":\"{id:016x}\",\"receipt\":{receipt},\"closed\":[{closed}]}}")
     }
 
-    fn serve(&mut self, run: &mut Run, body: &str) -> (u16, Json) {
+    fn serve(&mut self, run: &mut Run, body: &str) -> (u16, Json<'static>) {
         run.transactions += 1;
         run.say(|| format!("{} bytes: {}", body.len(), &body[..body.len().min(300)]));
         let (status, answer) = serve(&self.schema, &mut self.server, 1, body, NOW, run.rng.draw());
         run.say(|| format!("{status} {}", &answer[..answer.len().min(300)]));
-        (status, Json::parse_or_null(&answer))
+        (status, Json::parse_or_null(&answer).into_owned())
     }
 
     /// A whole request at a limit or over it: all of it passes, or all is refused and nothing changes; then a small one passes.

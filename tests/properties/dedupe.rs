@@ -704,7 +704,7 @@ impl World {
     }
 }
 
-fn outcome_of(answer: &Json, key: (u64, u64)) -> Option<&Json> {
+fn outcome_of<'a, 'b>(answer: &'b Json<'a>, key: (u64, u64)) -> Option<&'b Json<'a>> {
     let same = |outcome: &&Json| {
         let part = |i: usize| outcome.get("key").and_then(|key| key.at(i)).and_then(Json::as_u64);
         part(0) == Some(key.0) && part(1) == Some(key.1)

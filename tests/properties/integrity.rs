@@ -343,12 +343,12 @@ impl World {
         let Some(edit) = making::create(&mut run.rng, &self.schema, row, there) else { return };
         let values = model::created(&self.schema, &edit);
         run.say(|| format!("the server keeps {}", making::shown(&self.schema, &[edit])));
-        self.server.plant(row, Row { values: values.clone(), clocks: Default::default() });
+        self.server.plant(row, Row::of(values.clone()));
         self.rows.insert(row, values);
         // What counts it has changed, and no log tells of that: whoever compares digests loads again.
         let (rev, seen) = (self.server.space.rev, self.seen());
         let (digest, mut rows) = (digest_of(&self.schema, &seen), Vec::new());
-        rows.extend(seen.iter().map(|(key, values)| (*key, Row { values: values.clone(), clocks: Default::default() })));
+        rows.extend(seen.iter().map(|(key, values)| (*key, Row::of(values.clone()))));
         self.reader.rebase(&self.schema, |base| base.replace(rev, digest, rows), &Outbox::default());
         if let Some(last) = self.history.last_mut() {
             *last = seen;
@@ -387,7 +387,8 @@ impl World {
         let is_large = !plan.dying.is_empty();
         for (sent, (_, outcome)) in sent.into_iter().zip(&plan.outcomes) {
             run.say(|| format!("{} -> {outcome}", making::shown(&self.schema, &sent.txn.edits)));
-            let json = Json::parse_or_null(&format!("{{{outcome}}}"));
+            let outcome = format!("{{{outcome}}}");
+            let json = Json::parse_or_null(&outcome);
             if json.text("outcome") == Some("held") {
                 run.hit("held");
                 run.check("i5", may_hold, || format!("held for nothing: {}", making::shown(&self.schema, &sent.txn.edits)));
@@ -716,7 +717,7 @@ impl World {
 fn digest_of(schema: &Schema, rows: &Rows) -> Digest {
     let mut digest = Digest::default();
     for (key, values) in rows {
-        digest.add(schema, *key, &Row { values: values.clone(), clocks: Default::default() });
+        digest.add(schema, *key, &Row::of(values.clone()));
     }
     digest
 }

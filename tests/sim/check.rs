@@ -531,9 +531,10 @@ fn is_needless(code: &str) -> bool {
     of_requests || matches!(code, "outcome_unknown" | "key_reused" | "invalid" | "schema_too_old" | "schema_dropped")
 }
 
+/// The body in a record, unless it is torn.
 pub fn record_body(record: &str) -> Option<String> {
-    let json: Json = serde_json::from_str(record).ok()?;
-    Some(json.get("body")?.as_str()?.to_string())
+    let (_, body) = record.split_once('\n')?;
+    serde_json::from_str::<Json>(body).is_ok().then(|| body.to_string())
 }
 
 /// Makes the view anew of base and outbox, and says how it differs.

@@ -468,7 +468,7 @@ impl Server {
     fn replay_tree(&mut self, root: RowKey) {
         let mut rows = Rows::default();
         for (key, values) in &self.replayed {
-            rows.put(*key, Some(Row { values: values.clone(), clocks: Default::default() }));
+            rows.put(*key, Some(Row::of(values.clone())));
         }
         let _ = apply(&self.schema, &mut rows, Judge::View, &[Stamp::default()], &[(0, &Edit::delete(root))]);
         self.replayed = rows.iter().map(|(key, row)| (*key, row.values.clone())).collect();

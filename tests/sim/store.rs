@@ -158,7 +158,8 @@ pub fn stands_for(record: &str) -> Vec<Key> {
     if !record.contains("\"was\":") {
         return Vec::new();
     }
-    let json: Json = serde_json::from_str(record).unwrap_or_default();
+    let head = record.lines().next().unwrap_or_default();
+    let json: Json = serde_json::from_str(head).unwrap_or_default();
     let key = |was: &Json| Some((u64::from_str_radix(was[0].as_str()?, 16).ok()?, was[1].as_u64()?));
     json["was"].as_array().into_iter().flatten().filter_map(key).collect()
 }

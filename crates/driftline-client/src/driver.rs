@@ -17,7 +17,7 @@ use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use web_sys::AbortController;
 
-/// Patches that come from elsewhere cross to the application at most this often: once per frame.
+/// Patches that come from elsewhere cross to the application at once, and at most this often: once per frame.
 const FRAME_MS: u32 = 16;
 /// How long to wait before a database that could not be read is read again.
 const READ_AGAIN_MS: u32 = 1_000;
@@ -52,6 +52,8 @@ pub struct Driver {
     patches: RefCell<Vec<String>>,
     status: RefCell<Option<String>>,
     frame: Cell<bool>,
+    /// When it was handed what it had not asked for.
+    last_frame_ms: Cell<u64>,
     scheduled: Cell<bool>,
     /// Messages heard before the disk was read.
     early: RefCell<Option<Vec<String>>>,
@@ -74,6 +76,7 @@ pub struct Parts {
     pub space: String,
     pub prefix: String,
     pub slot: u32,
+    pub base: BaseDb,
     /// Of its own slot, and of what was imported.
     pub outboxes: [OutboxDb; 2],
     pub net: Net,
@@ -84,14 +87,13 @@ pub struct Parts {
 
 impl Driver {
     pub fn start(parts: Parts) -> Result<Rc<Driver>, JsValue> {
-        let base = BaseDb::new(&parts.prefix);
         let driver = Rc::new(Driver {
             engine: RefCell::new(parts.engine),
             clock: Cell::default(),
             space: parts.space,
             prefix: parts.prefix,
             slot: parts.slot,
-            base,
+            base: parts.base,
             outboxes: RefCell::default(),
             failing: RefCell::default(),
             channel: RefCell::new(None),
@@ -108,6 +110,7 @@ impl Driver {
             patches: RefCell::default(),
             status: RefCell::default(),
             frame: Cell::new(false),
+            last_frame_ms: Cell::new(0),
             scheduled: Cell::new(false),
             early: RefCell::new(Some(Vec::new())),
             closed: Rc::default(),
@@ -121,7 +124,10 @@ impl Driver {
         let channel = Channel::open(&name, driver.slot, move |slot, text| hearing.clone().hear(slot, text))?;
         *driver.channel.borrow_mut() = Some(channel);
         driver.schedule();
+        // What is there is read first: a write would hold it up.
         spawn(driver.clone().open());
+        // So that others look into this slot.
+        spawn(driver.clone().open_again(Failing::Base));
         Ok(driver)
     }
 
@@ -236,17 +242,24 @@ impl Driver {
     }
 
     fn next_frame(self: &Rc<Self>) {
-        if !self.frame.replace(true) {
-            let driver = self.clone();
-            Timeout::new(FRAME_MS, move || {
-                driver.frame.set(false);
-                driver.flush();
-                let status = driver.status.borrow_mut().take();
-                if let Some(status) = status {
-                    let _ = driver.on_event.call1(&JsValue::NULL, &status.into());
-                }
-            })
-            .forget();
+        if self.frame.replace(true) {
+            return;
+        }
+        let driver = self.clone();
+        let since_last = now_ms().saturating_sub(self.last_frame_ms.get());
+        match u64::from(FRAME_MS).saturating_sub(since_last) {
+            0 => spawn(async move { driver.end_frame() }),
+            rest_ms => drop(Timeout::new(rest_ms as u32, move || driver.end_frame()).forget()),
+        }
+    }
+
+    fn end_frame(&self) {
+        self.frame.set(false);
+        self.last_frame_ms.set(now_ms());
+        self.flush();
+        let status = self.status.borrow_mut().take();
+        if let Some(status) = status {
+            let _ = self.on_event.call1(&JsValue::NULL, &status.into());
         }
     }
 
@@ -363,8 +376,6 @@ impl Driver {
     }
 
     async fn open(self: Rc<Self>) {
-        // So that others look into this slot.
-        spawn(self.clone().open_again(Failing::Base));
         let Some(disk) = self.read_when_possible().await else { return };
         self.with(|engine, now| engine.handle_opened(now, disk));
         for text in self.early.borrow_mut().take().into_iter().flatten() {

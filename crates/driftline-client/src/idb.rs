@@ -65,6 +65,14 @@ impl Database {
         self.0.lost.take()
     }
 
+    /// Begins to open it, for whoever needs it soon.
+    pub fn prepare(&self) {
+        if self.0.connection.borrow().is_none() && self.0.opening.borrow().is_none() {
+            // Whoever opens it hears why it cannot be.
+            let _ = self.request();
+        }
+    }
+
     pub async fn open(&self) -> Result<IdbDatabase, JsValue> {
         let inner = &self.0;
         // What is open already is not yet told from another that was open before.

@@ -54,15 +54,16 @@ impl OutboxDb {
 
     /// The slot's client id; `fresh` becomes it if there is none.
     pub async fn client(&self, fresh: u64) -> Result<u64, JsValue> {
-        let transaction = self.database.begin("readwrite").await?;
-        let meta = transaction.object_store("meta")?;
+        let meta = self.database.begin("readonly").await?.object_store("meta")?;
         let known = done(&meta.get(&"client".into())?).await?.as_string();
-        let known = known.as_deref().and_then(parse_hex64);
-        if known.is_none() {
-            meta.put_with_key(&hex(fresh), &"client".into())?;
+        if let Some(known) = known.as_deref().and_then(parse_hex64) {
+            return Ok(known);
         }
+        // Nobody else takes one: the slot is ours.
+        let transaction = self.database.begin("readwrite").await?;
+        transaction.object_store("meta")?.put_with_key(&hex(fresh), &"client".into())?;
         finished(&transaction, &[]).await?;
-        Ok(known.unwrap_or(fresh))
+        Ok(fresh)
     }
 
     /// All that the slot holds of a space.

@@ -1,6 +1,6 @@
 //! The boundary to JavaScript: a call crosses once per transaction going in, patches once per frame coming out, as JSON text.
 
-use crate::base::SLOTS;
+use crate::base::{BaseDb, SLOTS};
 use crate::driver::{Driver, Parts, slot_lock_name};
 use crate::js::{get, global, listen, problem, random_u64};
 use crate::locks::{Held, try_hold};
@@ -50,8 +50,12 @@ impl Session {
             return Err(problem("invalid", "a space's name is 1 to 64 of A-Z a-z 0-9 _ . -"));
         }
         let prefix = format!("driftline/{}/{}/", text("app"), text("user"));
+        // All databases are opened side by side.
+        let (base, imported) = (BaseDb::new(&prefix), OutboxDb::new(&prefix, IMPORTED));
+        base.database.prepare();
+        imported.database.prepare();
         let (slot, slot_lock) = take_slot(&prefix, &space).await?;
-        let outboxes = [slot, IMPORTED].map(|slot| OutboxDb::new(&prefix, slot));
+        let outboxes = [OutboxDb::new(&prefix, slot), imported];
         let known = identity(&outboxes, &space).await;
         let (client, high, imported) = known.clone().unwrap_or_else(|_| (own_client(random_u64()), Vec::new(), Vec::new()));
         let engine = Engine::new(Config {
@@ -65,7 +69,7 @@ impl Session {
             outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
         });
         let net = Net::new(&text("url"), &space, token, text("identity"));
-        let driver = Driver::start(Parts { engine, space, prefix, slot, outboxes, net, slot_lock, on_patch, on_event })?;
+        let driver = Driver::start(Parts { engine, space, prefix, slot, base, outboxes, net, slot_lock, on_patch, on_event })?;
         if known.is_err() {
             // Whose slot this is stands on disk, and so do the numbers that are taken.
             driver.with(|engine, now| engine.handle_slot_lost(now, slot));
@@ -173,8 +177,14 @@ impl Session {
         self.driver.with(|engine, now| engine.set_online(now, online));
     }
 
+    /// Writes what was made without delay: somebody waits for it.
+    pub fn save_now(&self) {
+        self.driver.with(|engine, now| engine.save_now(now));
+    }
+
     /// Waits until what was made is on disk, and lets go of everything. Returns whether it is.
     pub async fn close(&self) -> bool {
+        self.save_now();
         let mut waited = 0;
         while !self.driver.is_saved() && waited < CLOSE_MS {
             TimeoutFuture::new(5).await;
@@ -186,11 +196,13 @@ impl Session {
     }
 
     fn watch_network(&self) {
-        for (target, event) in [("self", "online"), ("self", "offline"), ("document", "visibilitychange")] {
+        for (target, event) in [("self", "online"), ("self", "offline"), ("document", "visibilitychange"), ("self", "pagehide")] {
             let (driver, online) = (Rc::downgrade(&self.driver), self.online.clone());
             listen(&global(target), event, move |_| {
                 if let Some(driver) = driver.upgrade().filter(|driver| !driver.closed.get()) {
                     let online = online.get() && network_is_there();
+                    // The page may end after this.
+                    driver.with(|engine, now| engine.save_now(now));
                     driver.with(|engine, now| engine.set_online(now, online));
                 }
             });

@@ -61,7 +61,7 @@ export class Db<S extends SchemaInput> {
 
   readonly #schema: S;
   readonly #rows: RowStore;
-  readonly #changes = new Changes();
+  readonly #changes = new Changes(() => this.#engine?.save_now());
   readonly #statusListeners = new Set<(status: Status) => void>();
   readonly #noticeListeners = new Set<(notice: Notice) => void>();
   readonly #errorListeners = new Set<(error: DriftlineError) => void>();

@@ -25,6 +25,7 @@ export interface Edit {
 }
 
 type Text = string | null;
+type Part = 'set' | 'add' | 'text' | 'insert' | 'remove';
 
 /** How rows look before the transaction. */
 export type Reader = (table: string, id: string) => AnyRow | undefined;
@@ -40,13 +41,14 @@ export interface TransactionTable<S extends SchemaInput, T extends TableName<S>>
 
 export type Transaction<S extends SchemaInput> = { readonly [T in TableName<S>]: TransactionTable<S, T> };
 
-/** Collects the edits of one transaction. */
+/** Collects the edits of one transaction. A column that is `undefined` is left out, as JSON does. */
 export class Edits {
   readonly edits: Edit[] = [];
   readonly ids: string[] = [];
   readonly #schema: SchemaInput;
   readonly #read: Reader;
-  /** Texts as this transaction has left them. */
+  /** Rows that this transaction creates, and texts as it has left them. */
+  readonly #made = new Map<string, { readonly [column: string]: unknown }>();
   readonly #typed = new Map<string, Text>();
 
   constructor(schema: SchemaInput, read: Reader) {
@@ -55,46 +57,50 @@ export class Edits {
   }
 
   create(table: string, row: object): string {
-    const { id = newId(), ...set } = defined(row) as { id?: string; [column: string]: unknown };
+    const { id = newId(), ...set } = row as { id?: string; [column: string]: unknown };
     this.edits.push({ op: 'create', table, id, set });
     this.ids.push(id);
-    for (const [column, field] of Object.entries(this.#schema.tables[table]?.fields ?? {})) {
-      if (isMerged(field)) this.#typed.set(place(table, id, column), (set[column] as Text) ?? field.default ?? null);
-    }
+    this.#made.set(`${table} ${id}`, set);
     return id;
   }
 
   update(table: string, id: string, patch: object): void {
-    const set: Record<string, unknown> = {};
-    const add: Record<string, number> = {};
-    const text: Record<string, readonly [Text, Text]> = {};
-    const insert: Record<string, readonly string[]> = {};
-    const remove: Record<string, readonly string[]> = {};
+    const parts: { [part in Part]?: Record<string, unknown> } = {};
+    const put = (part: Part, column: string, value: unknown) => {
+      parts[part] ??= {};
+      parts[part][column] = value;
+    };
     const fields = this.#schema.tables[table]?.fields ?? {};
-    for (const [column, value] of Object.entries(defined(patch))) {
+    for (const [column, value] of Object.entries(patch)) {
       const field = fields[column];
-      if (value instanceof Increment) add[column] = value.by;
-      else if (isMerged(field)) text[column] = [this.#retype(field, table, id, column, value as Text), value as Text];
+      if (value === undefined) continue;
+      if (value instanceof Increment) put('add', column, value.by);
+      else if (isMerged(field)) put('text', column, [this.#retype(field, table, id, column, value), value]);
       else if (field?.type === 'set') {
         const change = value as SetChange;
-        if (change.insert) insert[column] = change.insert;
-        if (change.remove) remove[column] = change.remove;
+        if (change.insert) put('insert', column, change.insert);
+        if (change.remove) put('remove', column, change.remove);
       } else if (value === null && isMerged(fields[column.replace(/_conflict$/, '')]) && !field) {
         // Only what has been seen: another text may be on its way here.
         const seen = this.#read(table, id)?.[column];
-        if (seen) remove[column] = seen as string[];
-      } else set[column] = value;
+        if (seen) put('remove', column, seen);
+      } else put('set', column, value);
     }
-    const merges = Object.entries({ text, insert, remove }).filter(([, members]) => Object.keys(members).length > 0);
-    this.edits.push({ op: 'update', table, id, set, add, ...Object.fromEntries(merges) });
+    this.edits.push({ op: 'update', table, id, ...parts } as Edit);
   }
 
   /** What a text was before it was changed, here or in the view. */
   #retype(field: MergedText, table: string, id: string, column: string, value: Text): Text {
-    const at = place(table, id, column);
-    const was = this.#typed.has(at) ? this.#typed.get(at) : (this.#read(table, id)?.[column] as Text | undefined);
+    const row = `${table} ${id}`;
+    const at = `${row} ${column}`;
+    const none = field.nullable ? null : '';
+    let was = this.#typed.get(at);
+    if (was === undefined) {
+      const made = this.#made.get(row);
+      was = ((made ? (made[column] ?? field.default) : this.#read(table, id)?.[column]) as Text | undefined) ?? none;
+    }
     this.#typed.set(at, value);
-    return was ?? (field.nullable ? null : '');
+    return was ?? none;
   }
 
   delete(table: string, id: string): void {
@@ -102,7 +108,7 @@ export class Edits {
   }
 
   restore(table: string, row: object): void {
-    const { id, ...set } = defined(row) as { id: string; [column: string]: unknown };
+    const { id, ...set } = row as { id: string; [column: string]: unknown };
     this.edits.push({ op: 'restore', table, id, set });
   }
 
@@ -121,13 +127,4 @@ type MergedText = Extract<FieldInput, { type: 'text' }>;
 
 function isMerged(field: FieldInput | undefined): field is MergedText {
   return field?.type === 'text' && field.merge === 'three_way';
-}
-
-function place(table: string, id: string, column: string): string {
-  return `${table} ${id} ${column}`;
-}
-
-/** `undefined` means left out; `null` is a value and stays. */
-function defined(row: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined));
 }

@@ -22,6 +22,8 @@ export interface Engine {
   /** Takes the message of `admit`, once its records are on disk. */
   imported(message: string): void;
   set_online(on: boolean): void;
+  /** Writes what was made without delay. */
+  save_now(): void;
   /** Resolves to whether all that was made is on disk. */
   close(): Promise<boolean>;
   free(): void;

@@ -80,7 +80,6 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     engine = undefined;
     throw error;
   });
-  const session = await engine;
   const { schema, space, url, token, user, app = schema.name } = options;
   const owner = { app, user: user ?? ANONYMOUS };
   const config = {
@@ -92,7 +91,14 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     identity: encodeURIComponent(user ?? ''),
     ...(token !== undefined && { token: typeof token === 'string' ? () => token : token }),
   };
-  const release = await holdOpen(prefixOf(owner), space);
+  const holding = holdOpen(prefixOf(owner), space);
+  // Whether it could be is asked below.
+  holding.catch(() => {});
+  const session = await engine.catch(async (error) => {
+    (await holding)();
+    throw error;
+  });
+  const release = await holding;
   const start = (onPatch: (json: string) => void, onEvent: (json: string) => void) =>
     session.open(config, onPatch, onEvent);
   return Db.over(schema, start, { ...owner, space, release }).catch((error) => {

@@ -40,8 +40,8 @@ export class RowStore {
       if (columns === null) {
         if (!rows.delete(id)) continue;
       } else {
-        // A new object for each change lets `===` tell whether a row changed.
-        rows.set(id, full ? { id, ...columns } : { ...rows.get(id), ...columns, id });
+        // A new object for each change lets `===` tell whether a row changed. What the patch brought is new.
+        rows.set(id, Object.assign(full ? columns : { ...rows.get(id), ...columns }, { id }));
       }
       this.#note(table, id);
     }

@@ -1,7 +1,7 @@
 //! Edits and transactions: reading a body, checking it against the schema, writing it.
 
 use crate::field::list_of;
-use crate::json::Json;
+use crate::json::{Json, Member};
 use crate::limits;
 use crate::merge::Hlc;
 use crate::problem::Problem;
@@ -205,7 +205,7 @@ impl Edit {
         Ok(edit)
     }
 
-    fn read_set(&mut self, schema: &Schema, members: &Members, values: Values) -> Result<(), Problem> {
+    fn read_set(&mut self, schema: &Schema, members: &[Member], values: Values) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
             let wrong = |why: &str| wrong_field(schema, self.row, name, why);
@@ -230,7 +230,7 @@ impl Edit {
         Ok(())
     }
 
-    fn read_merges(&mut self, schema: &Schema, way: &str, members: &Members) -> Result<(), Problem> {
+    fn read_merges(&mut self, schema: &Schema, way: &str, members: &[Member]) -> Result<(), Problem> {
         let table = &schema.tables[self.row.table as usize];
         for (name, json) in members {
             let wrong = |why: &str| wrong_field(schema, self.row, name, why);
@@ -310,9 +310,7 @@ pub enum Values {
     Final,
 }
 
-type Members = [(String, Json)];
-
-fn members<'a>(json: &'a Json, name: &str) -> Result<&'a Members, Problem> {
+fn members<'a, 'b>(json: &'b Json<'a>, name: &str) -> Result<&'b [Member<'a>], Problem> {
     match json.get(name) {
         None | Some(Json::Null) => Ok(&[]),
         Some(Json::Object(members)) => Ok(members),

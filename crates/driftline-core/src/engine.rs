@@ -158,6 +158,10 @@ pub struct Engine {
     pub(crate) undeleted: Vec<crate::peers::Undeleted>,
     /// The latest epoch that was heard of: who speaks under an earlier one was frozen, and has been replaced.
     pub(crate) epoch_heard: u64,
+    /// Whether another tab has ever been heard.
+    pub(crate) has_company: bool,
+    /// Whether what was made is to be written at once.
+    pub(crate) hurried: bool,
     /// How often it has been asked since whether it is there, and when it is asked next.
     pub(crate) pings: u32,
     pub(crate) ping_at: u64,
@@ -230,6 +234,8 @@ impl Engine {
             peer: None,
             undeleted: Vec::new(),
             epoch_heard: 0,
+            has_company: false,
+            hurried: false,
             pings: 0,
             ping_at: u64::MAX,
             unsaid: Vec::new(),
@@ -373,8 +379,8 @@ impl Engine {
                 base.set_rev(revision.rev);
             }
         };
-        let patch = self.replica.rebase(&self.schema, change, &self.outbox);
-        self.effects.extend(patch.map(Effect::Patch));
+        let patches = self.replica.rebase(&self.schema, change, &self.outbox);
+        self.effects.extend(patches.into_iter().map(Effect::Patch));
         absorbed.to = self.replica.rev;
         absorbed
     }
@@ -392,8 +398,8 @@ impl Engine {
 
     /// Shows the outbox again on an unchanged base, after something left it.
     pub(crate) fn redraw(&mut self) {
-        let patch = self.replica.rebase(&self.schema, |_| {}, &self.outbox);
-        self.effects.extend(patch.map(Effect::Patch));
+        let patches = self.replica.rebase(&self.schema, |_| {}, &self.outbox);
+        self.effects.extend(patches.into_iter().map(Effect::Patch));
     }
 
     // ---- odds and ends ----

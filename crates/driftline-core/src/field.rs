@@ -167,7 +167,7 @@ pub fn texts(value: &Value) -> Vec<String> {
     {
         for item in items {
             if let Json::Text(text) = item {
-                texts.push(text);
+                texts.push(text.into_owned());
             }
         }
     }

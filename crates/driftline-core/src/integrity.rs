@@ -122,7 +122,7 @@ impl Unit<'_> {
         let made = self.counts.complete(self.schema, self.rows, edit);
         let values = made.set.iter().map(|(_, value)| value.clone()).collect();
         let clocks = if self.is_server() { Clocks::created(stamp) } else { Clocks::default() };
-        self.change(edit.row, Some(Row { values, clocks }));
+        self.change(edit.row, Some(Row::new(values, clocks)));
         self.effect.changes.push(made);
     }
 
@@ -289,12 +289,12 @@ impl Unit<'_> {
         for (column, value) in &edit.set {
             revived.set_column(*column, value.clone());
         }
-        let mut row = Row { values: revived.set.iter().map(|(_, value)| value.clone()).collect(), clocks: Clocks::default() };
+        let mut row = Row::of(revived.set.iter().map(|(_, value)| value.clone()).collect());
         for (column, merge) in &edit.add {
             // What has no room is left as it was.
             let _ = work_in(table, &mut row, *column, merge, None, &mut Vec::new());
         }
-        for (at, value) in row.values.into_iter().enumerate() {
+        for (at, value) in std::mem::take(&mut row.values).into_iter().enumerate() {
             revived.set[at].1 = value;
         }
         revived

@@ -1,87 +1,96 @@
 //! A tree of what a JSON text says, read by serde_json.
 //!
 //! `serde_json::Value` would do the same with a B-tree per object and costs three times the wasm. Members are sorted by
-//! name, and of two of one name the later counts.
+//! name, and of two of one name the later counts. Names and texts that stand in the text as they are stay there: the tree borrows.
 
 use crate::value::{write_int, write_real, write_string, write_uint};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Json {
+pub enum Json<'a> {
     Null,
     Bool(bool),
     /// Below zero.
     Int(i64),
     Uint(u64),
     Real(f64),
-    Text(String),
-    List(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Text(Cow<'a, str>),
+    List(Vec<Json<'a>>),
+    Object(Vec<Member<'a>>),
 }
 
-impl Json {
+/// A name and a value.
+pub type Member<'a> = (Cow<'a, str>, Json<'a>);
+
+impl<'a> Json<'a> {
     /// Reads a text; the error says where it stops being JSON.
-    pub fn parse(text: &str) -> Result<Json, String> {
+    pub fn parse(text: &'a str) -> Result<Json<'a>, String> {
         serde_json::from_str(text).map_err(|error| format!("not JSON at line {}, column {}", error.line(), error.column()))
     }
 
     /// Reads a text, or takes it for `null` where it is not JSON.
-    pub fn parse_or_null(text: &str) -> Json {
+    pub fn parse_or_null(text: &'a str) -> Json<'a> {
         Json::parse(text).unwrap_or(Json::Null)
     }
 
     /// A member of an object.
-    pub fn get(&self, name: &str) -> Option<&Json> {
+    pub fn get(&self, name: &str) -> Option<&Json<'a>> {
         let members = self.as_object()?;
-        let at = members.binary_search_by(|member| member.0.as_str().cmp(name)).ok()?;
+        let at = members.binary_search_by(|member| (*member.0).cmp(name)).ok()?;
         Some(&members[at].1)
     }
 
     /// An object of these members, in any order.
-    pub fn object(mut members: Vec<(String, Json)>) -> Json {
+    pub fn object(mut members: Vec<Member<'a>>) -> Json<'a> {
         members.sort_by(|a, b| a.0.cmp(&b.0));
         Json::Object(members)
     }
 
+    /// A text of one's own.
+    pub fn owned(text: String) -> Json<'a> {
+        Json::Text(Cow::Owned(text))
+    }
+
     /// A whole number.
-    pub fn int(value: i64) -> Json {
+    pub fn int(value: i64) -> Json<'a> {
         u64::try_from(value).map_or(Json::Int(value), Json::Uint)
     }
 
     fn place(&self, name: &str) -> Result<usize, usize> {
-        self.as_object().unwrap_or(&[]).binary_search_by(|member| member.0.as_str().cmp(name))
+        self.as_object().unwrap_or(&[]).binary_search_by(|member| (*member.0).cmp(name))
     }
 
     /// A member of an object, to change.
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json<'a>> {
         let at = self.place(name).ok()?;
         if let Json::Object(members) = self { Some(&mut members[at].1) } else { None }
     }
 
     /// Sets a member of an object.
-    pub fn put(&mut self, name: &str, value: Json) {
+    pub fn put(&mut self, name: &str, value: Json<'a>) {
         let place = self.place(name);
         if let Json::Object(members) = self {
             match place {
                 Ok(at) => members[at].1 = value,
-                Err(at) => members.insert(at, (name.to_string(), value)),
+                Err(at) => members.insert(at, (Cow::Owned(name.to_string()), value)),
             }
         }
     }
 
     /// Takes a member out of an object.
-    pub fn take(&mut self, name: &str) -> Option<Json> {
+    pub fn take(&mut self, name: &str) -> Option<Json<'a>> {
         let at = self.place(name).ok()?;
         if let Json::Object(members) = self { Some(members.remove(at).1) } else { None }
     }
 
     /// The items of a list, to change; none where it is no list.
-    pub fn items_mut(&mut self) -> &mut [Json] {
+    pub fn items_mut(&mut self) -> &mut [Json<'a>] {
         if let Json::List(items) = self { items } else { &mut [] }
     }
 
     /// An item of a list.
-    pub fn at(&self, index: usize) -> Option<&Json> {
+    pub fn at(&self, index: usize) -> Option<&Json<'a>> {
         self.as_list()?.get(index)
     }
 
@@ -101,7 +110,7 @@ impl Json {
     }
 
     /// A member's items; none where it is no list.
-    pub fn list(&self, name: &str) -> &[Json] {
+    pub fn list(&self, name: &str) -> &[Json<'a>] {
         self.get(name).and_then(Json::as_list).unwrap_or(&[])
     }
 
@@ -130,12 +139,27 @@ impl Json {
         }
     }
 
-    pub fn as_list(&self) -> Option<&[Json]> {
+    pub fn as_list(&self) -> Option<&[Json<'a>]> {
         if let Json::List(items) = self { Some(items) } else { None }
     }
 
-    pub fn as_object(&self) -> Option<&[(String, Json)]> {
+    pub fn as_object(&self) -> Option<&[Member<'a>]> {
         if let Json::Object(members) = self { Some(members) } else { None }
+    }
+
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Json<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Json::Null => Json::Null,
+            Json::Bool(value) => Json::Bool(value),
+            Json::Int(value) => Json::Int(value),
+            Json::Uint(value) => Json::Uint(value),
+            Json::Real(value) => Json::Real(value),
+            Json::Text(text) => Json::Text(owned(text)),
+            Json::List(items) => Json::List(items.into_iter().map(Json::into_owned).collect()),
+            Json::Object(members) => Json::Object(members.into_iter().map(|(name, value)| (owned(name), value.into_owned())).collect()),
+        }
     }
 
     /// How deep lists and objects are nested.
@@ -182,8 +206,8 @@ impl Json {
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+impl<'de> Deserialize<'de> for Json<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json<'de>, D::Error> {
         deserializer.deserialize_any(Reader)
     }
 }
@@ -191,37 +215,41 @@ impl<'de> Deserialize<'de> for Json {
 struct Reader;
 
 impl<'de> Visitor<'de> for Reader {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
         Ok(Json::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
         Ok(Json::Int(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
         Ok(Json::Uint(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
         Ok(Json::Real(value))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(text.to_string()))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+    fn visit_str<E>(self, text: &str) -> Result<Json<'de>, E> {
+        Ok(Json::owned(text.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json<'de>, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
@@ -229,10 +257,10 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Json::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
-        let mut object: Vec<(String, Json)> = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            object.push(member);
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json<'de>, A::Error> {
+        let mut object: Vec<Member<'de>> = Vec::new();
+        while let Some((Json::Text(name), value)) = members.next_entry()? {
+            object.push((name, value));
         }
         if !object.is_sorted_by(|a, b| a.0 < b.0) {
             // Stable, and the last of one name to the front.

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::upgrade::table_now;
-use crate::value::{RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_string, write_uint};
+use crate::value::{RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_uint};
 use crate::wire::read_pair;
 
 /// Client and sequence number.
@@ -62,6 +62,8 @@ pub struct Entry {
     pub version: u32,
     /// Whether this version is on disk.
     pub saved: bool,
+    /// Whether it is on disk, and all that has come since was folded into it: it is written anew when there is time.
+    pub calm: bool,
     /// Whether it may have reached a server, or a tab that may send it. It is never altered again.
     pub frozen: bool,
     /// Whether it may have taken effect without our knowing: it went out and no answer came, or an earlier page may have sent it.
@@ -620,10 +622,9 @@ impl Entry {
             write_hex128(before, &mut out);
             out.push('"');
         }
-        out.push_str(",\"body\":");
-        // A string and not an object: the bytes must come back as they were.
-        write_string(&self.body, &mut out);
-        out.push('}');
+        // On a line of its own: the bytes must come back as they were.
+        out.push_str("}\n");
+        out.push_str(&self.body);
         out
     }
 
@@ -661,9 +662,9 @@ impl Entry {
 
     /// Reads a record. What is on disk may have been sent, so it comes back frozen.
     pub fn from_record(schema: &Schema, slot: u32, text: &str) -> Option<Entry> {
-        let json = Json::parse(text).ok()?;
-        let body = json.text("body")?.to_string();
-        let version = Json::parse_or_null(&body).uint("schema")? as u32;
+        let (head, body) = text.split_once('\n')?;
+        let json = Json::parse(head).ok()?;
+        let version = body_version(body)? as u32;
         let names = json.uint("names").map_or(version, |version| version as u32);
         if names > schema.version {
             return None;
@@ -677,7 +678,7 @@ impl Entry {
         let suspended = json.flag("suspended");
         let spent = json.flag("spent");
         let mut parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
-        let edits = match Txn::parse(schema, &body) {
+        let edits = match Txn::parse(schema, body) {
             Ok(txn) => txn.edits,
             // There is nothing to send any more, and its maker shall hear of that.
             Err(problem) if problem.code == "schema_dropped" => {
@@ -698,6 +699,7 @@ impl Entry {
             state: parked.unwrap_or(State::Queued),
             version: 0,
             saved: true,
+            calm: false,
             frozen: true,
             unanswered: json.flag("unanswered"),
             fails: 0,
@@ -709,16 +711,20 @@ impl Entry {
             rewritten: false,
             outdated: version < schema.version,
             upgraded: json.text("upgraded").and_then(parse_hex128),
-            body,
+            body: body.to_string(),
         })
     }
 }
 
 /// The version of the schema in whose terms a record is.
 pub(crate) fn record_version(text: &str) -> Option<u64> {
-    let json = Json::parse_or_null(text);
-    let body = Json::parse_or_null(json.text("body")?).uint("schema");
-    json.uint("names").max(body)
+    let (head, body) = text.split_once('\n')?;
+    Json::parse_or_null(head).uint("names").max(body_version(body))
+}
+
+/// The version of the schema under which a body was made.
+fn body_version(body: &str) -> Option<u64> {
+    Json::parse_or_null(body).uint("schema")
 }
 
 fn write_pairs(head: &str, keys: &[Key], out: &mut String) {
@@ -742,9 +748,8 @@ fn read_pairs(list: &[Json]) -> Option<Vec<Key>> {
 }
 
 impl Txn {
-    /// An entry for a transaction just made.
-    pub fn into_entry(self, schema: &Schema, made: Made, slot: u32, releases: Vec<RowKey>, after: Vec<Key>) -> Entry {
-        let body = self.to_body(schema, made.at);
+    /// An entry for a transaction just made, with its body.
+    pub fn into_entry(self, body: String, made: Made, slot: u32, releases: Vec<RowKey>, after: Vec<Key>) -> Entry {
         let state = State::Queued;
         let (version, saved, frozen, unanswered, fails, aside_until_ms, suspended) = (0, false, false, false, 0, 0, false);
         let was = Vec::new();
@@ -762,6 +767,7 @@ impl Txn {
             state,
             version,
             saved,
+            calm: false,
             frozen,
             unanswered,
             fails,

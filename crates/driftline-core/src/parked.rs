@@ -207,7 +207,7 @@ impl Engine {
         if what == "amend" {
             self.group(key, false)?;
             let edits = self.arranged(read_edits(&self.schema, json)?)?;
-            return Ok(vec![(key, self.bounded(LONGEST, LONGEST.0 - 1, edits)?)]);
+            return Ok(vec![(key, self.bounded(LONGEST, LONGEST.0 - 1, edits)?.0.edits)]);
         }
         let mut group = self.group(key, dependents || what == "detach")?;
         let (mut from, mut to) = (Vec::new(), None);
@@ -237,7 +237,7 @@ impl Engine {
             }
             if changed {
                 let edits = self.arranged(edits)?;
-                rewritten.push((key, self.bounded(LONGEST, LONGEST.0 - 1, edits)?));
+                rewritten.push((key, self.bounded(LONGEST, LONGEST.0 - 1, edits)?.0.edits));
             }
         }
         if rewritten.is_empty() {
@@ -298,7 +298,8 @@ impl Engine {
             let mut releases = self.releases(&txn.edits);
             releases.append(&mut entry.releases);
             crate::sorted::sort_dedup(&mut releases);
-            let old = std::mem::replace(&mut entry, txn.into_entry(&self.schema, made, self.slot, releases, Vec::new()));
+            let body = txn.to_body(&self.schema, made.at);
+            let old = std::mem::replace(&mut entry, txn.into_entry(body, made, self.slot, releases, Vec::new()));
             (entry.after, entry.seen, entry.version) = (old.after, old.seen, old.version);
             // What it did is no more.
             self.history.forget(key);

@@ -29,6 +29,11 @@ impl<'a> Patch<'a> {
         self.out.len() == 1
     }
 
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
     pub fn finish(mut self) -> String {
         self.out.push(']');
         self.out

@@ -60,6 +60,7 @@ impl PeerState {
 impl Engine {
     /// A message of another tab of the same user and space.
     pub fn handle_peer(&mut self, now_ms: u64, text: &str) {
+        self.has_company = true;
         let json = Json::parse_or_null(text);
         let version = json.uint("schema").unwrap_or(0);
         let ours = u64::from(self.schema.version);
@@ -218,7 +219,7 @@ impl Engine {
         }
         // They have numbers between those shown; without this the sender would take them for settled.
         out.push_str("],\"unsaved\":");
-        let unsaved = self.outbox.keys(&|e| e.slot == self.slot && !e.saved);
+        let unsaved = self.unsaved();
         write_keys(&unsaved, &mut out);
         if let Some(earlier) = earlier {
             out.push_str(",\"earlier\":");
@@ -523,8 +524,8 @@ impl Engine {
             }
         }
         let change = |base: &mut crate::replica::Base| drop(base.as_sent(&edits));
-        let patch = self.replica.rebase(&self.schema, change, &self.outbox);
-        self.effects.extend(patch.map(Effect::Patch));
+        let patches = self.replica.rebase(&self.schema, change, &self.outbox);
+        self.effects.extend(patches.into_iter().map(Effect::Patch));
         self.event_keys("accepted", &accepted);
     }
 

@@ -6,7 +6,7 @@
 use crate::digest::Digest;
 use crate::edit::{Edit, Op};
 use crate::integrity::{Effect, Judge, apply};
-use crate::merge::{Clocks, Stamp};
+use crate::merge::Stamp;
 use crate::order::{Step, arrange};
 use crate::outbox::Outbox;
 use crate::patch::Patch;
@@ -15,6 +15,9 @@ use crate::rows::Rows;
 use crate::schema::Schema;
 use crate::sorted::SortedMap;
 use crate::value::{Row, RowKey};
+
+/// A patch is a text here, a text in JavaScript and a tree there: of what is larger not all of that is in memory at once.
+const PATCH_BYTES: usize = 128 * 1024;
 
 #[derive(Debug, Default)]
 pub struct Replica {
@@ -80,13 +83,14 @@ impl Replica {
         Ok((effect, originals))
     }
 
-    /// Changes the base and shows again what waits on top of it; returns the patch of the view.
-    pub fn rebase(&mut self, schema: &Schema, change: impl FnOnce(&mut Base), waiting: &Outbox) -> Option<String> {
+    /// Changes the base and shows again what waits on top of it; returns the patches of the view, none of them much larger than
+    /// [`PATCH_BYTES`].
+    pub fn rebase(&mut self, schema: &Schema, change: impl FnOnce(&mut Base), waiting: &Outbox) -> Vec<String> {
         let mut change = Some(change);
         self.rebase_once(schema, &mut |base| change.take().map_or((), |change| change(base)), waiting)
     }
 
-    fn rebase_once(&mut self, schema: &Schema, change: &mut dyn FnMut(&mut Base), waiting: &Outbox) -> Option<String> {
+    fn rebase_once(&mut self, schema: &Schema, change: &mut dyn FnMut(&mut Base), waiting: &Outbox) -> Vec<String> {
         // Roll back.
         let mut before = SortedMap::new();
         for (key, row) in std::mem::take(&mut self.aside) {
@@ -109,11 +113,16 @@ impl Replica {
             self.aside.get_or_insert_with(key, || old);
         }
         // Diff.
-        let mut patch = Patch::new(schema);
+        let (mut patch, mut patches) = (Patch::new(schema), Vec::new());
         for (key, old) in before.iter() {
             patch.diff(*key, old.as_ref(), self.rows.get(*key));
+            if patch.len() >= PATCH_BYTES {
+                patches.push(patch.finish());
+                patch = Patch::new(schema);
+            }
         }
-        (!patch.is_empty()).then(|| patch.finish())
+        patches.extend((!patch.is_empty()).then(|| patch.finish()));
+        patches
     }
 }
 
@@ -153,9 +162,7 @@ impl Base<'_> {
                     removed.push(change.row);
                     None
                 }
-                (Op::Create | Op::Restore, _) => {
-                    Some(Row { values: change.set.iter().map(|(_, value)| value.clone()).collect(), clocks: Clocks::default() })
-                }
+                (Op::Create | Op::Restore, _) => Some(Row::of(change.set.iter().map(|(_, value)| value.clone()).collect())),
                 // A server says nothing of rows that are not there; what it might say of one is not enough to make it.
                 (Op::Update, None) => continue,
                 (Op::Update, Some(row)) => {

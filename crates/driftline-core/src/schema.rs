@@ -4,7 +4,7 @@
 
 use crate::edit::{Edit, Op};
 use crate::field::list_of;
-use crate::json::Json;
+use crate::json::{Json, Member};
 use crate::limits;
 use crate::sorted::sort_dedup;
 use crate::upgrade::{self, Upgrade};
@@ -212,7 +212,7 @@ impl Schema {
     }
 
     /// Counts come last: they name references of tables that stand later in the file.
-    fn add_counts(&mut self, tables: &[(String, Json)]) -> Result<(), SchemaError> {
+    fn add_counts(&mut self, tables: &[Member]) -> Result<(), SchemaError> {
         for (parent, (name, json)) in tables.iter().enumerate() {
             let Some(members) = json.get("counts").filter(|m| !m.is_null()) else { continue };
             let members = members.as_object().ok_or_else(|| fail(name, "counts", "must be an object"))?;
@@ -292,7 +292,7 @@ impl Schema {
 }
 
 impl Table {
-    fn parse(name: &str, json: &Json, tables: &[(String, Json)]) -> Result<Table, SchemaError> {
+    fn parse(name: &str, json: &Json, tables: &[Member]) -> Result<Table, SchemaError> {
         if !is_name(name) {
             return Err(fail(name, "", "a table's name is a-z, 0-9 and _, begins with a letter and has at most 63 characters"));
         }
@@ -350,7 +350,7 @@ impl Table {
             if columns.is_empty() || !is_name(name) {
                 return Err(fail(&self.name, name, "an index has a name of a-z, 0-9 and _, and lists fields"));
             }
-            indexes.push((name.clone(), columns));
+            indexes.push((name.to_string(), columns));
         }
         Ok(indexes)
     }
@@ -441,7 +441,7 @@ fn field(table: &str, name: &str, json: &Json) -> Result<Column, SchemaError> {
     Ok(column)
 }
 
-fn reference(table: &str, name: &str, json: &Json, tables: &[(String, Json)]) -> Result<Column, SchemaError> {
+fn reference(table: &str, name: &str, json: &Json, tables: &[Member]) -> Result<Column, SchemaError> {
     let nullable = flag(table, name, "nullable", json)?;
     let default = if nullable { Some(Value::Null) } else { None };
     if flag(table, name, "weak", json)? {

@@ -46,6 +46,7 @@ impl Engine {
 
     /// Freezes what this tab may alter, and shows it: from now on it may take effect by way of another device.
     pub(crate) fn hear_freeze(&mut self) {
+        self.hurried = true;
         let mut own = Vec::new();
         let mut others = Vec::new();
         for key in self.outbox.keys(&|_| true) {

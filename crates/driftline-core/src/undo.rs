@@ -4,7 +4,6 @@
 //! left it, and nothing that somebody has written since; a deleted row comes back under its id by a restore. Undoing is
 //! a step itself, which is how it is redone.
 
-use crate::digest::Digest;
 use crate::edit::{Edit, Merge, Op};
 use crate::field::{text_of, texts};
 use crate::outbox::Key;
@@ -25,9 +24,9 @@ const GESTURE_MS: u64 = 500;
 #[derive(Debug, Clone, PartialEq)]
 enum Change {
     /// As it was then.
-    Made(Digest),
+    Made(Row),
     /// With what it was.
-    Gone(Vec<Value>),
+    Gone(Row),
     /// Its columns that changed: before, after.
     Set(Vec<(u16, Value, Value)>),
 }
@@ -41,18 +40,18 @@ pub struct Undoable {
 
 impl Undoable {
     /// Compares the rows that a transaction changed with what they were.
-    pub fn new(key: Key, at_ms: u64, before: SortedMap<RowKey, Option<Row>>, schema: &Schema, view: &Rows) -> Undoable {
+    pub fn new(key: Key, at_ms: u64, before: SortedMap<RowKey, Option<Row>>, view: &Rows) -> Undoable {
         let mut changes = Vec::with_capacity(before.len());
         for (row, old) in before {
             let change = match (old, view.get(row)) {
                 (None, None) => continue,
-                (None, Some(new)) => Change::Made(likeness(schema, row, new)),
-                (Some(old), None) => Change::Gone(old.values),
+                (None, Some(new)) => Change::Made(new.clone()),
+                (Some(old), None) => Change::Gone(old),
                 (Some(old), Some(new)) => {
                     let mut set = Vec::new();
-                    for (i, old) in old.values.into_iter().enumerate() {
-                        if old != new.values[i] {
-                            set.push((i as u16, old, new.values[i].clone()));
+                    for (i, (old, new)) in old.values.iter().zip(&new.values).enumerate() {
+                        if old != new {
+                            set.push((i as u16, old.clone(), new.clone()));
                         }
                     }
                     if set.is_empty() {
@@ -67,7 +66,7 @@ impl Undoable {
     }
 
     /// Several transactions that are one step.
-    pub fn joined(steps: Vec<Undoable>, schema: &Schema, view: &Rows) -> Option<Undoable> {
+    pub fn joined(steps: Vec<Undoable>, view: &Rows) -> Option<Undoable> {
         let mut steps = steps.into_iter();
         let mut joined = steps.next()?;
         for step in steps {
@@ -75,7 +74,7 @@ impl Undoable {
         }
         for (row, change) in &mut joined.changes {
             if let (Change::Made(made), Some(now)) = (change, view.get(*row)) {
-                *made = likeness(schema, *row, now);
+                *made = now.clone();
             }
         }
         Some(joined)
@@ -111,9 +110,9 @@ impl Undoable {
         for (row, change) in &self.changes {
             let columns = &schema.tables[row.table as usize].columns;
             match (change, view.get(*row)) {
-                (Change::Gone(values), None) if back.contains(row) => {
+                (Change::Gone(old), None) if back.contains(row) => {
                     let mut edit = Edit::new(Op::Restore, *row);
-                    for (i, value) in values.iter().enumerate() {
+                    for (i, value) in old.values.iter().enumerate() {
                         // Counts follow from the rows.
                         if columns[i].is_count() {
                             continue;
@@ -157,7 +156,7 @@ impl Undoable {
         let mut gone = SortedSet::new();
         for (row, change) in &self.changes {
             if let (Change::Made(made), Some(now)) = (change, view.get(*row))
-                && *made == likeness(schema, *row, now)
+                && is_alike(schema, *row, made, now)
             {
                 gone.insert(*row);
             }
@@ -193,9 +192,9 @@ impl Undoable {
         loop {
             let mut lost = None;
             for (row, change) in &self.changes {
-                let Change::Gone(values) = change else { continue };
+                let Change::Gone(old) = change else { continue };
                 let columns = &schema.tables[row.table as usize].columns;
-                let lacks = values.iter().enumerate().any(|(i, value)| match value {
+                let lacks = old.values.iter().enumerate().any(|(i, value)| match value {
                     Value::Ref(target) => !columns[i].nullable && !view.contains(*target) && !back.contains(target),
                     _ => false,
                 });
@@ -211,17 +210,10 @@ impl Undoable {
     }
 }
 
-/// What tells whether somebody has changed a row; its counts follow from others.
-fn likeness(schema: &Schema, key: RowKey, row: &Row) -> Digest {
-    let mut row = row.clone();
-    for (i, column) in schema.tables[key.table as usize].columns.iter().enumerate() {
-        if column.is_count() {
-            row.values[i] = Value::Null;
-        }
-    }
-    let mut digest = Digest::default();
-    digest.add(schema, key, &row);
-    digest
+/// Whether a row is as it was; counts follow from other rows.
+fn is_alike(schema: &Schema, key: RowKey, then: &Row, now: &Row) -> bool {
+    let columns = &schema.tables[key.table as usize].columns;
+    columns.iter().zip(&then.values).zip(&now.values).all(|((column, then), now)| column.is_count() || then == now)
 }
 
 /// How a field goes back.

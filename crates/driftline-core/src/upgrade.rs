@@ -13,6 +13,7 @@ use crate::schema::{Column, Kind, Schema, SchemaError, fail, read_int};
 use crate::sorted::{SortedMap, SortedSet};
 use crate::value::{Row, RowId, Value, write_int, write_string};
 use crate::wire::{SNAPSHOT_END, Snapshot};
+use std::borrow::Cow;
 
 /// What leads from the version before to this one.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,12 +44,12 @@ pub enum Step {
         /// Whether a null may stay.
         nullable: bool,
         /// What a value becomes that has no counterpart.
-        default: Json,
+        default: Json<'static>,
     },
     Add {
         table: String,
         field: String,
-        value: Json,
+        value: Json<'static>,
         /// The row that the value refers to.
         parent: Option<(String, RowId)>,
     },
@@ -196,7 +197,7 @@ impl Shape {
         let Some([(name, json)]) = json.as_object() else { return Err(fail("", "upgrades", "a step is an object with one member")) };
         let text = |member: &str| json.text(member).unwrap_or("").to_string();
         let (table, field, from, to) = (text("table"), text("field"), text("from"), text("to"));
-        match name.as_str() {
+        match &**name {
             "rename_table" => self.rename_table(from, to),
             "rename" => {
                 let then = self.table(&table)?;
@@ -265,7 +266,7 @@ impl Shape {
             return Err(wrong(&why));
         }
         let then = self.table(&table)?;
-        let mut step = (true, default.cloned());
+        let mut step = (true, default.cloned().map(Json::into_owned));
         if then.index.is_some()
             && let Some(column) = &mut then.column(&field)?.column
         {
@@ -278,7 +279,7 @@ impl Shape {
             let own = column.default.as_ref().map(|value| {
                 let mut text = String::new();
                 value.write_plain(&mut text);
-                Json::parse_or_null(&text)
+                Json::parse_or_null(&text).into_owned()
             });
             step = (column.nullable, step.1.or(own));
             let default = step.1.as_ref().ok_or_else(|| wrong("a conversion needs a `default`, for values without a counterpart"))?;
@@ -291,7 +292,7 @@ impl Shape {
 
     fn add(&mut self, schema: &Schema, table: String, field: String, default: Option<&Json>) -> Result<Step, SchemaError> {
         let wrong = |why: &str| fail(&table, &field, why);
-        let value = default.cloned().ok_or_else(|| wrong("an added field needs a `default`"))?;
+        let value = default.cloned().ok_or_else(|| wrong("an added field needs a `default`"))?.into_owned();
         let mut names = Vec::with_capacity(self.tables.len());
         for table in &self.tables {
             names.push((table.name.clone(), table.index));
@@ -304,7 +305,7 @@ impl Shape {
         match &then.column(&field)?.column {
             Some(Column { kind: Kind::Ref { to, .. }, .. }) if !value.is_null() => {
                 let (target, id) = match (&value, value.as_object()) {
-                    (Json::Text(id), _) if to.len() == 1 => (names.iter().find(|name| name.1 == to.first().copied()), Some(id.as_str())),
+                    (Json::Text(id), _) if to.len() == 1 => (names.iter().find(|name| name.1 == to.first().copied()), Some(&**id)),
                     (_, Some([(target, id)])) if to.len() > 1 => (names.iter().find(|name| name.0 == *target), id.as_str()),
                     _ => (None, None),
                 };
@@ -374,7 +375,7 @@ pub fn table_now(schema: &Schema, from: u32, name: &str) -> Option<u16> {
 
 /// A transaction's edits in terms of the present version. A transaction of which nothing is left says so: it must not be lost
 /// in silence.
-pub fn upgrade_asked(schema: &Schema, from: u32, edits: Vec<Json>) -> Result<Vec<Json>, Problem> {
+pub fn upgrade_asked<'a>(schema: &Schema, from: u32, edits: Vec<Json<'a>>) -> Result<Vec<Json<'a>>, Problem> {
     let had_some = !edits.is_empty();
     let mut edits = upgrade(steps_after(schema, from), edits, Values::Asked, true)?;
     for edit in &mut edits {
@@ -387,13 +388,13 @@ pub fn upgrade_asked(schema: &Schema, from: u32, edits: Vec<Json>) -> Result<Vec
 }
 
 /// A server's changes in terms of the present version; of those to dropped tables nothing is left.
-pub fn upgrade_changes(schema: &Schema, from: u32, changes: Vec<Json>) -> Result<Vec<Json>, Problem> {
+pub fn upgrade_changes<'a>(schema: &Schema, from: u32, changes: Vec<Json<'a>>) -> Result<Vec<Json<'a>>, Problem> {
     upgrade(steps_after(schema, from), changes, Values::Final, false)
 }
 
 /// The tail on a client's disk in terms of the present version. Its rows may be given a reference to a row of which the server has told
 /// nothing yet: before them stands a `restore` of it, for whoever applies them to their end and finds it missing.
-pub fn upgrade_revisions(schema: &Schema, from: u32, mut revisions: Json) -> Result<Json, Problem> {
+pub fn upgrade_revisions<'a>(schema: &Schema, from: u32, mut revisions: Json<'a>) -> Result<Json<'a>, Problem> {
     for revision in revisions.items_mut() {
         for part in revision.get_mut("parts").map_or(&mut [] as &mut [Json], Json::items_mut) {
             if let Some(Json::List(changes)) = part.get_mut("changes") {
@@ -420,13 +421,13 @@ pub fn upgrade_snapshot(schema: &Schema, from: u32, text: &str) -> Option<Snapsh
             count += 1;
             let mut set = Vec::new();
             for (i, column) in line.get("columns")?.as_list()?.iter().enumerate() {
-                set.push((column.as_str()?.to_string(), cells.at(i + 1)?.clone()));
+                set.push((Cow::Owned(column.as_str()?.to_string()), cells.at(i + 1)?.clone()));
             }
             creates.push(edit("create", line.text("table")?, cells.at(0)?.as_str()?, Json::object(set)));
         }
         for mut json in upgrade(steps_after(schema, from), creates, Values::Final, true).ok()? {
             let is_default = json.text("op") == Some(RESTORE);
-            json.put("op", Json::Text("create".to_string()));
+            json.put("op", Json::Text(Cow::Borrowed("create")));
             let made = Edit::read(schema, &json, Values::Final).ok()?;
             if is_default {
                 defaults.push(made);
@@ -477,35 +478,31 @@ fn row_of(made: Edit) -> Row {
     for (_, value) in made.set {
         values.push(value);
     }
-    Row { values, clocks: Default::default() }
+    Row::of(values)
 }
 
-fn edit(op: &str, table: &str, id: &str, set: Json) -> Json {
-    let text = |text: &str| Json::Text(text.to_string());
-    Json::object(vec![
-        ("op".to_string(), text(op)),
-        ("table".to_string(), text(table)),
-        ("id".to_string(), text(id)),
-        ("set".to_string(), set),
-    ])
+fn edit<'a>(op: &str, table: &str, id: &str, set: Json<'a>) -> Json<'a> {
+    let text = |text: &str| Json::owned(text.to_string());
+    let members = [("op", text(op)), ("table", text(table)), ("id", text(id)), ("set", set)];
+    Json::object(members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())
 }
 
 const RESTORE: &str = "restore";
 
 /// The edit that makes a row of defaults unless it is there.
-pub fn make_unless_there(table: &str, id: RowId) -> Json {
+pub fn make_unless_there(table: &str, id: RowId) -> Json<'static> {
     let mut text = String::new();
     id.write(&mut text);
     edit(RESTORE, table, &text, Json::Object(Vec::new()))
 }
 
 /// Takes edits through steps. `parents`: before an edit that is given a default reference goes one that makes its row.
-pub fn upgrade<'a>(
-    steps: impl Iterator<Item = &'a Step>,
-    mut edits: Vec<Json>,
+pub fn upgrade<'a, 's>(
+    steps: impl Iterator<Item = &'s Step>,
+    mut edits: Vec<Json<'a>>,
     values: Values,
     parents: bool,
-) -> Result<Vec<Json>, Problem> {
+) -> Result<Vec<Json<'a>>, Problem> {
     for step in steps {
         let mut kept = Vec::with_capacity(edits.len());
         let mut parent = if let Step::Add { parent, .. } = step { parent.as_ref().filter(|_| parents) } else { None };
@@ -535,7 +532,7 @@ impl Step {
         match self {
             Step::RenameTable { from, to, arcs } => {
                 if on(edit, from) {
-                    edit.put("table", Json::Text(to.clone()));
+                    edit.put("table", Json::owned(to.clone()));
                 }
                 for (table, column) in arcs {
                     for part in ["set", "was"] {
@@ -614,7 +611,7 @@ impl Step {
 /// The members of an edit that name fields, beside `was`.
 const PARTS: [&str; 5] = ["set", "add", "text", "insert", "remove"];
 
-fn put_in(edit: &mut Json, part: &str, field: &str, value: Json) {
+fn put_in<'a>(edit: &mut Json<'a>, part: &str, field: &str, value: Json<'a>) {
     if edit.get(part).is_none_or(Json::is_null) {
         edit.put(part, Json::Object(Vec::new()));
     }
@@ -631,7 +628,7 @@ fn fit_texts(schema: &Schema, edit: &mut Json) {
         let from = if conflicts.is_some() { "set" } else { "text" };
         let Some(value) = edit.get_mut(from).and_then(|members| members.take(&column.name)) else { continue };
         if conflicts.is_some() {
-            let empty = if column.nullable { Json::Null } else { Json::Text(String::new()) };
+            let empty = if column.nullable { Json::Null } else { Json::owned(String::new()) };
             put_in(edit, "text", &column.name, Json::List(vec![empty, value]));
         } else {
             put_in(edit, "set", &column.name, value.at(1).cloned().unwrap_or(Json::Null));
@@ -644,7 +641,7 @@ fn dropped(detail: &str) -> Problem {
 }
 
 /// A value of one type as one of another; `None` where it is not of the first. A server's migrations do the same in SQL.
-pub fn convert(from: Type, to: Type, nullable: bool, default: &Json, value: &Json) -> Option<Json> {
+pub fn convert<'a>(from: Type, to: Type, nullable: bool, default: &Json<'a>, value: &Json<'a>) -> Option<Json<'a>> {
     if value.is_null() {
         return Some(if nullable { Json::Null } else { default.clone() });
     }
@@ -655,7 +652,7 @@ pub fn convert(from: Type, to: Type, nullable: bool, default: &Json, value: &Jso
                 Type::Text => {
                     let mut text = String::new();
                     write_int(int, &mut text);
-                    Json::Text(text)
+                    Json::owned(text)
                 }
                 Type::Bool => Json::Bool(int != 0),
                 _ => Json::int(int),

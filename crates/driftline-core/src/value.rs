@@ -2,9 +2,12 @@
 
 use crate::merge::Clocks;
 use crate::schema::{Column, Kind, Schema};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-/// A row's id: a UUID, made by the client.
+/// A row's id: a UUID, made by the client. Packed, because a third of each value in memory would else be there to align it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(8))]
 pub struct RowId(pub u128);
 
 impl RowId {
@@ -14,7 +17,8 @@ impl RowId {
         if bytes.len() != 36 {
             return None;
         }
-        let mut id = 0u128;
+        // Two halves, because wasm has no larger numbers.
+        let (mut halves, mut digits) = ([0u64; 2], 0);
         for (i, &b) in bytes.iter().enumerate() {
             if matches!(i, 8 | 13 | 18 | 23) {
                 if b != b'-' {
@@ -27,18 +31,19 @@ impl RowId {
                 b'a'..=b'f' => b - b'a' + 10,
                 _ => return None,
             };
-            id = id << 4 | u128::from(digit);
+            let half = &mut halves[digits / 16];
+            *half = *half << 4 | u64::from(digit);
+            digits += 1;
         }
-        Some(RowId(id))
+        Some(RowId(u128::from(halves[0]) << 64 | u128::from(halves[1])))
     }
 
     pub fn write(self, out: &mut String) {
-        for i in 0..32 {
-            if matches!(i, 8 | 12 | 16 | 20) {
-                out.push('-');
-            }
-            let digit = (self.0 >> (124 - 4 * i)) as usize & 15;
-            out.push(char::from(b"0123456789abcdef"[digit]));
+        let digits = hex(self.0);
+        let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
+        for (i, group) in groups.into_iter().enumerate() {
+            out.push_str(if i > 0 { "-" } else { "" });
+            push_ascii(&digits[group], out);
         }
     }
 }
@@ -110,14 +115,47 @@ impl Value {
     }
 }
 
+/// A row. Its copies are one until one of them changes.
+#[derive(Debug, Clone)]
+pub struct Row(Arc<Content>);
+
 /// The values of a row in the order of its table's columns, and when each was written (on a server).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct Content {
     pub values: Vec<Value>,
     pub clocks: Clocks,
 }
 
+impl Deref for Row {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.0
+    }
+}
+
+impl DerefMut for Row {
+    fn deref_mut(&mut self) -> &mut Content {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Row) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
 impl Row {
+    pub fn new(values: Vec<Value>, clocks: Clocks) -> Row {
+        Row(Arc::new(Content { values, clocks }))
+    }
+
+    /// A row as clients hold it: without clocks.
+    pub fn of(values: Vec<Value>) -> Row {
+        Row::new(values, Clocks::default())
+    }
+
     pub fn reference_list(&self) -> Vec<(u16, RowKey)> {
         self.references().collect()
     }
@@ -134,30 +172,46 @@ impl Row {
 /// Writes a JSON string, quotes included.
 pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
-    let mut from = 0;
-    for (i, b) in text.bytes().enumerate() {
-        if b >= 0x20 && b != b'"' && b != b'\\' {
-            continue;
-        }
-        out.push_str(&text[from..i]);
-        from = i + 1;
-        match b {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            8 => out.push_str("\\b"),
-            12 => out.push_str("\\f"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            _ => {
-                out.push_str("\\u00");
-                out.push(char::from(b"0123456789abcdef"[usize::from(b >> 4)]));
-                out.push(char::from(b"0123456789abcdef"[usize::from(b & 15)]));
-            }
+    let mut rest = text;
+    // Most texts have nothing to escape, and go as they are.
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.push_str(&rest[..at]);
+        write_escaped(rest.as_bytes()[at], out);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn write_escaped(byte: u8, out: &mut String) {
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        b'\n' => out.push_str("\\n"),
+        8 => out.push_str("\\b"),
+        12 => out.push_str("\\f"),
+        b'\r' => out.push_str("\\r"),
+        b'\t' => out.push_str("\\t"),
+        _ => {
+            out.push_str("\\u00");
+            push_ascii(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]], out);
         }
     }
-    out.push_str(&text[from..]);
-    out.push('"');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn hex(value: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(value.to_be_bytes()) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    digits
+}
+
+fn push_ascii(bytes: &[u8], out: &mut String) {
+    out.push_str(std::str::from_utf8(bytes).unwrap_or_default());
 }
 
 pub fn write_int(value: i64, out: &mut String) {
@@ -178,9 +232,7 @@ pub fn write_uint(mut value: u64, out: &mut String) {
             break;
         }
     }
-    for &digit in &digits[at..] {
-        out.push(char::from(digit));
-    }
+    push_ascii(&digits[at..], out);
 }
 
 pub fn write_real(value: f64, out: &mut String) {
@@ -194,14 +246,11 @@ pub fn write_real(value: f64, out: &mut String) {
 }
 
 pub fn write_hex64(value: u64, out: &mut String) {
-    for i in (0..16).rev() {
-        out.push(char::from(b"0123456789abcdef"[(value >> (4 * i)) as usize & 15]));
-    }
+    push_ascii(&hex(u128::from(value))[16..], out);
 }
 
 pub fn write_hex128(value: u128, out: &mut String) {
-    write_hex64((value >> 64) as u64, out);
-    write_hex64(value as u64, out);
+    push_ascii(&hex(value), out);
 }
 
 /// Reads exactly 16 lower-case hex digits.

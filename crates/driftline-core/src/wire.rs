@@ -13,6 +13,7 @@ use crate::upgrade::upgrade_revisions;
 use crate::value::{Row, RowId, RowKey, parse_hex128, write_hex64, write_hex128, write_string, write_uint};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 // ---- requests ----
@@ -532,7 +533,7 @@ pub fn read_rows(schema: &Schema, line: &str) -> Option<Vec<(RowKey, Row)>> {
                 None => column.default.clone()?,
             });
         }
-        rows.push((RowKey { table, id }, Row { values, clocks: Default::default() }));
+        rows.push((RowKey { table, id }, Row::of(values)));
     }
     Some(rows)
 }
@@ -552,16 +553,22 @@ pub fn snapshot_version(schema: &Schema, text: &str) -> u32 {
 
 /// Reads a snapshot; `None` where it is cut off or broken.
 pub fn read_snapshot(schema: &Schema, text: &str) -> Option<Snapshot> {
-    let body = text.strip_suffix(SNAPSHOT_END)?;
-    let mut lines = body.lines();
-    let head = Json::parse(lines.next()?).ok()?;
+    read_lines(schema, &mut text.strip_suffix(SNAPSHOT_END)?.lines().map(Cow::Borrowed))
+}
+
+/// The same of what a client has on its disk: a line in each record, and no last one.
+pub fn read_base(schema: &Schema, records: Vec<String>) -> Option<Snapshot> {
+    read_lines(schema, &mut records.into_iter().map(Cow::Owned))
+}
+
+fn read_lines<'a>(schema: &Schema, lines: &mut dyn Iterator<Item = Cow<'a, str>>) -> Option<Snapshot> {
+    let head = lines.next()?;
+    let head = Json::parse(&head).ok()?;
+    let (rev, count) = (head.uint("rev")?, head.uint("rows")?);
     let digest = Digest(parse_hex128(head.text("digest")?)?);
     let mut rows = Vec::new();
     for line in lines {
-        rows.extend(read_rows(schema, line)?);
+        rows.extend(read_rows(schema, &line)?);
     }
-    if rows.len() as u64 != head.uint("rows")? {
-        return None;
-    }
-    Some(Snapshot { rev: head.uint("rev")?, digest, rows })
+    (rows.len() as u64 == count).then_some(Snapshot { rev, digest, rows })
 }

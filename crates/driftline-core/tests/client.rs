@@ -384,6 +384,7 @@ fn q1_what_a_closed_tab_saved_last_goes_before_what_it_told() {
     let told =
         other.effects.iter().rev().find_map(|e| if let Effect::Broadcast(t) = e { t.contains("records").then(|| t.clone()) } else { None });
     other.make(&update("kind", 1, "\"set\":{\"name\":\"new\"}")).unwrap();
+    other.engine.save_now(other.now);
     other.run();
     let mut tab = Tab::leading(&store);
     // The same tab's records, as those of another slot.
@@ -666,4 +667,39 @@ fn v4_what_took_effect_as_sent_is_arranged_here_as_the_server_arranged_it() {
     assert_eq!((base.len(), base), (2, store.rows.keys().copied().collect()));
     assert_eq!((tab.engine.replica().rev, tab.engine.replica().digest), (3, store.space.digest));
     assert!(tab.fetches.is_empty() && !tab.events.iter().any(|event| event.contains("digest_differs")), "{:?}", tab.events);
+}
+
+#[test]
+fn q5_what_goes_on_being_folded_while_nobody_waits_is_written_now_and_then() {
+    let mut tab = Tab::new();
+    tab.open(Disk::default());
+    let key = tab.make(&create("kind", 1, "")).unwrap();
+    tab.run();
+    let rename = |tab: &mut Tab, n: u64| {
+        tab.make(&update("kind", 1, &format!("\"set\":{{\"name\":\"{n}\"}}"))).unwrap();
+        tab.run();
+    };
+    let (mut writes, mut last) = (0, tab.disk[&key].clone());
+    for n in 0..600 {
+        tab.now += 16;
+        tab.engine.handle_tick(tab.now);
+        rename(&mut tab, n);
+        writes += u32::from(tab.disk[&key] != last);
+        last.clone_from(&tab.disk[&key]);
+    }
+    assert!((10..20).contains(&writes), "{writes} writes in 10 s");
+    // Once it rests, the last of it is written, without anything else happening.
+    tab.now += 1_000;
+    tab.engine.handle_tick(tab.now);
+    tab.run();
+    assert!(tab.engine.is_saved() && tab.disk[&key].contains("\"599\""));
+    rename(&mut tab, 600);
+    assert!(!tab.engine.is_saved());
+    tab.engine.save_now(tab.now);
+    tab.run();
+    assert!(tab.engine.is_saved() && tab.disk[&key].contains("\"600\""), "whoever waits for it does not wait long");
+    // What is not on disk in any form is never put off.
+    tab.make(&create("kind", 2, "")).unwrap();
+    tab.run();
+    assert!(tab.engine.is_saved());
 }

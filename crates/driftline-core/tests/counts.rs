@@ -142,7 +142,7 @@ fn plant_views(schema: &Schema, store: &mut Store, n: u64) {
 
 fn view(schema: &Schema, store: &mut Store, n: u64, article: RowKey, user: RowKey) {
     let view = key(schema, "page_view", n);
-    store.rows.insert(view, Row { values: vec![Value::Int(1), Value::Ref(article), Value::Ref(user)], clocks: Default::default() });
+    store.rows.insert(view, Row::of(vec![Value::Int(1), Value::Ref(article), Value::Ref(user)]));
     for parent in [article, user] {
         let row = store.rows.get_mut(&parent).unwrap();
         store.space.digest.remove(schema, parent, row);

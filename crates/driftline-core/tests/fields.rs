@@ -56,7 +56,8 @@ fn store(set: &str) -> Store {
 /// One transaction of a client, made at a time. Returns the outcome.
 fn send(store: &mut Store, client: u64, seq: u64, at: u64, edit: &str) -> String {
     let push = push_text(None, "[]", &[(seq, body(at, edit))]).replace("00000000000000aa", &format!("{client:016x}"));
-    let answer = Json::parse(&store.push(&schema(), &push).unwrap()).unwrap();
+    let answer = store.push(&schema(), &push).unwrap();
+    let answer = Json::parse(&answer).unwrap();
     let outcome = &answer.list("outcomes")[0];
     let code = outcome.get("problem").and_then(|problem| problem.text("code")).unwrap_or("");
     format!("{} {code}", outcome.text("outcome").unwrap())

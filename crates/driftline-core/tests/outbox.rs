@@ -147,7 +147,8 @@ fn row(table: &str, n: u64) -> RowKey {
 /// A saved transaction of this tab, made at its number.
 fn entry(seq: u64, edits: &str) -> Entry {
     let txn = Txn::parse(&schema(), &body(seq, edits)).unwrap();
-    let mut entry = txn.into_entry(&schema(), Made { at: seq, key: (1, seq) }, 0, Vec::new(), Vec::new());
+    let whole = txn.to_body(&schema(), seq);
+    let mut entry = txn.into_entry(whole, Made { at: seq, key: (1, seq) }, 0, Vec::new(), Vec::new());
     entry.saved = true;
     entry
 }

@@ -103,7 +103,7 @@ fn lower_one(
         if let (Value::Int(count_now), Some(by)) = (&mut row.values[usize::from(count.column)], by.get(&key.id)) {
             *count_now -= by;
             lowered.push((key, count.column, *count_now));
-            values.push(format!("[\"{:032x}\",{count_now}]", key.id.0));
+            values.push(format!("[\"{:032x}\",{count_now}]", { key.id.0 }));
         }
         plan.space.digest.add(&store.schema, key, &row);
         Ok::<_, DbError>(())

@@ -227,7 +227,7 @@ pub fn literal(dialect: Dialect, value: &Value, target: Option<u16>) -> String {
 
 pub fn id(dialect: Dialect, id: RowId) -> String {
     match dialect {
-        Dialect::Sqlite => format!("x'{:032x}'", id.0),
+        Dialect::Sqlite => format!("x'{:032x}'", { id.0 }),
         Dialect::Postgres => format!("'{id}'::uuid"),
     }
 }

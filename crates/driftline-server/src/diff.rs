@@ -44,7 +44,7 @@ pub struct Conversion {
     pub from: Type,
     pub to: Type,
     pub nullable: bool,
-    pub default: Json,
+    pub default: Json<'static>,
 }
 
 /// The tables of the old schema on their way through the steps.
@@ -52,7 +52,7 @@ struct Walk<'a> {
     old: &'a Schema,
     tables: Vec<Going>,
     gone: Vec<u16>,
-    parents: Vec<(u16, Vec<Json>)>,
+    parents: Vec<(u16, Vec<Json<'static>>)>,
 }
 
 struct Going {
@@ -65,7 +65,7 @@ struct Going {
 enum From {
     Old(u16, Vec<Conversion>),
     /// A create with the added value, taken through the steps that follow.
-    New(Json),
+    New(Json<'static>),
 }
 
 impl<'a> Diff<'a> {
@@ -100,7 +100,7 @@ impl<'a> Diff<'a> {
             let Some(now) = diff.now(*table) else { continue };
             let mut rows = Vec::new();
             for mut json in edits.iter().cloned() {
-                json.put("op", Json::Text("create".to_string()));
+                json.put("op", Json::owned("create".to_string()));
                 let row = Edit::read(new, &json, Values::Final).map_err(|problem| {
                     format!(
                         "table `{}`: an upgrade makes one of its rows, and that fails: {}",
@@ -181,10 +181,10 @@ impl Walk<'_> {
                 if self.tables[at].columns.iter().any(|column| column.0 == *field) {
                     return Err(format!("table `{table}`, field `{field}`: an upgrade adds it, and it was there"));
                 }
-                let set = Json::Object(vec![(field.clone(), value.clone())]);
+                let set = Json::Object(vec![(field.clone().into(), value.clone())]);
                 let mut edit = make_unless_there(table, driftline_core::value::RowId(0));
                 edit.put("set", set);
-                let taken = |edit: Json, parents: bool| {
+                let taken = |edit: Json<'static>, parents: bool| {
                     upgrade::upgrade(rest.iter().copied(), vec![edit], Values::Final, parents).map_err(|problem| problem.detail)
                 };
                 let made = taken(edit, false)?.pop().unwrap_or(Json::Null);

@@ -240,7 +240,7 @@ fn log_blockers(store: &Store, batch: &Batch) {
         for (table, slot, _) in store.layout.referring(&store.schema, target) {
             let found = read(store, batch.space, table.index, &slot.name, &ids).unwrap_or_default();
             if let Some((blocker, _)) = found.iter().find(|(key, _)| !going.contains(key)) {
-                let (table, column, id) = (&table.name, &slot.name, format!("{:032x}", blocker.id.0));
+                let (table, column, id) = (&table.name, &slot.name, format!("{:032x}", { blocker.id.0 }));
                 tracing::error!(space = batch.space, table, column, id, "this row refers to one that is being deleted");
             }
         }

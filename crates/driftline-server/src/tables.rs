@@ -305,7 +305,7 @@ impl TableLayout {
         let clocks = Clocks::from_text(&sql.text(self.slots.len() + 1)?, |name| table.column(name));
         let clocks =
             clocks.ok_or_else(|| DbError::Unreadable("column `_clock` should hold stamps, and holds something else".to_string()))?;
-        Ok((key, Row { values, clocks }))
+        Ok((key, Row::new(values, clocks)))
     }
 }
 

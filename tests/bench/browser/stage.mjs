@@ -84,6 +84,8 @@ async function startSite(folders) {
       ? join(folders[prefix], path.slice(prefix.length))
       : join(SITE, path === '/' ? 'index.html' : path);
     const body = await readFile(file).catch(() => undefined);
+    // As apps hand out what never changes under its name. A browser then keeps the compiled engine, too.
+    if (path.startsWith('/driftline/')) response.setHeader('cache-control', 'public, max-age=31536000, immutable');
     response.setHeader('content-type', TYPES[extname(file)] ?? 'text/plain');
     response.statusCode = body === undefined ? 404 : 200;
     response.end(body);

@@ -9,7 +9,7 @@ use crate::schema::Schema;
 use crate::sorted::{SortedMap, SortedSet};
 use crate::upgrade::upgrade_snapshot;
 use crate::value::{parse_hex64, write_hex64, write_string, write_uint};
-use crate::wire::{Revision, read_revisions, read_snapshot};
+use crate::wire::{Revision, read_base, read_revisions};
 
 /// What is on disk, as the shell finds it.
 #[derive(Debug, Default, Clone)]
@@ -110,26 +110,25 @@ impl Engine {
         self.pump(now_ms);
     }
 
-    fn load(&mut self, disk: Disk) {
+    fn load(&mut self, mut disk: Disk) {
         let meta = read_meta(disk.meta.as_deref());
         let mut torn = meta.is_null() && disk.meta.is_some();
         self.load_outbox(&disk, &meta, false);
-        let mut text = disk.base.concat();
-        text.push_str(crate::wire::SNAPSHOT_END);
         let version = meta.uint("schema").map_or(self.schema.version, |version| version as u32);
         self.outdated |= version > self.schema.version;
         let is_old = version < self.schema.version;
-        let snapshot = match (disk.base.is_empty() || self.outdated, is_old) {
+        let had_base = !disk.base.is_empty();
+        let snapshot = match (!had_base || self.outdated, is_old) {
             (true, _) => None,
-            (_, true) => upgrade_snapshot(&self.schema, version, &text),
-            (_, false) => read_snapshot(&self.schema, &text),
+            (_, true) => upgrade_snapshot(&self.schema, version, &(disk.base.concat() + crate::wire::SNAPSHOT_END)),
+            (_, false) => read_base(&self.schema, std::mem::take(&mut disk.base)),
         };
         // What is written next is of the present version, all of it.
         if is_old {
             self.rewrites = true;
             self.rewrite_base();
         }
-        torn |= snapshot.is_none() && !disk.base.is_empty() && !self.outdated;
+        torn |= snapshot.is_none() && had_base && !self.outdated;
         let mut tails: Vec<Revision> = Vec::new();
         for tail in &disk.tails {
             let Some(revisions) = read_tail(&self.schema, version, tail) else {
@@ -162,11 +161,11 @@ impl Engine {
             }
             defaults.iter().for_each(|made| base.make_default(made));
         };
-        let patch = self.replica.rebase(&self.schema, change, &self.outbox);
+        let patches = self.replica.rebase(&self.schema, change, &self.outbox);
         // What the server has contradicted only its snapshot replaces: the disk holds the same.
         let doubted = self.sender.as_ref().is_some_and(|sender| sender.doubts);
         self.has_base |= found && !doubted;
-        self.effects.extend(patch.map(Effect::Patch));
+        self.effects.extend(patches.into_iter().map(Effect::Patch));
         if torn && !self.torn {
             self.report("base_corrupt", "the copy of the space on this device was damaged; it is fetched again");
         }
@@ -288,7 +287,7 @@ fn read_tail(schema: &Schema, version: u32, text: &str) -> Option<Vec<Revision>>
 }
 
 /// Null where there is none, or what there is cannot be told.
-pub(crate) fn read_meta(text: Option<&str>) -> Json {
+pub(crate) fn read_meta(text: Option<&str>) -> Json<'_> {
     let meta = Json::parse_or_null(text.unwrap_or(""));
     // A deleted space leaves no revision behind, but its receipts.
     if meta.uint("rev").is_some() || meta.get("receipts").is_some() { meta } else { Json::Null }
@@ -308,7 +307,8 @@ pub fn damaged_record((client, seq): Key, found: &str) -> String {
 
 /// The key of a record as it stands on disk.
 pub fn record_key(record: &str) -> Option<Key> {
-    let json = Json::parse(record).ok()?;
+    let head = record.split_once('\n').map_or(record, |parts| parts.0);
+    let json = Json::parse(head).ok()?;
     Some((crate::dedupe::read_id(json.get("client"))?, json.uint("seq")?))
 }
 

@@ -76,7 +76,7 @@ impl Engine {
         if refused.as_ref().is_none_or(|problem| made.is_empty() && problem.code != "outbox_full") {
             from.pop();
         }
-        to.extend(Undoable::joined(taken, &self.schema, self.replica.view()));
+        to.extend(Undoable::joined(taken, self.replica.view()));
         match refused {
             // What has been taken back already must be seen.
             Some(problem) if made.is_empty() => Err(problem),
@@ -112,7 +112,7 @@ impl Engine {
         self.refuse_impossible(&edits)?;
         self.note_what_was(&mut edits);
         let at = self.clock.next(now_ms);
-        let txn = Txn { at, edits: self.bounded(at, at.0, edits)? };
+        let (txn, body) = self.bounded(at, at.0, edits)?;
         let releases = self.releases(&txn.edits);
         let is_apart = self.is_typed_over(&txn.edits);
         let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
@@ -121,17 +121,18 @@ impl Engine {
         effect.changes.iter().for_each(|change| patch.change(change));
         let mut patch = patch.finish();
         // Before anything else is shown again: that is not what this did.
-        let mut step = Undoable::new(Key::default(), now_ms, originals, &self.schema, self.replica.view());
+        let mut step = Undoable::new(Key::default(), now_ms, originals, self.replica.view());
         let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone) };
         step.key = match fold {
-            Fold::None => self.append(txn, releases, after),
+            Fold::None => self.append(txn, body, releases, after),
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
                 let made = self.outbox.get(key).map_or(at.0, |entry| entry.made.at);
                 // What has made a row that is there was sent by a copy of this profile: nothing more goes by its key.
                 let is_there = folded.edits.iter().any(|edit| edit.op == Op::Create && self.replica.in_base(edit.row));
-                let fits = !is_there && folded.to_body(&self.schema, made).len() <= limits::TXN_BYTES;
-                if fits { self.refold(key, folded, releases) } else { self.append(txn, releases, after) }
+                let whole = folded.to_body(&self.schema, made);
+                let fits = !is_there && whole.len() <= limits::TXN_BYTES;
+                if fits { self.refold(key, folded, whole, releases) } else { self.append(txn, body, releases, after) }
             }
             Fold::Vanish(keys) => {
                 let last = keys.last().copied().unwrap_or_default();
@@ -139,7 +140,7 @@ impl Engine {
                 last
             }
             Fold::Cancel(keys) => {
-                let key = self.append(txn, releases, after);
+                let key = self.append(txn, body, releases, after);
                 self.vanish(keys, &mut patch);
                 key
             }
@@ -186,14 +187,15 @@ impl Engine {
         met
     }
 
-    /// The edits, if a transaction of these times holds them; what rows were is left out where there is no room for it.
-    pub(crate) fn bounded(&self, at: Hlc, made: u64, edits: Vec<Edit>) -> Result<Vec<Edit>, Problem> {
+    /// A transaction of these times and its body, if it holds the edits; what rows were is left out where there is no room for it.
+    pub(crate) fn bounded(&self, at: Hlc, made: u64, edits: Vec<Edit>) -> Result<(Txn, String), Problem> {
         if edits.len() > limits::TXN_EDITS {
             return Err(Problem::invalid("with the references that have to be set last, these are more than 1,000 edits: split it"));
         }
         let mut txn = Txn { at, edits };
-        if txn.to_body(&self.schema, made).len() <= limits::TXN_BYTES {
-            return Ok(txn.edits);
+        let body = txn.to_body(&self.schema, made);
+        if body.len() <= limits::TXN_BYTES {
+            return Ok((txn, body));
         }
         let mut were = Vec::with_capacity(txn.edits.len());
         for edit in &mut txn.edits {
@@ -213,7 +215,8 @@ impl Engine {
         if bytes > limits::TXN_BYTES {
             return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
         }
-        Ok(txn.edits)
+        let body = txn.to_body(&self.schema, made);
+        Ok((txn, body))
     }
 
     /// Where edits to deleted rows make them again, an update carries the row.
@@ -338,10 +341,10 @@ impl Engine {
         (self.client, *high)
     }
 
-    fn append(&mut self, txn: Txn, releases: Vec<RowKey>, after: Vec<Key>) -> Key {
+    fn append(&mut self, txn: Txn, body: String, releases: Vec<RowKey>, after: Vec<Key>) -> Key {
         let key = self.new_key();
         let made = Made { at: txn.at.0, key };
-        self.outbox.insert(txn.into_entry(&self.schema, made, self.slot, releases, after));
+        self.outbox.insert(txn.into_entry(body, made, self.slot, releases, after));
         self.note_seen(key, Vec::new());
         self.put(key);
         key
@@ -355,7 +358,7 @@ impl Engine {
         }
     }
 
-    fn refold(&mut self, key: Key, txn: Txn, releases: Vec<RowKey>) -> Key {
+    fn refold(&mut self, key: Key, txn: Txn, body: String, releases: Vec<RowKey>) -> Key {
         let Some(old) = self.outbox.remove(key) else { return key };
         let mut all = old.releases;
         all.extend(releases);
@@ -364,11 +367,12 @@ impl Engine {
             // To everyone else these rows never referred to anything else.
             all.clear();
         }
-        let mut entry = txn.into_entry(&self.schema, old.made, old.slot, all, Vec::new());
+        let mut entry = txn.into_entry(body, old.made, old.slot, all, Vec::new());
         entry.version = old.version + 1;
         self.outbox.insert(entry);
         self.note_seen(key, old.seen);
         self.put(key);
+        self.outbox.get_mut(key).into_iter().for_each(|entry| entry.calm = old.saved || old.calm);
         key
     }
 
@@ -380,7 +384,7 @@ impl Engine {
         }
         // The rows are gone from the view already; now they need not be kept aside either. Without them an earlier edit may show that a
         // row of theirs had kept back.
-        if let Some(shown) = self.replica.rebase(&self.schema, |_| {}, &self.outbox) {
+        for shown in self.replica.rebase(&self.schema, |_| {}, &self.outbox) {
             append(patch, &shown);
         }
     }

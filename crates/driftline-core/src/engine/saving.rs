@@ -3,7 +3,10 @@
 use super::{Effect, Engine, IMPORTED};
 use crate::dedupe::own_client;
 use crate::outbox::Key;
-use crate::sorted::SortedSet;
+use crate::sorted::{SortedSet, sort_dedup};
+
+/// What goes on being folded, as a card that is dragged, is written anew this often at most, where nobody waits for it.
+const REWRITE_MS: u64 = 600;
 
 /// What is to be written to a slot, and what is being written.
 #[derive(Default)]
@@ -17,6 +20,8 @@ pub(super) struct Saver {
     /// Why the last write failed, until one succeeds.
     problem: Option<String>,
     not_before: u64,
+    /// Until then what has been written is not written anew without need.
+    calm_until: u64,
 }
 
 struct Saving {
@@ -39,10 +44,35 @@ impl Engine {
         self.savers.iter().find_map(|saver| saver.problem.as_ref())
     }
 
-    /// When the next write that failed is tried again.
+    /// When there is a write to begin that is put off.
     pub(super) fn next_save(&self, now_ms: u64) -> u64 {
-        let waiting = self.savers.iter().filter(|saver| saver.in_flight.is_none() && saver.not_before > now_ms);
-        waiting.map(|saver| saver.not_before).min().unwrap_or(u64::MAX)
+        let due = |saver: &Saver| if saver.puts.is_empty() { saver.not_before } else { saver.not_before.max(saver.calm_until) };
+        let waiting = self.savers.iter().filter(|saver| saver.in_flight.is_none()).map(due);
+        waiting.filter(|due| *due > now_ms).min().unwrap_or(u64::MAX)
+    }
+
+    /// Writes what was made without delay: somebody waits for it, or the page may end.
+    pub fn save_now(&mut self, now_ms: u64) {
+        self.hurried = true;
+        self.pump(now_ms);
+    }
+
+    /// Whether somebody waits for what is saved: other tabs to see it, the server to be sent it, or the app.
+    fn is_awaited(&self) -> bool {
+        let is_sent = self.sender.as_ref().is_some_and(|sender| self.online && sender.trouble.is_none());
+        self.hurried || self.has_company || is_sent
+    }
+
+    /// What this tab has made and is not on disk yet.
+    pub(crate) fn unsaved(&self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for saver in self.savers.iter().filter(|saver| saver.slot == self.slot) {
+            keys.extend(saver.puts.iter().copied());
+            keys.extend(saver.in_flight.iter().flat_map(|saving| &saving.puts).map(|put| put.0));
+        }
+        sort_dedup(&mut keys);
+        keys.retain(|key| self.outbox.get(*key).is_some_and(|entry| entry.slot == self.slot && !entry.saved));
+        keys
     }
 
     /// Whether everything that was made is on disk.
@@ -125,7 +155,7 @@ impl Engine {
     /// Marks an entry to be written.
     pub(crate) fn put(&mut self, key: Key) {
         let Some(entry) = self.outbox.get_mut(key) else { return };
-        entry.saved = false;
+        (entry.saved, entry.calm) = (false, false);
         entry.rewritten |= entry.frozen;
         let slot = entry.slot;
         self.saver(slot).puts.insert(key);
@@ -223,11 +253,18 @@ impl Engine {
     }
 
     pub(crate) fn start_saves(&mut self, now_ms: u64) {
+        let is_awaited = self.is_awaited();
         for saver in &mut self.savers {
             let idle = saver.puts.is_empty() && saver.deletes.is_empty() && saver.client.is_none();
             if idle || saver.in_flight.is_some() || saver.not_before > now_ms {
                 continue;
             }
+            let is_calm = |key: &Key| self.outbox.get(*key).is_none_or(|entry| entry.calm);
+            let may_wait = saver.calm_until > now_ms && !is_awaited && saver.deletes.is_empty() && saver.client.is_none();
+            if may_wait && saver.puts.iter().all(is_calm) {
+                continue;
+            }
+            saver.calm_until = now_ms + REWRITE_MS;
             self.ids += 1;
             let mut saving = Saving { id: self.ids, puts: Vec::new(), deletes: Vec::new(), client: saver.client.take() };
             let mut puts = Vec::new();
@@ -242,5 +279,6 @@ impl Engine {
             self.effects.push_back(Effect::Save { id: saving.id, slot: saver.slot, client: saving.client, puts, deletes });
             saver.in_flight = Some(saving);
         }
+        self.hurried &= self.savers.iter().any(|saver| !saver.puts.is_empty());
     }
 }

@@ -261,8 +261,8 @@ impl Engine {
 
     fn take_snapshot(&mut self, now_ms: u64, snapshot: Snapshot) {
         let replace = |base: &mut crate::replica::Base| base.replace(snapshot.rev, snapshot.digest, snapshot.rows);
-        let patch = self.replica.rebase(&self.schema, replace, &self.outbox);
-        self.effects.extend(patch.map(Effect::Patch));
+        let patches = self.replica.rebase(&self.schema, replace, &self.outbox);
+        self.effects.extend(patches.into_iter().map(Effect::Patch));
         self.has_base = true;
         self.send_doubtful_again();
         let mut absorbed = Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() };

@@ -7,7 +7,6 @@
 use super::values::{Content, ESCAPE};
 use super::{DbError, DbResult, Insert, Param, escaped, tls};
 use bytes::{BufMut, BytesMut};
-use driftline_core::value::RowId;
 use futures_util::StreamExt;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -289,7 +288,8 @@ impl ToSql for Bound<'_> {
             },
             Param::Real(value) => value.to_sql(kind, out)?,
             Param::Text(text) => escaped(text).to_sql(kind, out)?,
-            Param::Id(RowId(value)) | Param::Hash(value) => Sixteen(*value).to_sql(kind, out)?,
+            Param::Id(id) => Sixteen(id.0).to_sql(kind, out)?,
+            Param::Hash(value) => Sixteen(*value).to_sql(kind, out)?,
             Param::Bytes(bytes) => bytes.as_ref().to_sql(kind, out)?,
             Param::Ids(ids) => ids.iter().map(|id| Sixteen(id.0)).collect::<Vec<_>>().to_sql(kind, out)?,
             Param::Ints(ints) => ints.to_vec().to_sql(kind, out)?,

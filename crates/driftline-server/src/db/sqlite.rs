@@ -2,7 +2,6 @@
 
 use super::values::Content;
 use super::{DbError, DbResult, Insert, Param};
-use driftline_core::value::RowId;
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Statement, ToSql};
 use std::path::Path;
@@ -97,9 +96,10 @@ impl ToSql for Bound<'_> {
             Param::Int(value) => (*value).into(),
             Param::Real(value) => (*value).into(),
             Param::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Param::Id(RowId(value)) | Param::Hash(value) => ToSqlOutput::Owned(bytes(value)),
+            Param::Id(id) => ToSqlOutput::Owned(bytes(&{ id.0 })),
+            Param::Hash(value) => ToSqlOutput::Owned(bytes(value)),
             Param::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-            Param::Ids(ids) => ToSqlOutput::Array(Rc::new(ids.iter().map(|id| bytes(&id.0)).collect())),
+            Param::Ids(ids) => ToSqlOutput::Array(Rc::new(ids.iter().map(|id| bytes(&{ id.0 })).collect())),
             Param::Ints(ints) => ToSqlOutput::Array(Rc::new(ints.iter().copied().map(Sql::Integer).collect())),
             Param::Texts(texts) => ToSqlOutput::Array(Rc::new(texts.iter().cloned().map(Sql::Text).collect())),
         })

@@ -68,8 +68,8 @@ pub async fn next(socket: &mut Socket) -> Json {
     timeout(Duration::from_secs(8), message).await.expect("nothing comes but pings")
 }
 
-fn tree(json: &Json) -> driftline_core::json::Json {
-    driftline_core::json::Json::parse_or_null(&json.to_string())
+fn tree(json: &Json) -> driftline_core::json::Json<'static> {
+    driftline_core::json::Json::parse_or_null(&json.to_string()).into_owned()
 }
 
 fn replay(schema: &Schema, rows: &mut Rows, revisions: &[Revision]) {
@@ -78,7 +78,7 @@ fn replay(schema: &Schema, rows: &mut Rows, revisions: &[Revision]) {
             Op::Delete => None,
             _ => {
                 let width = schema.tables[change.row.table as usize].columns.len();
-                let mut row = rows.get(change.row).cloned().unwrap_or(Row { values: vec![Value::Null; width], clocks: Default::default() });
+                let mut row = rows.get(change.row).cloned().unwrap_or(Row::of(vec![Value::Null; width]));
                 change.set.iter().for_each(|(column, value)| row.values[*column as usize] = value.clone());
                 Some(row)
             }

@@ -75,7 +75,7 @@ async fn m1_rows_go_from_version_1_to_3_and_are_what_clients_make_of_theirs() {
     let schema = Schema::parse(&world.schema).unwrap();
     let (ours, theirs) = (upgrade_snapshot(&schema, 1, &before).unwrap(), read_snapshot(&schema, &world.snapshot("a").await).unwrap());
     let sorted = |rows: Vec<(RowKey, Row)>| {
-        rows.into_iter().map(|(key, row)| (key, row.values)).collect::<BTreeMap<_, _>>().into_iter().collect::<Vec<_>>()
+        rows.into_iter().map(|(key, row)| (key, row.values.clone())).collect::<BTreeMap<_, _>>().into_iter().collect::<Vec<_>>()
     };
     assert_eq!(ours.digest, theirs.digest);
     assert_eq!(sorted(ours.rows), sorted(theirs.rows));
@@ -130,7 +130,7 @@ fn replay(schema: &Schema, answer: &str) -> Digest {
         match change.op {
             Op::Create => {
                 let values = change.set.iter().map(|set| set.1.clone()).collect();
-                rows.insert(change.row, Row { values, clocks: Default::default() });
+                rows.insert(change.row, Row::of(values));
             }
             Op::Update => {
                 let row = rows.get_mut(&change.row).unwrap();

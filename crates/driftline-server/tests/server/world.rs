@@ -195,7 +195,7 @@ impl World {
     /// An id as it stands in SQL.
     pub fn literal(&self, n: u64) -> String {
         match self.config.data.dialect() {
-            Dialect::Sqlite => format!("x'{:032x}'", row(n).0),
+            Dialect::Sqlite => format!("x'{:032x}'", { row(n).0 }),
             Dialect::Postgres => format!("'{}'", id(n)),
         }
     }
