@@ -8,7 +8,7 @@ use driftline_core::engine::{Config, Disk, Effect, Engine, IMPORTED};
 use driftline_core::json::Json;
 use driftline_core::schema::Schema;
 use driftline_core::value::{RowId, RowKey, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// Why a tab reads the disk.
@@ -37,6 +37,8 @@ pub struct Tab {
     pub opened: bool,
     /// Until then it hears nothing and does nothing.
     pub frozen_until: u64,
+    /// What came while it was frozen, in the order in which it came: tabs hear each other's messages in the order said.
+    waiting: VecDeque<Input>,
     /// Messages of other tabs that came before the disk was read.
     buffered: Vec<String>,
     /// The epoch under which it leads; 0 while it does not.
@@ -88,6 +90,7 @@ impl World {
             clock: Clock::default(),
             opened: false,
             frozen_until: 0,
+            waiting: VecDeque::new(),
             buffered: Vec::new(),
             epoch: 0,
             request: None,
@@ -269,12 +272,37 @@ impl World {
 
     pub fn to_tab(&mut self, id: TabId, input: Input) {
         let Some(tab) = self.tabs.get_mut(&id) else { return };
-        if self.now < tab.frozen_until {
-            // It waits in the page's queue. Until a closed tab's slot has been taken over nobody opens there, or it is read once more.
-            let (until, store) = (tab.frozen_until, tab.store);
-            let event = if let Input::Adopted(disk) = &input { Event::Adopt { store, slot: disk.slot } } else { Event::ToTab(id, input) };
+        if self.now >= tab.frozen_until && tab.waiting.is_empty() {
+            return self.hand_to_tab(id, input);
+        }
+        let until = tab.frozen_until;
+        if let Input::Adopted(disk) = &input {
+            // Until a closed tab's slot has been taken over nobody opens there, or it is read once more.
+            let event = Event::Adopt { store: tab.store, slot: disk.slot };
             return self.at(until, event);
         }
+        tab.waiting.push_back(input);
+        if tab.waiting.len() == 1 {
+            self.at(until, Event::Thaw { tab: id });
+        }
+    }
+
+    /// A tab goes on where it was, with one after another of what waits in its page's queue.
+    pub fn thaw(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        let until = tab.frozen_until;
+        if self.now < until {
+            return self.at(until, Event::Thaw { tab: id });
+        }
+        let Some(input) = tab.waiting.pop_front() else { return };
+        if !tab.waiting.is_empty() {
+            self.after(0, Event::Thaw { tab: id });
+        }
+        self.hand_to_tab(id, input);
+    }
+
+    fn hand_to_tab(&mut self, id: TabId, input: Input) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
         let store = tab.store;
         match input {
             Input::Answer { status: 200, .. } => (tab.unanswered, self.stores[store].heard_at) = ((0, 0), self.now),

@@ -60,6 +60,9 @@ pub enum Input {
 
 pub enum Event {
     ToTab(TabId, Input),
+    Thaw {
+        tab: TabId,
+    },
     /// A transaction of a store commits.
     Write {
         store: usize,
@@ -379,6 +382,7 @@ impl World {
     fn carry_out(&mut self, event: Event) {
         match event {
             Event::ToTab(tab, input) => self.to_tab(tab, input),
+            Event::Thaw { tab } => self.thaw(tab),
             Event::Write { store, write } => self.write(store, write),
             Event::ReadDisk { tab, why, disk, half } => self.read_disk(tab, why, disk, half),
             Event::Adopt { store, slot } => self.adopt(store, slot),
