@@ -657,7 +657,7 @@ impl World {
             self.rows = self.versions.migrated(run, self.version, &self.rows);
             self.version += 1;
         }
-        let kept = std::mem::take(&mut self.tab.kept);
+        let kept = self.tab.close();
         let now = self.tab.now + 60_000;
         run.say(|| format!("the page is loaded again at {version}"));
         self.tab = Tab::opened(config(&self.schema(), 0xa1), kept, now);

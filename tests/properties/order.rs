@@ -465,7 +465,7 @@ impl World {
         if !run.rng.chance(400) {
             return;
         }
-        let kept = std::mem::take(&mut self.tab.kept);
+        let kept = self.tab.close();
         let slot = kept.slot();
         let mut records = slot.records;
         run.rng.shuffle(&mut records);

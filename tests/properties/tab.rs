@@ -109,6 +109,13 @@ impl Tab {
     }
 
     /// Carries out what the engine wants.
+    /// The page is left: the browser says so before it ends, and what is on disk then is what is kept.
+    pub fn close(&mut self) -> Kept {
+        self.engine.save_now(self.now);
+        self.run();
+        std::mem::take(&mut self.kept)
+    }
+
     pub fn run(&mut self) {
         while let Some(effect) = self.engine.poll() {
             match effect {

@@ -656,7 +656,7 @@ impl World {
         self.tab.run();
         run.hit("reloaded");
         run.say(|| "reloads".to_string());
-        let kept = std::mem::take(&mut self.tab.kept);
+        let kept = self.tab.close();
         let now = self.tab.now + 10;
         self.tab = Tab::opened(config(&self.schema, 0xa1), kept, now);
         self.tab.lead();

@@ -282,13 +282,11 @@ impl World {
         run.hits_of("told live", u64::from(self.tab.engine.replica().rev > cursor));
     }
 
-    /// The page is loaded anew, from what is on disk. The browser says so before it ends the old one.
+    /// The page is loaded anew, from what is on disk.
     fn reload(&mut self, run: &mut Run) {
-        self.tab.engine.save_now(self.tab.now);
-        self.tab.run();
         let creates = self.tab.engine.outbox().iter().flat_map(|entry| &entry.edits).any(|edit| edit.op == Op::Create);
         run.hits_of("pending create kept over a reload", u64::from(creates));
-        let kept = std::mem::take(&mut self.tab.kept);
+        let kept = self.tab.close();
         let now = self.tab.now + 10;
         run.say(|| "reloads".to_string());
         self.tab = Tab::opened(config(&self.schema, 0xa1), kept, now);
