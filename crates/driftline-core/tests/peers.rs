@@ -1099,6 +1099,23 @@ fn q2_what_a_sender_settled_on_a_base_that_is_not_here_waits_again_when_its_own_
 }
 
 #[test]
+fn q2_what_the_next_sender_parks_is_not_deleted_because_an_earlier_one_had_called_it_settled() {
+    let mut tab = beside(1);
+    let key = make(&mut tab, &create("kind", 1, ""));
+    let record = tab.disk[&key].clone();
+    let settled = format!("\"settled\":[\"{:016x}:{}\"]", key.0, key.1);
+    hear(&mut tab, &[format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":1,\"rev\":1,\"changes\":[],{settled},\"records\":[]}}")]);
+    // That was never on disk; the server was set back, and refuses it now.
+    let refused = "{\"spent\":true,\"parked\":{\"code\":\"not_allowed\",\"detail\":\"\"},";
+    let parked = serde_json::to_string(&record.replacen('{', refused, 1)).unwrap();
+    let told = format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":2,\"rev\":0,\"changes\":[],\"settled\":[],\"records\":[[1,{parked}]]}}");
+    hear(&mut tab, &[told]);
+    hear(&mut tab, &[lead(2, "").replace("\"rev\":0", "\"rev\":7")]);
+    assert!(matches!(tab.engine.outbox().get(key).unwrap().state, State::Parked { .. }));
+    assert!(tab.disk.contains_key(&key), "it waits for a decision, and its record is all that there is of it");
+}
+
+#[test]
 fn r3_what_was_discarded_by_the_sending_tab_before_its_own_tab_has_shown_it_does_not_come_back() {
     let (mut tab, key, late) = told_of_by_the_sending_tab();
     tab.engine.handle_lead(tab.now, 2, None, Vec::new());
