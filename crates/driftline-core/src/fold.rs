@@ -23,16 +23,17 @@ pub enum Fold {
     Cancel(Vec<Key>),
 }
 
-/// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view.
-pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &SortedSet<RowKey>) -> Fold {
+/// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view; a row that `is_held` is
+/// in the base.
+pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &SortedSet<RowKey>, is_held: &dyn Fn(RowKey) -> bool) -> Fold {
     if !after.is_empty() {
         return Fold::None;
     }
     if edits.iter().all(|edit| edit.op == Op::Update) {
-        return fold_update(outbox, slot, edits).unwrap_or(Fold::None);
+        return fold_update(outbox, slot, edits, is_held).unwrap_or(Fold::None);
     }
     if edits.iter().all(|edit| edit.op == Op::Delete) {
-        return cancel(outbox, slot, edits, gone);
+        return cancel(outbox, slot, edits, gone, is_held);
     }
     Fold::None
 }
@@ -42,7 +43,7 @@ fn foldable(entry: &Entry, slot: u32) -> bool {
     entry.slot == slot && !entry.frozen && entry.was.is_empty() && entry.state == State::Queued && entry.after.is_empty()
 }
 
-fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit]) -> Option<Fold> {
+fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit], is_held: &dyn Fn(RowKey) -> bool) -> Option<Fold> {
     let earlier = outbox.touching(edits.first()?.row).last()?;
     // A row that is made again may be there after all, and then what was folded in would go with it.
     let alone = |edit: &Edit| matches!(edit.op, Op::Delete | Op::Restore);
@@ -75,6 +76,10 @@ fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit]) -> Option<Fold> {
             return None;
         }
         let into = folded.iter_mut().rev().find(|into| into.row == edit.row)?;
+        // A row that somebody else has made under the same id is theirs, and a create that is refused takes with it what was folded in.
+        if into.op == Op::Create && (is_held(edit.row) || makers(outbox, edit.row).nth(1).is_some()) {
+            return None;
+        }
         take_in(into, edit)?;
     }
     let mut size = 0;
@@ -164,7 +169,7 @@ fn size_of_merge(merge: &Merge) -> usize {
 
 /// What a delete makes pointless: unsent edits of the rows that go, if nothing else hangs on them. Where the rows themselves
 /// were made unsent, the delete vanishes with them.
-fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) -> Fold {
+fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>, is_held: &dyn Fn(RowKey) -> bool) -> Fold {
     let mut keys = SortedSet::new();
     for row in gone.iter() {
         for entry in outbox.touching(*row) {
@@ -186,8 +191,7 @@ fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) 
             keys.remove(key);
         }
     }
-    let made_here =
-        |row: &RowKey| outbox.touching(*row).any(|e| keys.contains(&e.made.key) && e.edits.iter().any(|edit| creates(edit, *row)));
+    let made_here = |row: &RowKey| !is_held(*row) && makers(outbox, *row).any(|entry| keys.contains(&entry.made.key));
     if !edits.is_empty() && gone.iter().all(made_here) && edits.iter().all(|edit| gone.contains(&edit.row)) {
         return Fold::Vanish(keys.into_iter().collect());
     }
@@ -196,8 +200,9 @@ fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>) 
     if pointless.is_empty() { Fold::None } else { Fold::Cancel(pointless) }
 }
 
-fn creates(edit: &Edit, row: RowKey) -> bool {
-    edit.op == Op::Create && edit.row == row
+/// Those that make a row.
+fn makers(outbox: &Outbox, row: RowKey) -> impl Iterator<Item = &Entry> {
+    outbox.touching(row).filter(move |entry| entry.edits.iter().any(|edit| edit.op == Op::Create && edit.row == row))
 }
 
 /// It changes neither what exists nor what refers to what.
@@ -215,10 +220,7 @@ fn is_needed(outbox: &Outbox, key: Key, vanishing: &SortedSet<Key>) -> bool {
         }
         Op::Update if is_plain_update(edit) => false,
         // It moves its row under another: the server must know of that, unless the row is never there.
-        Op::Update => {
-            let made_here = |e: &Entry| vanishing.contains(&e.made.key) && e.edits.iter().any(|other| creates(other, edit.row));
-            !outbox.touching(edit.row).any(made_here)
-        }
+        Op::Update => !makers(outbox, edit.row).any(|maker| vanishing.contains(&maker.made.key)),
         _ => true,
     })
 }

@@ -7,7 +7,7 @@ use driftline_core::dedupe::shared_client;
 use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk, record_key, write_key};
 use driftline_core::outbox::{Key, State};
 use driftline_core::sender::SendFailure;
-use driftline_core::value::RowId;
+use driftline_core::value::{RowId, RowKey, Value};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -1436,4 +1436,42 @@ fn m3_what_a_newer_page_has_sent_stays_to_be_seen_in_an_older_one() {
     assert_eq!((tab.engine.outbox().len(), tab.export()), (0, ("[]".to_string(), 0)));
     let edit = format!("{{\"edits\":[{}]}}", update("kind", 1, "\"set\":{\"name\":\"b\"}"));
     assert!(tab.engine.transact(tab.now, &edit).is_ok(), "and one can go on from it");
+}
+
+/// What a tab sees as the name of kind 1.
+fn name_seen(tab: &Tab) -> Option<Value> {
+    let kind = RowKey { table: schema().table("kind").unwrap(), id: RowId::parse(&id(1)).unwrap() };
+    tab.engine.replica().view().get(kind).map(|row| row.values[0].clone())
+}
+
+#[test]
+fn q6_an_edit_of_a_row_that_somebody_else_has_made_first_does_not_fold_into_a_create_of_it() {
+    let (mut elsewhere, _) = elsewhere();
+    let mut tab = beside(1);
+    tab.now += 1_000;
+    let own = make(&mut tab, &create("kind", 1, ""));
+    tab.import(&elsewhere.export().0).unwrap();
+    let edit = make(&mut tab, &update("kind", 1, "\"set\":{\"name\":\"mine\"}"));
+    assert_ne!(edit, own, "that create may be refused, and takes nothing else with it");
+    assert_eq!(name_seen(&tab), Some(Value::Text("mine".into())));
+}
+
+#[test]
+fn q6_the_delete_of_a_row_that_the_server_holds_does_not_vanish_with_a_create_of_it() {
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    tab.engine.handle_live_open(tab.now);
+    make(&mut tab, &create("kind", 2, ""));
+    assert_eq!(goes(&mut tab, 1_000), [[1]], "what comes after it waits for its answer");
+    let own = make(&mut tab, &create("kind", 1, ""));
+    made_elsewhere(&mut store, 1, &create("kind", 1, "\"name\":\"theirs\""));
+    let parts = format!("{{\"actor\":2,\"changes\":{}}}", store.log[0].3);
+    tab.engine.handle_live_message(tab.now, &format!("{{\"schema\":1,\"changes\":[{{\"rev\":1,\"parts\":[{parts}]}}]}}"));
+    tab.run();
+    assert_eq!((tab.engine.replica().rev, tab.engine.outbox().get(own).is_some()), (1, true));
+    assert_ne!(make(&mut tab, &update("kind", 1, "\"set\":{\"name\":\"mine\"}")), own);
+    make(&mut tab, &common::delete("kind", 1));
+    assert_eq!(name_seen(&tab), None);
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), tab.engine.outbox().iter().filter(|entry| entry.state == State::Queued).count()), (1, 0));
 }

@@ -122,7 +122,8 @@ impl Engine {
         let mut patch = patch.finish();
         // Before anything else is shown again: that is not what this did.
         let mut step = Undoable::new(Key::default(), now_ms, originals, self.replica.view());
-        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone) };
+        let is_held = |row: RowKey| self.replica.base_row(row).is_some();
+        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone, &is_held) };
         step.key = match fold {
             Fold::None => self.append(txn, body, releases, after),
             Fold::Into(key, edits) => {
