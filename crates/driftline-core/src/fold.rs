@@ -183,7 +183,7 @@ fn cancel(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>, 
     // Each that stays may need another to stay.
     loop {
         let mut needed = Vec::new();
-        needed.extend(keys.iter().copied().filter(|key| is_needed(outbox, *key, &keys)));
+        needed.extend(keys.iter().copied().filter(|key| is_needed(outbox, *key, &keys, is_held)));
         if needed.is_empty() {
             break;
         }
@@ -211,7 +211,7 @@ fn is_plain_update(edit: &Edit) -> bool {
 }
 
 /// Whether without this one, others that stay would lack something.
-fn is_needed(outbox: &Outbox, key: Key, vanishing: &SortedSet<Key>) -> bool {
+fn is_needed(outbox: &Outbox, key: Key, vanishing: &SortedSet<Key>, is_held: &dyn Fn(RowKey) -> bool) -> bool {
     let Some(entry) = outbox.get(key) else { return true };
     entry.edits.iter().any(|edit| match edit.op {
         Op::Create => {
@@ -220,7 +220,7 @@ fn is_needed(outbox: &Outbox, key: Key, vanishing: &SortedSet<Key>) -> bool {
         }
         Op::Update if is_plain_update(edit) => false,
         // It moves its row under another: the server must know of that, unless the row is never there.
-        Op::Update => !makers(outbox, edit.row).any(|maker| vanishing.contains(&maker.made.key)),
+        Op::Update => is_held(edit.row) || !makers(outbox, edit.row).any(|maker| vanishing.contains(&maker.made.key)),
         _ => true,
     })
 }
