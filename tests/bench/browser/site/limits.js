@@ -76,11 +76,11 @@ export async function timedPut(db, key, text) {
   return performance.now() - began;
 }
 
-/** Fetches and parses what `url` answers; then writes it. */
+/** Fetches and parses the lines that `url` answers; then writes them. */
 export async function download(url, db) {
   const began = performance.now();
   const text = await (await fetch(url)).text();
-  const snapshot = JSON.parse(text);
+  const snapshot = text.trimEnd().split('\n').map((line) => JSON.parse(line));
   const readable = performance.now() - began;
   await putStrict(db, 'snapshot', text);
   return { readable, onDisk: performance.now() - began, bytes: text.length, snapshot };
