@@ -1,45 +1,108 @@
-// `npm run bench`: measures, and writes what came out to docs/benchmarks.json and docs/benchmarks.md.
-// `npm run bench -- NAME` takes the figures whose names begin so, prints them, and writes nothing.
-// `npm run bench -- --peers [NAME]` prints what Driftline and other engines take for the same work in the same browser.
+// `npm run bench`: measures all, and writes what came out to docs/benchmarks.json and docs/benchmarks.md, with its plots.
+// `npm run bench -- B3` takes the figures of that name, prints them, and writes nothing.
+// `npm run bench -- --peers [NAME]` measures Driftline and other engines at the same work in the same browser; all of them are written to
+// docs/peers.json and docs/benchmarks.md.
+// `npm run bench -- --instructions` counts the instructions of the core's hot paths, and writes docs/instructions.json.
 
-import { copyFile, readFile, stat, writeFile } from 'node:fs/promises';
-import { cpus, release, totalmem } from 'node:os';
+import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { build } from './build.mjs';
+import { bars } from './plot.mjs';
 import { capture, ROOT, run, runAsCommand, SERVER_BINARY, say, TARGET_DIR, timed } from './run.mjs';
 import { setup } from './setup.mjs';
 
 const DOCS = join(ROOT, 'docs');
 const PEERS = join(ROOT, 'tests', 'bench', 'peers');
+/** The size that was set as a limit for the package. */
+const PACKAGE_BYTES = 136 * 1024;
 
 await runAsCommand(import.meta.url, async ([only, name]) => {
-  if (only === '--peers') {
-    await benchPeers(name);
-    return;
-  }
-  if ('postgres'.startsWith(only ?? '')) await buildForPostgres();
-  await run('cargo', ['build', '--release', '-p', 'driftline-server', '-p', 'driftline-bench']);
-  const native = join(TARGET_DIR, 'release', 'driftline-bench');
-  const figures = JSON.parse(await capture(native, only === undefined ? [] : ['--only', only]));
-  console.log(table(figures));
-  if (only !== undefined) return;
-  await writeFile(join(DOCS, 'benchmarks.json'), `${JSON.stringify(figures, null, 2)}\n`);
-  const page = join(DOCS, 'benchmarks.md');
-  const [before, after] = split(await readFile(page, 'utf8'));
-  await writeFile(page, `${before}\n\n${await machine()}\n\n${table(figures)}\n\n${after}`);
-});
-
-/** Measures the engines whose names begin so, prints their table, and returns what it is made of. */
-async function benchPeers(only) {
-  await setup(['browser']);
+  if (only === '--instructions') return benchInstructions();
+  await setup(['browser', ...(only === undefined || only === 'B9' ? ['postgres'] : [])]);
   await build(['package', 'server']);
   await run('cargo', ['build', '--release', '-p', 'driftline-bench']);
+  if (only === '--peers') return benchPeers(name);
+  const figures = await benchLimits(only);
+  console.log(table(figures));
+  if (figures.length === 0) throw new Error(`no figure is called ${only}`);
+  if (only === undefined) await writeFigures(figures);
+});
+
+/** What is held against a limit: the figures of that name, or all. */
+async function benchLimits(only) {
+  if (only === undefined || only === 'B9') await buildForPostgres();
+  const native = join(TARGET_DIR, 'release', 'driftline-bench');
+  const figures = JSON.parse(await capture(native, only === undefined ? [] : ['--only', only]));
+  // Imported here and not above, because they use npm packages, which are installed only now.
+  const { measure } = await import('../tests/bench/browser/measure.mjs');
+  figures.push(...(await measure(only)));
+  if (only === undefined || only === 'B17') figures.push(await shippedSize());
+  const number = ({ name }) => Number(/^B(\d+)/.exec(name)?.[1] ?? Infinity);
+  return figures.sort((a, b) => number(a) - number(b));
+}
+
+async function shippedSize() {
+  const { checkSizes } = await import('./size.mjs');
+  const value = (await checkSizes()).rows.at(-1).brotli;
+  const name = 'B17 bytes shipped after brotli, wasm and JavaScript; limit: 136 KiB';
+  return { name, unit: 'bytes', value, limit: PACKAGE_BYTES, ratio: value / PACKAGE_BYTES, target: 1, n: 1 };
+}
+
+async function writeFigures(figures) {
+  await writeFile(join(DOCS, 'benchmarks.json'), `${JSON.stringify(figures, null, 2)}\n`);
+  await writePart('figures', `${await machine()}\n\n${table(figures)}`);
+  const shown = {
+    'B2 one awaited edit, p50': 'an edit until it is on the disk',
+    'B3 cold open': 'opening 5,500 rows offline',
+    'B11 edit seen on another device, p50': 'an edit until another device shows it',
+    'B4 drain': '10,000 edits made offline, until the server has them',
+  };
+  const rows = Object.entries(shown).map(([begins, label]) => {
+    const { ratio } = figures.find(({ name }) => name.startsWith(begins));
+    return { label, value: ratio, text: `${ratio.toFixed(1)}×` };
+  });
+  const title = 'Time, as a multiple of the least that disk, network and database need (dashed)';
+  await writeFile(join(DOCS, 'limits.svg'), bars({ title, rows, limit: 1 }));
+}
+
+/** Measures the engines whose names begin so, and prints their table. */
+async function benchPeers(only) {
   await peersPackages();
-  // Imported here and not above, because it uses npm packages, which are installed only now.
-  const { measurePeers, peersTable } = await import('../tests/bench/peers/peers.mjs');
+  const { measurePeers, peersTable, PLOTTED } = await import('../tests/bench/peers/peers.mjs');
   const results = await measurePeers(only);
   console.log(peersTable(results));
-  return results;
+  if (only !== undefined) return;
+  await writeFile(join(DOCS, 'peers.json'), `${JSON.stringify(results, null, 2)}\n`);
+  await writePart('peers', `${await machine()}\n\n${peersTable(results)}`);
+  for (const [file, figure, title] of PLOTTED) {
+    const rows = results
+      .filter((result) => result.figure === figure)
+      .sort((a, b) => a.value - b.value)
+      .map(({ peer, value }) => ({ label: peer, value, text: `${Math.round(value)} ms`, ours: peer === 'Driftline' }));
+    await writeFile(join(DOCS, file), bars({ title, rows }));
+  }
+}
+
+/** Instructions do not depend on what else the machine does, so that a small loss shows. */
+async function benchInstructions() {
+  await setup(['valgrind']);
+  await run('cargo', ['build', '--release', '-p', 'driftline-bench', '--bin', 'hot-paths']);
+  const binary = join(TARGET_DIR, 'release', 'hot-paths');
+  const file = join(DOCS, 'instructions.json');
+  const before = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'));
+  const counts = {};
+  for (const name of (await capture(binary, [])).trim().split('\n')) {
+    const out = join(tmpdir(), `driftline-${process.pid}.callgrind`);
+    const args = ['--tool=callgrind', `--callgrind-out-file=${out}`, '--toggle-collect=*hot_paths::counted*', binary, name];
+    await capture('valgrind', ['--quiet', ...args]);
+    const [, total] = /^(?:summary|totals): (\d+)/m.exec(await readFile(out, 'utf8'));
+    await rm(out);
+    counts[name] = Number(total);
+    const change = before[name] === undefined ? '' : ` (${((100 * total) / before[name] - 100).toFixed(2)} % more than recorded)`;
+    say(`${name}: ${total} instructions${change}`);
+  }
+  await writeFile(file, `${JSON.stringify(counts, null, 2)}\n`);
 }
 
 /** The peers have a lock file of their own: nobody needs them but this. */
@@ -60,10 +123,13 @@ async function buildForPostgres() {
   await copyFile(SERVER_BINARY, `${SERVER_BINARY}-postgres`);
 }
 
-/** What stands around the figures. */
-function split(text) {
-  const [begin, end] = ['<!-- figures -->', '<!-- end of figures -->'];
-  return [text.slice(0, text.indexOf(begin) + begin.length), text.slice(text.indexOf(end))];
+/** Puts a text between two marks of the page. */
+async function writePart(name, text) {
+  const page = join(DOCS, 'benchmarks.md');
+  const [begin, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`];
+  const before = await readFile(page, 'utf8');
+  const [head, tail] = [before.slice(0, before.indexOf(begin) + begin.length), before.slice(before.indexOf(end))];
+  await writeFile(page, `${head}\n\n${text}\n\n${tail}`);
 }
 
 async function machine() {

@@ -1,5 +1,5 @@
 // Installs what the other scripts need and a machine with Rust (rustup), Node and apt may lack.
-// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [engines] [deny] [postgres]`.
+// Idempotent: what is there already is left alone and costs nothing. As a command: `node scripts/setup.mjs [wasm] [browser] [engines] [deny] [postgres] [valgrind]`.
 
 import { existsSync } from 'node:fs';
 import { readFile, rm, stat } from 'node:fs/promises';
@@ -34,6 +34,8 @@ const ENGINE_PACKAGES = {
 /** PostgreSQL. The tests start one of their own; the one that Debian may start is left alone. */
 const POSTGRES_PACKAGES = { postgresql: 'pg_ctlcluster', openssl: 'openssl' };
 
+const VALGRIND_PACKAGES = { valgrind: 'valgrind' };
+
 const PARTS = {
   /** The wasm target, the standard library's source, the wasm-bindgen tools and the npm packages: what a build needs. */
   async wasm() {
@@ -55,6 +57,10 @@ const PARTS = {
   /** PostgreSQL, for the server's tests on it. */
   async postgres() {
     await aptPackages(POSTGRES_PACKAGES);
+  },
+  /** valgrind, which counts instructions. */
+  async valgrind() {
+    await aptPackages(VALGRIND_PACKAGES);
   },
   /** rustfmt, clippy and cargo-deny: what the checks need. */
   async deny() {

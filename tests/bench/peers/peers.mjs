@@ -1,4 +1,4 @@
-// Driftline's peers at the same work in the same browser. `node tests/bench/peers/peers.mjs [REPEATS] [NAME]` prints the table.
+// Driftline's peers at the same work in the same browser. `npm run bench -- --peers` prints the table.
 //
 // Each repeat is on new databases, in fresh pages, the engines taking turns. A peer commits with the durability that its
 // documentation offers at most, which is the browser's relaxed one for all but Dexie.
@@ -23,6 +23,12 @@ const NAMES = {
   second: 'B5 second device to rows',
   bytes: 'B17 shipped after brotli',
 };
+
+/** Plots of figures: a file, what it shows, and its title. */
+export const PLOTTED = [
+  ['peers-burst.svg', NAMES.burst('one'), '10,000 edits in one transaction, until all is on the disk'],
+  ['peers-second.svg', NAMES.second, 'A second device, from nothing to all rows'],
+];
 
 /** A list of `{ peer, figure, unit, value, n }`, values being medians. */
 export async function measurePeers(only = '', repeats = REPEATS) {
@@ -152,8 +158,4 @@ export function peersTable(results) {
     '|---|---|',
     ...peers.map(({ name, guarantee }) => `| ${name} | ${guarantee} |`),
   ].join('\n');
-}
-
-if (import.meta.url === `file://${process.argv[1]}`) {
-  console.log(peersTable(await measurePeers(process.argv[3], Number(process.argv[2] ?? REPEATS))));
 }

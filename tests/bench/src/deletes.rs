@@ -114,8 +114,8 @@ pub fn run() -> Vec<Figure> {
     assert_eq!(count(&conn, "SELECT count(*) FROM rating_vote") + count(&conn, "SELECT count(*) FROM article"), 0);
     assert_eq!(count(&conn, "SELECT count(*) FROM _deleted"), count(&raw, "SELECT count(*) FROM _deleted"), "the same marks");
     vec![
-        Figure::of_times("delete of a parent of 1,000, to the answer; limit: of 10", &answers[1], &answers[0], 2.0),
-        Figure::of_times("delete of a parent of 100,000, to the answer; limit: of 10", &answers[2], &answers[0], 2.0),
-        Figure::of_times("delete of a parent of 100,000, to the end; limit: the same in SQL", &ends, &raw_ends, 2.0),
+        Figure::of_times("B12 delete of a parent of 1,000, to the answer; limit: of 10", &answers[1], &answers[0], 2.0),
+        Figure::of_times("B12 delete of a parent of 100,000, to the answer; limit: of 10", &answers[2], &answers[0], 2.0),
+        Figure::of_times("B12 delete of a parent of 100,000, to the end; limit: the same in SQL", &ends, &raw_ends, 2.0),
     ]
 }
