@@ -335,6 +335,11 @@ pub struct Txn {
 
 impl Txn {
     pub fn parse(schema: &Schema, body: &str) -> Result<Txn, Problem> {
+        Txn::parse_versioned(schema, body).map(|(txn, _)| txn)
+    }
+
+    /// And the version of the schema in whose words it is.
+    pub(crate) fn parse_versioned(schema: &Schema, body: &str) -> Result<(Txn, u32), Problem> {
         if body.len() > limits::TXN_BYTES {
             return Err(Problem::invalid("a transaction has at most 1 MiB: split it"));
         }
@@ -350,7 +355,7 @@ impl Txn {
             let edits = json.take("edits").map_or(Vec::new(), |edits| if let Json::List(edits) = edits { edits } else { Vec::new() });
             read_all(schema, &upgrade_asked(schema, version, edits)?)?
         };
-        Ok(Txn { at: Hlc::new(ms, count), edits })
+        Ok((Txn { at: Hlc::new(ms, count), edits }, version))
     }
 
     /// `made`: when the first of what has been folded into it was made.

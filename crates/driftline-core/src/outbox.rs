@@ -660,11 +660,21 @@ impl Entry {
         matches!(self.state, State::Applied { .. })
     }
 
-    /// Reads a record. What is on disk may have been sent, so it comes back frozen.
+    /// Reads a record: two lines. What is on disk may have been sent, so it comes back frozen.
     pub fn from_record(schema: &Schema, slot: u32, text: &str) -> Option<Entry> {
-        let (head, body) = text.split_once('\n')?;
+        let (head, body) = text.split_once('\n').filter(|(_, body)| !body.contains('\n'))?;
         let json = Json::parse(head).ok()?;
-        let version = body_version(body)? as u32;
+        let spent = json.flag("spent");
+        let mut parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
+        let (edits, version) = match Txn::parse_versioned(schema, body) {
+            Ok((txn, version)) => (txn.edits, version),
+            // There is nothing to send any more, and its maker shall hear of that.
+            Err(problem) if problem.code == "schema_dropped" => {
+                parked = parked.or(Some(State::Parked { problem, spent }));
+                (Vec::new(), body_version(body)? as u32)
+            }
+            Err(_) => return None,
+        };
         let names = json.uint("names").map_or(version, |version| version as u32);
         if names > schema.version {
             return None;
@@ -676,17 +686,6 @@ impl Entry {
             }
         }
         let suspended = json.flag("suspended");
-        let spent = json.flag("spent");
-        let mut parked = json.get("parked").map(|problem| State::Parked { problem: Problem::from_json(problem), spent });
-        let edits = match Txn::parse(schema, body) {
-            Ok(txn) => txn.edits,
-            // There is nothing to send any more, and its maker shall hear of that.
-            Err(problem) if problem.code == "schema_dropped" => {
-                parked = parked.or(Some(State::Parked { problem, spent }));
-                Vec::new()
-            }
-            Err(_) => return None,
-        };
         let made = Made { at: json.uint("made")?, key: (crate::dedupe::read_id(json.get("client"))?, json.uint("seq")?) };
         Some(Entry {
             made,

@@ -2,7 +2,8 @@
 //!
 //! Each tab saves its own transactions and shows them to the others; the sending tab passes on what the server said. Until a
 //! tab has offered a transaction (or has closed), nobody but itself may send or alter it; once offered, it is frozen, and
-//! only the sending tab does. `settled` is what is over by another tab's word, `unseen` what overtook something else on its way here.
+//! only the sending tab does. A message is a line of JSON; one that shows records goes on with them, as they are on disk: two lines each.
+//! `settled` is what is over by another tab's word, `unseen` what overtook something else on its way here.
 
 mod settled;
 mod unseen;
@@ -59,8 +60,9 @@ impl PeerState {
 
 impl Engine {
     /// A message of another tab of the same user and space.
-    pub fn handle_peer(&mut self, now_ms: u64, text: &str) {
+    pub fn handle_peer(&mut self, now_ms: u64, message: &str) {
         self.has_company = true;
+        let (text, records) = message.split_once('\n').unwrap_or((message, ""));
         let json = Json::parse_or_null(text);
         let version = json.uint("schema").unwrap_or(0);
         let ours = u64::from(self.schema.version);
@@ -85,8 +87,8 @@ impl Engine {
             }
             // What a newer page has taken in cannot be read here, but must not go by numbers that are given here.
             let imported = |json: &Json| json.uint("slot") == Some(u64::from(IMPORTED));
-            for record in json.list("records").iter().filter(|_| imported(&json)) {
-                record.as_str().and_then(record_key).into_iter().for_each(|key| self.see_number(IMPORTED, key));
+            if imported(&json) {
+                records_in(records).filter_map(record_key).for_each(|key| self.see_number(IMPORTED, key));
             }
             return;
         }
@@ -100,7 +102,7 @@ impl Engine {
         match json.text("t") {
             Some("hello" | "ping") => self.tell_peers_lead(),
             Some("lead") => self.hear_lead(&json),
-            Some("txns") => self.hear_txns(now_ms, &json),
+            Some("txns") => self.hear_txns(now_ms, &json, records),
             Some("void") => self.hear_void(now_ms, &json),
             Some("base") => self.hear_base(now_ms, &json),
             Some("reload") if self.sender.is_none() => self.read_anew(),
@@ -199,11 +201,17 @@ impl Engine {
     pub(crate) fn tell_txns(&mut self, keys: &[Key], offered: bool, earlier: Option<&[Key]>) {
         let mut out = String::from("{\"t\":\"txns\",\"slot\":");
         write_uint(u64::from(self.slot), &mut out);
-        out.push_str(if offered { ",\"frozen\":true,\"records\":[" } else { ",\"frozen\":false,\"records\":[" });
-        let mut count = 0;
+        // They have numbers between those shown; without this the sender would take them for settled.
+        out.push_str(if offered { ",\"frozen\":true,\"unsaved\":" } else { ",\"frozen\":false,\"unsaved\":" });
+        write_keys(&self.unsaved(), &mut out);
+        if let Some(earlier) = earlier {
+            out.push_str(",\"earlier\":");
+            write_keys(earlier, &mut out);
+        }
+        out.push('}');
+        let bare = out.len();
         let sends = self.sender.is_some();
         for key in keys {
-            let schema = self.schema.clone();
             let own_slot = self.slot;
             let Some(entry) = self.outbox.get_mut(*key).filter(|entry| entry.slot == own_slot && entry.saved) else { continue };
             if offered {
@@ -211,22 +219,10 @@ impl Engine {
                 entry.unanswered |= entry.frozen && !sends;
                 entry.frozen = true;
             }
-            if count > 0 {
-                out.push(',');
-            }
-            write_string(&entry.to_record(&schema), &mut out);
-            count += 1;
+            out.push('\n');
+            out.push_str(&entry.to_record(&self.schema));
         }
-        // They have numbers between those shown; without this the sender would take them for settled.
-        out.push_str("],\"unsaved\":");
-        let unsaved = self.unsaved();
-        write_keys(&unsaved, &mut out);
-        if let Some(earlier) = earlier {
-            out.push_str(",\"earlier\":");
-            write_keys(earlier, &mut out);
-        }
-        out.push('}');
-        if count > 0 || earlier.is_some() {
+        if out.len() > bare || earlier.is_some() {
             self.broadcast(out);
         }
     }
@@ -328,7 +324,7 @@ impl Engine {
         self.delete_left_over(rev);
     }
 
-    fn hear_txns(&mut self, now_ms: u64, json: &Json) {
+    fn hear_txns(&mut self, now_ms: u64, json: &Json, records: &str) {
         let slot = json.uint("slot").unwrap_or(0) as u32;
         let frozen = json.flag("frozen");
         if slot == self.slot {
@@ -339,13 +335,13 @@ impl Engine {
         let mut unsaved = read_keys(json.list("unsaved"));
         unsaved.retain(unknown);
         let mut shown = Vec::new();
-        for record in json.list("records") {
-            let Some(entry) = record.as_str().and_then(|text| Entry::from_record(&self.schema, slot, text)) else { continue };
+        for record in records_in(records) {
+            let Some(entry) = Entry::from_record(&self.schema, slot, record) else { continue };
             // By what was known before: they come in the order made, and a retry has a later number than what was made after it.
             let was_over = slot != IMPORTED && !self.take_open_again(slot, entry.made.key) && self.is_over(entry.made.key);
             shown.push((entry, was_over));
         }
-        let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), json.list("records"));
+        let mut news = json.get("earlier").is_some() && self.forget_unshown(slot, &read_keys(json.list("earlier")), records);
         let (mut over, mut offered) = (Vec::new(), Vec::new());
         for (entry, was_over) in shown {
             let key = entry.made.key;
@@ -444,11 +440,8 @@ impl Engine {
     /// A tab has opened in a slot and shown all that an earlier one left there. What that one had told of and nobody has been
     /// offered is gone. Of what is made since, which may be found on disk before this is heard, it says nothing. Returns whether
     /// there was any.
-    fn forget_unshown(&mut self, slot: u32, earlier: &[Key], records: &[Json]) -> bool {
-        let mut shown = Vec::new();
-        for record in records {
-            shown.extend(record.as_str().and_then(record_key));
-        }
+    fn forget_unshown(&mut self, slot: u32, earlier: &[Key], records: &str) -> bool {
+        let shown: Vec<Key> = records_in(records).filter_map(record_key).collect();
         let left = |key: Key| earlier.iter().any(|high| high.0 == key.0 && key.1 <= high.1);
         let unshown = |e: &Entry| e.slot == slot && left(e.made.key) && !shown.contains(&e.made.key);
         let gone = self.outbox.keys(&|e| unshown(e) && !e.frozen && e.state == State::Queued);
@@ -605,6 +598,17 @@ pub(crate) fn write_part(schema: &Schema, index: usize, actor: u32, changes: &[E
     out.push_str(",\"changes\":[");
     write_edits(schema, changes, out);
     out.push_str("]}");
+}
+
+/// The records that a message goes on with.
+fn records_in(lines: &str) -> impl Iterator<Item = &str> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let end = rest.match_indices('\n').nth(1).map_or(rest.len(), |found| found.0);
+        let (record, left) = rest.split_at(end);
+        rest = left.get(1..).unwrap_or_default();
+        (!record.is_empty()).then_some(record)
+    })
 }
 
 fn write_keys(keys: &[Key], out: &mut String) {

@@ -65,7 +65,9 @@ impl Engine {
     /// here already. What is over is sent again, for it may have been discarded, and only the server can tell.
     pub fn admit(&self, records: &str) -> Result<String, Problem> {
         let json = Json::parse(records).map_err(|_| Problem::new("invalid_file", "this is no file of unsynced work"))?;
-        let (mut puts, mut message) = (String::new(), String::new());
+        let version = self.schema.version;
+        let mut message = format!("{{\"schema\":{version},\"t\":\"txns\",\"slot\":{IMPORTED},\"frozen\":true,\"unsaved\":[]}}");
+        let mut puts = String::new();
         let (mut known, mut unreadable, mut count, mut bytes) = (0, 0, 0, 0);
         for record in json.as_list().unwrap_or_default() {
             let record = record.as_str().unwrap_or_default();
@@ -96,8 +98,8 @@ impl Engine {
             bytes += entry.body.len();
             let comma = if count > 1 { "," } else { "" };
             let record = entry.to_record(&self.schema);
-            message.push_str(comma);
-            write_string(&record, &mut message);
+            message.push('\n');
+            message.push_str(&record);
             puts.push_str(comma);
             puts.push_str("[\"");
             write_key(key, &mut puts);
@@ -106,12 +108,8 @@ impl Engine {
             puts.push(']');
         }
         self.refuse_overfull(count, bytes)?;
-        let schema = self.schema.version;
         let mut told = String::new();
-        write_string(
-            &format!("{{\"schema\":{schema},\"t\":\"txns\",\"slot\":{IMPORTED},\"frozen\":true,\"unsaved\":[],\"records\":[{message}]}}"),
-            &mut told,
-        );
+        write_string(&message, &mut told);
         Ok(format!("{{\"puts\":[{puts}],\"message\":{told},\"known\":{known},\"unreadable\":{unreadable}}}"))
     }
 

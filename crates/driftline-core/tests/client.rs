@@ -382,7 +382,7 @@ fn q1_what_a_closed_tab_saved_last_goes_before_what_it_told() {
     let key = other.make(&create("kind", 1, "\"name\":\"old\"")).unwrap();
     other.run();
     let told =
-        other.effects.iter().rev().find_map(|e| if let Effect::Broadcast(t) = e { t.contains("records").then(|| t.clone()) } else { None });
+        other.effects.iter().rev().find_map(|e| if let Effect::Broadcast(t) = e { t.contains('\n').then(|| t.clone()) } else { None });
     other.make(&update("kind", 1, "\"set\":{\"name\":\"new\"}")).unwrap();
     other.engine.save_now(other.now);
     other.run();

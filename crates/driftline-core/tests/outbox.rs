@@ -469,8 +469,7 @@ fn d1_what_is_shown_after_it_was_settled_is_not_there_again() {
     let late = entry(1, &create("kind", 1, ""));
     let change = format!("{{\"rev\":1,\"parts\":[{{\"actor\":9,\"changes\":[{}]}}]}}", create("kind", 1, "\"name\":\"\""));
     let base = format!("{{\"schema\":1,\"t\":\"base\",\"changes\":[{change}],\"settled\":[\"{:016x}:1\"],\"records\":[]}}", 1);
-    let record = serde_json::to_string(&late.to_record(&schema())).unwrap();
-    let txns = format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":3,\"frozen\":true,\"records\":[{record}],\"unsaved\":[]}}");
+    let txns = common::shown(3, true, &late.to_record(&schema()));
     // The sending tab's word of the end overtakes the maker's of the beginning.
     tab.engine.handle_peer(tab.now, &base);
     tab.engine.handle_peer(tab.now, &txns);

@@ -362,8 +362,7 @@ fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_ans
     let record = maker.engine.outbox().get(key).unwrap().to_record(&maker.schema);
     let mut tab = Tab::of_config(Config { slot: 1, client: 0xbb, ..common::config() });
     tab.open(Disk::default());
-    let offer = json!({"schema": 1, "t": "txns", "slot": 0, "frozen": true, "records": [record], "unsaved": []});
-    tab.engine.handle_peer(tab.now, &offer.to_string());
+    tab.engine.handle_peer(tab.now, &common::shown(0, true, &record));
     tab.run();
     // The sending tab closes, and with it goes what it knew.
     tab.engine.handle_lead(tab.now, 2, None, Vec::new());
@@ -376,8 +375,7 @@ fn r3_what_was_offered_to_an_earlier_sender_is_not_amended_before_the_server_ans
     // In the same epoch it hears of another, which nobody else has been offered.
     let other = make(&mut maker, &[create("conn", 2, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(8), id(9)))]);
     let record = maker.engine.outbox().get(other).unwrap().to_record(&maker.schema);
-    let offer = json!({"schema": 1, "t": "txns", "slot": 0, "frozen": true, "records": [record], "unsaved": []});
-    tab.engine.handle_peer(tab.now, &offer.to_string());
+    tab.engine.handle_peer(tab.now, &common::shown(0, true, &record));
     tab.run();
     let edits = json!([{"op": "create", "table": "box", "id": id(2)}]);
     assert_eq!(decide(&mut tab, json!({"what": "amend", "edits": edits}), other), Ok(()));

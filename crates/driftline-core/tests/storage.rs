@@ -58,13 +58,8 @@ fn l2_a_lost_slot_is_written_again_but_for_what_another_tab_may_be_folding() {
     }
     let mut tab = Tab::leading(&Store::default());
     for (_, record, frozen) in &shown {
-        let record = serde_json::to_string(record).unwrap();
-        let text = format!(
-            "{{\"schema\":{},\"t\":\"txns\",\"slot\":1,\"frozen\":{frozen},\"records\":[{record}],\"unsaved\":[]}}",
-            tab.schema.version
-        );
         tab.engine.set_online(tab.now, false);
-        tab.engine.handle_peer(tab.now, &text);
+        tab.engine.handle_peer(tab.now, &common::shown(1, *frozen, record));
     }
     tab.run();
     tab.disk.clear();

@@ -137,6 +137,21 @@ fn q9_imported_work_takes_effect_once_whichever_device_sends_it_first() {
 }
 
 #[test]
+fn q9_a_record_that_somebody_has_written_over_more_lines_is_named_unreadable_and_the_others_come() {
+    let (mut from, mut tab) = (Tab::new(), Tab::new());
+    from.open(Disk::default());
+    tab.open(Disk::default());
+    from.make(&create("kind", 1, "")).unwrap();
+    from.make(&create("kind", 2, "")).unwrap();
+    from.run();
+    let mut records: Vec<String> = serde_json::from_str(&from.export().0).unwrap();
+    // The same JSON to a parser, but not the bytes that were, or will be, sent.
+    records[0] = records[0].replacen("\"edits\":[", "\"edits\":\n[", 1);
+    assert_eq!(tab.import(&serde_json::to_string(&records).unwrap()), Ok((1, 0, 1)));
+    assert_eq!(tab.engine.outbox().len(), 1);
+}
+
+#[test]
 fn q9_importing_twice_is_importing_once() {
     let mut store = Store::default();
     let mut first = device(FIRST, &store);

@@ -750,9 +750,7 @@ fn m3_what_the_sending_tab_has_sent_for_an_older_page_goes_in_the_same_words_onc
     let (mut old, _) = made_in_an_older_page();
     old.now = new.now + 60_000;
     let made = make(&mut old, &[create("note", 2, "")]);
-    let frozen = serde_json::to_string(&old.disk[&made]).unwrap();
-    new.engine
-        .handle_peer(new.now, &format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":1,\"frozen\":true,\"records\":[{frozen}],\"unsaved\":[]}}"));
+    new.engine.handle_peer(new.now, &common::shown(1, true, &old.disk[&made]));
     new.run();
     let mut sends = || {
         for _ in 0..20 {

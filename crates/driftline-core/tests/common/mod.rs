@@ -59,6 +59,11 @@ pub fn update(table: &str, n: u64, rest: &str) -> String {
     format!("{{\"op\":\"update\",\"table\":\"{table}\",\"id\":\"{}\",{rest}}}", id(n))
 }
 
+/// A tab of a slot shows a record.
+pub fn shown(slot: u32, frozen: bool, record: &str) -> String {
+    format!("{{\"schema\":1,\"t\":\"txns\",\"slot\":{slot},\"frozen\":{frozen},\"unsaved\":[]}}\n{record}")
+}
+
 pub fn delete(table: &str, n: u64) -> String {
     format!("{{\"op\":\"delete\",\"table\":\"{table}\",\"id\":\"{}\"}}", id(n))
 }
