@@ -1,12 +1,13 @@
-// `npm run bench`: measures all, and writes what came out to docs/benchmarks.json and docs/benchmarks.md, with its plots.
-// `npm run bench -- B3` takes the figures of that name, prints them, and writes nothing.
-// `npm run bench -- --peers [NAME]` measures Driftline and other engines at the same work in the same browser; all of them are written to
-// docs/peers.json and docs/benchmarks.md.
+// `npm run bench`: measures all, and writes what came out to docs/benchmarks.json and docs/benchmarks.md, with its plot.
+// `npm run bench -- --only B3` takes the figures of that name, prints them, and writes nothing; `--json FILE` writes figures there as well.
+// `npm run bench -- --peers [--only NAME]` measures Driftline and other engines at the same work in the same browser; all of them are
+// written to docs/peers.json and docs/benchmarks.md.
 // `npm run bench -- --instructions` counts the instructions of the core's hot paths, and writes docs/instructions.json.
 
 import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { bars } from './plot.mjs';
 import { capture, ROOT, run, runAsCommand, SERVER_BINARY, say, TARGET_DIR, timed } from './run.mjs';
@@ -17,21 +18,27 @@ const PEERS = join(ROOT, 'tests', 'bench', 'peers');
 /** The size that was set as a limit for the package. */
 const PACKAGE_BYTES = 136 * 1024;
 
-await runAsCommand(import.meta.url, async ([only, name]) => {
-  if (only === '--instructions') return benchInstructions();
-  await setup(['browser', ...(only === undefined || only === 'B9' ? ['postgres'] : [])]);
+const OPTIONS = {
+  only: { type: 'string' },
+  json: { type: 'string' },
+  peers: { type: 'boolean', default: false },
+  instructions: { type: 'boolean', default: false },
+};
+
+await runAsCommand(import.meta.url, async (args) => {
+  const { only, json, peers, instructions } = parseArgs({ args, options: OPTIONS }).values;
+  if (instructions) return benchInstructions();
+  const needsPostgres = !peers && (only === undefined || only === 'B9');
+  await setup(['browser', ...(needsPostgres ? ['postgres'] : [])]);
+  if (needsPostgres) await buildForPostgres();
   await build(['package', 'server']);
   await run('cargo', ['build', '--release', '-p', 'driftline-bench']);
-  if (only === '--peers') return benchPeers(name);
-  const figures = await benchLimits(only);
-  console.log(table(figures));
-  if (figures.length === 0) throw new Error(`no figure is called ${only}`);
-  if (only === undefined) await writeFigures(figures);
+  const results = peers ? await benchPeers(only) : await benchLimits(only);
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(results, null, 2)}\n`);
 });
 
 /** What is held against a limit: the figures of that name, or all. */
 async function benchLimits(only) {
-  if (only === undefined || only === 'B9') await buildForPostgres();
   const native = join(TARGET_DIR, 'release', 'driftline-bench');
   const figures = JSON.parse(await capture(native, only === undefined ? [] : ['--only', only]));
   // Imported here and not above, because they use npm packages, which are installed only now.
@@ -39,7 +46,11 @@ async function benchLimits(only) {
   figures.push(...(await measure(only)));
   if (only === undefined || only === 'B17') figures.push(await shippedSize());
   const number = ({ name }) => Number(/^B(\d+)/.exec(name)?.[1] ?? Infinity);
-  return figures.sort((a, b) => number(a) - number(b));
+  figures.sort((a, b) => number(a) - number(b));
+  console.log(table(figures));
+  if (figures.length === 0) throw new Error(`no figure is called ${only}`);
+  if (only === undefined) await writeFigures(figures);
+  return figures;
 }
 
 async function shippedSize() {
@@ -72,7 +83,7 @@ async function benchPeers(only) {
   const { measurePeers, peersTable, PLOTTED } = await import('../tests/bench/peers/peers.mjs');
   const results = await measurePeers(only);
   console.log(peersTable(results));
-  if (only !== undefined) return;
+  if (only !== undefined) return results;
   await writeFile(join(DOCS, 'peers.json'), `${JSON.stringify(results, null, 2)}\n`);
   await writePart('peers', `${await machine()}\n\n${peersTable(results)}`);
   for (const [file, figure, title] of PLOTTED) {
@@ -82,6 +93,7 @@ async function benchPeers(only) {
       .map(({ peer, value }) => ({ label: peer, value, text: `${Math.round(value)} ms`, ours: peer === 'Driftline' }));
     await writeFile(join(DOCS, file), bars({ title, rows }));
   }
+  return results;
 }
 
 /** Instructions do not depend on what else the machine does, so that a small loss shows. */

@@ -212,6 +212,8 @@ impl Tab {
         let began = Instant::now();
         self.engine.transact(NOW_MS, &text).expect("it can be made");
         let made = Instant::now();
+        // As where somebody awaits it: what is folded would else be written a while later.
+        self.engine.save_now(NOW_MS);
         self.save();
         let saved = Instant::now();
         let ready = self.ready();
