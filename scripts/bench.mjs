@@ -155,7 +155,7 @@ function table(figures) {
   const round = (value) => Number(value.toPrecision(3)).toString();
   const rows = figures.map((figure) => {
     const { name, unit, value, limit, ratio, target, n } = figure;
-    return `| ${name} | ${round(value)} ${unit} | ${round(limit)} ${unit} | ${ratio.toFixed(2)} | ${target.toFixed(1)} | ${n} |`;
+    return `| ${name} | ${round(value)} ${unit} | ${round(limit)} ${unit} | ${ratio.toFixed(2)} | ${target?.toFixed(1) ?? '–'} | ${n} |`;
   });
   return ['| figure; its limit | value | limit | ratio | target | n |', '|---|---|---|---|---|---|', ...rows].join(
     '\n',

@@ -148,7 +148,6 @@ export async function b15(stage, repeats) {
         [stage.schema, options],
       );
       const after = await memoryOf(page);
-      process.stderr.write(`${JSON.stringify({ before, after, bytes })}\n`);
       ours.push(after.heap - before.heap + after.wasm);
       limits.push(bytes);
     });
