@@ -86,11 +86,14 @@ async function benchPeers(only) {
   if (only !== undefined) return results;
   await writeFile(join(DOCS, 'peers.json'), `${JSON.stringify(results, null, 2)}\n`);
   await writePart('peers', `${await machine()}\n\n${peersTable(results)}`);
-  for (const [file, figure, title] of PLOTTED) {
-    const rows = results
-      .filter((result) => result.figure === figure)
-      .sort((a, b) => a.value - b.value)
-      .map(({ peer, value }) => ({ label: peer, value, text: `${Math.round(value)} ms`, ours: peer === 'Driftline' }));
+  for (const [file, figures, title] of PLOTTED) {
+    const best = new Map();
+    for (const { peer, value } of results.filter(({ figure }) => figures.includes(figure))) {
+      best.set(peer, Math.min(value, best.get(peer) ?? Infinity));
+    }
+    const rows = [...best]
+      .sort((a, b) => a[1] - b[1])
+      .map(([label, value]) => ({ label, value, text: `${Math.round(value)} ms`, ours: label === 'Driftline' }));
     await writeFile(join(DOCS, file), bars({ title, rows }));
   }
   return results;
@@ -106,12 +109,19 @@ async function benchInstructions() {
   const counts = {};
   for (const name of (await capture(binary, [])).trim().split('\n')) {
     const out = join(tmpdir(), `driftline-${process.pid}.callgrind`);
-    const args = ['--tool=callgrind', `--callgrind-out-file=${out}`, '--toggle-collect=*hot_paths::counted*', binary, name];
+    const args = [
+      '--tool=callgrind',
+      `--callgrind-out-file=${out}`,
+      '--toggle-collect=*hot_paths::counted*',
+      binary,
+      name,
+    ];
     await capture('valgrind', ['--quiet', ...args]);
     const [, total] = /^(?:summary|totals): (\d+)/m.exec(await readFile(out, 'utf8'));
     await rm(out);
     counts[name] = Number(total);
-    const change = before[name] === undefined ? '' : ` (${((100 * total) / before[name] - 100).toFixed(2)} % more than recorded)`;
+    const change =
+      before[name] === undefined ? '' : ` (${((100 * total) / before[name] - 100).toFixed(2)} % more than recorded)`;
     say(`${name}: ${total} instructions${change}`);
   }
   await writeFile(file, `${JSON.stringify(counts, null, 2)}\n`);

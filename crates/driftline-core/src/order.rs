@@ -7,20 +7,28 @@
 use crate::edit::{Edit, Op};
 use crate::problem::Problem;
 use crate::schema::Schema;
-use crate::sorted::{SortedMap, sort_dedup};
+use crate::sorted::sort_dedup;
 use crate::value::{RowKey, Value};
 
 /// A depth-first walk over nodes `0..n` that hands out components as they are finished.
 pub struct Walk {
-    /// When a node was met, from 1; 0 is not yet.
-    met: Vec<u32>,
-    low: Vec<u32>,
-    open: Vec<bool>,
+    marks: Vec<Mark>,
     count: u32,
     path: Vec<usize>,
     frames: Vec<Frame>,
     /// The edges of all frames, one run after the other.
     edges: Vec<usize>,
+}
+
+/// Of a node.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// When it was met, from 1; 0 is not yet.
+    met: u32,
+    /// The earliest that is known to be reached from it.
+    low: u32,
+    /// It is on the path.
+    open: bool,
 }
 
 struct Frame {
@@ -31,8 +39,7 @@ struct Frame {
 
 impl Walk {
     pub fn new(nodes: usize) -> Walk {
-        let frames = Vec::new();
-        Walk { met: vec![0; nodes], low: vec![0; nodes], open: vec![false; nodes], count: 0, path: Vec::new(), frames, edges: Vec::new() }
+        Walk { marks: vec![Mark::default(); nodes], count: 0, path: Vec::new(), frames: Vec::new(), edges: Vec::new() }
     }
 
     /// Visits `root` and what it depends on, unless an earlier root did; `finish` gets each component, dependencies
@@ -43,7 +50,7 @@ impl Walk {
 
     /// One copy of this in the wasm, whoever calls.
     fn walk(&mut self, root: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>), finish: &mut dyn FnMut(&[usize])) {
-        if self.met[root] != 0 {
+        if self.marks[root].met != 0 {
             return;
         }
         self.enter(root, edges);
@@ -55,35 +62,40 @@ impl Walk {
             }
             let to = self.edges[frame.next_edge];
             frame.next_edge += 1;
-            if self.met[to] == 0 {
+            let mark = self.marks[to];
+            if mark.met == 0 {
                 self.enter(to, edges);
-            } else if self.open[to] {
-                self.low[node] = self.low[node].min(self.met[to]);
+            } else if mark.open {
+                self.reaches(node, mark.met);
             }
         }
     }
 
     fn enter(&mut self, node: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) {
         self.count += 1;
-        self.met[node] = self.count;
-        self.low[node] = self.count;
-        self.open[node] = true;
+        self.marks[node] = Mark { met: self.count, low: self.count, open: true };
         self.path.push(node);
         let first_edge = self.edges.len();
         edges(node, &mut self.edges);
         self.frames.push(Frame { node, first_edge, next_edge: first_edge });
     }
 
+    fn reaches(&mut self, node: usize, met: u32) {
+        let low = &mut self.marks[node].low;
+        *low = (*low).min(met);
+    }
+
     fn leave(&mut self, finish: &mut dyn FnMut(&[usize])) {
         let Some(Frame { node, first_edge, .. }) = self.frames.pop() else { return };
         self.edges.truncate(first_edge);
-        if let Some(parent) = self.frames.last() {
-            self.low[parent.node] = self.low[parent.node].min(self.low[node]);
+        let mark = self.marks[node];
+        if let Some(parent) = self.frames.last().map(|frame| frame.node) {
+            self.reaches(parent, mark.low);
         }
-        if self.low[node] == self.met[node] {
+        if mark.low == mark.met {
             let from = self.path.iter().rposition(|n| *n == node).unwrap_or(0);
             for &member in &self.path[from..] {
-                self.open[member] = false;
+                self.marks[member].open = false;
             }
             finish(&self.path[from..]);
             self.path.truncate(from);
@@ -146,34 +158,50 @@ pub fn arrange(schema: &Schema, steps: Vec<Step>, held: &dyn Fn(RowKey) -> Vec<(
         return Ok(steps);
     }
     let graph = Graph::new(schema, &steps, held);
-    let groups = components(steps.len(), |node, out| {
-        for need in &graph.needs[node] {
-            out.push(need.on);
-        }
-    });
+    let mut arranged = Arranged { done: vec![false; steps.len()], order: Vec::with_capacity(steps.len()) };
+    let mut walk = Walk::new(steps.len());
     let mut steps: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
-    let mut arranged = Vec::with_capacity(steps.len());
-    let mut done = vec![false; steps.len()];
-    for group in groups {
-        let members = if group.len() == 1 { group } else { break_cycle(schema, &graph, &steps, &group)? };
+    let mut problem = None;
+    for root in 0..steps.len() {
+        let needs = |node: usize, out: &mut Vec<usize>| out.extend(graph.needs(node).iter().map(|need| need.on));
+        walk.visit(root, needs, |group| match group {
+            [node] => arranged.take(schema, &graph, &mut steps, &[*node]),
+            _ => match break_cycle(schema, &graph, &steps, group) {
+                Ok(members) => arranged.take(schema, &graph, &mut steps, &members),
+                Err(found) => problem = problem.take().or(Some(found)),
+            },
+        });
+    }
+    problem.map_or(Ok(arranged.order), Err)
+}
+
+struct Arranged {
+    done: Vec<bool>,
+    order: Vec<Step>,
+}
+
+impl Arranged {
+    /// Takes steps that come next, and after them what they leave for later.
+    fn take(&mut self, schema: &Schema, graph: &Graph, steps: &mut [Option<Step>], members: &[usize]) {
         let mut later = Vec::new();
-        for node in members {
+        for &node in members {
             let Some(mut step) = steps[node].take() else { continue };
-            if let Some(late) = graph.defer(schema, &mut step, &done) {
+            if let Some(late) = graph.defer(schema, node, &mut step, &self.done) {
                 later.push(late);
             }
-            done[node] = true;
-            arranged.push(step);
+            self.done[node] = true;
+            self.order.push(step);
         }
-        arranged.extend(later);
+        self.order.extend(later);
     }
-    Ok(arranged)
 }
 
 /// The order inside a cycle, by its required references alone; they must not close one themselves.
 fn break_cycle(schema: &Schema, graph: &Graph, steps: &[Option<Step>], group: &[usize]) -> Result<Vec<usize>, Problem> {
+    let mut group = group.to_vec();
+    sort_dedup(&mut group);
     let inner = components(group.len(), |i, out| {
-        for need in &graph.needs[group[i]] {
+        for need in graph.needs(group[i]) {
             if let (true, Ok(on)) = (need.hard, group.binary_search(&need.on)) {
                 out.push(on);
             }
@@ -196,9 +224,31 @@ fn break_cycle(schema: &Schema, graph: &Graph, steps: &[Option<Step>], group: &[
     Ok(members)
 }
 
+/// What a step has to do with a row: it is of it, or refers to it. They are sorted by the row, and then what is of it comes first, so
+/// that one pass tells of each reference who makes its target, and nothing is looked up by its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Tie {
+    row: RowKey,
+    refers: bool,
+    step: u32,
+    /// Its number among the references of all steps; [`HELD`] where the row refers to it already.
+    reference: u32,
+    hard: bool,
+}
+
+const HELD: u32 = u32::MAX;
+
+#[derive(Default)]
 struct Graph {
-    needs: Vec<Vec<Need>>,
-    created: SortedMap<RowKey, usize>,
+    /// The needs of all steps, one run after the other, and where each begins.
+    needs: Vec<Need>,
+    first_need: Vec<usize>,
+    /// Of each reference, who makes its target; and where those of a step begin.
+    targets: Vec<Option<u32>>,
+    first_reference: Vec<usize>,
+    /// Of each step, who makes its row, and who of the others worked on it last.
+    maker: Vec<Option<u32>>,
+    before: Vec<Option<u32>>,
 }
 
 /// A step on which another depends; `hard` where no nullable reference can be left for later.
@@ -209,63 +259,86 @@ struct Need {
 
 impl Graph {
     fn new(schema: &Schema, steps: &[Step], held: &dyn Fn(RowKey) -> Vec<(u16, RowKey)>) -> Graph {
-        let mut created = SortedMap::new();
-        // Steps that refer to a row, or whose row does already, with whether they must: by row, then step.
-        let mut users: Vec<(RowKey, usize, bool)> = Vec::new();
+        let mut graph = Graph { maker: vec![None; steps.len()], before: vec![None; steps.len()], ..Graph::default() };
+        let mut ties = Vec::with_capacity(2 * steps.len());
+        let mut references = 0;
         for (i, Step { edit, .. }) in steps.iter().enumerate() {
-            if edit.makes() {
-                created.get_or_insert_with(edit.row, || i);
-            } else {
-                for (column, target) in held(edit.row) {
-                    users.push((target, i, !nullable(schema, edit.row, column)));
-                }
+            let tie = Tie { row: edit.row, refers: false, step: i as u32, reference: HELD, hard: true };
+            ties.push(tie);
+            graph.first_reference.push(references as usize);
+            let to = |(column, row), reference| Tie { row, refers: true, reference, hard: !nullable(schema, edit.row, column), ..tie };
+            if !edit.makes() {
+                ties.extend(held(edit.row).into_iter().map(|target| to(target, HELD)));
             }
-            for (column, target) in edit.references() {
-                users.push((target, i, !nullable(schema, edit.row, column)));
+            for target in edit.references() {
+                ties.push(to(target, references));
+                references += 1;
             }
         }
-        users.sort_unstable();
-        let mut last: SortedMap<RowKey, usize> = SortedMap::new();
-        let mut needs = Vec::with_capacity(steps.len());
-        for (i, Step { edit, .. }) in steps.iter().enumerate() {
-            let mut list = Vec::new();
-            for (column, target) in edit.references() {
-                match created.get(&target) {
-                    Some(&on) if on != i => list.push(Need { on, hard: !nullable(schema, edit.row, column) }),
-                    _ => {}
-                }
-            }
-            let creator = created.get(&edit.row).copied();
-            if creator != Some(i) {
-                for on in [last.insert(edit.row, i), creator] {
-                    list.extend(on.map(|on| Need { on, hard: true }));
-                }
-            }
-            if edit.op == Op::Delete {
-                let from = users.partition_point(|user| user.0 < edit.row);
-                for &(row, on, hard) in &users[from..] {
-                    if row != edit.row {
-                        break;
-                    }
-                    // What refers to the row must have let go of it; what comes after the delete cannot.
-                    if on != i && (on < i || !steps[on].edit.makes()) {
-                        list.push(Need { on, hard });
-                    }
-                }
-            }
-            needs.push(list);
+        ties.sort_unstable();
+        graph.targets = vec![None; references as usize];
+        for of_row in ties.chunk_by(|a, b| a.row == b.row) {
+            graph.join(steps, of_row);
         }
-        Graph { needs, created }
+        for (i, step) in steps.iter().enumerate() {
+            graph.first_need.push(graph.needs.len());
+            graph.add_needs(schema, steps, i, &step.edit, &ties);
+        }
+        graph.first_need.push(graph.needs.len());
+        graph
     }
 
-    /// Takes out of a step the nullable references to rows that are created later, and returns them as a step of their own.
-    fn defer(&self, schema: &Schema, step: &mut Step, done: &[bool]) -> Option<Step> {
+    fn join(&mut self, steps: &[Step], of_row: &[Tie]) {
+        let (own, users) = of_row.split_at(of_row.partition_point(|tie| !tie.refers));
+        let maker = own.iter().map(|tie| tie.step).find(|step| steps[*step as usize].edit.makes());
+        let mut last = None;
+        for step in own.iter().map(|tie| tie.step) {
+            self.maker[step as usize] = maker;
+            if maker != Some(step) {
+                self.before[step as usize] = last.replace(step);
+            }
+        }
+        for tie in users.iter().filter(|tie| tie.reference != HELD) {
+            self.targets[tie.reference as usize] = maker;
+        }
+    }
+
+    fn add_needs(&mut self, schema: &Schema, steps: &[Step], i: usize, edit: &Edit, ties: &[Tie]) {
+        let own = Some(i as u32);
+        for ((column, _), on) in edit.references().zip(&self.targets[self.first_reference[i]..]) {
+            if let Some(on) = on.filter(|_| *on != own) {
+                self.needs.push(Need { on: on as usize, hard: !nullable(schema, edit.row, column) });
+            }
+        }
+        if self.maker[i] != own {
+            let others = [self.before[i], self.maker[i]].into_iter().flatten();
+            self.needs.extend(others.map(|on| Need { on: on as usize, hard: true }));
+        }
+        if edit.op == Op::Delete {
+            let users = &ties[ties.partition_point(|tie| (tie.row, tie.refers) < (edit.row, true))..];
+            for tie in users.iter().take_while(|tie| tie.row == edit.row) {
+                let on = tie.step as usize;
+                // What refers to the row must have let go of it; what comes after the delete cannot.
+                if on != i && (on < i || !steps[on].edit.makes()) {
+                    self.needs.push(Need { on, hard: tie.hard });
+                }
+            }
+        }
+    }
+
+    fn needs(&self, node: usize) -> &[Need] {
+        &self.needs[self.first_need[node]..self.first_need[node + 1]]
+    }
+
+    /// Takes out of a step the nullable references to rows that are made later, and returns them as a step of their own.
+    fn defer(&self, schema: &Schema, node: usize, step: &mut Step, done: &[bool]) -> Option<Step> {
         let row = step.edit.row;
-        let created = self.created.get(&row).copied();
         let mut late = Edit::new(Op::Update, row);
+        let mut targets = self.targets[self.first_reference[node]..].iter();
         for (column, value) in &mut step.edit.set {
-            let Value::Ref(target) = value else { continue };
-            let waits = self.created.get(target).is_some_and(|on| !done[*on] && Some(*on) != created);
+            let Value::Ref(_) = value else { continue };
+            let target = targets.next().copied().flatten();
+            let waits = target.is_some_and(|on| !done[on as usize] && target != self.maker[node]);
             if waits && nullable(schema, row, *column) {
                 late.set.push((*column, std::mem::replace(value, Value::Null)));
             }

@@ -24,10 +24,11 @@ const NAMES = {
   bytes: 'B17 shipped after brotli',
 };
 
-/** Plots of figures: a file, what it shows, and its title. */
+/** Plots: a file, the figures of which an engine's best counts, and a title. */
 export const PLOTTED = [
-  ['peers-burst.svg', NAMES.burst('one'), '10,000 edits in one transaction, until all is on the disk'],
-  ['peers-second.svg', NAMES.second, 'A second device, from nothing to all rows'],
+  ['peers-burst.svg', [NAMES.burst('one'), NAMES.burst('hundred')], '10,000 edits, until all is on the disk'],
+  ['peers-drain.svg', [NAMES.drain], '10,000 edits, from the device to the disk of the server and back'],
+  ['peers-second.svg', [NAMES.second], 'A second device, from nothing to all rows'],
 ];
 
 /** A list of `{ peer, figure, unit, value, n }`, values being medians. */

@@ -80,7 +80,10 @@ export async function timedPut(db, key, text) {
 export async function download(url, db) {
   const began = performance.now();
   const text = await (await fetch(url)).text();
-  const snapshot = text.trimEnd().split('\n').map((line) => JSON.parse(line));
+  const snapshot = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
   const readable = performance.now() - began;
   await putStrict(db, 'snapshot', text);
   return { readable, onDisk: performance.now() - began, bytes: text.length, snapshot };
