@@ -10,8 +10,10 @@ use crate::schema::Schema;
 use crate::sorted::sort_dedup;
 use crate::value::{RowKey, Value};
 
-/// A depth-first walk over nodes `0..n` that hands out components as they are finished.
+/// A depth-first walk that hands out components as they are finished. Nodes are numbers; what is never met costs nothing.
+#[derive(Default)]
 pub struct Walk {
+    /// Up to the highest that was met.
     marks: Vec<Mark>,
     count: u32,
     path: Vec<usize>,
@@ -38,8 +40,12 @@ struct Frame {
 }
 
 impl Walk {
-    pub fn new(nodes: usize) -> Walk {
-        Walk { marks: vec![Mark::default(); nodes], count: 0, path: Vec::new(), frames: Vec::new(), edges: Vec::new() }
+    pub fn new() -> Walk {
+        Walk::default()
+    }
+
+    fn mark(&self, node: usize) -> Mark {
+        self.marks.get(node).copied().unwrap_or_default()
     }
 
     /// Visits `root` and what it depends on, unless an earlier root did; `finish` gets each component, dependencies
@@ -50,7 +56,7 @@ impl Walk {
 
     /// One copy of this in the wasm, whoever calls.
     fn walk(&mut self, root: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>), finish: &mut dyn FnMut(&[usize])) {
-        if self.marks[root].met != 0 {
+        if self.mark(root).met != 0 {
             return;
         }
         self.enter(root, edges);
@@ -62,7 +68,7 @@ impl Walk {
             }
             let to = self.edges[frame.next_edge];
             frame.next_edge += 1;
-            let mark = self.marks[to];
+            let mark = self.mark(to);
             if mark.met == 0 {
                 self.enter(to, edges);
             } else if mark.open {
@@ -73,6 +79,9 @@ impl Walk {
 
     fn enter(&mut self, node: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) {
         self.count += 1;
+        if node >= self.marks.len() {
+            self.marks.resize(node + 1, Mark::default());
+        }
         self.marks[node] = Mark { met: self.count, low: self.count, open: true };
         self.path.push(node);
         let first_edge = self.edges.len();
@@ -109,7 +118,7 @@ pub fn components(nodes: usize, mut edges: impl FnMut(usize, &mut Vec<usize>)) -
 }
 
 fn all_components(nodes: usize, edges: &mut dyn FnMut(usize, &mut Vec<usize>)) -> Vec<Vec<usize>> {
-    let mut walk = Walk::new(nodes);
+    let mut walk = Walk::new();
     let mut all = Vec::new();
     for root in 0..nodes {
         walk.visit(root, &mut *edges, |members| {
@@ -159,7 +168,7 @@ pub fn arrange(schema: &Schema, steps: Vec<Step>, held: &dyn Fn(RowKey) -> Vec<(
     }
     let graph = Graph::new(schema, &steps, held);
     let mut arranged = Arranged { done: vec![false; steps.len()], order: Vec::with_capacity(steps.len()) };
-    let mut walk = Walk::new(steps.len());
+    let mut walk = Walk::new();
     let mut steps: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
     let mut problem = None;
     for root in 0..steps.len() {

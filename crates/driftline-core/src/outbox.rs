@@ -435,8 +435,8 @@ impl Outbox {
 
     /// One copy of this in the wasm, whoever calls.
     fn visit_units(&self, sending: &Sending, unit: &mut VisitUnit) {
-        let mut walk = Walk::new(self.slab.len());
-        let mut blocked = vec![false; self.slab.len()];
+        let mut walk = Walk::new();
+        let mut blocked = SortedSet::new();
         let mut go_on = true;
         for root in self.by_made.values() {
             if matches!(&self.slab[*root as usize], Some(e) if e.is_applied()) {
@@ -446,7 +446,7 @@ impl Outbox {
             walk.visit(*root as usize, edges, |places| {
                 let (members, wait, after) = self.unit(places, &blocked, sending);
                 for place in places.iter().filter(|_| wait.is_some()) {
-                    blocked[*place] = true;
+                    blocked.insert(*place);
                 }
                 go_on = go_on && unit(&members, wait, after);
             });
@@ -456,7 +456,7 @@ impl Outbox {
         }
     }
 
-    fn unit(&self, places: &[usize], blocked: &[bool], sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>) {
+    fn unit(&self, places: &[usize], blocked: &SortedSet<usize>, sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>) {
         let (mut members, mut needs) = (Vec::new(), Vec::new());
         for place in places {
             members.extend(self.slab[*place].as_ref());
@@ -472,7 +472,7 @@ impl Outbox {
         for place in needs {
             if let (false, Some(entry)) = (places.contains(&place), &self.slab[place]) {
                 after.push(entry.made.key);
-                if blocked[place] && held.len() < ROWS_SHOWN {
+                if blocked.contains(&place) && held.len() < ROWS_SHOWN {
                     held.push(entry.made.key);
                 }
             }

@@ -9,7 +9,7 @@ const TURN = 100;
 const WAITING = 10_000;
 const CALLS = 500;
 
-export async function burst(stage, repeats, transactions = 100) {
+async function burst(stage, repeats, transactions) {
   const [ours, limits, longest] = [[], [], []];
   for (let i = 0; i < repeats; i++) {
     const { ms, tasks } = await oursAtOnce(stage, transactions);
@@ -66,8 +66,8 @@ function limitAtOnce(stage, transactions) {
   );
 }
 
-export async function b1(stage, repeats) {
-  const { ours, limits, longest } = await burst(stage, repeats);
+export async function b1(stage, repeats, transactions = 100) {
+  const { ours, limits, longest } = await burst(stage, repeats, transactions);
   return [
     figure('B1 burst of 10,000 edits until all is on disk; limit: their JSON as one value', 'ms', ours, limits, 2.0),
     longestTask('B1', longest),
