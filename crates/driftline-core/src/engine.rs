@@ -15,7 +15,7 @@ use crate::dedupe::is_shared;
 use crate::edit::{Edit, Op};
 use crate::json::Json;
 use crate::merge::Hlc;
-use crate::outbox::{Entry, Key, Outbox, Sending, State};
+use crate::outbox::{Entry, Key, Made, Outbox, Sending, State};
 use crate::reconcile::mix;
 use crate::replica::Replica;
 use crate::schema::Schema;
@@ -354,10 +354,41 @@ impl Engine {
             }
             follow.push((revision, sent));
         }
+        if !self.settle_as_sent(&follow, &mut absorbed) {
+            self.follow(&follow, &mut absorbed);
+        }
+        absorbed.to = self.replica.rev;
+        absorbed
+    }
+
+    /// Where all of it is what was sent and shown first, only the base moves. Returns whether that was so.
+    fn settle_as_sent(&mut self, follow: &[Followed], absorbed: &mut Absorbed) -> bool {
+        let parts = || follow.iter().flat_map(|(revision, sent)| revision.parts.iter().zip(sent));
+        let Some(taken) = parts()
+            .map(|(part, sent)| sent.as_ref().filter(|_| part.changes.is_none()).map(|entry| entry.made))
+            .collect::<Option<Vec<Made>>>()
+        else {
+            return false;
+        };
+        let Some(changes) = self.replica.settle(&self.schema, &taken, &self.outbox) else { return false };
+        let mut changes = changes.iter();
+        for (revision, _) in follow {
+            crate::peers::begin_revision(revision.rev, &mut absorbed.text);
+            for (i, (part, changes)) in revision.parts.iter().zip(changes.by_ref()).enumerate() {
+                absorbed.deleted.extend(changes.iter().filter(|change| change.op == Op::Delete).map(|change| change.row));
+                crate::peers::write_part(&self.schema, i, part.actor, changes, &mut absorbed.text);
+            }
+            absorbed.text.push_str("]}");
+            self.replica.rev = revision.rev;
+        }
+        true
+    }
+
+    fn follow(&mut self, follow: &[Followed], absorbed: &mut Absorbed) {
         let schema = self.schema.clone();
         let (text, deleted) = (&mut absorbed.text, &mut absorbed.deleted);
         let change = |base: &mut crate::replica::Base| {
-            for (revision, sent) in &follow {
+            for (revision, sent) in follow {
                 crate::peers::begin_revision(revision.rev, text);
                 for (i, part) in revision.parts.iter().enumerate() {
                     let own = match (&part.changes, &sent[i]) {
@@ -381,8 +412,6 @@ impl Engine {
         };
         let patches = self.replica.rebase(&self.schema, change, &self.outbox);
         self.effects.extend(patches.into_iter().map(Effect::Patch));
-        absorbed.to = self.replica.rev;
-        absorbed
     }
 
     /// The key of a part, if what it stands for is what waits here under it. A copy of this profile gives the same numbers to other
@@ -476,6 +505,9 @@ impl Engine {
         self.outbox.get(key).is_some_and(|entry| entry.state == State::Queued)
     }
 }
+
+/// A revision, and for each of its parts what waited here until it came.
+type Followed = (Revision, Vec<Option<Entry>>);
 
 /// What came of taking revisions into the base.
 #[derive(Default)]

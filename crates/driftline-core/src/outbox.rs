@@ -114,6 +114,7 @@ pub struct Outbox {
     retries: SortedSet<(Key, Key)>,
     bytes: usize,
     counts: Counts,
+    turns: u64,
 }
 
 /// How many transactions are in which state.
@@ -217,6 +218,21 @@ impl Outbox {
         self.slab[*self.by_key.get(&key)? as usize].as_mut()
     }
 
+    /// How often something has come or gone.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// The one made first.
+    pub fn first(&self) -> Option<Made> {
+        self.by_made.keys().next().copied()
+    }
+
+    /// The one made last.
+    pub fn last(&self) -> Option<Made> {
+        self.by_made.keys().next_back().copied()
+    }
+
     /// In the order made.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.by_made.values().filter_map(|i| self.slab[*i as usize].as_ref())
@@ -249,6 +265,7 @@ impl Outbox {
 
     pub fn insert(&mut self, entry: Entry) {
         self.remove(entry.made.key);
+        self.turns += 1;
         let place = self.free.pop().unwrap_or(self.slab.len() as u32);
         self.by_made.insert(entry.made, place);
         self.by_key.insert(entry.made.key, place);
@@ -273,6 +290,7 @@ impl Outbox {
     pub fn remove(&mut self, key: Key) -> Option<Entry> {
         let place = self.by_key.remove(&key)?;
         let entry = self.slab[place as usize].take()?;
+        self.turns += 1;
         self.free.push(place);
         self.by_made.remove(&entry.made);
         self.bytes -= entry.body.len();

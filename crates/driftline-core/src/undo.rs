@@ -7,9 +7,10 @@
 use crate::edit::{Edit, Merge, Op};
 use crate::field::{text_of, texts};
 use crate::outbox::Key;
+use crate::replica::Originals;
 use crate::rows::Rows;
 use crate::schema::{Kind, Schema};
-use crate::sorted::{SortedMap, SortedSet};
+use crate::sorted::SortedSet;
 use crate::text::merge3;
 use crate::value::{Row, RowKey, Value};
 
@@ -40,13 +41,13 @@ pub struct Undoable {
 
 impl Undoable {
     /// Compares the rows that a transaction changed with what they were.
-    pub fn new(key: Key, at_ms: u64, before: SortedMap<RowKey, Option<Row>>, view: &Rows) -> Undoable {
+    pub fn new(key: Key, at_ms: u64, before: &Originals, view: &Rows) -> Undoable {
         let mut changes = Vec::with_capacity(before.len());
-        for (row, old) in before {
-            let change = match (old, view.get(row)) {
+        for (row, old) in before.iter() {
+            let change = match (old, view.get(*row)) {
                 (None, None) => continue,
                 (None, Some(new)) => Change::Made(new.clone()),
-                (Some(old), None) => Change::Gone(old),
+                (Some(old), None) => Change::Gone(old.clone()),
                 (Some(old), Some(new)) => {
                     let mut set = Vec::new();
                     for (i, (old, new)) in old.values.iter().zip(&new.values).enumerate() {
@@ -60,7 +61,7 @@ impl Undoable {
                     Change::Set(set)
                 }
             };
-            changes.push((row, change));
+            changes.push((*row, change));
         }
         Undoable { key, at_ms, changes }
     }

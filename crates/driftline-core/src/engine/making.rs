@@ -121,11 +121,15 @@ impl Engine {
         effect.changes.iter().for_each(|change| patch.change(change));
         let mut patch = patch.finish();
         // Before anything else is shown again: that is not what this did.
-        let mut step = Undoable::new(Key::default(), now_ms, originals, self.replica.view());
+        let mut step = Undoable::new(Key::default(), now_ms, &originals, self.replica.view());
         let is_held = |row: RowKey| self.replica.base_row(row).is_some();
         let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone, &is_held) };
         step.key = match fold {
-            Fold::None => self.append(txn, body, releases, after),
+            Fold::None => {
+                let key = self.append(txn, body, releases, after);
+                self.replica.keep(Made { at: at.0, key }, &originals, &self.outbox);
+                key
+            }
             Fold::Into(key, edits) => {
                 let folded = Txn { at, edits };
                 let made = self.outbox.get(key).map_or(at.0, |entry| entry.made.at);
