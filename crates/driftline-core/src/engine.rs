@@ -15,7 +15,7 @@ use crate::dedupe::is_shared;
 use crate::edit::{Edit, Op};
 use crate::json::Json;
 use crate::merge::Hlc;
-use crate::outbox::{Entry, Key, Made, Outbox, Sending, State};
+use crate::outbox::{Entry, Key, Outbox, Sending, State};
 use crate::reconcile::mix;
 use crate::replica::Replica;
 use crate::schema::Schema;
@@ -363,19 +363,26 @@ impl Engine {
 
     /// Where all of it is what was sent and shown first, only the base moves. Returns whether that was so.
     fn settle_as_sent(&mut self, follow: &[Followed], absorbed: &mut Absorbed) -> bool {
-        let parts = || follow.iter().flat_map(|(revision, sent)| revision.parts.iter().zip(sent));
-        let Some(taken) = parts()
-            .map(|(part, sent)| sent.as_ref().filter(|_| part.changes.is_none()).map(|entry| entry.made))
-            .collect::<Option<Vec<Made>>>()
-        else {
-            return false;
-        };
+        let mut taken = Vec::new();
+        for (revision, sent) in follow {
+            for (part, entry) in revision.parts.iter().zip(sent) {
+                match entry {
+                    Some(entry) if part.changes.is_none() => taken.push(entry.made),
+                    _ => return false,
+                }
+            }
+        }
         let Some(changes) = self.replica.settle(&self.schema, &taken, &self.outbox) else { return false };
         let mut changes = changes.iter();
         for (revision, _) in follow {
             crate::peers::begin_revision(revision.rev, &mut absorbed.text);
-            for (i, (part, changes)) in revision.parts.iter().zip(changes.by_ref()).enumerate() {
-                absorbed.deleted.extend(changes.iter().filter(|change| change.op == Op::Delete).map(|change| change.row));
+            for (i, part) in revision.parts.iter().enumerate() {
+                let Some(changes) = changes.next() else { continue };
+                for change in changes {
+                    if change.op == Op::Delete {
+                        absorbed.deleted.push(change.row);
+                    }
+                }
                 crate::peers::write_part(&self.schema, i, part.actor, changes, &mut absorbed.text);
             }
             absorbed.text.push_str("]}");

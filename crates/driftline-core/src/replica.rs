@@ -1,9 +1,9 @@
 //! The replica: base plus outbox is the view.
 //!
-//! The view is kept whole, and of each row that waiting transactions have changed is kept aside what it was before each of them: before
-//! the first, that is the base. Reconciling is one readable block, [`Replica::rebase`]: roll back, apply, replay, diff. Where the server
-//! has only taken what was shown first, exactly as it was sent, the view stays, and [`Replica::settle`] moves the base up under it: what a
-//! long outbox costs to send grows with it and not with its square.
+//! The view is kept whole, and of each row that waiting transactions have changed the base is kept aside. Reconciling is
+//! one readable block, [`Replica::rebase`]: roll back, apply, replay, diff. Where the server has only taken what was shown
+//! first, exactly as it was sent, the view stays, and [`Replica::settle`] moves the base up under it: what it costs to send a
+//! long outbox grows with it, and not with its square.
 
 use crate::digest::Digest;
 use crate::edit::{Edit, Op};
@@ -15,20 +15,27 @@ use crate::patch::Patch;
 use crate::problem::Problem;
 use crate::rows::Rows;
 use crate::schema::Schema;
-use crate::sorted::{SortedMap, SortedSet};
+use crate::sorted::{SortedMap, sort_dedup};
 use crate::value::{Row, RowKey};
 
 /// A patch is a text here, a text in JavaScript and a tree there: of what is larger not all of that is in memory at once.
 const PATCH_BYTES: usize = 128 * 1024;
 
+/// What a waiting transaction has made of the rows that it changed.
+#[derive(Debug)]
+struct Shown {
+    made: Made,
+    rows: Vec<(RowKey, Option<Row>)>,
+}
+
 #[derive(Debug, Default)]
 pub struct Replica {
     /// The view.
     rows: Rows,
-    /// What rows were before a waiting transaction changed them. Of a row the first is what the server confirmed.
-    aside: SortedMap<(RowKey, Made), Option<Row>>,
-    /// The same by transaction: which rows it has changed.
-    shown: SortedSet<(Made, RowKey)>,
+    /// What the server confirmed of the rows in which view and base may differ.
+    aside: Originals,
+    /// In the order made.
+    shown: Vec<Shown>,
     /// [`Outbox::turns`] when that was what waits, in the order made. A later one: something has come or gone out of order since.
     shown_at: u64,
     /// The revision of the base.
@@ -43,15 +50,10 @@ impl Replica {
     }
 
     pub fn base_row(&self, key: RowKey) -> Option<&Row> {
-        match self.aside_from(key, EARLIEST) {
+        match self.aside.get(&key) {
             Some(row) => row.as_ref(),
             None => self.rows.get(key),
         }
-    }
-
-    /// What a row was before the first transaction from `made` on that has changed it.
-    fn aside_from(&self, key: RowKey, made: Made) -> Option<&Option<Row>> {
-        self.aside.range((key, made)..).next().filter(|(found, _)| found.0 == key).map(|(_, row)| row)
     }
 
     pub fn in_base(&self, key: RowKey) -> bool {
@@ -66,9 +68,7 @@ impl Replica {
     /// The rows of the base, in order.
     pub fn base(&self) -> Vec<(RowKey, &Row)> {
         let mut base = Vec::with_capacity(self.rows.len());
-        let mut last = None;
-        let mut aside =
-            self.aside.iter().filter(|((key, _), _)| last.replace(*key) != Some(*key)).map(|((key, _), row)| (key, row)).peekable();
+        let mut aside = self.aside.iter().peekable();
         // Both are sorted; where a row stands in both, the one kept aside counts.
         for (key, row) in self.rows.iter() {
             while let Some((earlier, old)) = aside.next_if(|(earlier, _)| *earlier < key) {
@@ -85,32 +85,36 @@ impl Replica {
         base
     }
 
-    /// Takes a person's new transaction into the view, or says why not and changes nothing. Returns what the rows were, too; they are
-    /// to be [kept](Replica::keep) once it is known what it became.
+    /// Takes a person's new transaction into the view, or says why not and changes nothing. Returns what the rows were, too.
     pub fn make(&mut self, schema: &Schema, edits: &[Edit]) -> Result<(Effect, Originals), Problem> {
         let steps: Vec<_> = edits.iter().map(|edit| (0, edit)).collect();
         let effect = apply(schema, &mut self.rows, Judge::Maker, &[Stamp::default()], &steps).map_err(|refused| refused.1)?;
         let originals = self.rows.since(0);
-        self.rows.mark();
-        // Until then it may belong to any of those that wait.
-        for (key, old) in originals.iter() {
-            if self.aside_from(*key, EARLIEST).is_none() {
-                self.aside.insert((*key, LATEST), old.clone());
-            }
+        for (key, old) in self.rows.take_undo() {
+            self.aside.get_or_insert_with(key, || old);
         }
         Ok((effect, originals))
     }
 
-    /// A transaction has been made that is the last of those that wait, and these rows were so before it.
-    pub fn keep(&mut self, made: Made, originals: &Originals, waiting: &Outbox) {
-        if self.shown_at + 1 != waiting.turns() || waiting.last() != Some(made) {
-            return;
+    /// What has been made just now, which changed these rows, is the last of those that wait.
+    pub fn keep(&mut self, made: Made, changed: &Originals, waiting: &Outbox) {
+        if self.shown_at + 1 == waiting.turns() && waiting.last() == Some(made) {
+            self.shown_at = waiting.turns();
+            let mut rows = Vec::with_capacity(changed.len());
+            for (key, _) in changed.iter() {
+                rows.push(*key);
+            }
+            self.note_shown(made, rows);
         }
-        self.shown_at = waiting.turns();
-        for (key, old) in originals.iter() {
-            self.aside.remove(&(*key, LATEST));
-            self.aside.insert((*key, made), old.clone());
-            self.shown.insert((made, *key));
+    }
+
+    fn note_shown(&mut self, made: Made, changed: Vec<RowKey>) {
+        if !changed.is_empty() {
+            let mut rows = Vec::with_capacity(changed.len());
+            for key in changed {
+                rows.push((key, self.rows.get(key).cloned()));
+            }
+            self.shown.push(Shown { made, rows });
         }
     }
 
@@ -118,25 +122,30 @@ impl Replica {
     /// order: the server has taken each exactly as it was sent. Returns what each has changed, and nothing where a
     /// [rebase](Replica::rebase) has to find that out.
     pub fn settle(&mut self, schema: &Schema, taken: &[Made], waiting: &Outbox) -> Option<Vec<Vec<Edit>>> {
-        // What was made earlier and has shown nothing so far may show something on another base.
-        let is_first = taken.last().is_none_or(|last| waiting.first().is_none_or(|first| first > *last));
-        let is_exact = is_first && self.shown_at + taken.len() as u64 == waiting.turns();
-        let mut last = None;
-        let first = self.shown.iter().map(|shown| shown.0).filter(|made| last.replace(*made) != Some(*made));
-        if !is_exact || !first.take(taken.len()).eq(taken.iter().copied()) {
+        let mut is_exact = self.shown_at + taken.len() as u64 == waiting.turns() && taken.len() <= self.shown.len();
+        if let (Some(last), Some(first)) = (taken.last(), waiting.first()) {
+            // What was made earlier and has shown nothing so far may show something on another base.
+            is_exact &= *last < first;
+        }
+        for (made, shown) in taken.iter().zip(&self.shown) {
+            is_exact &= *made == shown.made;
+        }
+        if !is_exact {
             return None;
         }
         self.shown_at = waiting.turns();
-        Some(taken.iter().map(|made| self.settle_one(schema, *made)).collect())
+        let rest = self.shown.split_off(taken.len());
+        let mut changes = Vec::with_capacity(taken.len());
+        for shown in std::mem::replace(&mut self.shown, rest) {
+            changes.push(self.settle_one(schema, shown.rows));
+        }
+        Some(changes)
     }
 
-    fn settle_one(&mut self, schema: &Schema, made: Made) -> Vec<Edit> {
-        let mut changes = Vec::new();
-        let rows: Vec<RowKey> = self.shown.iter().take_while(|shown| shown.0 == made).map(|shown| shown.1).collect();
-        for key in rows {
-            self.shown.remove(&(made, key));
-            let old = self.aside.remove(&(key, made)).flatten();
-            let new = self.base_row(key).cloned();
+    fn settle_one(&mut self, schema: &Schema, rows: Vec<(RowKey, Option<Row>)>) -> Vec<Edit> {
+        let mut changes = Vec::with_capacity(rows.len());
+        for (key, new) in rows {
+            let old = self.base_row(key).cloned();
             if let Some(old) = &old {
                 self.digest.remove(schema, key, old);
             }
@@ -144,6 +153,11 @@ impl Replica {
                 self.digest.add(schema, key, new);
             }
             changes.extend(difference(key, old.as_ref(), new.as_ref()));
+            if new.as_ref() == self.rows.get(key) {
+                self.aside.remove(&key);
+            } else {
+                self.aside.insert(key, new);
+            }
         }
         changes
     }
@@ -158,12 +172,10 @@ impl Replica {
     fn rebase_once(&mut self, schema: &Schema, change: &mut dyn FnMut(&mut Base), waiting: &Outbox) -> Vec<String> {
         // Roll back.
         let mut before = SortedMap::new();
-        for ((key, _), row) in std::mem::take(&mut self.aside) {
-            if !before.contains_key(&key) {
-                before.insert(key, self.rows.put(key, row));
-            }
+        for (key, row) in std::mem::take(&mut self.aside) {
+            before.insert(key, self.rows.put(key, row));
         }
-        self.shown = SortedSet::new();
+        self.shown.clear();
         self.shown_at = waiting.turns();
         // Apply.
         let mut base = Base { schema, rows: &mut self.rows, digest: &mut self.digest, rev: &mut self.rev };
@@ -176,11 +188,14 @@ impl Replica {
             let steps: Vec<_> = entry.edits.iter().map(|edit| (0, edit)).collect();
             // A view passes over what does not apply, so there is no error to see.
             let _ = apply(schema, &mut self.rows, Judge::View, &[Stamp::default()], &steps);
+            let mut changed = Vec::new();
             for (key, old) in self.rows.take_undo() {
                 before.get_or_insert_with(key, || old.clone());
-                self.aside.get_or_insert_with((key, entry.made), || old);
-                self.shown.insert((entry.made, key));
+                self.aside.get_or_insert_with(key, || old);
+                changed.push(key);
             }
+            sort_dedup(&mut changed);
+            self.note_shown(entry.made, changed);
         }
         // Diff.
         let (mut patch, mut patches) = (Patch::new(schema), Vec::new());
@@ -196,22 +211,16 @@ impl Replica {
     }
 }
 
-const EARLIEST: Made = Made { at: 0, key: (0, 0) };
-const LATEST: Made = Made { at: u64::MAX, key: (u64::MAX, u64::MAX) };
-
 /// A change of a row, as a server would tell it.
 fn difference(key: RowKey, old: Option<&Row>, new: Option<&Row>) -> Option<Edit> {
-    let values = |row: &Row| (0..).zip(row.values.iter().cloned()).collect::<Vec<(u16, _)>>();
-    match (old, new) {
-        (None, None) => None,
-        (Some(_), None) => Some(Edit::delete(key)),
-        (None, Some(new)) => Some(Edit { set: values(new), ..Edit::new(Op::Create, key) }),
-        (Some(old), Some(new)) => {
-            let mut set = values(new);
-            set.retain(|(column, value)| old.values[*column as usize] != *value);
-            (!set.is_empty()).then(|| Edit { set, ..Edit::new(Op::Update, key) })
+    let Some(new) = new else { return old.map(|_| Edit::delete(key)) };
+    let mut edit = Edit::new(if old.is_some() { Op::Update } else { Op::Create }, key);
+    for (column, value) in new.values.iter().enumerate() {
+        if old.is_none_or(|old| old.values[column] != *value) {
+            edit.set.push((column as u16, value.clone()));
         }
     }
+    (edit.op == Op::Create || !edit.set.is_empty()).then_some(edit)
 }
 
 /// What rows were before something changed them.
