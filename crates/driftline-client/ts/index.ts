@@ -2,27 +2,34 @@
 
 import { Db } from './db.js';
 import type { WasmSource } from './engine.js';
+import { DriftlineError } from './errors.js';
 import type { SchemaInput } from './schema.js';
 import { ANONYMOUS, holdOpen, prefixOf } from './storage.js';
 
 export type { Change } from './changes.js';
-export type { Db, Table, TransactionOptions } from './db.js';
+export type { Db, Group, Notice, RowName, Table, TransactionOptions } from './db.js';
 export type { Transaction, TransactionTable } from './edits.js';
+export type { WasmSource } from './engine.js';
 export { DriftlineError, type Problem, type RowRef } from './errors.js';
 export { newId } from './ids.js';
 export { byPosition, positionBetween } from './positions.js';
 export type { ChangedIds, ChangedRows, Unsubscribe } from './rows.js';
 export {
+  type ConvertedType,
+  type CountInput,
   defineSchema,
+  type FieldInput,
   type Increment,
   increment,
   type Json,
   type NewRow,
   type Patch,
+  type ReferenceInput,
   type Row,
   type SchemaInput,
   type SetChange,
   type StepInput,
+  type TableInput,
   type TableName,
   type UpgradeInput,
 } from './schema.js';
@@ -64,9 +71,21 @@ let engine: ReturnType<typeof load> | undefined;
 
 /** Imported only now, so that code which merely names a schema, also on a server, loads no engine. */
 async function load(wasm: WasmSource = new URL('./driftline_client_bg.wasm', import.meta.url)) {
-  const module = await import('./driftline_client.js');
-  await module.default({ module_or_path: wasm });
-  return module.Session;
+  if (typeof indexedDB === 'undefined') {
+    throw new DriftlineError({
+      code: 'no_browser',
+      detail: 'open() needs a page: on a server, call it in the browser only',
+    });
+  }
+  try {
+    const module = await import('./driftline_client.js');
+    await module.default({ module_or_path: wasm });
+    return module.Session;
+  } catch (error) {
+    const where = wasm instanceof URL || typeof wasm === 'string' ? ` from ${wasm}` : '';
+    const detail = `the engine could not be loaded${where}; see the \`wasm\` option, and whether the page's policy allows 'wasm-unsafe-eval': ${error}`;
+    throw new DriftlineError({ code: 'engine_not_loaded', detail });
+  }
 }
 
 /**

@@ -49,8 +49,11 @@ export interface TableInput {
   readonly fields?: { readonly [field: string]: FieldInput };
   readonly references?: { readonly [reference: string]: ReferenceInput };
   readonly counts?: { readonly [count: string]: CountInput };
-  /** What becomes of an edit to a row that someone else deleted: dropped with a notice (the default), or parked. */
-  readonly edits_to_deleted?: 'drop' | 'park';
+  /**
+   * What becomes of an edit to a row that someone else deleted: dropped with a notice (the default), the same with references to it set to
+   * null, parked, or the row is made again.
+   */
+  readonly edits_to_deleted?: 'drop' | 'null' | 'park' | 'restore';
   /** Its rows stay on the server: this device neither holds nor edits them. */
   readonly server_only?: boolean;
   /** Indexes for whoever reads the server's tables with SQL: a name, and the fields in order. */

@@ -77,7 +77,7 @@ test('i7_a_text_crosses_with_what_it_was_in_the_view_or_earlier_in_the_transacti
   answers.push({ key: 'c:1', patch: [['card', 'a', row, 1]] }, { key: 'c:2', patch: [] }, { key: 'c:3', patch: [] });
   db.tables.card.create({ id: 'a' });
   db.tables.card.update('a', { name: 'y', body: 'is', body_conflict: null, about_conflict: null });
-  const texts = { op: 'update', table: 'card', id: 'a', set: { name: 'y' }, add: {} };
+  const texts = { op: 'update', table: 'card', id: 'a', set: { name: 'y' } };
   const merges = { text: { body: ['was', 'is'] }, remove: { body_conflict: ['lost', 'too'] } };
   assert.deepEqual(sent[1], { edits: [{ ...texts, ...merges }] });
   db.transaction((tx) => {
@@ -103,7 +103,7 @@ test('i7_elements_of_a_set_cross_one_by_one', async () => {
   answers.push({ key: 'c:1', patch: [] }, { key: 'c:2', patch: [] });
   db.tables.card.update('a', { labels: { insert: ['x'], remove: ['y'] } });
   db.tables.card.update('a', { labels: { insert: ['z'] } });
-  const edit = { op: 'update', table: 'card', id: 'a', set: {}, add: {} };
+  const edit = { op: 'update', table: 'card', id: 'a' };
   assert.deepEqual(sent, [
     { edits: [{ ...edit, insert: { labels: ['x'] }, remove: { labels: ['y'] } }] },
     { edits: [{ ...edit, insert: { labels: ['z'] } }] },

@@ -74,6 +74,8 @@ export const setLabels: Patch<S, 'card'> = { labels: ['a'] };
 export const setConflict: Patch<S, 'card'> = { body_conflict: ['a'] };
 // @ts-expect-error only a text that is merged has conflicts
 export const noConflict: Patch<S, 'card'> = { name_conflict: null };
+// @ts-expect-error a row keeps its id
+export const moved: Patch<S, 'card'> = { id: 'other' };
 // @ts-expect-error `n` has neither a default nor null
 export const noN: NewRow<S, 'card'> = { locked: false, item: { box: 'b' } };
 // @ts-expect-error a required reference cannot be left out
@@ -108,6 +110,67 @@ export function useDb(db: Db<S>): void {
   const [first] = db.tables.card.query();
   // @ts-expect-error rows are read-only
   if (first) first.name = 'x';
+  // @ts-expect-error what a set holds is read-only, too
+  first?.labels.push('x');
+  // @ts-expect-error there may be no row
+  db.tables.card.query()[0].name;
+}
+
+export function useTables(db: Db<S>, row: Card, list: Row<S, 'list'>): void {
+  // @ts-expect-error the schema has no such table
+  db.tables.cards;
+  // @ts-expect-error there may be no such row
+  db.tables.card.get('a').name;
+  // @ts-expect-error a row has no such field
+  row.nme;
+  // @ts-expect-error an int is no text
+  row.n satisfies string;
+  // @ts-expect-error a reference may be null
+  row.list satisfies string;
+  // @ts-expect-error which table a reference names is not known before it is looked at
+  row.item.card satisfies string;
+  // @ts-expect-error a list is no card
+  list satisfies Card;
+  // @ts-expect-error a list has no such field
+  db.tables.list.query((one) => one.x > 0);
+  // @ts-expect-error a predicate says yes or no
+  db.tables.card.query((one) => one.name);
+  // @ts-expect-error a text is not compared with a number
+  db.tables.card.query((one) => one.name === 1);
+  // @ts-expect-error a required field is missing
+  db.tables.list.create({});
+  // @ts-expect-error a box has no field of a card
+  db.tables.box.create({ name: 'x' });
+  // @ts-expect-error an update names the row
+  db.tables.card.update({ name: 'x' });
+  // @ts-expect-error a row keeps its id
+  db.tables.card.update('a', { id: 'b' });
+  // @ts-expect-error a reference is an id, and not a row
+  db.tables.card.update('a', { list });
+  // @ts-expect-error a row of another table is no target of `item`
+  db.tables.card.update('a', { item: { list: list.id } });
+  // @ts-expect-error a reference names one table
+  db.tables.card.create({ n: 1, locked: false, item: { line: 'l' } });
+  // @ts-expect-error a required reference is not null
+  db.tables.card.update('a', { item: null });
+  // @ts-expect-error a text is no number
+  db.tables.card.update('a', { x: '1' });
+  // @ts-expect-error a bool is neither 0 nor 1
+  db.tables.card.update('a', { locked: 1 });
+  // @ts-expect-error a function is no JSON
+  db.tables.card.update('a', { frame: { draw: () => {} } });
+  // @ts-expect-error an increment is made by `increment`
+  db.tables.card.update('a', { votes: { by: '1' } });
+  // @ts-expect-error a row is restored under its id
+  db.transaction((tx) => tx.list.restore({ name: 'x' }));
+  // @ts-expect-error within a transaction, too, the table has no such field
+  db.transaction((tx) => tx.list.update('a', { title: 'x' }));
+  // @ts-expect-error a parked edit can be made to refer to rows of tables that exist
+  db.reparent('c:1', { table: 'lists', id: 'a' }, null);
+  // @ts-expect-error an amended edit is as typed as any
+  db.amend('c:1', (tx) => tx.card.update('a', { name: 1 }));
+  // @ts-expect-error spaces of two schemas are not the same
+  db satisfies Db<typeof site>;
 }
 
 export const noOnDelete = defineSchema({
@@ -205,6 +268,14 @@ defineSchema({
 same<Equal<Row<typeof site, 'article'>['source'], string | null>>();
 // @ts-expect-error a table that stays on the server has no rows here
 export type View = Row<typeof site, 'page_view'>;
+export function useSite(db: Db<typeof site>): void {
+  // @ts-expect-error a table that stays on the server cannot be read
+  db.tables.page_view;
+  // @ts-expect-error a table that stays on the server cannot be edited
+  db.transaction((tx) => tx.page_view.create({ article: 'a' }));
+  // @ts-expect-error a weak reference is an id
+  db.tables.article.update('a', { source: { article: 'b' } });
+}
 defineSchema({
   name: 's',
   version: 1,

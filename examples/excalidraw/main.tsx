@@ -1,0 +1,11 @@
+import '@excalidraw/excalidraw/index.css';
+import './style.css';
+
+import { createRoot } from 'react-dom/client';
+import { App } from './app.js';
+
+// Not waited for: a page that the browser keeps no worker for works online.
+navigator.serviceWorker?.register('./service-worker.js').catch(() => {});
+
+const space = new URLSearchParams(location.search).get('space') ?? 'welcome';
+createRoot(document.getElementById('root') as HTMLElement).render(<App space={space} />);
