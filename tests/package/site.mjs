@@ -1,0 +1,61 @@
+// What serves an app's page in these tests: a folder on a server that knows nothing of Driftline, or a bundler's own server.
+
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { endAtExit, endLater, freePort, killFamily, listen } from '../browser/harness.mjs';
+
+const START_TIMEOUT_MS = 60_000;
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm', '.css': 'text/css' };
+
+/** Serves a folder's files as any host of static pages does, with `headers` on each, and returns its origin. */
+export async function serveFolder(folder, headers = {}) {
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, 'http://localhost');
+    const path = join(folder, pathname.endsWith('/') ? `${pathname}index.html` : pathname);
+    const bytes = await readFile(path).catch(() => undefined);
+    if (bytes === undefined) return response.writeHead(404).end();
+    const type = TYPES[extname(path)] ?? 'application/octet-stream';
+    response.writeHead(200, { ...headers, 'content-type': type }).end(bytes);
+  });
+  endAtExit(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await listen(server, 0);
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+/**
+ * Starts a program of the app's dependencies that serves it, waits until it names its address, and returns its origin and what it
+ * goes on printing. `args` is given the port.
+ */
+export async function serveWith(folder, program, args, { env = {} } = {}) {
+  const port = await freePort();
+  const origin = `http://127.0.0.1:${port}`;
+  const path = join(folder, 'node_modules', '.bin', program);
+  const child = spawn(path, args(String(port)), {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  endLater(child, () => killFamily(child.pid));
+  const log = [];
+  await new Promise((started, failed) => {
+    const fail = (why) => failed(new Error(`${program} ${why}; it printed:\n${log.join('\n')}`));
+    const timer = setTimeout(fail, START_TIMEOUT_MS, `named no address within ${START_TIMEOUT_MS} ms`);
+    const read = (line) => {
+      log.push(line);
+      if (!line.includes(`:${port}`)) return;
+      clearTimeout(timer);
+      started();
+    };
+    createInterface({ input: child.stdout }).on('line', read);
+    createInterface({ input: child.stderr }).on('line', read);
+    child.once('error', (error) => fail(`did not start (${error.message})`));
+    child.once('close', (code) => fail(`ended with exit code ${code}`));
+  });
+  return { origin, log };
+}
