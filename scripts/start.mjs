@@ -2,11 +2,11 @@
 // sync server on one address until it is told to stop.
 
 import { spawn } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { cp, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from './build.mjs';
-import { ROOT, run, runAsCommand, SERVER_BINARY, say } from './run.mjs';
+import { ROOT, run, runAsCommand, SERVER_BINARY, say, TARGET_DIR } from './run.mjs';
 
 async function start() {
   const port = process.env.PORT ?? '4077';
@@ -22,10 +22,22 @@ async function start() {
   ];
 
   await build();
+  const site = await assembleSite(app);
   await mkdir(data, { recursive: true });
   // The server never alters tables by itself, so that starting it needs this step of its own.
   await run(SERVER_BINARY, ['migrate', 'apply', ...place]);
-  await serve([...place, '--listen', `127.0.0.1:${port}`, '--static', join(app, 'dist')], data);
+  await serve([...place, '--listen', `127.0.0.1:${port}`, '--static', site], data);
+}
+
+/** The app, and the documentation under `/docs/`: a copy, because the build knows the app's own folder by its hash. */
+async function assembleSite(app) {
+  const site = join(TARGET_DIR, 'site');
+  await rm(site, { recursive: true, force: true });
+  await cp(join(app, 'dist'), site, { recursive: true });
+  // Imported here and not above, because it uses an npm package, which `build` has installed only now.
+  const { buildSite } = await import('./docs.mjs');
+  await buildSite(join(site, 'docs'));
+  return site;
 }
 
 async function serve(args, data) {

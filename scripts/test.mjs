@@ -26,6 +26,9 @@ const NEEDS = {
   properties: [],
   sim: [],
   package: ['wasm'],
+  protocol: ['wasm', 'browser'],
+  docs: ['wasm', 'browser'],
+  bundlers: ['wasm', 'browser'],
   browser: ['wasm', 'browser', 'engines'],
 };
 
@@ -74,6 +77,10 @@ const STEPS = [
   { part: 'package', name: 'types and unit tests of the package', run: () => testWorkspace('crates/driftline-client') },
   { part: 'package', name: 'types and unit tests of the app', run: () => testWorkspace('www') },
   { part: 'package', name: 'the package as published', run: checkPackage },
+  { part: 'protocol', name: 'the protocol: vectors, a second server, OpenAPI', run: () => testFolder('conformance') },
+  { part: 'docs', name: 'the code on the pages', run: () => testFolder('docs') },
+  { part: 'bundlers', name: 'the package in bundlers', run: () => testFolder('package') },
+  { part: 'browser', name: 'types of the examples', run: checkExamples },
   { part: 'browser', name: 'browser tests', run: testBrowsers },
 ];
 
@@ -98,6 +105,23 @@ async function testProperties() {
 async function testWorkspace(folder) {
   await runNpmBinary('tsc', ['--noEmit', '--strict', '-p', folder]);
   await run('npm', ['run', '--silent', 'test:unit', '-w', folder]);
+}
+
+// One file at a time: they share a browser's memory, and folders in which apps are built.
+async function testFolder(name) {
+  await build(['package', 'server']);
+  const folder = join('tests', name);
+  const files = (await readdir(join(ROOT, folder))).filter((file) => file.endsWith('.test.mjs')).sort();
+  const paths = files.map((file) => join(folder, file));
+  await run('node', ['--test', '--test-reporter=spec', '--test-concurrency=1', ...paths]);
+}
+
+// The examples have a lock file of their own: nobody needs their packages but they.
+async function checkExamples() {
+  const cwd = join(ROOT, 'examples');
+  await build(['package']);
+  await run('npm', ['ci', '--ignore-scripts', '--loglevel=error'], { cwd });
+  await run('npm', ['run', '--silent', 'check'], { cwd });
 }
 
 // One file at a time: the tests kill browsers and servers, and share two cores with them.

@@ -36,8 +36,8 @@ export default defineConfig({
         globIgnores: ['**/inter-{cyrillic,greek,vietnamese}*'],
         maximumFileSizeToCacheInBytes: 8 * 1024 * 1024,
         navigateFallback: '/index.html',
-        // The API is never answered from a cache: the engine keeps what is to be kept.
-        navigateFallbackDenylist: [/^\/v1\//],
+        // The API is never answered from a cache: the engine keeps what is to be kept. The documentation is no page of the app.
+        navigateFallbackDenylist: [/^\/v1\//, /^\/docs(\/|$)/],
       },
     }),
   ],
