@@ -367,7 +367,7 @@ impl Engine {
         for (revision, sent) in follow {
             for (part, entry) in revision.parts.iter().zip(sent) {
                 match entry {
-                    Some(entry) if part.changes.is_none() => taken.push(entry.made),
+                    Some(entry) if part.changes.is_none() => taken.push(entry),
                     _ => return false,
                 }
             }

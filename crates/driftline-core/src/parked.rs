@@ -88,6 +88,8 @@ impl Engine {
 
     fn pass_on(&mut self, decision: &str) {
         // The first member says what kind of message it is; of two of one name the later counts.
+        // A message is one line; JSON has a line's end only where it has a space.
+        let decision = decision.replace('\n', " ");
         let rest = decision.trim().strip_suffix('}').unwrap_or_default();
         let out = format!("{rest},\"t\":\"do\"}}");
         if self.peer.is_some() || self.sender.is_some() {

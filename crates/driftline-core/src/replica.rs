@@ -10,7 +10,7 @@ use crate::edit::{Edit, Op};
 use crate::integrity::{Effect, Judge, apply};
 use crate::merge::Stamp;
 use crate::order::{Step, arrange};
-use crate::outbox::{Made, Outbox};
+use crate::outbox::{Entry, Made, Outbox};
 use crate::patch::Patch;
 use crate::problem::Problem;
 use crate::rows::Rows;
@@ -121,14 +121,22 @@ impl Replica {
     /// Moves the base up over these transactions, which have just left what waits, if they are the first that are shown on it, in this
     /// order: the server has taken each exactly as it was sent. Returns what each has changed, and nothing where a
     /// [rebase](Replica::rebase) has to find that out.
-    pub fn settle(&mut self, schema: &Schema, taken: &[Made], waiting: &Outbox) -> Option<Vec<Vec<Edit>>> {
+    pub fn settle(&mut self, schema: &Schema, taken: &[&Entry], waiting: &Outbox) -> Option<Vec<Vec<Edit>>> {
         let mut is_exact = self.shown_at + taken.len() as u64 == waiting.turns() && taken.len() <= self.shown.len();
         if let (Some(last), Some(first)) = (taken.last(), waiting.first()) {
             // What was made earlier and has shown nothing so far may show something on another base.
-            is_exact &= *last < first;
+            is_exact &= last.made < first;
         }
-        for (made, shown) in taken.iter().zip(&self.shown) {
-            is_exact &= *made == shown.made;
+        // What the base will be of the rows that those before have changed.
+        let mut ahead = Originals::new();
+        for (entry, shown) in taken.iter().zip(&self.shown) {
+            is_exact = is_exact && entry.made == shown.made && self.is_taken_in_order(schema, &entry.edits, &ahead);
+            if !is_exact {
+                break;
+            }
+            for (key, row) in &shown.rows {
+                ahead.insert(*key, row.clone());
+            }
         }
         if !is_exact {
             return None;
@@ -140,6 +148,23 @@ impl Replica {
             changes.push(self.settle_one(schema, shown.rows));
         }
         Some(changes)
+    }
+
+    /// Whether the server, which goes by what refers to what in the base, took these edits in the order in which they are shown.
+    fn is_taken_in_order(&self, schema: &Schema, edits: &[Edit], ahead: &Originals) -> bool {
+        if edits.len() < 2 || edits.iter().all(|edit| edit.op != Op::Delete) {
+            return true;
+        }
+        let mut steps = Vec::with_capacity(edits.len());
+        for (part, edit) in edits.iter().enumerate() {
+            steps.push(Step { part, edit: edit.clone() });
+        }
+        let held = |key: RowKey| {
+            let row = ahead.get(&key).map_or_else(|| self.base_row(key), Option::as_ref);
+            row.map_or_else(Vec::new, Row::reference_list)
+        };
+        let Ok(arranged) = arrange(schema, steps, &held) else { return false };
+        arranged.len() == edits.len() && arranged.iter().enumerate().all(|(i, step)| step.part == i)
     }
 
     fn settle_one(&mut self, schema: &Schema, rows: Vec<(RowKey, Option<Row>)>) -> Vec<Edit> {

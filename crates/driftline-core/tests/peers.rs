@@ -1470,3 +1470,28 @@ fn q6_the_delete_of_a_row_that_the_server_holds_does_not_vanish_with_a_create_of
     tab.sync(&mut store);
     assert_eq!((store.rows.len(), tab.engine.outbox().iter().filter(|entry| entry.state == State::Queued).count()), (1, 0));
 }
+
+#[test]
+fn v2_what_the_server_takes_in_another_order_than_it_is_shown_in_is_found_out_and_not_taken_from_the_view() {
+    let mut store = Store::default();
+    let conn = |from: u64| format!("\"from\":\"{}\"", id(from));
+    let rows = [create("kind", 2, ""), create("card", 1, ""), create("card", 4, ""), create("card", 5, "")].join(",");
+    made_elsewhere(&mut store, 1, &rows);
+    made_elsewhere(&mut store, 2, &create("conn", 3, &format!("{},\"kind\":\"{}\"", conn(4), id(2))));
+    let mut tab = sending(&mut store);
+    tab.engine.handle_live_open(tab.now);
+    // What goes away with the card is not what comes away from it.
+    let both = format!("{},{}", common::delete("card", 1), update("conn", 3, &format!("\"set\":{{{}}}", conn(5))));
+    make(&mut tab, &both);
+    // Meanwhile somebody moves it to that very card, and this tab hears of that first.
+    made_elsewhere(&mut store, 3, &update("conn", 3, &format!("\"set\":{{{}}}", conn(1))));
+    let (rev, theirs) = (store.space.rev, store.log.last().unwrap().3.clone());
+    let parts = format!("{{\"actor\":2,\"changes\":{theirs}}}");
+    tab.engine.handle_live_message(tab.now, &format!("{{\"schema\":1,\"changes\":[{{\"rev\":{rev},\"parts\":[{parts}]}}]}}"));
+    tab.run();
+    assert_eq!(tab.engine.replica().rev, rev);
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), tab.engine.outbox().len()), (4, 0), "the connection has come away, and stays");
+    assert_eq!(tab.engine.replica().digest, store.space.digest);
+    assert!(tab.fetches.is_empty(), "and nothing had to be fetched again for that");
+}
