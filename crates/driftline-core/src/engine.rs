@@ -354,71 +354,66 @@ impl Engine {
             }
             follow.push((revision, sent));
         }
-        if !self.settle_as_sent(&follow, &mut absorbed) {
-            self.follow(&follow, &mut absorbed);
-        }
+        let made = self.settle_as_sent(&follow).unwrap_or_else(|| self.follow(&follow, &mut absorbed.deleted));
+        self.tell_followed(&follow, &made, &mut absorbed);
         absorbed.to = self.replica.rev;
         absorbed
     }
 
-    /// Where all of it is what was sent and shown first, only the base moves. Returns whether that was so.
-    fn settle_as_sent(&mut self, follow: &[Followed], absorbed: &mut Absorbed) -> bool {
+    /// Where all of it is what was sent and shown first, only the base moves. Returns what each part has changed, if that was so.
+    fn settle_as_sent(&mut self, follow: &[Followed]) -> Option<Vec<Vec<Edit>>> {
         let mut taken = Vec::new();
         for (revision, sent) in follow {
             for (part, entry) in revision.parts.iter().zip(sent) {
-                match entry {
-                    Some(entry) if part.changes.is_none() => taken.push(entry),
-                    _ => return false,
-                }
+                taken.push(entry.as_ref().filter(|_| part.changes.is_none())?);
             }
         }
-        let Some(changes) = self.replica.settle(&self.schema, &taken, &self.outbox) else { return false };
-        let mut changes = changes.iter();
-        for (revision, _) in follow {
-            crate::peers::begin_revision(revision.rev, &mut absorbed.text);
-            for (i, part) in revision.parts.iter().enumerate() {
-                let Some(changes) = changes.next() else { continue };
-                for change in changes {
-                    if change.op == Op::Delete {
-                        absorbed.deleted.push(change.row);
-                    }
-                }
-                crate::peers::write_part(&self.schema, i, part.actor, changes, &mut absorbed.text);
-            }
-            absorbed.text.push_str("]}");
+        let made = self.replica.settle(&self.schema, &taken, &self.outbox)?;
+        if let Some((revision, _)) = follow.last() {
             self.replica.rev = revision.rev;
         }
-        true
+        Some(made)
     }
 
-    fn follow(&mut self, follow: &[Followed], absorbed: &mut Absorbed) {
-        let schema = self.schema.clone();
-        let (text, deleted) = (&mut absorbed.text, &mut absorbed.deleted);
+    /// Takes the revisions into the base and shows again what waits. Returns what each part has changed, and nothing of one that says so.
+    fn follow(&mut self, follow: &[Followed], deleted: &mut Vec<RowKey>) -> Vec<Vec<Edit>> {
+        let mut made = Vec::new();
         let change = |base: &mut crate::replica::Base| {
             for (revision, sent) in follow {
-                crate::peers::begin_revision(revision.rev, text);
-                for (i, part) in revision.parts.iter().enumerate() {
-                    let own = match (&part.changes, &sent[i]) {
-                        (None, Some(entry)) => base.as_sent(&entry.edits),
-                        _ => Vec::new(),
-                    };
-                    for change in &own {
-                        if change.op == Op::Delete {
-                            deleted.push(change.row);
-                        }
+                for (part, entry) in revision.parts.iter().zip(sent) {
+                    let mut own = Vec::new();
+                    match (&part.changes, entry) {
+                        (Some(changes), _) => base.changes(changes, deleted),
+                        (None, Some(entry)) => own = base.as_sent(&entry.edits),
+                        (None, None) => {}
                     }
-                    let changes = part.changes.as_ref().unwrap_or(&own);
-                    if part.changes.is_some() {
-                        base.changes(changes, deleted);
-                    }
-                    crate::peers::write_part(&schema, i, part.actor, changes, text);
+                    made.push(own);
                 }
-                text.push_str("]}");
                 base.set_rev(revision.rev);
             }
         };
         let patches = self.replica.rebase(&self.schema, change, &self.outbox);
         self.effects.extend(patches.into_iter().map(Effect::Patch));
+        made
+    }
+
+    /// Writes down the revisions, as the disk and the other tabs are to have them, and what is gone by our own hand.
+    fn tell_followed(&self, follow: &[Followed], made: &[Vec<Edit>], absorbed: &mut Absorbed) {
+        let mut made = made.iter();
+        for (revision, _) in follow {
+            crate::peers::begin_revision(revision.rev, &mut absorbed.text);
+            for (i, part) in revision.parts.iter().enumerate() {
+                let Some(own) = made.next() else { continue };
+                for change in own {
+                    if change.op == Op::Delete {
+                        absorbed.deleted.push(change.row);
+                    }
+                }
+                let changes = part.changes.as_ref().unwrap_or(own);
+                crate::peers::write_part(&self.schema, i, part.actor, changes, &mut absorbed.text);
+            }
+            absorbed.text.push_str("]}");
+        }
     }
 
     /// The key of a part, if what it stands for is what waits here under it. A copy of this profile gives the same numbers to other
