@@ -23,14 +23,12 @@ pub enum Fold {
     Cancel(Vec<Key>),
 }
 
-/// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view; a row that `is_held` is
-/// in the base.
-pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], after: &[Key], gone: &SortedSet<RowKey>, is_held: &dyn Fn(RowKey) -> bool) -> Fold {
-    if !after.is_empty() {
-        return Fold::None;
-    }
+/// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view; one that `frees` lets
+/// go what a waiting delete is after; a row that `is_held` is in the base.
+pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>, frees: bool, is_held: &dyn Fn(RowKey) -> bool) -> Fold {
     if edits.iter().all(|edit| edit.op == Op::Update) {
-        return fold_update(outbox, slot, edits, is_held).unwrap_or(Fold::None);
+        // Before that delete, it would take effect.
+        return if frees { None } else { fold_update(outbox, slot, edits, is_held) }.unwrap_or(Fold::None);
     }
     if edits.iter().all(|edit| edit.op == Op::Delete) {
         return cancel(outbox, slot, edits, gone, is_held);
@@ -66,13 +64,8 @@ fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit], is_held: &dyn Fn(RowK
         if outbox.touching(edit.row).last()?.made != earlier.made {
             return None;
         }
-        // A reference would move before what makes its target, or close a cycle with it; a row let go, before what deletes it.
-        let moved = edit.set.iter().any(|(column, value)| match value {
-            Value::Ref(target) => outbox.touching(*target).next().is_some(),
-            Value::Null => released(&folded, edit.row, *column).is_some_and(|target| outbox.deletes(target)),
-            _ => false,
-        });
-        if moved {
+        // A reference would move before what makes its target, or close a cycle with it.
+        if edit.references().any(|(_, target)| outbox.touching(target).next().is_some()) {
             return None;
         }
         let into = folded.iter_mut().rev().find(|into| into.row == edit.row)?;
@@ -88,11 +81,6 @@ fn fold_update(outbox: &Outbox, slot: u32, edits: &[Edit], is_held: &dyn Fn(RowK
         size += edit.add.iter().map(|(_, merge)| size_of_merge(merge)).sum::<usize>();
     }
     (size < limits::TXN_BYTES / 2).then_some(Fold::Into(earlier.made.key, folded))
-}
-
-fn released(edits: &[Edit], row: RowKey, column: u16) -> Option<RowKey> {
-    let set = edits.iter().rev().filter(|edit| edit.row == row).flat_map(|edit| &edit.set);
-    set.filter(|(c, _)| *c == column).find_map(|(_, value)| if let Value::Ref(target) = value { Some(*target) } else { None })
 }
 
 /// `None` where the later edit does not go on from what the earlier one left.

@@ -148,7 +148,7 @@ impl Knowledge for Known {
 }
 
 /// Where the cascading ones of a row's references lead.
-fn hangs_on(schema: &Schema, row: RowKey, references: impl Iterator<Item = (u16, RowKey)>) -> impl Iterator<Item = RowKey> {
+pub(crate) fn hangs_on(schema: &Schema, row: RowKey, references: impl Iterator<Item = (u16, RowKey)>) -> impl Iterator<Item = RowKey> {
     references.filter(move |(column, _)| on_delete(schema, row, *column) == OnDelete::Cascade).map(|target| target.1)
 }
 

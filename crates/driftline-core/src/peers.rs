@@ -10,10 +10,11 @@ mod unseen;
 
 use crate::dedupe::is_shared;
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, IMPORTED, read_keys, record_key, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED, SlotDisk, read_keys, record_key, write_key};
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
+use crate::sorted::SortedSet;
 use crate::value::{parse_hex128, write_hex128, write_string, write_uint};
 use crate::wire::read_changes;
 use unseen::UNSEEN_MS;
@@ -104,6 +105,7 @@ impl Engine {
             Some("lead") => self.hear_lead(&json),
             Some("txns") => self.hear_txns(now_ms, &json, records),
             Some("void") => self.hear_void(now_ms, &json),
+            Some("left") => self.hear_left(&json),
             Some("base") => self.hear_base(now_ms, &json),
             Some("reload") if self.sender.is_none() => self.read_anew(),
             Some("disk") => self.hear_disk(&json),
@@ -225,6 +227,25 @@ impl Engine {
         if out.len() > bare || earlier.is_some() {
             self.broadcast(out);
         }
+    }
+
+    /// What a closed tab has left on disk: up to these numbers there is nothing else in its slot. It may have deleted what this tab
+    /// has never heard of.
+    pub(crate) fn tell_left(&mut self, slot: &SlotDisk, records: &SortedSet<Key>) {
+        if slot.high.is_empty() {
+            return;
+        }
+        let keys: Vec<Key> = records.iter().copied().filter(|key| slot.is_known(*key)).collect();
+        let mut out = String::from("{\"t\":\"left\"");
+        self.write_epoch(&mut out);
+        out.push_str(",\"slot\":");
+        write_uint(u64::from(slot.slot), &mut out);
+        out.push_str(",\"high\":");
+        write_keys(&slot.high, &mut out);
+        out.push_str(",\"keys\":");
+        write_keys(&keys, &mut out);
+        out.push('}');
+        self.broadcast(out);
     }
 
     pub(crate) fn tell_peers_base(&mut self, absorbed: &Absorbed, settled: &[Key], changed: &[Key]) {
@@ -450,6 +471,17 @@ impl Engine {
             self.outbox.remove(*key);
         }
         !gone.is_empty()
+    }
+
+    /// What is shown here and has gone from the slot of a closed tab, the disk tells.
+    fn hear_left(&mut self, json: &Json) {
+        let slot = json.uint("slot");
+        let (high, mut keys) = (read_keys(json.list("high")), read_keys(json.list("keys")));
+        keys.sort_unstable();
+        let is_gone = |key: Key| high.iter().any(|high| high.0 == key.0 && key.1 <= high.1) && keys.binary_search(&key).is_err();
+        if !self.outbox.keys(&|e| slot == Some(u64::from(e.slot)) && e.saved && is_gone(e.made.key)).is_empty() {
+            self.ask_reload();
+        }
     }
 
     fn hear_void(&mut self, now_ms: u64, json: &Json) {

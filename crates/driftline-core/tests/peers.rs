@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{Store, Tab, config, create, id, push_text, schema, shown, update};
+use common::{Store, Tab, config, config_for, create, id, push_text, schema, shown, update};
 use driftline_core::dedupe::shared_client;
 use driftline_core::engine::{Config, Disk, Effect, IMPORTED, SlotDisk, record_key, write_key};
 use driftline_core::outbox::{Key, State};
+use driftline_core::schema::Schema;
 use driftline_core::sender::SendFailure;
 use driftline_core::value::{RowId, RowKey, Value};
 #[cfg(target_arch = "wasm32")]
@@ -501,6 +502,24 @@ fn q2_what_a_dead_tab_had_deleted_and_not_told_of_is_gone_in_every_tab() {
     for tab in [sender, other] {
         assert_eq!((tab.engine.outbox().len(), tab.engine.replica().view().len()), (0, 0));
     }
+}
+
+#[test]
+fn q2_what_a_dead_tab_had_deleted_is_gone_in_every_tab_though_the_next_sender_never_heard_of_it() {
+    let (mut dead, mut other) = (beside(1), beside(2));
+    let key = make(&mut dead, &create("kind", 1, ""));
+    let kept = make(&mut dead, &create("kind", 2, ""));
+    hear(&mut other, &dead.told());
+    let record = dead.disk[&kept].clone();
+    let left = || SlotDisk { slot: 1, records: vec![record.clone()], high: vec![key] };
+    let mut sender = sending(&mut Store::default());
+    sender.engine.handle_adopted(sender.now, left());
+    sender.run();
+    hear(&mut other, &sender.told());
+    other.engine.handle_reloaded(other.now, Disk { slots: vec![left()], ..Disk::default() });
+    other.run();
+    assert_eq!(other.engine.outbox().keys(&|_| true), [kept]);
+    assert_eq!(other.engine.replica().view().len(), 1);
 }
 
 #[test]
@@ -1449,6 +1468,42 @@ fn q6_an_edit_of_a_row_that_somebody_else_has_made_first_does_not_fold_into_a_cr
     let edit = make(&mut tab, &update("kind", 1, "\"set\":{\"name\":\"mine\"}"));
     assert_ne!(edit, own, "that create may be refused, and takes nothing else with it");
     assert_eq!(name_seen(&tab), Some(Value::Text("mine".into())));
+}
+
+/// Boxes in boxes, which go with these, and pins that hold theirs.
+const PINS: &str = r#"{"name": "t", "version": 1, "tables": {
+  "box": {"references": {"up": {"to": ["box"], "nullable": true, "on_delete": "cascade"}}},
+  "pin": {"references": {"box": {"to": ["box"], "nullable": true, "on_delete": "restrict"}}}
+}}"#;
+
+#[test]
+fn q6_what_lets_go_a_row_that_a_waiting_delete_is_after_is_not_folded_before_that_delete() {
+    let schema = Schema::parse(PINS).unwrap();
+    let tab = |slot: u32| {
+        let mut tab = Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config_for(schema.clone()) });
+        tab.open(Disk::default());
+        tab
+    };
+    let up = |n: u64| format!("\"up\":\"{}\"", id(n));
+    let to = |n: &str| format!("\"box\":{n}");
+    let boxes = [create("box", 1, ""), create("box", 2, &up(1)), create("box", 3, "")].join(",");
+    let three = format!("\"{}\"", id(3));
+    // A pin holds box 2, and with it box 1; another tab deletes one of them without having heard of the pin.
+    for (deleted, moves_to) in [(2, "null"), (2, &*three), (1, "null"), (1, &three)] {
+        let (mut own, mut other) = (tab(1), tab(2));
+        make(&mut other, &boxes);
+        hear(&mut own, &other.told());
+        own.now += 10;
+        let pin = make(&mut own, &create("pin", 4, &to(&format!("\"{}\"", id(2)))));
+        other.now += 20;
+        make(&mut other, &common::delete("box", deleted));
+        hear(&mut own, &other.told());
+        assert_eq!(own.engine.replica().view().len(), 4, "it is held");
+        own.now += 20;
+        let freed = make(&mut own, &update("pin", 4, &format!("\"set\":{{{}}}", to(moves_to))));
+        assert_ne!(freed, pin, "{deleted} {moves_to}");
+        assert_eq!(own.engine.replica().view().len(), 4, "it was held when that was to go");
+    }
 }
 
 #[test]

@@ -44,7 +44,12 @@ impl SlotDisk {
     /// Whether a key was there and has been deleted: deleting raises `high`. One that is neither among the records nor below
     /// was written after this was read, or lost.
     pub(crate) fn deleted(&self, records: &SortedSet<Key>, key: Key) -> bool {
-        self.high.iter().any(|(client, high)| *client == key.0 && key.1 <= *high) && !records.contains(&key)
+        self.is_known(key) && !records.contains(&key)
+    }
+
+    /// Whether a key is below what has been deleted.
+    pub(crate) fn is_known(&self, key: Key) -> bool {
+        self.high.iter().any(|high| high.0 == key.0 && key.1 <= high.1)
     }
 }
 

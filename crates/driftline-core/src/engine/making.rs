@@ -6,13 +6,14 @@ use crate::field::text_of;
 use crate::fold::{Fold, fold};
 use crate::json::Json;
 use crate::limits;
+use crate::load::hangs_on;
 use crate::merge::Hlc;
 use crate::order::{Step, arrange, components};
 use crate::outbox::{Key, Made};
 use crate::patch::{Patch, append};
 use crate::problem::Problem;
 use crate::schema::{EditsToDeleted, Kind};
-use crate::sorted::{SortedMap, sort_dedup};
+use crate::sorted::{SortedMap, SortedSet, sort_dedup};
 use crate::text::merge3;
 use crate::undo::Undoable;
 use crate::value::{Row, RowKey, Value};
@@ -114,7 +115,8 @@ impl Engine {
         let at = self.clock.next(now_ms);
         let (txn, body) = self.bounded(at, at.0, edits)?;
         let releases = self.releases(&txn.edits);
-        let is_apart = self.is_typed_over(&txn.edits);
+        let frees = self.frees(&releases);
+        let is_apart = !after.is_empty() || self.is_typed_over(&txn.edits);
         let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
         let gone = effect.changes.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
         let mut patch = Patch::new(&self.schema);
@@ -123,7 +125,7 @@ impl Engine {
         // Before anything else is shown again: that is not what this did.
         let mut step = Undoable::new(Key::default(), now_ms, &originals, self.replica.view());
         let is_held = |row: RowKey| self.replica.base_row(row).is_some();
-        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &after, &gone, &is_held) };
+        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &gone, frees, &is_held) };
         step.key = match fold {
             Fold::None => {
                 let key = self.append(txn, body, releases, after);
@@ -338,6 +340,20 @@ impl Engine {
         }
         sort_dedup(&mut released);
         released
+    }
+
+    /// Whether a waiting delete is after one of these rows, or after one with which it goes.
+    fn frees(&self, released: &[RowKey]) -> bool {
+        let mut met = SortedSet::new();
+        let mut next = released.to_vec();
+        while let Some(row) = next.pop() {
+            if self.outbox.deletes(row) {
+                return true;
+            }
+            let Some(seen) = self.replica.view().get(row).filter(|_| met.insert(row)) else { continue };
+            next.extend(hangs_on(&self.schema, row, seen.references()));
+        }
+        false
     }
 
     pub(crate) fn new_key(&mut self) -> Key {

@@ -150,6 +150,9 @@ impl Engine {
                 }
             }
             self.unheard.retain(|_, owner| *owner != slot.slot);
+            if !own {
+                self.tell_left(slot, &records);
+            }
         }
         let mut before = self.outbox.keys(&|_| true);
         before.sort_unstable();
