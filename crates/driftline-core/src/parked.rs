@@ -323,7 +323,7 @@ impl Engine {
         self.leaving.insert(key);
         // One that never got there left its own behind.
         self.replaces.iter_mut().filter(|replaces| replaces.new == key).for_each(|replaces| replaces.new = new);
-        self.replaces.push(Replaces { new, slot: old_slot, old: key });
+        self.replaces.push(Replaces { new, slot: old_slot, old: key, goes: false });
         let followers = self.outbox.keys(&|e| e.after.contains(&key));
         // Another tab's record is that tab's to write, or the sending one's. Where it names what was retried, it means the retry.
         for follower in followers.into_iter().filter(|follower| self.may_alter(*follower)).collect::<Vec<_>>() {

@@ -639,6 +639,33 @@ fn d1_what_a_retry_stands_for_is_not_closed_before_the_retry_is_over() {
     assert_eq!(closed_by(&next.pushes.pop().unwrap().1, key.0), serde_json::json!([[key.1, retry.1]]));
 }
 
+#[test]
+fn d1_the_record_of_a_retry_stays_until_that_of_what_it_stands_for_has_gone() {
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    let mut other = beside(1);
+    let old = make(&mut other, &create("kind", 1, ""));
+    hear(&mut other, &[lead(1, "")]);
+    hear(&mut tab, &other.told());
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    refuse(&mut tab, request, old);
+    tab.hold_slot = Some(1);
+    tab.engine.retry(tab.now, old).unwrap();
+    tab.run();
+    tab.sync(&mut store);
+    assert_eq!((store.rows.len(), tab.engine.outbox().len()), (1, 0), "it has taken effect");
+    let [retry] = tab.disk.keys().copied().filter(|key| key.0 == 0xaa).collect::<Vec<_>>()[..] else {
+        panic!("who finds the old record must find what it has become: {:?}", tab.disk);
+    };
+    tab.hold_slot = None;
+    for (slot, id) in std::mem::take(&mut tab.held) {
+        tab.engine.handle_saved(tab.now, slot, id);
+    }
+    goes(&mut tab, 1_000);
+    assert!(!tab.disk.contains_key(&retry), "now nobody needs it");
+}
+
 /// A tab opens in a slot, on what an earlier one left there. Returns what it says of that.
 fn opened_on(slot: u32, client: u64, records: Vec<String>) -> Vec<String> {
     let left = SlotDisk { slot, high: records.iter().filter_map(|record| record_key(record)).collect(), records };

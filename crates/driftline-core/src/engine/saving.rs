@@ -31,11 +31,14 @@ struct Saving {
     client: Option<u64>,
 }
 
-/// A retry, and the spent record that it stands for.
+/// A retry, and the spent record that it stands for. Without the retry's record nobody would know that the spent one is: so it stays on
+/// disk until that has gone.
 pub(crate) struct Replaces {
     pub new: Key,
     pub slot: u32,
     pub old: Key,
+    /// The spent record is being deleted.
+    pub goes: bool,
 }
 
 impl Engine {
@@ -96,6 +99,7 @@ impl Engine {
         let mut gone = Vec::new();
         for key in &saving.deletes {
             self.leaving.remove(key);
+            self.replaces.retain(|replaces| !replaces.goes || (replaces.slot, replaces.old) != (slot, *key));
             if self.reloading.is_some() {
                 // What is being read may be from before this.
                 self.gone_meanwhile.insert(*key, true);
@@ -183,17 +187,24 @@ impl Engine {
     }
 
     fn delete_replaced(&mut self, new: Key) {
-        while let Some(at) = self.replaces.iter().position(|replaces| replaces.new == new) {
-            let Replaces { slot, old, .. } = self.replaces.swap_remove(at);
+        let waits = |replaces: &&mut Replaces| replaces.new == new && !replaces.goes;
+        let mut spent = Vec::new();
+        for replaces in self.replaces.iter_mut().filter(waits) {
+            replaces.goes = true;
+            spent.push((replaces.slot, replaces.old));
+        }
+        for (slot, old) in spent {
             self.saver(slot).deletes.insert(old);
-            self.delete_imported(old);
+            if self.delete_imported(old) {
+                self.replaces.push(Replaces { new, slot: IMPORTED, old, goes: true });
+            }
         }
     }
 
     /// What a retry stands for has turned up again: its record goes once the retry is on disk.
     pub(crate) fn drop_replaced(&mut self, slot: u32, old: Key, new: Key) {
         self.leaving.insert(old);
-        self.replaces.push(Replaces { new, slot, old });
+        self.replaces.push(Replaces { new, slot, old, goes: false });
         if self.outbox.get(new).is_some_and(|entry| entry.saved) {
             self.delete_replaced(new);
         }
@@ -211,10 +222,11 @@ impl Engine {
             }
         }
         self.replaces.retain(|replaces| {
-            if replaces.new == new {
+            let is_kept = replaces.new == new && !replaces.goes;
+            if is_kept {
                 kept.push(replaces.old);
             }
-            replaces.new != new
+            !is_kept
         });
         for key in &kept {
             self.leaving.remove(key);
@@ -231,10 +243,12 @@ impl Engine {
         self.twice.insert(key);
     }
 
-    fn delete_imported(&mut self, key: Key) {
-        if self.twice.remove(&key) {
+    fn delete_imported(&mut self, key: Key) -> bool {
+        let was_there = self.twice.remove(&key);
+        if was_there {
             self.saver(IMPORTED).deletes.insert(key);
         }
+        was_there
     }
 
     /// From now on new transactions carry another client id.
@@ -255,12 +269,15 @@ impl Engine {
     pub(crate) fn start_saves(&mut self, now_ms: u64) {
         let is_awaited = self.is_awaited();
         for saver in &mut self.savers {
-            let idle = saver.puts.is_empty() && saver.deletes.is_empty() && saver.client.is_none();
+            // In one transaction the two go together.
+            let is_held = |key: &Key| self.replaces.iter().any(|spent| spent.new == *key && spent.goes && spent.slot != saver.slot);
+            let deletes = saver.deletes.iter().any(|key| !is_held(key));
+            let idle = saver.puts.is_empty() && !deletes && saver.client.is_none();
             if idle || saver.in_flight.is_some() || saver.not_before > now_ms {
                 continue;
             }
             let is_calm = |key: &Key| self.outbox.get(*key).is_none_or(|entry| entry.calm);
-            let may_wait = saver.calm_until > now_ms && !is_awaited && saver.deletes.is_empty() && saver.client.is_none();
+            let may_wait = saver.calm_until > now_ms && !is_awaited && !deletes && saver.client.is_none();
             if may_wait && saver.puts.iter().all(is_calm) {
                 continue;
             }
@@ -274,7 +291,13 @@ impl Engine {
                     puts.push((key, entry.to_record(&self.schema)));
                 }
             }
-            saving.deletes.extend(std::mem::take(&mut saver.deletes));
+            for key in std::mem::take(&mut saver.deletes) {
+                if is_held(&key) {
+                    saver.deletes.insert(key);
+                } else {
+                    saving.deletes.push(key);
+                }
+            }
             let deletes = saving.deletes.clone();
             self.effects.push_back(Effect::Save { id: saving.id, slot: saver.slot, client: saving.client, puts, deletes });
             saver.in_flight = Some(saving);

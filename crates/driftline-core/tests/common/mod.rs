@@ -179,6 +179,8 @@ pub struct Tab {
     pub high: BTreeMap<(u32, u64), u64>,
     /// Saves are held back while this is set.
     pub hold_saves: bool,
+    /// The database of this slot alone is slow.
+    pub hold_slot: Option<u32>,
     pub held: Vec<(u32, u64)>,
     pub pushes: Vec<(u64, String)>,
     pub fetches: Vec<u64>,
@@ -225,6 +227,7 @@ impl Tab {
             imported: BTreeMap::new(),
             high: BTreeMap::new(),
             hold_saves: false,
+            hold_slot: None,
             held: Vec::new(),
             pushes,
             fetches,
@@ -320,7 +323,7 @@ impl Tab {
         while let Some(effect) = self.engine.poll() {
             match effect.clone() {
                 Effect::Save { id, slot, puts, deletes, .. } => {
-                    if self.hold_saves {
+                    if self.hold_saves || self.hold_slot == Some(slot) {
                         self.held.push((slot, id));
                         continue;
                     }
