@@ -133,7 +133,9 @@ impl World {
         let Store { space, lineage, .. } = self.stores[place];
         let journal = &self.spaces[space].journal;
         // What could not be saved may be in the file in words that have not outlived their tab.
-        let differs = |known: &Story, story: &Story| known.root != story.root || known.prefix(&story.calls.concat(), 0).is_none();
+        // And a copy that was made meanwhile may have less of it than was saved here.
+        let differs =
+            |known: &Story, story: &Story| known.root != story.root || known.prefix(&story.calls.concat(), known.durable).is_none();
         let used_otherwise = |(key, story): &(Key, Story)| journal.stories.get(&(*key, lineage)).is_some_and(|known| differs(known, story));
         if stories.iter().any(used_otherwise) {
             // The journal keeps one story under a name. That numbers of copies meet is played without files.
