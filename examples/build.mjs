@@ -71,12 +71,20 @@ async function writeServiceWorker(to) {
   const entries = await readdir(to, { recursive: true, withFileTypes: true });
   const files = entries
     .filter((entry) => entry.isFile())
-    .map((entry) => relative(to, join(entry.parentPath, entry.name)));
-  const template = await readFile(join(HERE, 'service-worker.js'), 'utf8');
-  const hash = createHash('sha256').update(template);
-  for (const file of files.sort()) hash.update(await readFile(join(to, file)));
-  const text = template.replace('__FILES__', JSON.stringify(['./', ...files]));
-  await writeFile(join(to, 'service-worker.js'), text.replace('__BUILD__', hash.digest('hex').slice(0, 16)));
+    .map((entry) => relative(to, join(entry.parentPath, entry.name)))
+    .sort();
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(file).update(await readFile(join(to, file)));
+  await build({
+    entryPoints: [join(HERE, 'service-worker.ts')],
+    outdir: to,
+    bundle: true,
+    minify: true,
+    preserveSymlinks: true,
+    define: { VERSION: JSON.stringify(hash.digest('hex').slice(0, 16)), FILES: JSON.stringify(files) },
+    absWorkingDir: HERE,
+    logLevel: 'warning',
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -150,6 +150,8 @@ function take(statement, file, module) {
   if (/^export (type )?[{*]/.test(statement)) {
     if (statement.startsWith('export *')) module.stars.push(from);
     for (const [local, name, isType] of listed(statement)) module.exports.set(name, { from, local, isType });
+  } else if (/^export default [\w$]+;$/.test(statement)) {
+    module.exports.set('default', { from: file, local: statement.slice('export default '.length, -1) });
   } else if (statement.startsWith('import')) {
     // Another package's types are that package's to describe.
     for (const [name, local] of path === undefined ? [] : listed(statement)) module.imports.set(local, { from, name });

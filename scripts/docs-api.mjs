@@ -11,6 +11,8 @@ const DIST = join(ROOT, 'crates', 'driftline-client', 'dist');
 const ENTRIES = [
   ['driftline', 'index.d.ts'],
   ['driftline/react', 'react.d.ts'],
+  ['driftline/presence', 'presence.d.ts'],
+  ['driftline/service-worker', 'service-worker.d.ts'],
 ];
 
 const INTRODUCTION = `# API

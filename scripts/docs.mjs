@@ -15,7 +15,21 @@ const API = 'docs/api.md';
 /** The navigation. A page that is not named here comes under the last heading. */
 const NAVIGATION = [
   ['Start', ['README.md', 'docs/quickstart.md']],
-  ['Guides', ['schema', 'ordering', 'refusals', 'authentication', 'devices', 'testing', 'deploying'].map(guide)],
+  [
+    'Guides',
+    [
+      'schema',
+      'ordering',
+      'refusals',
+      'authentication',
+      'devices',
+      'react',
+      'presence',
+      'offline',
+      'testing',
+      'deploying',
+    ].map(guide),
+  ],
   ['Running it', ['docs/migrations.md', 'docs/operations.md']],
   ['Reference', [API, 'docs/protocol.md', 'docs/guarantees.md', 'docs/engines.md', 'docs/comparison.md']],
   ['More', ['ARCHITECTURE.md', 'SPEC.md', 'CHANGELOG.md']],

@@ -229,6 +229,21 @@ export async function queryDatabase(file, sql, disk) {
   return stdout.trim() === '' ? [] : JSON.parse(stdout);
 }
 
+/** Starts a program that says `listening on http://…`, and waits for that. It ends with the tests, or by `kill`, at once. */
+export function startListening(program, args, { env = {}, cwd } = {}) {
+  const child = spawn(program, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+  endLater(child);
+  return new Promise((started, failed) => {
+    // Read to its end: a program whose pipe is full stands still.
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const [, url] = /listening on (http:\S+)/.exec(line) ?? [];
+      if (url) started({ url, kill: () => signalAndWait(child, 'SIGKILL') });
+    });
+    child.once('error', failed);
+    child.once('close', () => failed(new Error(`${program} ended before it said where it listens`)));
+  });
+}
+
 // ---- The network ----
 
 /**

@@ -15,7 +15,7 @@ const schema = { name: 'notes', version: 1, tables: { card: { fields: { text: { 
 const PAGE = `
   import { createElement as h, StrictMode } from 'react';
   import { createRoot } from 'react-dom/client';
-  import { useOpen, useQuery } from 'driftline/react';
+  import { useOpen, useQuery, useRow } from 'driftline/react';
 
   const schema = ${JSON.stringify(schema)};
   const root = createRoot(document.getElementById('root'));
@@ -30,6 +30,16 @@ const PAGE = `
     window.shown.push([options.space, db !== undefined, ...texts].join(' '));
     return h('p', null, error ? error.code : [db ? 'open' : 'closed', ...texts].join(' '));
   }
+  function Typing({ id }) {
+    const { db } = useOpen({ schema, space: 'typing', url: '' });
+    const row = useRow(db, 'card', id);
+    const [first] = useQuery(db, 'card', (card) => card.id === id, [id]);
+    window.db = db;
+    const input = (name, value) =>
+      h('input', { id: name, value: value ?? '', onChange: ({ target }) => db.tables.card.update(id, { text: target.value }) });
+    return h('p', null, db ? 'open' : 'closed', input('row', row?.text), input('query', first?.text));
+  }
+  window.type = (id) => root.render(h(StrictMode, null, h(Typing, { id })));
   window.show = (options) => root.render(options ? h(StrictMode, null, h(App, { options })) : null);
 `;
 
@@ -108,6 +118,31 @@ test('p1_a_space_is_open_as_long_as_its_component_is_and_once_in_strict_mode', a
   await show(null);
   for (const space of ['first', 'second'])
     await until(`${space} to be let go`, async () => (await locksOf(space)) === 0);
+  assert.deepEqual(errors, []);
+  await browser.close();
+});
+
+test('p1_an_input_that_shows_a_row_keeps_its_cursor', async () => {
+  const { browser, page, errors, untilText, server } = await openPage();
+  const id = '01900000-0000-7000-8000-000000000001';
+  await page.evaluate((id) => window.type(id), id);
+  await untilText('open');
+  await page.evaluate((id) => window.db.tables.card.create({ id, text: 'ab' }).accepted, id);
+  let text = 'ab';
+  for (const name of ['row', 'query']) {
+    const input = page.locator(`#${name}`);
+    await input.focus();
+    await input.evaluate((input) => input.setSelectionRange(1, 1));
+    await page.keyboard.type('12345');
+    text = `${text[0]}12345${text.slice(1)}`;
+    assert.equal(await input.inputValue(), text);
+    assert.equal(await input.evaluate((input) => input.selectionStart), 6);
+    await page.keyboard.press('Delete');
+    text = text.slice(0, 6) + text.slice(7);
+    assert.equal(await input.inputValue(), text);
+  }
+  await page.evaluate(() => window.db.accepted());
+  assert.deepEqual(await server.query('SELECT text FROM card'), [{ text }]);
   assert.deepEqual(errors, []);
   await browser.close();
 });

@@ -4,10 +4,11 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { tempDir } from '../browser/harness.mjs';
 import { differs } from './kit/match.mjs';
 import { ServerUnderTest } from './kit/server.mjs';
 import { readVectors } from './kit/vectors.mjs';
-import { issueToken, runKit, startDriftline, startSecond, tempDir } from './start.mjs';
+import { issueToken, runKit, startDriftline, startSecond } from './start.mjs';
 
 const namesOf = (lines, result) =>
   lines.filter((line) => line.startsWith(`${result} `)).map((line) => line.split(/\s+/)[1]);

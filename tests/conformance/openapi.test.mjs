@@ -5,11 +5,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ROOT } from '../../scripts/run.mjs';
+import { ROOT, tempDir } from '../browser/harness.mjs';
 import { violations } from './json-schema.mjs';
 import { ServerUnderTest } from './kit/server.mjs';
 import { play, readVectors } from './kit/vectors.mjs';
-import { issueToken, startDriftline, tempDir } from './start.mjs';
+import { issueToken, startDriftline } from './start.mjs';
 
 const DOCUMENT = JSON.parse(readFileSync(join(ROOT, 'docs', 'openapi.json'), 'utf8'));
 const SOURCES = join(ROOT, 'crates', 'driftline-server', 'src');
@@ -183,7 +183,7 @@ test('p3_each_code_in_reach_is_as_the_document_says', async () => {
   const all = await issueToken(secret, '--sub', 'ada');
   const reader = await issueToken(secret, '--sub', 'bob', '--role', 'read');
   const other = await issueToken(secret, '--sub', 'eve', '--space', 'b');
-  const { url, pause } = await startDriftline({ secret, args: ['--burst-requests', '20', '--requests-per-s', '1'] });
+  const { url, pid } = await startDriftline({ secret, args: ['--burst-requests', '20', '--requests-per-s', '1'] });
   const server = new DocumentedServer(url, all);
   const refused = async (code, answer) => assert.equal(JSON.parse((await answer).text).code, code);
   await refused('forbidden', new DocumentedServer(url, other).request({ path: '/v1/spaces' }));
@@ -195,7 +195,7 @@ test('p3_each_code_in_reach_is_as_the_document_says', async () => {
   checkProblem(await cutOff(url, all));
   const spent = Array.from({ length: 30 }, () => server.push('a', PUSH));
   assert.ok((await Promise.all(spent)).some(({ status }) => status === 429));
-  pause();
+  process.kill(pid, 'SIGUSR1');
   await refused('unavailable', whenPaused(new DocumentedServer(url, reader)));
   const reached = DOCUMENT.components.schemas.ProblemCode.enum.filter((code) => !OUT_OF_REACH.includes(code));
   assert.deepEqual(

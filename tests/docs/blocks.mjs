@@ -14,9 +14,9 @@ import { ROOT } from '../../scripts/run.mjs';
 const FENCE = /^```(\S*)[ \t]*(.*)$/;
 const FOLDERS = ['docs', 'docs/guide'];
 
-/** README.md, docs/*.md and docs/guide/*.md, each with its text. */
+/** The READMEs of the project and of the package, docs/*.md and docs/guide/*.md, each with its text. */
 export async function readPages() {
-  const paths = ['README.md'];
+  const paths = ['README.md', 'crates/driftline-client/README.md'];
   for (const folder of FOLDERS) {
     const names = (await readdir(join(ROOT, folder))).filter((name) => name.endsWith('.md')).sort();
     paths.push(...names.map((name) => `${folder}/${name}`));
@@ -50,7 +50,8 @@ export function modulesOf(blocks, language) {
   const modules = [];
   for (const block of blocks.filter((one) => one.language === language)) {
     const before = modules.findLast((one) => one.page === block.page && one.name === undefined);
-    if (!block.isContinued) modules.push({ page: block.page, line: block.line, name: block.name, blocks: [block] });
+    if (!block.isContinued)
+      modules.push({ page: block.page, line: block.line, name: block.name, language, blocks: [block] });
     else if (before) before.blocks.push(block);
     else throw new Error(`${block.page}:${block.line}: there is no block that this one could continue`);
   }

@@ -29,8 +29,8 @@ const COMPILER_OPTIONS = {
 };
 
 export const CHECKS = {
-  ts: async (blocks) => [...(await checkTypes(blocks, 'ts')), ...(await checkSchemas(blocks))],
-  tsx: async (blocks) => await checkTypes(blocks, 'tsx'),
+  ts: async (blocks) => [...(await checkTypes(blocks, 'ts')), ...(await checkSchemas(blocks, 'ts'))],
+  tsx: async (blocks) => [...(await checkTypes(blocks, 'tsx')), ...(await checkSchemas(blocks, 'tsx'))],
   js: checkSyntax,
   json: checkJson,
   sh: checkCommands,
@@ -83,9 +83,9 @@ async function checkTypes(blocks, language) {
 }
 
 /** Each schema that a module defines is one for which the server plans tables. */
-async function checkSchemas(blocks) {
+async function checkSchemas(blocks, language) {
   const problems = [];
-  for (const module of modulesOf(blocks, 'ts')) {
+  for (const module of modulesOf(blocks, language)) {
     for (const schema of await schemasOf(module)) {
       await migrationsOf(schema).catch((error) => problems.push(`${at(module)}: ${error.stderr ?? error.message}`));
     }

@@ -9,7 +9,7 @@ import { checkSentences } from './commands.mjs';
 test('p3_every_block_of_the_pages_is_sound', async () => {
   const blocks = (await readPages()).flatMap(blocksOf);
   const languages = new Set(blocks.map(({ language }) => language));
-  const unmet = ['html', 'js', 'json', 'sh', 'sql', 'text', 'ts'].filter((language) => !languages.has(language));
+  const unmet = ['html', 'js', 'json', 'sh', 'sql', 'text', 'ts', 'tsx'].filter((language) => !languages.has(language));
   assert.deepEqual(unmet, [], 'each check has something to check');
   assert.deepEqual(await check(blocks), []);
 });

@@ -57,6 +57,25 @@ test('p3_all_that_the_package_exports_is_on_the_page_of_the_api', async () => {
   assert.equal(new Set(headings).size, headings.length, 'each once');
 });
 
+test('p3_the_sizes_of_the_comparison_are_those_that_were_measured', async () => {
+  const figures = JSON.parse(await readFile(join(ROOT, 'docs', 'peers.json'), 'utf8'));
+  const page = await readFile(join(ROOT, 'docs', 'comparison.md'), 'utf8');
+  const [table] = page.split('## Size\n')[1].split('\n## ');
+  const said = [...table.matchAll(/^\| (.+) \| (\d+) \|$/gm)].map(([, name, kb]) => [
+    name.replaceAll('*', ''),
+    Number(kb),
+  ]);
+  const sizes = figures.filter(({ unit }) => unit === 'bytes').sort((a, b) => a.value - b.value);
+  assert.deepEqual(
+    said.map(([, kb]) => kb),
+    sizes.map(({ value }) => Math.round(value / 1_000)),
+  );
+  for (const [i, { peer }] of sizes.entries()) {
+    const [first] = peer.split(' ');
+    assert.ok(said[i][0].startsWith(first), `${said[i][0]} stands where ${peer} should`);
+  }
+});
+
 test('llms.txt names only what is there, and every page of the documentation', async () => {
   const text = await readFile(join(ROOT, 'llms.txt'), 'utf8');
   const linked = [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, path]) => path);

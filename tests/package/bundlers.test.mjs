@@ -10,11 +10,11 @@ import { serveFolder, serveWith } from './site.mjs';
 async function built(app, { served = '.', script = 'build', headers } = {}) {
   const folder = await installApp(app);
   await runIn(folder, 'npm', ['run', '--silent', script]);
-  return serveFolder(join(folder, served), headers);
+  return (await serveFolder(join(folder, served), headers)).origin;
 }
 
 test('p2_the_package_works_in_a_page_without_a_bundler', async () => {
-  const origin = await serveFolder(await installApp('plain'));
+  const { origin } = await serveFolder(await installApp('plain'));
   await assertMakesACard({ app: 'plain', origin });
 });
 

@@ -4,12 +4,22 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
-import { tempDir } from '../browser/harness.mjs';
+import { ROOT, tempDir } from '../browser/harness.mjs';
 import { openPage, startNotesServer } from './notes.mjs';
 import { installApp, packed, runIn } from './packed.mjs';
 import { serveFolder } from './site.mjs';
 
 const SCHEMA_ONLY_LIMIT_BYTES = 1_000;
+/** What the tarball holds: what can be run, its types, and what a person reads. */
+const RUN = ['index', 'presence', 'react', 'service-worker', 'driftline_client'].map((name) => `dist/${name}.js`);
+const TYPES = [
+  ...['changes', 'db', 'edits', 'engine', 'errors', 'ids', 'index', 'positions', 'presence', 'react', 'rows', 'schema'],
+  ...['service-worker', 'spaces', 'status', 'storage', 'transfer', 'wasm'],
+  ...['presence/connection', 'react/parked', 'react/query'],
+].map((name) => `dist/${name}.d.ts`);
+const READ = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json'];
+const FILES = [...RUN, 'dist/driftline_client_bg.wasm', ...TYPES, ...READ];
+
 const MADE_FOR_WASM = /driftline_client|wasm_bindgen|__wb|InitOutput|SyncInitInput/;
 
 test('p2_no_type_that_an_app_sees_is_one_of_wasm_bindgen', async () => {
@@ -66,28 +76,53 @@ console.log(JSON.stringify({ added: added.map(String), length: newId().length })
   );
 });
 
+/** What esbuild makes of a text in an app that has the package: the bytes, in all and of each file. */
+async function bundle(folder, name, text) {
+  writeFileSync(join(folder, `${name}.js`), text);
+  const options = [
+    '--bundle',
+    '--minify',
+    '--format=esm',
+    '--outdir=dist',
+    '--external:react',
+    `--metafile=${name}.json`,
+  ];
+  await runIn(folder, join('node_modules', '.bin', 'esbuild'), [`${name}.js`, ...options]);
+  const { outputs } = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
+  const { bytes, inputs } = outputs[`dist/${name}.js`];
+  return { bytes, inputs, bytesOf: (file) => inputs[`node_modules/driftline/dist/${file}`]?.bytesInOutput ?? 0 };
+}
+
 test('p2_a_page_that_only_names_a_schema_carries_no_engine', async () => {
   const folder = await installApp('esbuild');
-  const bundle = async (name, text) => {
-    writeFileSync(join(folder, `${name}.js`), text);
-    const args = [`${name}.js`, '--bundle', '--minify', '--format=esm', '--outdir=dist', `--metafile=${name}.json`];
-    await runIn(folder, join('node_modules', '.bin', 'esbuild'), args);
-    const { outputs } = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
-    return outputs[`dist/${name}.js`];
-  };
-  const whole = await bundle('whole', "import { open } from 'driftline';\nconsole.log(open);\n");
-  const engine = 'node_modules/driftline/dist/driftline_client.js';
-  assert.ok(whole.inputs[engine]?.bytesInOutput > SCHEMA_ONLY_LIMIT_BYTES, JSON.stringify(whole));
+  const whole = await bundle(folder, 'whole', "import { open } from 'driftline';\nconsole.log(open);\n");
+  const engine = 'driftline_client.js';
+  assert.ok(whole.bytesOf(engine) > SCHEMA_ONLY_LIMIT_BYTES, JSON.stringify(whole));
 
   const schema = "defineSchema({ name: 'notes', version: 1, tables: { card: {} } })";
   const text = `import { defineSchema, newId } from 'driftline';\nconsole.log(${schema}, newId());\n`;
-  const small = await bundle('small', text);
-  assert.equal(small.inputs[engine]?.bytesInOutput ?? 0, 0);
+  const small = await bundle(folder, 'small', text);
+  assert.equal(small.bytesOf(engine), 0);
   assert.ok(small.bytes < SCHEMA_ONLY_LIMIT_BYTES, `${small.bytes} bytes, of ${JSON.stringify(small.inputs)}`);
 });
 
+test('p2_what_an_app_does_not_use_of_the_package_it_does_not_ship', async () => {
+  const folder = await installApp('esbuild');
+  const hooks = (name) => bundle(folder, name, `import { ${name} } from 'driftline/react';\nconsole.log(${name});\n`);
+  const [rows, people] = [await hooks('useRow'), await hooks('usePresence')];
+  assert.ok(people.bytesOf('presence.js') > 1_000, JSON.stringify(people));
+  assert.equal(rows.bytesOf('presence.js'), 0);
+  const worker = await bundle(
+    folder,
+    'worker',
+    "import { precache } from 'driftline/service-worker';\nprecache({});\n",
+  );
+  const files = Object.keys(worker.inputs).filter((file) => worker.inputs[file].bytesInOutput > 0);
+  assert.deepEqual(files.sort(), ['node_modules/driftline/dist/service-worker.js', 'worker.js']);
+});
+
 test('p2_nothing_is_left_among_the_globals_of_a_page', async () => {
-  const origin = await serveFolder(await installApp('plain'));
+  const { origin } = await serveFolder(await installApp('plain'));
   const server = await startNotesServer(origin);
   const { page, wrong } = await openPage();
   await page.goto(`${origin}/empty.html`);
@@ -110,6 +145,14 @@ test('p2_nothing_is_left_among_the_globals_of_a_page', async () => {
   assert.deepEqual(await server.query('SELECT text FROM card'), [{ text: 'Hello' }]);
   await page.close();
   await server.stop();
+});
+
+test('p2_the_tarball_holds_these_files_and_no_others', async () => {
+  assert.deepEqual((await packed()).files.sort(), FILES.sort());
+  const folder = join(await installApp('plain'), 'node_modules', 'driftline');
+  for (const name of ['LICENSE-APACHE', 'LICENSE-MIT']) {
+    assert.equal(readFileSync(join(folder, name), 'utf8'), readFileSync(join(ROOT, name), 'utf8'), name);
+  }
 });
 
 test('p2_the_tarball_holds_what_its_exports_name', async () => {

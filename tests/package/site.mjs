@@ -1,4 +1,4 @@
-// What serves an app's page in these tests: a folder on a server that knows nothing of Driftline, or a bundler's own server.
+// What serves an app's page: a folder on a server that knows nothing of Driftline, or a bundler's own server.
 
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
@@ -10,22 +10,30 @@ import { endAtExit, endLater, freePort, killFamily, listen } from '../browser/ha
 const START_TIMEOUT_MS = 60_000;
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm', '.css': 'text/css' };
 
-/** Serves a folder's files as any host of static pages does, with `headers` on each, and returns its origin. */
-export async function serveFolder(folder, headers = {}) {
+/**
+ * Serves files as any host of static pages does; `stop` ends it, or else the end of the tests. `folders` is one, or several by what paths
+ * begin with, the longest first. `headers` are given with each file, or those that the function says for its path.
+ */
+export async function serveFolder(folders, headers = {}) {
+  const places = Object.entries(typeof folders === 'string' ? { '/': folders } : folders);
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
-    const path = join(folder, pathname.endsWith('/') ? `${pathname}index.html` : pathname);
-    const bytes = await readFile(path).catch(() => undefined);
+    const [prefix, folder] = places.find(([prefix]) => pathname.startsWith(prefix)) ?? [];
+    const name = pathname.endsWith('/') ? `${pathname}index.html` : pathname;
+    const path = folder && join(folder, name.slice(prefix.length));
+    const bytes = path && (await readFile(path).catch(() => undefined));
     if (bytes === undefined) return response.writeHead(404).end();
     const type = TYPES[extname(path)] ?? 'application/octet-stream';
-    response.writeHead(200, { ...headers, 'content-type': type }).end(bytes);
+    const more = typeof headers === 'function' ? headers(pathname) : headers;
+    response.writeHead(200, { ...more, 'content-type': type }).end(bytes);
   });
-  endAtExit(() => {
+  const stop = () => {
     server.close();
     server.closeAllConnections();
-  });
+  };
+  endAtExit(stop);
   await listen(server, 0);
-  return `http://127.0.0.1:${server.address().port}`;
+  return { origin: `http://127.0.0.1:${server.address().port}`, stop };
 }
 
 /**

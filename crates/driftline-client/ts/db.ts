@@ -19,6 +19,8 @@ export interface Table<S extends SchemaInput, T extends TableName<S>> {
   query(predicate?: (row: Row<S, T>) => boolean): Row<S, T>[];
   /** Calls the listener with the ids of rows that changed, at most once per flush. */
   subscribe(listener: (ids: ChangedIds) => void): Unsubscribe;
+  /** @internal In haste: of the first edit that this tab makes in a task it hears before the call returns. */
+  subscribe(listener: (ids: ChangedIds) => void, isHasty: true): Unsubscribe;
 }
 
 export interface TransactionOptions {
@@ -38,19 +40,21 @@ export interface Notice {
   readonly problem: Problem;
 }
 
-/** Where a space is, and what lets go of it. */
+/** Where a space is, here and on its server, and what lets go of it. */
 export interface Home extends Required<Owner> {
   readonly space: string;
+  /** The server's origin; '' for the page's own. */
+  readonly url: string;
+  /** The user as a server is told of them, percent-encoded; empty where the app does not say. */
+  readonly identity: string;
+  readonly token?: () => Promise<string | null> | string | null;
   readonly release: Release;
 }
 
 /** How long other tabs have to hand over what they could still alter. */
 const HANDOVER_MS = [50, 150, 400, 1_000];
 
-const DISCARDED = {
-  code: 'discarded',
-  detail: 'The transaction was discarded, and the view shows the rows without it.',
-};
+const DISCARDED = { code: 'discarded', detail: 'The transaction was discarded.' };
 
 type Answer = { key: string; patch: RowPatch[] } | { problem: Problem };
 
@@ -58,6 +62,12 @@ export class Db<S extends SchemaInput> {
   readonly tables: { readonly [T in TableName<S>]: Table<S, T> };
   /** Resolves once reads show everything that is on this device. Edits can be made before that. */
   readonly loaded: Promise<void>;
+  /** @internal For entries of the package that ask the server themselves. */
+  readonly home: Home;
+  /** @internal What `setOnline` was last told. */
+  isOnline = true;
+  /** @internal Called when the space is closed. */
+  readonly onClose: Set<Release>;
 
   readonly #schema: S;
   readonly #rows: RowStore;
@@ -65,7 +75,6 @@ export class Db<S extends SchemaInput> {
   readonly #statusListeners = new Set<(status: Status) => void>();
   readonly #noticeListeners = new Set<(notice: Notice) => void>();
   readonly #errorListeners = new Set<(error: DriftlineError) => void>();
-  readonly #home: Home;
   /** Those who wait for another status, or the end. */
   #waiting: (() => void)[] = [];
   #engine: Engine | undefined;
@@ -75,7 +84,8 @@ export class Db<S extends SchemaInput> {
 
   private constructor(schema: S, home: Home) {
     this.#schema = schema;
-    this.#home = home;
+    this.home = home;
+    this.onClose = new Set([home.release]);
     this.#rows = new RowStore(Object.keys(schema.tables));
     this.loaded = new Promise((resolve) => {
       this.#isLoaded = resolve;
@@ -222,14 +232,14 @@ export class Db<S extends SchemaInput> {
       found = JSON.parse(this.#open().export_unsynced());
     }
     const { records, left_out } = found;
-    const { app, user, space } = this.#home;
+    const { app, user, space } = this.home;
     return { text: await writeFile({ app, user, space, records }), transactions: records.length, leftOut: left_out };
   }
 
   /** Takes a file of `exportUnsynced`. What it holds is on this disk, and seen, when this resolves. Refused, it changes nothing. */
   async importUnsynced(text: string, options: ImportOptions = {}): Promise<Imported> {
     const content = await readFile(text);
-    const { app, user, space } = this.#home;
+    const { app, user, space } = this.home;
     const refuse = (what: string, is: string, code: string) => {
       throw new DriftlineError({ code, detail: `The file is of the ${what} “${is}”. Nothing was taken from it.` });
     };
@@ -243,7 +253,7 @@ export class Db<S extends SchemaInput> {
       return admitted;
     };
     const imported = (message: string) => this.#open().imported(message);
-    const { puts, known, unreadable } = await importRecords(prefixOf(this.#home), space, admit, imported);
+    const { puts, known, unreadable } = await importRecords(prefixOf(this.home), space, admit, imported);
     return { imported: puts.length, known, unreadable };
   }
 
@@ -263,6 +273,7 @@ export class Db<S extends SchemaInput> {
 
   /** The app's own switch: while it is off nothing is sent, and everything is kept. */
   setOnline(online: boolean): void {
+    this.isOnline = online;
     this.#open().set_online(online);
   }
 
@@ -277,12 +288,12 @@ export class Db<S extends SchemaInput> {
     const isSaved = await engine.close();
     engine.free();
     if (!isSaved) {
-      const detail = 'The space was closed before this device had saved the transaction. It is lost.';
+      const detail = 'The space was closed before this was saved: it is lost.';
       this.#changes.endUnsaved(new DriftlineError({ code: 'not_saved', detail }));
     }
-    this.#home.release();
+    for (const end of this.onClose) end();
     this.#wake();
-    const detail = 'The space was closed. What waits is kept and is sent when it is opened again.';
+    const detail = 'The space was closed: what waits is sent when it is opened again.';
     this.#changes.endAll(new DriftlineError({ code: 'closed', detail }));
   }
 
@@ -308,7 +319,7 @@ export class Db<S extends SchemaInput> {
         const all = [...rows.values()] as never[];
         return predicate ? all.filter(predicate) : all;
       },
-      subscribe: (listener) => this.#rows.subscribe(name, listener),
+      subscribe: (listener, isHasty?: true) => this.#rows.subscribe(name, listener, isHasty),
     };
     return table as never;
   }
@@ -331,7 +342,7 @@ export class Db<S extends SchemaInput> {
     if ('problem' in made) throw new DriftlineError(made.problem);
     if (made.length > 0) this.#askToPersist();
     return made.map(({ key, patch }) => {
-      this.#rows.apply(patch);
+      this.#rows.applyOwn(patch);
       return this.#changes.add(key, []);
     });
   }
@@ -345,7 +356,7 @@ export class Db<S extends SchemaInput> {
     const answer: Answer = JSON.parse(this.#open().edit(JSON.stringify({ edits, after })));
     if ('problem' in answer) throw new DriftlineError(answer.problem);
     this.#askToPersist();
-    this.#rows.apply(answer.patch);
+    this.#rows.applyOwn(answer.patch);
     return this.#changes.add(answer.key, ids);
   }
 

@@ -101,14 +101,17 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
   });
   const { schema, space, url, token, user, app = schema.name } = options;
   const owner = { app, user: user ?? ANONYMOUS };
-  const config = {
-    schema: JSON.stringify(schema),
+  const server = {
     space,
     url,
-    user: encodeURIComponent(owner.user),
-    app: encodeURIComponent(app),
     identity: encodeURIComponent(user ?? ''),
     ...(token !== undefined && { token: typeof token === 'string' ? () => token : token }),
+  };
+  const config = {
+    ...server,
+    schema: JSON.stringify(schema),
+    user: encodeURIComponent(owner.user),
+    app: encodeURIComponent(app),
   };
   const holding = holdOpen(prefixOf(owner), space);
   // Whether it could be is asked below.
@@ -120,7 +123,7 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
   const release = await holding;
   const start = (onPatch: (json: string) => void, onEvent: (json: string) => void) =>
     session.open(config, onPatch, onEvent);
-  return Db.over(schema, start, { ...owner, space, release }).catch((error) => {
+  return Db.over(schema, start, { ...owner, ...server, release }).catch((error) => {
     release();
     throw error;
   });

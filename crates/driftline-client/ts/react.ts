@@ -5,13 +5,14 @@
  * it returns what an empty space would show. A component is rendered again only when what it has read is another.
  *
  * Rows are immutable and reads are synchronous, so all hooks of one render see the same rows, also where React spreads a render over time.
- * Listeners hear of an edit at the end of the running task. An input whose value is a row's should hold what is being typed in its own
- * state, because React resets such an input before that.
+ * What an event of this page changes first is rendered before the event ends, so that an input may show a row's field and its cursor stays.
  */
 
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import type { Db } from './db.js';
+import type { DriftlineError } from './errors.js';
 import { type OpenOptions, open } from './index.js';
+import { joinPresence, type Presence } from './presence.js';
 import { NOTHING_PARKED, Parked, type ParkedGroup } from './react/parked.js';
 import { type Kept, Query, type Readable } from './react/query.js';
 import type { Row, SchemaInput, TableName } from './schema.js';
@@ -27,6 +28,8 @@ const none = () => NOTHING;
 const opening = () => OPENING;
 const noRow = () => undefined;
 const noSubscription = () => () => {};
+const NOBODY: ReadonlyMap<string, never> = new Map<string, never>();
+const nobody = () => NOBODY;
 const nothingParked = () => NOTHING_PARKED;
 
 /** The row, or `undefined` where there is none: it was deleted, has not come yet, or no id is given. */
@@ -37,7 +40,7 @@ export function useRow<S extends SchemaInput, T extends TableName<S>>(
 ): Row<S, T> | undefined {
   const rows = db?.tables[table];
   const subscribe = useCallback(
-    (changed: () => void) => rows?.subscribe((ids) => void (id && ids.has(id) && changed())) ?? (() => {}),
+    (changed: () => void) => rows?.subscribe((ids) => void (id && ids.has(id) && changed()), true) ?? (() => {}),
     [rows, id],
   );
   const read = () => (id ? rows?.get(id) : undefined);
@@ -123,4 +126,31 @@ export function useOpen<S extends SchemaInput>(options: OpenOptions<S>): Opened<
     };
   }, [wanted]);
   return opened?.wanted === wanted ? opened.result : NOT_OPEN;
+}
+
+/**
+ * Says `state` of this person to the others in the space, and returns what they say, by the names of their connections: the same map until it
+ * changes. `null` is to look on unseen. It joins when the component is mounted and leaves with it; see `driftline/presence`.
+ */
+export function usePresence<P>(
+  // biome-ignore lint/suspicious/noExplicitAny: which tables a space has makes no difference here
+  db: MaybeDb<any>,
+  state: P | null,
+  onError?: (error: DriftlineError) => void,
+): ReadonlyMap<string, P> {
+  const [joined, setJoined] = useState<{ db: object; presence: Presence<P> }>();
+  const presence = joined && joined.db === db ? joined.presence : undefined;
+  const latest = useRef(onError);
+  useEffect(() => {
+    latest.current = onError;
+  });
+  useEffect(() => {
+    if (!db) return;
+    const presence = joinPresence<P>(db);
+    presence.onError((error) => latest.current?.(error));
+    setJoined({ db, presence });
+    return presence.leave;
+  }, [db]);
+  useEffect(() => presence?.set(state), [presence, state]);
+  return useSyncExternalStore(presence?.subscribe ?? noSubscription, presence ? () => presence.others : nobody, nobody);
 }

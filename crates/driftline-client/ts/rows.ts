@@ -16,16 +16,19 @@ export type Unsubscribe = () => void;
 interface TableRows {
   readonly rows: Map<string, AnyRow>;
   readonly listeners: Set<(ids: ChangedIds) => void>;
+  readonly hasty: Set<(ids: ChangedIds) => void>;
 }
 
 export class RowStore {
   readonly #tables = new Map<string, TableRows>();
   readonly #listeners = new Set<(changed: ChangedRows) => void>();
   #changed = new Map<string, Set<string>>();
+  /** Whether those who are in haste know all of that. */
+  #isHeard = false;
 
   constructor(tables: Iterable<string>) {
     for (const table of tables) {
-      this.#tables.set(table, { rows: new Map(), listeners: new Set() });
+      this.#tables.set(table, { rows: new Map(), listeners: new Set(), hasty: new Set() });
     }
   }
 
@@ -43,12 +46,29 @@ export class RowStore {
         // A new object for each change lets `===` tell whether a row changed. What the patch brought is new.
         rows.set(id, Object.assign(full ? columns : { ...rows.get(id), ...columns }, { id }));
       }
-      this.#note(table, id);
+      this.#isHeard = false;
+      if (this.#changed.size === 0) queueMicrotask(() => this.#flush());
+      const ids = this.#changed.get(table);
+      if (ids) ids.add(id);
+      else this.#changed.set(table, new Set([id]));
     }
   }
 
-  subscribe(table: string, listener: (ids: ChangedIds) => void): Unsubscribe {
-    return add(this.#table(table).listeners, listener);
+  /**
+   * The same for what this tab itself does. The first time in a task those who are in haste hear of it at once: an input that shows a row has
+   * to have been rendered when the event of its key ends. What comes after that in the task they hear of at its end, like everybody.
+   */
+  applyOwn(patches: readonly RowPatch[]): void {
+    const isFirst = this.#changed.size === 0;
+    this.apply(patches);
+    if (!isFirst) return;
+    this.#isHeard = true;
+    for (const [table, ids] of this.#changed) notify(this.#table(table).hasty, ids);
+  }
+
+  subscribe(table: string, listener: (ids: ChangedIds) => void, isHasty?: boolean): Unsubscribe {
+    const { hasty, listeners } = this.#table(table);
+    return add(isHasty ? hasty : listeners, listener);
   }
 
   subscribeAll(listener: (changed: ChangedRows) => void): Unsubscribe {
@@ -61,18 +81,13 @@ export class RowStore {
     return table;
   }
 
-  #note(table: string, id: string): void {
-    if (this.#changed.size === 0) queueMicrotask(() => this.#flush());
-    const ids = this.#changed.get(table);
-    if (ids) ids.add(id);
-    else this.#changed.set(table, new Set([id]));
-  }
-
   #flush(): void {
-    const changed = this.#changed;
+    const [changed, isHeard] = [this.#changed, this.#isHeard];
     this.#changed = new Map();
-    for (const [table, ids] of changed) {
-      notify(this.#table(table).listeners, ids);
+    for (const [name, ids] of changed) {
+      const table = this.#table(name);
+      if (!isHeard) notify(table.hasty, ids);
+      notify(table.listeners, ids);
     }
     notify(this.#listeners, changed);
   }

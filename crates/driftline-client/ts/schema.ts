@@ -206,13 +206,15 @@ export type NewRow<S extends SchemaInput, T extends TableName<S>> = Flat<
  * What an update takes: the fields to set, for a counter an {@link Increment}, and for a set a {@link SetChange}. Texts that
  * could not be merged are settled by setting their field to null.
  */
-export type Patch<S extends SchemaInput, T extends TableName<S>> = Flat<
+export type Patch<S extends SchemaInput, T extends TableName<S>> = OrNothing<
   Partial<Omit<Values<S['tables'][T]>, MergedKeys<Definitions<S['tables'][T]>>>> & {
     [K in CounterKeys<Definitions<S['tables'][T]>>]?: Increment;
   } & { [K in SetKeys<Definitions<S['tables'][T]>>]?: SetChange } & {
     [K in ConflictKeys<Definitions<S['tables'][T]>>]?: null;
   }
 >;
+/** `{}` would take anything: where there is nothing to set, nothing can be said. */
+type OrNothing<P> = [keyof P] extends [never] ? Record<string, never> : Flat<P>;
 type MergedKeys<D> = CounterKeys<D> | SetKeys<D> | ConflictKeys<D>;
 
 /** Elements to put into a set, and to take out of it. */

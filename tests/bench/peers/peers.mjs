@@ -4,10 +4,10 @@
 // documentation offers at most, which is the browser's relaxed one for all but Dexie.
 
 import { checkSizes } from '../../../scripts/size.mjs';
-import { tempDir } from '../../browser/harness.mjs';
+import { startListening, tempDir } from '../../browser/harness.mjs';
 import { expectSame, median, percentile } from '../browser/figure.mjs';
 import { makeWork } from '../browser/site/work.js';
-import { startListening, startStage } from '../browser/stage.mjs';
+import { startStage } from '../browser/stage.mjs';
 import { bundlePages, shippedBytes } from './bundle.mjs';
 import { HERE, PEERS } from './list.mjs';
 
@@ -40,7 +40,7 @@ export async function measurePeers(only = '', repeats = REPEATS) {
   const stage = await startStage({ '/peers/': pages });
   const runs = new Map(peers.map((peer) => [peer, []]));
   // In a process of its own, as Driftline's is.
-  const server = await startListening(process.execPath, ['server.mjs', tempDir('peers-server')], HERE);
+  const server = await startListening(process.execPath, ['server.mjs', tempDir('peers-server')], { cwd: HERE });
   try {
     for (let i = 0; i < repeats; i++) {
       for (const peer of peers) {
@@ -49,7 +49,7 @@ export async function measurePeers(only = '', repeats = REPEATS) {
       }
     }
   } finally {
-    server.stop();
+    await server.kill();
     await stage.stop();
   }
   const results = [];

@@ -6,7 +6,7 @@ import type { ChangedIds, Unsubscribe } from '../rows.js';
 export interface Readable<R> {
   get(id: string): R | undefined;
   query(predicate?: (row: R) => boolean): readonly R[];
-  subscribe(listener: (ids: ChangedIds) => void): Unsubscribe;
+  subscribe(listener: (ids: ChangedIds) => void, isHasty: true): Unsubscribe;
 }
 
 /** The last result, kept by a component while its predicate changes. */
@@ -36,7 +36,7 @@ export class Query<R extends { readonly id: string }> {
 
   readonly subscribe = (changed: () => void): Unsubscribe => {
     const found = new Set(this.#table.query(this.#predicate).map((row) => row.id));
-    return this.#table.subscribe((ids) => {
+    const hear = (ids: ChangedIds) => {
       // Since a read the component may show rows that neither were in the result at the last call, nor are now.
       let concerns = this.#wasRead;
       for (const id of ids) {
@@ -47,7 +47,8 @@ export class Query<R extends { readonly id: string }> {
       }
       if (concerns) changed();
       this.#wasRead = false;
-    });
+    };
+    return this.#table.subscribe(hear, true);
   };
 
   #holds(id: string): boolean {

@@ -23,7 +23,7 @@ const schema = defineSchema({
   },
 });
 
-const HOME = { app: 's', user: 'u', space: 'a', release: () => {} };
+const HOME = { app: 's', user: 'u', space: 'a', url: '', identity: '', release: () => {} };
 
 /** Answers with what the test puts there, and keeps what crossed the boundary. */
 function scripted() {

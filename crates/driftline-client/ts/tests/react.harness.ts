@@ -53,7 +53,14 @@ export async function openSpace() {
     onEvent = event;
     return engine;
   };
-  const db = await Db.over(schema, start, { app: 's', user: 'u', space: 'a', release: () => {} });
+  const db = await Db.over(schema, start, {
+    app: 's',
+    user: 'u',
+    space: 'a',
+    url: 'http://h',
+    identity: '',
+    release: () => {},
+  });
   count(space, db.tables.card, 'subscribe');
   count(space, db.tables.line, 'subscribe');
   count(space, db, 'onStatus');
@@ -68,10 +75,10 @@ export async function openSpace() {
 
 /** Has a method that adds a listener counted, and its return value, too. */
 function count(space: { listeners: number }, owner: object, method: string): void {
-  const object = owner as { [method: string]: (listener: unknown) => () => void };
+  const object = owner as { [method: string]: (...args: unknown[]) => () => void };
   const subscribe = object[method]?.bind(owner);
-  object[method] = (listener) => {
-    const stop = subscribe?.(listener);
+  object[method] = (...args) => {
+    const stop = subscribe?.(...args);
     space.listeners += 1;
     return () => {
       space.listeners -= 1;

@@ -1,7 +1,8 @@
 /** The types of the hooks, checked by `tsc` alone. */
 
 import type { Db, DriftlineError, Problem, Row, Status } from '../index.js';
-import { type ParkedGroup, useOpen, useParked, useQuery, useRow, useStatus } from '../react.js';
+import { joinPresence } from '../presence.js';
+import { type ParkedGroup, useOpen, useParked, usePresence, useQuery, useRow, useStatus } from '../react.js';
 import { type S, schema } from './react.harness.js';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -50,4 +51,28 @@ export function useHooks(db: Db<S>, maybe: Db<S> | undefined): void {
   useOpen({ schema, url: '' });
   // @ts-expect-error it may not be open yet
   opened.db.tables;
+}
+
+export function useOthers(db: Db<S>, maybe: Db<S> | undefined): void {
+  type Cursor = { readonly x: number };
+  const others = usePresence<Cursor>(maybe, { x: 1 });
+  same<Equal<typeof others, ReadonlyMap<string, Cursor>>>();
+  const presence = joinPresence<Cursor>(db);
+  presence.others.get('a') satisfies Cursor | undefined;
+  presence.set(null);
+  const inferred = joinPresence(db, { y: 'a' });
+  inferred.set({ y: 'b' });
+
+  // @ts-expect-error a word of oneself is of one type
+  presence.set({ y: 1 });
+  // @ts-expect-error a word of oneself is of one type
+  inferred.set({ y: 1 });
+  // @ts-expect-error there may be nobody of this name
+  presence.others.get('a').x;
+  // @ts-expect-error who is there is read-only
+  others.set('a', { x: 1 });
+  // @ts-expect-error a schema is no space
+  joinPresence(schema);
+  // @ts-expect-error what one says goes on being of that type
+  usePresence<Cursor>(db, { y: 1 });
 }

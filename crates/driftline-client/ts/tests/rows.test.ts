@@ -52,6 +52,49 @@ test('listeners hear once per flush, with every id', async () => {
   assert.equal(all.length, 2);
 });
 
+test('whoever is in haste hears of the first own edit of a task at once, and of the rest at its end', async () => {
+  const store = new RowStore(['card', 'box']);
+  const heard: string[] = [];
+  store.subscribe('card', (ids) => heard.push(`hasty ${[...ids]}`), true);
+  store.subscribe('card', (ids) => heard.push(`${[...ids]}`));
+  store.applyOwn([['card', '1', { x: 1 }, 1]]);
+  assert.deepEqual(heard, ['hasty 1']);
+  await flushed();
+  assert.deepEqual(heard, ['hasty 1', '1'], 'and not of the same again');
+
+  heard.length = 0;
+  store.applyOwn([['card', '1', { x: 2 }, 0]]);
+  store.applyOwn([['card', '2', { x: 2 }, 1]]);
+  store.apply([['card', '3', { x: 2 }, 1]]);
+  assert.deepEqual(heard, ['hasty 1'], 'a loop of edits is no loop of renders');
+  await flushed();
+  assert.deepEqual(heard, ['hasty 1', 'hasty 1,2,3', '1,2,3']);
+
+  heard.length = 0;
+  store.apply([['card', '1', { x: 3 }, 0]]);
+  assert.deepEqual(heard, [], 'what others do is heard when the task is done');
+  await flushed();
+  assert.deepEqual(heard, ['hasty 1', '1']);
+});
+
+test('an edit that is made on hearing of another is heard of by everybody', async () => {
+  const store = new RowStore(['card']);
+  const heard: string[][] = [];
+  store.subscribe('card', (ids) => heard.push([...ids]), true);
+  const stop = store.subscribe(
+    'card',
+    () => {
+      stop();
+      store.applyOwn([['card', '2', { x: 1 }, 1]]);
+    },
+    true,
+  );
+  store.applyOwn([['card', '1', { x: 1 }, 1]]);
+  assert.deepEqual(heard, [['1']]);
+  await flushed();
+  assert.deepEqual(heard, [['1'], ['1', '2']]);
+});
+
 test('the removal of a row that was never there is no change', async () => {
   const store = new RowStore(['card']);
   let calls = 0;

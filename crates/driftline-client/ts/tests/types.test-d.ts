@@ -90,6 +90,9 @@ export const setCounter: Patch<S, 'card'> = { votes: 3 };
 export const incrementField: Patch<S, 'card'> = { n: increment() };
 // @ts-expect-error there is no such column
 export const noColumn: Patch<S, 'card'> = { nme: 'x' };
+export const nothing: Patch<S, 'box'> = {};
+// @ts-expect-error a table without fields has none to set
+export const noFields: Patch<S, 'box'> = { name: 'x' };
 // @ts-expect-error `name` is not nullable
 export const nullName: Patch<S, 'card'> = { name: null };
 
@@ -141,6 +144,8 @@ export function useTables(db: Db<S>, row: Card, list: Row<S, 'list'>): void {
   db.tables.list.create({});
   // @ts-expect-error a box has no field of a card
   db.tables.box.create({ name: 'x' });
+  // @ts-expect-error nor can one be set
+  db.tables.box.update('a', { name: 'x' });
   // @ts-expect-error an update names the row
   db.tables.card.update({ name: 'x' });
   // @ts-expect-error a row keeps its id

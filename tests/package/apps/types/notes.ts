@@ -1,6 +1,9 @@
 // What an app's own code asks of the types, under each way of finding them. It is compiled and never run.
 
 import { type Change, type Db, DriftlineError, defineSchema, increment, newId, open, type Status } from 'driftline';
+import wasm from 'driftline/driftline_client_bg.wasm';
+import { joinPresence } from 'driftline/presence';
+import { precache } from 'driftline/service-worker';
 
 const schema = defineSchema({
   name: 'notes',
@@ -12,12 +15,24 @@ const schema = defineSchema({
 });
 
 export async function use(): Promise<string> {
-  const db: Db<typeof schema> = await open({ schema, space: 'types', url: '' });
+  const db: Db<typeof schema> = await open({
+    schema,
+    space: 'types',
+    url: '',
+    wasm: new URL(wasm, 'https://app.example'),
+  });
   const change: Change & { readonly id: string } = db.tables.card.create({ text: 'Hello' });
   await change.saved;
   db.tables.card.update(change.id, { votes: increment(1) });
   db.onStatus((status: Status) => console.log(status.line));
 
+  const name: string | undefined = joinPresence<{ name: string }>(db).others.get('a')?.name;
+  precache({ version: name ?? '1', files: ['./'] });
+
+  // @ts-expect-error What the package uses itself is not for apps.
+  db.home;
+  // @ts-expect-error A version is named.
+  precache({ files: [] });
   // @ts-expect-error There is no such table.
   db.tables.cart.create({});
   // @ts-expect-error A text is no number.
