@@ -1,7 +1,9 @@
 //! `sim --seeds N [--from M] [--trace]`: runs the worlds of N seeds and says what was found. Exit code 1 on any finding.
+//! `sim --replay FILE [--trace]`: plays what a page has recorded, and says whether that comes to the same.
 //! A seed that fails is shrunk: `--skip` and `--without` play the part of its history that is left.
 
 use driftline_tests::sim::faults::{STATES, can_hit};
+use driftline_tests::sim::replay::replay;
 use driftline_tests::sim::shrink::shrink;
 use driftline_tests::sim::world::MOST_WORK;
 use driftline_tests::sim::{Finding, KINDS, Part, Stats, run};
@@ -12,7 +14,8 @@ use std::time::{Duration, Instant};
 const SHOWN: usize = 5;
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(30);
-const USAGE: &str = "usage: sim --seeds N [--from M] [--threads T] [--skip 3,5-9] [--without FAULT,FAULT] [--no-shrink] [--trace]";
+const USAGE: &str = "usage: sim --seeds N [--from M] [--threads T] [--skip 3,5-9] [--without FAULT,FAULT] [--no-shrink] [--trace]
+       sim --replay FILE [--trace]";
 
 struct Options {
     seeds: u64,
@@ -21,11 +24,12 @@ struct Options {
     part: Part,
     shrinks: bool,
     trace: bool,
+    replay: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let mut options = Options { seeds: 1_000, from: 1, threads, part: Part::default(), shrinks: true, trace: false };
+    let mut options = Options { seeds: 1_000, from: 1, threads, part: Part::default(), shrinks: true, trace: false, replay: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} takes a value"));
@@ -43,10 +47,36 @@ fn options() -> Result<Options, String> {
             "--without" => options.part.without.extend(value()?.split(',').map(str::to_string)),
             "--no-shrink" => options.shrinks = false,
             "--trace" => options.trace = true,
+            "--replay" => options.replay = Some(value()?),
             _ => return Err(format!("{arg} is not an option; {USAGE}")),
         }
     }
     Ok(options)
+}
+
+/// Returns the exit code.
+fn print_replay(file: &str, is_told: bool) -> i32 {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
+    let replayed = text.and_then(|text| {
+        replay(&text, &mut |line| {
+            if is_told {
+                println!("{line}")
+            }
+        })
+    });
+    match replayed {
+        Ok(replayed) => {
+            replayed.differs.iter().for_each(|text| println!("differs: {text}"));
+            let end = if replayed.truncated { "the trace was cut off here" } else { "that is where the page was" };
+            let end = if replayed.differs.is_empty() { end } else { "that is not where the page was" };
+            println!("{} calls, {}: {end}", replayed.calls, replayed.line);
+            i32::from(!replayed.differs.is_empty())
+        }
+        Err(text) => {
+            eprintln!("{text}");
+            2
+        }
+    }
 }
 
 type Outcome = (Stats, BTreeMap<u64, Vec<Finding>>);
@@ -82,6 +112,9 @@ fn main() {
             std::process::exit(2);
         }
     };
+    if let Some(file) = &options.replay {
+        std::process::exit(print_replay(file, options.trace));
+    }
     let start = Instant::now();
     let threads = if options.trace { 1 } else { options.threads.min(options.seeds.max(1)) };
     let mut stats = Stats::default();

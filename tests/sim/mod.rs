@@ -6,12 +6,13 @@
 //! In reading order: [`world`] (the queue of events), [`store`] (disks and locks), [`shell`] (what a tab does with an
 //! engine's effects), [`network`], [`server`], [`tokens`] (who may), [`workload`] (what people do), [`faults`] (what happens to them),
 //! [`silence`] (when nothing does), [`transfer`] (what leaves a device on purpose), [`journal`] and [`check`] (what must hold), [`shrink`]
-//! (the least of a history that still fails).
+//! (the least of a history that still fails); and [`replay`], which plays what a real page has recorded.
 
 pub mod check;
 pub mod faults;
 pub mod journal;
 pub mod network;
+pub mod replay;
 pub mod rng;
 pub mod schema;
 pub mod server;

@@ -9,6 +9,7 @@ use crate::outbox::{OutboxDb, Write};
 use driftline_core::clock::Clock;
 use driftline_core::engine::{Disk, Effect, Engine, IMPORTED, SlotDisk};
 use driftline_core::sender::SendFailure;
+use driftline_core::trace::{Arg, Call, Trace};
 use gloo_timers::callback::Timeout;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::Function;
@@ -22,8 +23,12 @@ const FRAME_MS: u32 = 16;
 /// How long to wait before a database that could not be read is read again.
 const READ_AGAIN_MS: u32 = 1_000;
 
+/// What the engine is called with is not forgotten.
+pub struct Noted(Option<Call>);
+
 pub struct Driver {
     engine: RefCell<Engine>,
+    trace: RefCell<Option<Trace>>,
     clock: Cell<Clock>,
     pub space: String,
     /// What the names of databases, locks and channels begin with: application and user.
@@ -73,6 +78,7 @@ enum Failing {
 
 pub struct Parts {
     pub engine: Engine,
+    pub trace: Option<Trace>,
     pub space: String,
     pub prefix: String,
     pub slot: u32,
@@ -89,6 +95,7 @@ impl Driver {
     pub fn start(parts: Parts) -> Result<Rc<Driver>, JsValue> {
         let driver = Rc::new(Driver {
             engine: RefCell::new(parts.engine),
+            trace: RefCell::new(parts.trace),
             clock: Cell::default(),
             space: parts.space,
             prefix: parts.prefix,
@@ -131,18 +138,47 @@ impl Driver {
         Ok(driver)
     }
 
+    /// Writes down what the engine is about to be called with, where there is a trace.
+    pub fn noted(&self, name: &'static str, args: &[Arg<'_>]) -> Noted {
+        Noted(self.trace.borrow().is_some().then(|| Call::new(name, args)))
+    }
+
+    /// Asks the engine something.
+    pub fn look<R>(&self, ask: impl FnOnce(&Engine, u64) -> R) -> R {
+        ask(&self.engine.borrow(), self.now_ms())
+    }
+
+    /// What the engine has been told since the space was opened, if that was asked for then.
+    pub fn trace(&self) -> Option<String> {
+        let mut trace = self.trace.borrow_mut();
+        trace.as_mut().map(|trace| self.look(|engine, now| trace.text(engine, now)))
+    }
+
     /// Calls the engine, and sees to it that what follows is carried out.
-    pub fn with<R>(self: &Rc<Self>, call: impl FnOnce(&mut Engine, u64) -> R) -> R {
+    pub fn with<R>(self: &Rc<Self>, noted: Noted, call: impl FnOnce(&mut Engine, u64) -> R) -> R {
         let now_ms = self.now_ms();
+        if let (Some(trace), Some(call)) = (&mut *self.trace.borrow_mut(), &noted.0) {
+            trace.called(now_ms, call);
+        }
         let result = call(&mut self.engine.borrow_mut(), now_ms);
         self.schedule();
         result
     }
 
+    pub fn set_online(self: &Rc<Self>, online: bool) {
+        let noted = self.noted("set_online", &[Arg::Number(online.into())]);
+        self.with(noted, |engine, now| engine.set_online(now, online));
+    }
+
+    /// Writes what was made without delay.
+    pub fn save_now(self: &Rc<Self>) {
+        self.with(self.noted("save_now", &[]), |engine, now| engine.save_now(now));
+    }
+
     /// A timer may fire a moment early, or after the clock was set back; for the engine it is the time it asked for.
     fn tick(self: &Rc<Self>, at_ms: u64) {
         self.read_clock(|clock, system_ms| clock.reach(system_ms, at_ms));
-        self.with(|engine, now| engine.handle_tick(now));
+        self.with(self.noted("tick", &[]), |engine, now| engine.handle_tick(now));
     }
 
     /// The engine's time.
@@ -169,6 +205,9 @@ impl Driver {
         self.scheduled.set(false);
         // A closed session no longer has its locks: whatever it did now, another tab may be doing.
         while !self.closed.get() {
+            if let Some(trace) = &mut *self.trace.borrow_mut() {
+                trace.polled();
+            }
             let effect = self.engine.borrow_mut().poll();
             match effect {
                 Some(effect) => self.run(effect),
@@ -184,9 +223,13 @@ impl Driver {
                 let outbox = driver.outbox(slot);
                 let written = outbox.write(&driver.space, Write { client, puts, deletes }).await;
                 driver.note_lost_slot(&outbox);
+                let (at, id_arg) = (Arg::Number(slot.into()), Arg::Number(id));
                 match written {
-                    Ok(()) => driver.with(|engine, now| engine.handle_saved(now, slot, id)),
-                    Err(code) => driver.with(|engine, now| engine.handle_save_failed(now, slot, id, &code)),
+                    Ok(()) => driver.with(driver.noted("saved", &[at, id_arg]), |engine, now| engine.handle_saved(now, slot, id)),
+                    Err(code) => {
+                        let noted = driver.noted("save_failed", &[at, id_arg, Arg::Text(&code)]);
+                        driver.with(noted, |engine, now| engine.handle_save_failed(now, slot, id, &code));
+                    }
                 }
             }),
             Effect::Commit { id, epoch, meta, tail, base } => spawn(driver.commit(id, Commit { epoch, meta, tail, base })),
@@ -210,7 +253,7 @@ impl Driver {
             }
             Effect::Reload => spawn(async move {
                 if let Some(disk) = driver.read_when_possible().await {
-                    driver.with(|engine, now| engine.handle_reloaded(now, disk));
+                    driver.with(driver.noted("reloaded", &[Arg::Disk(&disk)]), |engine, now| engine.handle_reloaded(now, disk));
                 }
             }),
             Effect::RenewEpoch { at_least } => spawn(driver.renew_epoch(at_least)),
@@ -323,14 +366,19 @@ impl Driver {
         let epoch = self.engine.borrow().epoch();
         if let Some(epoch) = epoch.filter(|_| self.base.database.take_lost()) {
             self.base.keep_epoch(&self.space, epoch).await?;
-            self.with(|engine, now| engine.handle_base_lost(now));
+            self.with(self.noted("base_lost", &[]), |engine, now| engine.handle_base_lost(now));
         }
         Ok(())
     }
 
+    /// The database of a slot is a new and empty one.
+    pub fn lose_slot(self: &Rc<Self>, slot: u32) {
+        self.with(self.noted("slot_lost", &[Arg::Number(slot.into())]), |engine, now| engine.handle_slot_lost(now, slot));
+    }
+
     fn note_lost_slot(self: &Rc<Self>, outbox: &OutboxDb) {
         if outbox.database.take_lost() {
-            self.with(|engine, now| engine.handle_slot_lost(now, outbox.slot));
+            self.lose_slot(outbox.slot);
         }
     }
 
@@ -343,7 +391,8 @@ impl Driver {
         self.failing.borrow_mut().retain(|failing| failing.0 != what);
         self.failing.borrow_mut().extend(code.map(|code| (what, code)));
         let first = self.failing.borrow().first().map(|failing| failing.1.clone());
-        self.with(|engine, now| engine.handle_storage(now, first));
+        let noted = self.noted("storage", &[first.as_deref().map_or(Arg::Nothing, Arg::Text)]);
+        self.with(noted, |engine, now| engine.handle_storage(now, first));
         if failed {
             TimeoutFuture::new(READ_AGAIN_MS).await;
         }
@@ -377,18 +426,19 @@ impl Driver {
 
     async fn open(self: Rc<Self>) {
         let Some(disk) = self.read_when_possible().await else { return };
-        self.with(|engine, now| engine.handle_opened(now, disk));
+        self.with(self.noted("opened", &[Arg::Disk(&disk)]), |engine, now| engine.handle_opened(now, disk));
         for text in self.early.borrow_mut().take().into_iter().flatten() {
-            self.with(|engine, now| engine.handle_peer(now, &text));
+            self.hear_peer(&text);
         }
         self.lead(false).await;
     }
 
     async fn commit(self: Rc<Self>, id: u64, commit: Commit) {
         match self.base.commit(&self.space, commit).await {
-            Ok(()) => self.with(|engine, now| engine.handle_committed(now, id)),
+            Ok(()) => self.with(self.noted("committed", &[Arg::Number(id)]), |engine, now| engine.handle_committed(now, id)),
             Err(code) => {
-                self.with(|engine, now| engine.handle_commit_failed(now, id, &code));
+                let noted = self.noted("commit_failed", &[Arg::Number(id), Arg::Text(&code)]);
+                self.with(noted, |engine, now| engine.handle_commit_failed(now, id, &code));
                 if code == "stale_epoch" && self.engine.borrow().epoch().is_none() {
                     self.lead_again();
                 }
@@ -405,7 +455,11 @@ impl Driver {
         if let Some(early) = &mut *self.early.borrow_mut() {
             return early.push(text);
         }
-        self.with(|engine, now| engine.handle_peer(now, &text));
+        self.hear_peer(&text);
+    }
+
+    fn hear_peer(self: &Rc<Self>, text: &str) {
+        self.with(self.noted("peer", &[Arg::Text(text)]), |engine, now| engine.handle_peer(now, text));
     }
 
     fn slot_lock_name(&self, slot: u32) -> String {
@@ -425,7 +479,7 @@ impl Driver {
         let (driver, stolen) = (self.clone(), held.stolen());
         spawn(async move {
             if stolen.await && driver.turns.get() == turn {
-                driver.with(|engine, now| engine.handle_unlead(now));
+                driver.with(driver.noted("unlead", &[]), |engine, now| engine.handle_unlead(now));
                 driver.lead_again();
             }
         });
@@ -456,7 +510,9 @@ impl Driver {
         }
         // The turn may have been taken away meanwhile.
         if self.send_lock.borrow().is_some() {
-            self.with(|engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
+            let told = meta.as_deref().map_or(Arg::Nothing, Arg::Text);
+            let noted = self.noted("lead", &[Arg::Number(epoch), told, Arg::Slots(&closed_tabs)]);
+            self.with(noted, |engine, now| engine.handle_lead(now, epoch, meta.as_deref(), closed_tabs));
         }
         Ok(())
     }
@@ -484,7 +540,10 @@ impl Driver {
                     Err(code) => (None, Some(code)),
                 };
                 if !self.tries_again(Failing::Reading, code).await {
-                    return disk.into_iter().for_each(|disk| self.with(|engine, now| engine.handle_adopted(now, disk)));
+                    return disk.into_iter().for_each(|disk| {
+                        let noted = self.noted("adopted", &[Arg::Slots(std::slice::from_ref(&disk))]);
+                        self.with(noted, |engine, now| engine.handle_adopted(now, disk));
+                    });
                 }
             }
         });
@@ -496,7 +555,8 @@ impl Driver {
             Some(ours) => self.base.renew_epoch(&self.space, ours, at_least).await.unwrap_or(None),
             None => None,
         };
-        self.with(|engine, now| engine.handle_epoch(now, renewed));
+        let noted = self.noted("epoch", &[renewed.map_or(Arg::Nothing, Arg::Number)]);
+        self.with(noted, |engine, now| engine.handle_epoch(now, renewed));
         if renewed.is_none() {
             self.lead_again();
         }
@@ -513,10 +573,13 @@ impl Driver {
             }
             Err(error) => Err(error),
         };
-        self.with(|engine, now| match answer {
-            Ok(answer) => engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body),
-            Err(_) => engine.handle_send_failed(now, id, SendFailure::Network),
-        });
+        let Ok(answer) = answer else {
+            let noted = self.noted("send_failed", &[Arg::Number(id)]);
+            return self.with(noted, |engine, now| engine.handle_send_failed(now, id, SendFailure::Network));
+        };
+        let retry_after = answer.retry_after_ms.map_or(Arg::Nothing, Arg::Number);
+        let noted = self.noted("answer", &[Arg::Number(id), Arg::Number(answer.status.into()), retry_after, Arg::Text(&answer.body)]);
+        self.with(noted, |engine, now| engine.handle_answer(now, id, answer.status, answer.retry_after_ms, &answer.body));
     }
 
     async fn connect(self: Rc<Self>, cursor: u64) {
@@ -525,11 +588,14 @@ impl Driver {
         let driver = Rc::downgrade(&self);
         let hear = Rc::new(move |heard: Heard| {
             let Some(driver) = driver.upgrade().filter(|driver| driver.live_count.get() == count) else { return };
-            driver.with(|engine, now| match heard {
-                Heard::Open => engine.handle_live_open(now),
-                Heard::Message(text) => engine.handle_live_message(now, &text),
-                Heard::Closed => engine.handle_live_closed(now),
-            });
+            match heard {
+                Heard::Open => driver.with(driver.noted("live_open", &[]), |engine, now| engine.handle_live_open(now)),
+                Heard::Message(text) => {
+                    let noted = driver.noted("live_message", &[Arg::Text(&text)]);
+                    driver.with(noted, |engine, now| engine.handle_live_message(now, &text));
+                }
+                Heard::Closed => driver.end_live(),
+            }
         });
         let live = self.net.connect(cursor, hear).await;
         if self.live_count.get() != count {
@@ -537,8 +603,12 @@ impl Driver {
         }
         match live {
             Ok(live) => *self.live.borrow_mut() = Some(live),
-            Err(_) => self.with(|engine, now| engine.handle_live_closed(now)),
+            Err(_) => self.end_live(),
         }
+    }
+
+    fn end_live(self: &Rc<Self>) {
+        self.with(self.noted("live_closed", &[]), |engine, now| engine.handle_live_closed(now));
     }
 
     // ---- the end ----

@@ -12,6 +12,7 @@ use driftline_core::limits::is_space_name;
 use driftline_core::outbox::Key;
 use driftline_core::problem::Problem;
 use driftline_core::schema::Schema;
+use driftline_core::trace::{Arg, Trace};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::Function;
 use std::cell::Cell;
@@ -40,10 +41,10 @@ pub struct Session {
 impl Session {
     /// Resolves as soon as edits can be made; the event `loaded` follows when the local view is there. Where this device does not
     /// let its databases be opened, edits wait in memory until it does.
-    pub async fn open(config: JsValue, on_patch: Function, on_event: Function) -> Result<Session, JsValue> {
-        let token = get(&config, "token").dyn_into::<Function>().ok();
-        let text = |name: &str| get(&config, name).as_string().unwrap_or_default();
-        let limit = |name: &str, default: f64| get(&config, name).as_f64().unwrap_or(default) as usize;
+    pub async fn open(options: JsValue, on_patch: Function, on_event: Function) -> Result<Session, JsValue> {
+        let token = get(&options, "token").dyn_into::<Function>().ok();
+        let text = |name: &str| get(&options, name).as_string().unwrap_or_default();
+        let limit = |name: &str, default: f64| get(&options, name).as_f64().unwrap_or(default) as usize;
         let schema = Schema::parse(&text("schema")).map_err(|e| problem("invalid_schema", &e.to_string()))?;
         let space = text("space");
         if !is_space_name(&space) {
@@ -58,7 +59,7 @@ impl Session {
         let outboxes = [OutboxDb::new(&prefix, slot), imported];
         let known = identity(&outboxes, &space).await;
         let (client, high, imported) = known.clone().unwrap_or_else(|_| (own_client(random_u64()), Vec::new(), Vec::new()));
-        let engine = Engine::new(Config {
+        let config = Config {
             schema,
             slot,
             client,
@@ -67,12 +68,14 @@ impl Session {
             seed: random_u64(),
             outbox_txns: limit("outbox_txns", OUTBOX_TXNS),
             outbox_bytes: limit("outbox_bytes", OUTBOX_BYTES),
-        });
+        };
+        let trace = get(&options, "trace").is_truthy().then(|| Trace::begin(&config, &text("schema")));
+        let engine = Engine::new(config);
         let net = Net::new(&text("url"), &space, token, text("identity"));
-        let driver = Driver::start(Parts { engine, space, prefix, slot, base, outboxes, net, slot_lock, on_patch, on_event })?;
+        let driver = Driver::start(Parts { engine, trace, space, prefix, slot, base, outboxes, net, slot_lock, on_patch, on_event })?;
         if known.is_err() {
             // Whose slot this is stands on disk, and so do the numbers that are taken.
-            driver.with(|engine, now| engine.handle_slot_lost(now, slot));
+            driver.lose_slot(slot);
         }
         let session = Session { driver, online: Rc::new(Cell::new(true)) };
         session.watch_network();
@@ -84,7 +87,7 @@ impl Session {
         // Older patches first, or they would undo this one in the application's rows.
         self.driver.drain();
         self.driver.flush();
-        let made = self.driver.with(|engine, now| engine.transact(now, json));
+        let made = self.driver.with(self.driver.noted("transact", &[Arg::Text(json)]), |engine, now| engine.transact(now, json));
         let mut out = String::new();
         match made {
             Ok(made) => write_made(&made, &mut out),
@@ -98,7 +101,9 @@ impl Session {
     pub fn undo(&self, redo: bool) -> String {
         self.driver.drain();
         self.driver.flush();
-        let made = self.driver.with(|engine, now| if redo { engine.redo(now) } else { engine.undo(now) });
+        let made = self.driver.with(self.driver.noted(if redo { "redo" } else { "undo" }, &[]), |engine, now| {
+            if redo { engine.redo(now) } else { engine.undo(now) }
+        });
         let mut out = String::from("[");
         match made {
             Ok(made) => {
@@ -117,17 +122,17 @@ impl Session {
 
     /// What waits, in the order in which it would be sent; at most 1,000.
     pub fn outbox(&self) -> String {
-        self.driver.with(|engine, now| engine.outbox_json(now, OUTBOX_SHOWN))
+        self.driver.look(|engine, now| engine.outbox_json(now, OUTBOX_SHOWN))
     }
 
     pub fn status(&self) -> JsValue {
-        let status = self.driver.with(|engine, _| engine.status());
+        let status = self.driver.look(|engine, _| engine.status());
         js_sys::JSON::parse(&status).unwrap_or(JsValue::NULL)
     }
 
     /// `[rev, digest, rows]` of the base: what this device believes that the server holds.
     pub fn digest(&self) -> JsValue {
-        let (rev, digest, rows) = self.driver.with(|engine, _| {
+        let (rev, digest, rows) = self.driver.look(|engine, _| {
             let replica = engine.replica();
             (replica.rev, format!("{:032x}", replica.digest.0), replica.base().len())
         });
@@ -136,7 +141,7 @@ impl Session {
 
     /// Carries out a decision about what waits. Returns `{}`, or `{"problem"}`.
     pub fn decide(&self, decision: &str) -> String {
-        let result = self.driver.with(|engine, now| engine.decide(now, decision));
+        let result = self.driver.with(self.driver.noted("decide", &[Arg::Text(decision)]), |engine, now| engine.decide(now, decision));
         // Whoever decides finds the view changed when the call returns.
         self.driver.drain();
         self.driver.flush();
@@ -145,23 +150,23 @@ impl Session {
 
     /// What was found on this device and cannot be read, as a JSON list of `{"key", "record"}`.
     pub fn damaged(&self) -> String {
-        self.driver.with(|engine, _| engine.damaged_json())
+        self.driver.look(|engine, _| engine.damaged_json())
     }
 
     /// What waits, as a file may hold it; or `{"problem"}`.
     pub fn export_waiting(&self, key: &str, dependents: bool) -> String {
         let key = parse_key(key).unwrap_or_default();
-        self.driver.with(|engine, _| engine.export(key, dependents)).unwrap_or_else(refused)
+        self.driver.look(|engine, _| engine.export(key, dependents)).unwrap_or_else(refused)
     }
 
     /// All that waits, for a file; see the core.
     pub fn export_unsynced(&self) -> String {
-        self.driver.with(|engine, now| engine.export_unsynced(now))
+        self.driver.with(self.driver.noted("export_unsynced", &[]), |engine, now| engine.export_unsynced(now))
     }
 
     /// Looks through records of a file: what is to be written, and what to be told then; or `{"problem"}`.
     pub fn admit(&self, records: &str) -> String {
-        self.driver.with(|engine, _| engine.admit(records)).unwrap_or_else(refused)
+        self.driver.look(|engine, _| engine.admit(records)).unwrap_or_else(refused)
     }
 
     /// Takes what has been written into the slot of what is imported. The view has it when the call returns.
@@ -171,15 +176,19 @@ impl Session {
         self.driver.flush();
     }
 
+    /// What the engine has been told, where the option `trace` was given.
+    pub fn trace(&self) -> Option<String> {
+        self.driver.trace()
+    }
+
     pub fn set_online(&self, on: bool) {
         self.online.set(on);
-        let online = on && network_is_there();
-        self.driver.with(|engine, now| engine.set_online(now, online));
+        self.driver.set_online(on && network_is_there());
     }
 
     /// Writes what was made without delay: somebody waits for it.
     pub fn save_now(&self) {
-        self.driver.with(|engine, now| engine.save_now(now));
+        self.driver.save_now();
     }
 
     /// Waits until what was made is on disk, and lets go of everything. Returns whether it is.
@@ -202,13 +211,12 @@ impl Session {
                 if let Some(driver) = driver.upgrade().filter(|driver| !driver.closed.get()) {
                     let online = online.get() && network_is_there();
                     // The page may end after this.
-                    driver.with(|engine, now| engine.save_now(now));
-                    driver.with(|engine, now| engine.set_online(now, online));
+                    driver.save_now();
+                    driver.set_online(online);
                 }
             });
         }
-        let online = network_is_there();
-        self.driver.with(|engine, now| engine.set_online(now, online));
+        self.driver.set_online(network_is_there());
     }
 }
 

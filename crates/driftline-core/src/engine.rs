@@ -540,6 +540,17 @@ pub fn parse_key(text: &str) -> Option<Key> {
     Some((parse_hex64(client)?, seq.parse().ok()?))
 }
 
+/// Writes a list of `client:seq`.
+pub(crate) fn write_keys(keys: &[Key], out: &mut String) {
+    out.push('[');
+    for (i, key) in keys.iter().enumerate() {
+        out.push_str(if i > 0 { ",\"" } else { "\"" });
+        write_key(*key, out);
+        out.push('"');
+    }
+    out.push(']');
+}
+
 pub fn write_key(key: Key, out: &mut String) {
     write_hex64(key.0, out);
     out.push(':');

@@ -37,6 +37,7 @@ pub mod schema;
 pub mod sender;
 pub mod sorted;
 pub mod text;
+pub mod trace;
 pub mod transfer;
 pub mod undo;
 pub mod upgrade;

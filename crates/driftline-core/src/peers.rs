@@ -10,7 +10,7 @@ mod unseen;
 
 use crate::dedupe::is_shared;
 use crate::edit::{Edit, write_edits};
-use crate::engine::{Absorbed, Effect, Engine, IMPORTED, SlotDisk, read_keys, record_key, write_key};
+use crate::engine::{Absorbed, Effect, Engine, IMPORTED, SlotDisk, read_keys, record_key, write_keys};
 use crate::json::Json;
 use crate::outbox::{Entry, Key, State};
 use crate::schema::Schema;
@@ -422,10 +422,11 @@ impl Engine {
             return Heard::Known;
         }
         self.note_twice(slot, key);
+        // What has been written anew since its own tab has read it. That tab may offer it all the same.
+        let in_older_words = |known: &Entry| known.upgraded.is_some() && entry.upgraded.is_none();
         // An older version of what may have been sent already: what is frozen is not altered, so whoever says otherwise spoke before.
-        // So did whoever has it in the words of an older version.
         let older = |known: &Entry| {
-            known.state != State::Queued || (known.frozen && !entry.frozen) || (known.upgraded.is_some() && entry.upgraded.is_none())
+            known.state != State::Queued || (known.frozen && !entry.frozen) || (in_older_words(known) && entry.state != State::Queued)
         };
         // What waits here under a number is not changed by what a file has under it.
         let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
@@ -435,7 +436,8 @@ impl Engine {
         self.see_clock(entry.made.at);
         self.see_number(slot, key);
         self.unheard.remove(&key);
-        if let Some(known) = self.outbox.get_mut(key).filter(|known| known.body == entry.body && known.state == entry.state) {
+        let same = |known: &Entry| known.state == entry.state && (known.body == entry.body || in_older_words(known));
+        if let Some(known) = self.outbox.get_mut(key).filter(|known| same(known)) {
             let heard = if entry.frozen && !known.frozen { Heard::Offered } else { Heard::Known };
             known.frozen |= entry.frozen;
             known.unanswered |= entry.unanswered;
@@ -641,14 +643,4 @@ fn records_in(lines: &str) -> impl Iterator<Item = &str> {
         rest = left.get(1..).unwrap_or_default();
         (!record.is_empty()).then_some(record)
     })
-}
-
-fn write_keys(keys: &[Key], out: &mut String) {
-    out.push('[');
-    for (i, key) in keys.iter().enumerate() {
-        out.push_str(if i > 0 { ",\"" } else { "\"" });
-        write_key(*key, out);
-        out.push('"');
-    }
-    out.push(']');
 }

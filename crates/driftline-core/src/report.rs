@@ -1,7 +1,7 @@
 //! What the app is told: events, the true status, the outbox as it is sorted and sent.
 
 use crate::edit::{Edit, Op};
-use crate::engine::{Effect, Engine, write_key};
+use crate::engine::{Effect, Engine, write_key, write_keys};
 use crate::outbox::{Entry, Key, State, Wait};
 use crate::problem::Problem;
 use crate::value::{RowKey, write_string, write_uint};
@@ -16,13 +16,9 @@ impl Engine {
         if keys.is_empty() {
             return;
         }
-        let mut out = format!("{{\"event\":\"{event}\",\"keys\":[");
-        for (i, key) in keys.iter().enumerate() {
-            out.push_str(if i > 0 { ",\"" } else { "\"" });
-            write_key(*key, &mut out);
-            out.push('"');
-        }
-        out.push_str("]}");
+        let mut out = format!("{{\"event\":\"{event}\",\"keys\":");
+        write_keys(keys, &mut out);
+        out.push('}');
         self.effects.push_back(Effect::Event(out));
     }
 
@@ -202,9 +198,10 @@ impl Engine {
             self.write_row(edit.row, out);
             out.push('}');
         }
-        out.push_str("],\"waits_on\":[");
+        out.push_str("],\"waits_on\":");
         match wait {
             Some(Wait::Rows(rows)) => {
+                out.push('[');
                 for (i, row) in rows.iter().enumerate() {
                     out.push_str(if i > 0 { ",\"" } else { "\"" });
                     out.push_str(&self.schema.tables[row.table as usize].name);
@@ -212,28 +209,17 @@ impl Engine {
                     row.id.write(out);
                     out.push('"');
                 }
+                out.push(']');
             }
-            Some(Wait::Keys(keys)) => {
-                for (i, key) in keys.iter().enumerate() {
-                    out.push_str(if i > 0 { ",\"" } else { "\"" });
-                    write_key(*key, out);
-                    out.push('"');
-                }
-            }
-            _ => {}
+            Some(Wait::Keys(keys)) => write_keys(keys, out),
+            _ => out.push_str("[]"),
         }
-        out.push(']');
         if matches!(entry.state, State::Parked { .. }) || entry.suspended {
             out.push_str(",\"before\":");
             self.write_before(entry, out);
-            out.push_str(",\"dependents\":[");
+            out.push_str(",\"dependents\":");
             let dependents = self.outbox.with_dependents(entry.made.key);
-            for (i, key) in dependents.iter().skip(1).take(DEPENDENTS_SHOWN).enumerate() {
-                out.push_str(if i > 0 { ",\"" } else { "\"" });
-                write_key(*key, out);
-                out.push('"');
-            }
-            out.push(']');
+            write_keys(&dependents[1..dependents.len().min(DEPENDENTS_SHOWN + 1)], out);
         }
         out.push_str(",\"problem\":");
         match &entry.state {
