@@ -236,6 +236,14 @@ export class Db<S extends SchemaInput> {
     return { text: await writeFile({ app, user, space, records }), transactions: records.length, leftOut: left_out };
   }
 
+  /**
+   * What the engine of this tab has been told since the space was opened with `trace`, as text that `npm run sim -- --replay FILE`
+   * plays again: to the same outbox and the same view. Undefined without that option.
+   */
+  trace(): string | undefined {
+    return this.#open().trace();
+  }
+
   /** Takes a file of `exportUnsynced`. What it holds is on this disk, and seen, when this resolves. Refused, it changes nothing. */
   async importUnsynced(text: string, options: ImportOptions = {}): Promise<Imported> {
     const content = await readFile(text);

@@ -13,6 +13,7 @@ export interface SessionConfig {
   readonly user: string;
   /** Percent-encoded; what the server holds against the credential. Empty where the app does not say. */
   readonly identity: string;
+  readonly trace?: boolean | undefined;
   readonly token?: () => Promise<string | null> | string | null;
 }
 

@@ -21,6 +21,8 @@ export interface Engine {
   admit(records: string): string;
   /** Takes the message of `admit`, once its records are on disk. */
   imported(message: string): void;
+  /** What it has been told, if that is kept. */
+  trace(): string | undefined;
   set_online(on: boolean): void;
   /** Writes what was made without delay. */
   save_now(): void;

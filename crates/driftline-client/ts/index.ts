@@ -64,6 +64,11 @@ export interface OpenOptions<S extends SchemaInput> {
   readonly app?: string;
   /** Where the engine's wasm is, for a bundler that does not follow `new URL(…, import.meta.url)`. */
   readonly wasm?: WasmSource;
+  /**
+   * Keeps what the engine is told, from now on, for `Db.trace()`: up to 32 MiB of it, in memory. For a report of a bug, not for
+   * everybody: it holds all that the space holds.
+   */
+  readonly trace?: boolean;
 }
 
 // One engine serves every space of the page. A load that failed is forgotten, so that opening again tries again.
@@ -99,7 +104,7 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     engine = undefined;
     throw error;
   });
-  const { schema, space, url, token, user, app = schema.name } = options;
+  const { schema, space, url, token, user, app = schema.name, trace } = options;
   const owner = { app, user: user ?? ANONYMOUS };
   const server = {
     space,
@@ -112,6 +117,7 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     schema: JSON.stringify(schema),
     user: encodeURIComponent(owner.user),
     app: encodeURIComponent(app),
+    trace,
   };
   const holding = holdOpen(prefixOf(owner), space);
   // Whether it could be is asked below.
