@@ -48,6 +48,8 @@ export interface Home extends Required<Owner> {
   /** The user as a server is told of them, percent-encoded; empty where the app does not say. */
   readonly identity: string;
   readonly token?: () => Promise<string | null> | string | null;
+  /** Whether what the engine is told is kept. */
+  readonly trace?: boolean | undefined;
   readonly release: Release;
 }
 

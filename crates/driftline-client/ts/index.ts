@@ -110,6 +110,7 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     space,
     url,
     identity: encodeURIComponent(user ?? ''),
+    trace,
     ...(token !== undefined && { token: typeof token === 'string' ? () => token : token }),
   };
   const config = {
@@ -117,7 +118,6 @@ export async function open<S extends SchemaInput>(options: OpenOptions<S>): Prom
     schema: JSON.stringify(schema),
     user: encodeURIComponent(owner.user),
     app: encodeURIComponent(app),
-    trace,
   };
   const holding = holdOpen(prefixOf(owner), space);
   // Whether it could be is asked below.

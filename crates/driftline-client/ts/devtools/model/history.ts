@@ -1,0 +1,187 @@
+/** What has become of each transaction, as far as it has been seen: from the outbox, from requests, and from decisions made here. */
+
+import type { OutboxEntry } from '../../status.js';
+import { type Answered, readAnswer, readPush } from './push.js';
+
+export type MarkKind =
+  | 'found'
+  | 'made'
+  | 'saved'
+  | 'sent'
+  | 'failed'
+  | 'held'
+  | 'accepted'
+  | 'parked'
+  | 'suspended'
+  | 'decided'
+  | 'left'
+  | 'live';
+
+export interface Mark {
+  readonly what: MarkKind;
+  /** The wall's time, in ms. */
+  readonly at: number;
+  /** A code, a decision, or the key under which it goes on. */
+  readonly note?: string;
+  readonly rev?: number;
+}
+
+export interface Track {
+  readonly key: string;
+  /** As it was last seen. */
+  readonly entry: OutboxEntry;
+  readonly marks: readonly Mark[];
+  /** When it was found to have left the outbox. */
+  readonly overAt: number | null;
+  /** The revision at which the server took it; known from its answer alone. */
+  readonly rev: number | null;
+}
+
+interface Kept extends Track {
+  entry: OutboxEntry;
+  marks: Mark[];
+  overAt: number | null;
+  rev: number | null;
+}
+
+const TRACKS_MAX = 1_500;
+/** Of one that is tried for hours, the beginning and the latest. */
+const MARKS_MAX = 40;
+
+export class History {
+  readonly #tracks = new Map<string, Kept>();
+  #hasLooked = false;
+  /** The latest live message: it may be quicker than the answer. */
+  #told: { readonly revs: ReadonlySet<number>; readonly at: number } | undefined;
+
+  get(key: string): Track | undefined {
+    return this.#tracks.get(key);
+  }
+
+  /** Those that have left the outbox, the latest first. */
+  over(max: number): Track[] {
+    const over = [...this.#tracks.values()].filter(({ overAt }) => overAt !== null);
+    return over.sort((a, b) => (b.overAt ?? 0) - (a.overAt ?? 0)).slice(0, max);
+  }
+
+  /** `isWhole`: nothing waits beyond these, so that what is not among them has gone. */
+  look(entries: readonly OutboxEntry[], isWhole: boolean, at: number): void {
+    const present = new Set<string>();
+    for (const entry of entries) {
+      present.add(entry.key);
+      const track = this.#tracks.get(entry.key);
+      if (track) this.#go(track, entry, at);
+      else this.#begin(entry, at);
+    }
+    this.#hasLooked = true;
+    for (const track of isWhole ? this.#tracks.values() : []) {
+      if (track.overAt !== null || present.has(track.key)) continue;
+      track.overAt = at;
+      const isKnown = track.rev !== null || track.marks.at(-1)?.what === 'decided';
+      if (!isKnown) mark(track, { what: 'left', at });
+    }
+    this.#forget();
+  }
+
+  /** A request with these bytes goes out. */
+  sent(body: string, at: number): void {
+    for (const { key, replaces, edits } of readPush(body)) {
+      // What was made since the outbox was last read is met here first.
+      if (!this.#tracks.has(key)) this.#begin({ key, state: 'queued', edits, waits_on: [], problem: null }, at);
+      const track = this.#tracks.get(key);
+      if (!track) continue;
+      for (const old of replaces) this.#goesOnAs(old, track);
+      mark(track, { what: 'sent', at });
+    }
+  }
+
+  /** `code` is told where the answer is no answer to what was sent. */
+  answered(body: string, answer: string | null, code: string | null, at: number): void {
+    const outcomes = answer === null ? new Map<string, Answered>() : readAnswer(body, answer);
+    for (const { key } of readPush(body)) {
+      const track = this.#tracks.get(key);
+      const outcome = outcomes.get(key);
+      if (!track) continue;
+      if (!outcome) mark(track, { what: 'failed', at, ...(code && { note: code }) });
+      else if (outcome.outcome === 'applied') {
+        accept(track, outcome, at);
+        this.#hasCome(track);
+      } else if (outcome.outcome === 'held') mark(track, { what: 'held', at });
+      else mark(track, { what: 'parked', at, note: outcome.code ?? outcome.outcome });
+    }
+  }
+
+  /** The live connection has brought the changes of these revisions, which all who have the space open are told at that time. */
+  live(revs: readonly number[], at: number): void {
+    this.#told = { revs: new Set(revs), at };
+    for (const track of this.#tracks.values()) this.#hasCome(track);
+  }
+
+  decided(key: string, what: string, at: number): void {
+    const track = this.#tracks.get(key);
+    if (track) mark(track, { what: 'decided', at, note: what });
+  }
+
+  #begin(entry: OutboxEntry, at: number): void {
+    const track: Kept = { key: entry.key, entry, marks: [], overAt: null, rev: null };
+    this.#tracks.set(entry.key, track);
+    mark(track, { what: this.#hasLooked ? 'made' : 'found', at });
+    if (entry.state !== 'saving') mark(track, { what: 'saved', at });
+    if (entry.state === 'in_flight') mark(track, { what: 'sent', at });
+    markStop(track, entry, at);
+  }
+
+  #go(track: Kept, entry: OutboxEntry, at: number): void {
+    const before = track.entry.state;
+    track.entry = entry;
+    track.overAt = null;
+    if (entry.state === before) return;
+    if (before === 'saving') mark(track, { what: 'saved', at });
+    // Where requests are seen they have told already.
+    const isTold = track.marks.at(-1)?.what === 'sent';
+    if (entry.state === 'in_flight' && !isTold) mark(track, { what: 'sent', at });
+    markStop(track, entry, at);
+  }
+
+  /** A decision has put a transaction under a new key: what was seen under the old one goes before. */
+  #goesOnAs(key: string, track: Kept): void {
+    const old = this.#tracks.get(key);
+    if (!old || old === track) return;
+    track.marks = [...old.marks, ...track.marks].sort((a, b) => a.at - b.at);
+    this.#tracks.delete(key);
+  }
+
+  #hasCome(track: Kept): void {
+    if (!this.#told || track.rev === null || !this.#told.revs.has(track.rev)) return;
+    if (!track.marks.some(({ what }) => what === 'live'))
+      mark(track, { what: 'live', at: this.#told.at, rev: track.rev });
+  }
+
+  #forget(): void {
+    for (const [key, { overAt }] of this.#tracks) {
+      if (this.#tracks.size <= TRACKS_MAX) return;
+      if (overAt !== null) this.#tracks.delete(key);
+    }
+  }
+}
+
+function markStop(track: Kept, { state, problem }: OutboxEntry, at: number): void {
+  if (state !== 'parked' && state !== 'suspended') return;
+  const note = problem?.code;
+  // The answer has told it before the engine did.
+  const last = track.marks.at(-1);
+  if (last?.what === 'parked' && last.note === note) return;
+  mark(track, { what: state, at, ...(note && { note }) });
+}
+
+function accept(track: Kept, { rev }: Answered, at: number): void {
+  track.rev = rev;
+  // The answer may be read after the outbox is.
+  if (track.marks.at(-1)?.what === 'left') track.marks.pop();
+  mark(track, { what: 'accepted', at, ...(rev !== null && { rev }) });
+}
+
+function mark(track: Kept, mark: Mark): void {
+  track.marks.push(mark);
+  if (track.marks.length > MARKS_MAX) track.marks.splice(MARKS_MAX / 2, 1);
+}
