@@ -11,7 +11,7 @@ use driftline_core::schema::Schema;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub space: String,
-    /// `orphans`, `arc`, `counts`, `revived`, `log`, `marks` or `digest`.
+    /// `orphans`, `arc`, `counts`, `revived`, `log`, `marks`, `blobs` or `digest`.
     pub kind: &'static str,
     pub text: String,
 }
@@ -21,6 +21,8 @@ pub struct Finding {
 pub struct Report {
     pub spaces: usize,
     pub rows: u64,
+    /// Files that are whole.
+    pub blobs: u64,
     pub findings: Vec<Finding>,
 }
 
@@ -152,6 +154,7 @@ impl Checker<'_> {
         self.counts()?;
         self.log()?;
         self.marks()?;
+        self.blobs()?;
         match digest_of(self.db, self.schema, self.layout, self.space.number) {
             Ok(digest) if digest.0 != self.space.digest && self.space.schema == self.schema.version => {
                 self.find("digest", format!("its rows have the digest {:032x}, and {:032x} is noted", digest.0, self.space.digest));
@@ -255,6 +258,25 @@ impl Checker<'_> {
                 "log",
                 format!("the log should hold the revisions {from} to {to}, and holds {count} of them, from {first} to {last}"),
             );
+        }
+        Ok(())
+    }
+
+    /// The chunks of a blob are as many bytes as it has, and each belongs to a blob, or to one that is still coming.
+    fn blobs(&mut self) -> DbResult<()> {
+        self.report.blobs += self.count("SELECT count(*) FROM _blob WHERE space = ?1")? as u64;
+        let of_owner = "c.space = b.space AND c.hash = b.hash AND c.upload = b.upload";
+        let sum = format!("(SELECT CAST(coalesce(sum(length(c.data)), 0) AS BIGINT) FROM _blob_chunk AS c WHERE {of_owner})");
+        let cut = self.count(&format!("SELECT count(*) FROM _blob AS b WHERE b.space = ?1 AND b.bytes <> {sum}"))?;
+        let cut_uploads = self.count(&format!("SELECT count(*) FROM _blob_upload AS b WHERE b.space = ?1 AND b.received <> {sum}"))?;
+        if cut + cut_uploads > 0 {
+            self.find("blobs", format!("{cut} blobs and {cut_uploads} uploads have more or fewer bytes than are noted of them"));
+        }
+        let owned = |table: &str| format!("EXISTS (SELECT 1 FROM {table} AS b WHERE {of_owner})");
+        let (whole, coming) = (owned("_blob"), owned("_blob_upload"));
+        let left = self.count(&format!("SELECT count(*) FROM _blob_chunk AS c WHERE c.space = ?1 AND NOT {whole} AND NOT {coming}"))?;
+        if left > 0 {
+            self.find("blobs", format!("{left} chunks belong to no blob"));
         }
         Ok(())
     }

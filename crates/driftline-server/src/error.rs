@@ -102,6 +102,10 @@ fn title(code: &str) -> &'static str {
         "not_restored" => "The version cannot be gone back to",
         "no_version" => "There is nothing to keep a version of",
         "too_large" => "The request is too large",
+        "blob_too_large" => "The blob is too large",
+        "blobs_full" => "The space has no room for the blob",
+        "hash_mismatch" => "The bytes are not those of the hash",
+        "wrong_offset" => "The upload stands elsewhere",
         "unsupported_media_type" => "The body is not JSON",
         _ => "The server failed",
     }

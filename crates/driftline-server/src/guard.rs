@@ -1,5 +1,6 @@
 //! What stands around every route: request ids, a log line, panics caught, and the local-only rule of an open server.
 
+use crate::blobs::{UNNAMED, UPLOAD_LENGTH, UPLOAD_OFFSET};
 use crate::error::ApiError;
 use crate::linger::Lingering;
 use crate::metrics::{Answered, Code, Metrics, Route};
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
@@ -22,13 +23,15 @@ const LOGGED_CHARS: usize = 200;
 /// An answer below this size is not worth compressing.
 const COMPRESSED_BYTES: u16 = 1_024;
 /// What pages of other origins may send and read.
-const CORS_HEADERS: [&str; 3] = ["authorization", "content-type", "driftline-user"];
-const CORS_EXPOSED: [&str; 2] = ["retry-after", "x-request-id"];
+const CORS_HEADERS: [&str; 5] = ["authorization", "content-type", "driftline-user", UPLOAD_OFFSET, UPLOAD_LENGTH];
+const CORS_EXPOSED: [&str; 4] = ["retry-after", "x-request-id", UPLOAD_OFFSET, UPLOAD_LENGTH];
 const CORS_MAX_AGE: Duration = Duration::from_secs(24 * 3_600);
 
 pub fn around(routes: Router<App>, app: &App) -> Router<App> {
     let routes = if app.authorizer.is_open() { routes.layer(from_fn(local_only)) } else { routes };
-    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(COMPRESSED_BYTES));
+    // What blobs are sent as has been compressed before, and goes out at its length.
+    let worth_it = SizeAbove::new(COMPRESSED_BYTES).and(NotForContentType::IMAGES).and(NotForContentType::const_new(UNNAMED));
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
     let routes = routes
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(compression)
@@ -40,7 +43,7 @@ pub fn around(routes: Router<App>, app: &App) -> Router<App> {
 fn cors(app: &App) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(app.origins.to_vec())
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH])
         .allow_headers(CORS_HEADERS.map(HeaderName::from_static))
         .expose_headers(CORS_EXPOSED.map(HeaderName::from_static))
         .max_age(CORS_MAX_AGE)

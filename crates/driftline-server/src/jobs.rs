@@ -3,6 +3,7 @@
 //! A step is one transaction, handed to the writer. What fails is logged, counted, and tried again at the next look; a panic counts as
 //! a failure. The thread keeps nothing that a restart could lose: what there is to do, the database tells.
 
+use crate::blobs;
 use crate::clock::now_s;
 use crate::db::{DbResult, Row};
 use crate::metrics::Metrics;
@@ -239,9 +240,14 @@ impl Jobs {
             }
         };
         due.again.retain(|space, _| !quiet.contains(space));
+        let stale = blobs::stale(&self.store).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read which blobs nobody goes on to send");
+            self.metrics.ran("blobs", "failed");
+            BTreeSet::new()
+        });
         let mut pruned = true;
         for (space, name) in spaces {
-            match self.look_at(space, &name, due) {
+            match self.look_at(space, &name, stale.contains(&space), due) {
                 Ok(Progress::Stopping) => return Progress::Stopping,
                 Ok(Progress::Done) => {}
                 Ok(Progress::Later) => drop(due.again.insert(name, Instant::now())),
@@ -257,11 +263,16 @@ impl Jobs {
         Progress::Done
     }
 
-    fn look_at(&self, space: i64, name: &str, due: &mut Due) -> Result<Progress, Failed> {
+    /// `is_stale`: somebody has begun to send a blob, and given up.
+    fn look_at(&self, space: i64, name: &str, is_stale: bool, due: &mut Due) -> Result<Progress, Failed> {
         let prune = self.step("prune", name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
         let filled = match self.search {
             Some(_) => self.step("search", name, || search::fill(&self.store, &self.writer, space)),
             None => Some(Progress::Done),
+        };
+        let expired = match is_stale {
+            true => self.step("blobs", name, || blobs::expire(&self.store, &self.writer, space)),
+            false => Some(Progress::Done),
         };
         let is_ripe = due.versions.get(name).is_some_and(|at| *at <= Instant::now());
         let version = match is_ripe {
@@ -275,7 +286,7 @@ impl Jobs {
             None => drop(due.versions.insert(name.to_string(), Instant::now() + LOOK_EVERY)),
             _ => {}
         }
-        let all = [prune, filled, version];
+        let all = [prune, filled, expired, version];
         if all.contains(&Some(Progress::Stopping)) {
             return Ok(Progress::Stopping);
         }
@@ -362,18 +373,25 @@ impl Jobs {
 
     /// Figures that only the database knows.
     fn count(&self) {
-        let Metrics { marks, dying_roots, search_waiting, .. } = &*self.metrics;
-        let counted = [("_mark", marks), ("_dying", dying_roots), ("_search_dirty", search_waiting)];
-        let counted = counted
-            .into_iter()
-            .chain([("_effect WHERE NOT parked", &self.metrics.effects_waiting), ("_effect WHERE parked", &self.metrics.effects_parked)]);
-        for (table, gauge) in counted {
-            let read = self.store.db.reading(|| self.store.db.one(&format!("SELECT count(*) FROM {table}"), &[], |row| row.int(0)));
+        let Metrics { marks, dying_roots, search_waiting, effects_waiting, effects_parked, .. } = &*self.metrics;
+        let Metrics { blobs, blob_bytes, blob_uploads, .. } = &*self.metrics;
+        let counted = [
+            ("count(*) FROM _mark", marks),
+            ("count(*) FROM _dying", dying_roots),
+            ("count(*) FROM _search_dirty", search_waiting),
+            ("count(*) FROM _effect WHERE NOT parked", effects_waiting),
+            ("count(*) FROM _effect WHERE parked", effects_parked),
+            ("count(*) FROM _blob", blobs),
+            ("CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM _blob", blob_bytes),
+            ("count(*) FROM _blob_upload", blob_uploads),
+        ];
+        for (what, gauge) in counted {
+            let read = self.store.db.reading(|| self.store.db.one(&format!("SELECT {what}"), &[], |row| row.int(0)));
             match read {
                 Ok(count) => {
                     gauge.set(count);
                 }
-                Err(error) => tracing::warn!(table, %error, "cannot count"),
+                Err(error) => tracing::warn!(what, %error, "cannot count"),
             }
         }
     }

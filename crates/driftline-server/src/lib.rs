@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: what runs ([`server`], [`router`], [`guard`]), a push's way ([`writer`], [`store`],
 //! `load`, `write`, [`tables`]), what it leaves for later (`jobs`: `reap`, `prune`, `search`, `versions`; `effects` and its `calls`), readers ([`log`],
-//! [`snapshot`], [`live`], `presence`, `feed`, `history`), who may, and how much ([`auth`], `keys`, `quota`), an app's own code (`rules`,
+//! [`snapshot`], [`live`], `presence`, `feed`, `history`), files (`blobs`), who may, and how much ([`auth`], `keys`, `quota`), an app's own code (`rules`,
 //! `editor`), how tables change ([`migrate`], `rebuild`, `ddl`, `apply`), where the database is and how it is spoken to ([`place`],
 //! [`db`]), how it is copied and put back ([`backup`]), what several servers tell each other (`notes`), whether all is well ([`check`],
 //! `metrics`), what a disk may do (`disk`), and how to see it fail ([`fault`]).
@@ -23,6 +23,7 @@
 mod apply;
 pub mod auth;
 pub mod backup;
+mod blobs;
 pub mod check;
 mod clock;
 mod counts;

@@ -77,6 +77,9 @@ pub struct Metrics {
     pub effects_waiting: Gauge,
     pub effects_parked: Gauge,
     pub calls: Family<Outcome, Counter>,
+    pub blobs: Gauge,
+    pub blob_bytes: Gauge,
+    pub blob_uploads: Gauge,
 }
 
 impl Default for Metrics {
@@ -124,6 +127,9 @@ impl Metrics {
             effects_waiting: Gauge::default(), "Calls to the webhook that are due or to be tried again, when last counted";
             effects_parked: Gauge::default(), "Calls to the webhook that were given up, when last counted";
             calls: Family::default(), "Calls to the webhook by outcome";
+            blobs: Gauge::default(), "Blobs, when last counted";
+            blob_bytes: Gauge::default(), "Bytes of these blobs";
+            blob_uploads: Gauge::default(), "Blobs that have not arrived whole, when last counted";
         };
         metrics.findings.set(-1);
         metrics

@@ -18,6 +18,8 @@ const KEPT_PRINCIPALS: u64 = 4_096;
 /// How soon one of a principal's own may have ended.
 const RETRY_AFTER_S: u32 = 5;
 
+const MIB: u64 = 1_024 * 1_024;
+
 /// What an operator sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -28,12 +30,23 @@ pub struct Limits {
     /// Live connections of the whole server: each is a socket and a little memory.
     pub live: usize,
     pub live_per_principal: usize,
+    /// Bytes of one blob.
+    pub blob_bytes: u64,
+    /// Bytes of all blobs of a space, those that are still coming among them.
+    pub space_blob_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         let number = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        Limits { requests_per_s: number(100), burst_requests: number(1_000), live: 4_096, live_per_principal: 256 }
+        Limits {
+            requests_per_s: number(100),
+            burst_requests: number(1_000),
+            live: 4_096,
+            live_per_principal: 256,
+            blob_bytes: 32 * MIB,
+            space_blob_bytes: 1_024 * MIB,
+        }
     }
 }
 

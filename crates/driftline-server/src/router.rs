@@ -1,6 +1,7 @@
 //! The routes: authorise, bound, hand over, answer.
 
 use crate::auth::{Action, AuthError, Authorizer, Principal};
+use crate::blobs;
 use crate::db::DbError;
 use crate::disk;
 use crate::error::ApiError;
@@ -11,7 +12,7 @@ use crate::live::{self, Hub};
 use crate::log::{Readers, read_changes};
 use crate::metrics::{self, Metrics};
 use crate::presence::Presence;
-use crate::quota::{Rates, Seats};
+use crate::quota::{Limits, Rates, Seats};
 use crate::search::{self, Search};
 use crate::snapshot;
 use crate::writer::WriterHandle;
@@ -79,6 +80,9 @@ pub struct App {
     pub(crate) search: Option<Search>,
     pub(crate) rates: Arc<Rates>,
     pub(crate) lives: Arc<Seats>,
+    /// Blobs on their way out, by user.
+    pub(crate) blobs: Arc<Seats>,
+    pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     /// Pages of these origins may ask.
     pub(crate) origins: Arc<[HeaderValue]>,
@@ -114,6 +118,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/spaces/{space}/live", get(go_live))
         .merge(history::routes())
         .merge(feed::routes())
+        .merge(blobs::routes())
         .route("/v1/spaces/{space}/search", get(find))
         .route("/v1/spaces/{space}/access", get(tell_access))
         .route("/v1", any(no_route))
@@ -278,7 +283,7 @@ fn no_store() -> (header::HeaderName, HeaderValue) {
 }
 
 /// Room for a body, by what it says of its length; for the longest where it says nothing.
-fn hold_body(app: &App, body: &Body) -> Result<OwnedSemaphorePermit, ApiError> {
+pub fn hold_body(app: &App, body: &Body) -> Result<OwnedSemaphorePermit, ApiError> {
     let length = body.size_hint().upper().and_then(|length| usize::try_from(length).ok());
     let kib = length.unwrap_or(limits::PUSH_BYTES).min(limits::PUSH_BYTES).div_ceil(1_024).max(1);
     // Those that are small do not wait for those that are not.
@@ -292,6 +297,11 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
         return Err(ApiError::new(415, "unsupported_media_type", "send `content-type: application/json`"));
     }
+    take_body(headers, body).await
+}
+
+/// A body of whatever type, whole.
+pub async fn take_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(ApiError::new(415, "unsupported_media_type", "send the body without a content-encoding"));
     }

@@ -43,6 +43,9 @@ const SNAPSHOTS: usize = 8;
 /// First loads that run or wait, in all and of one user.
 const LOADS: usize = 256;
 const LOADS_PER_USER: usize = 4;
+/// Blobs that are sent at once, in all and to one user.
+const BLOBS: usize = 128;
+const BLOBS_PER_USER: usize = 16;
 const CONNECTIONS: usize = 8_192;
 /// A request's head has to arrive in this time, which is also how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -186,6 +189,8 @@ impl Server {
             search: config.search,
             rates: Arc::new(Rates::new(&config.limits)),
             lives: Seats::new(config.limits.live, config.limits.live_per_principal),
+            blobs: Seats::new(BLOBS, BLOBS_PER_USER),
+            limits: config.limits,
             metrics,
             origins: origins.into(),
             stopping,

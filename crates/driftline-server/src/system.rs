@@ -10,6 +10,7 @@ use crate::fault::Faults;
 pub const SYSTEM: &[System] = &[
     System { name: "base", sqlite: BASE, postgres: BASE_POSTGRES },
     System { name: "serving", sqlite: SERVING, postgres: SERVING_POSTGRES },
+    System { name: "blobs", sqlite: BLOBS, postgres: BLOBS_POSTGRES },
 ];
 
 pub struct System {
@@ -105,6 +106,29 @@ CREATE TABLE _effect (
   space BIGINT NOT NULL, tbl TEXT NOT NULL, id UUID NOT NULL, key TEXT NOT NULL, op TEXT NOT NULL, rev BIGINT NOT NULL,
   data TEXT NOT NULL, attempts BIGINT NOT NULL, due BIGINT NOT NULL, parked BOOLEAN NOT NULL, PRIMARY KEY (space, tbl, id));
 CREATE INDEX "_effect.due" ON _effect (parked, due);
+"#;
+
+/// Files: those that are whole, those that are still coming, and the bytes of both. An upload's number is that of the blob it becomes.
+const BLOBS: &str = r#"CREATE TABLE _blob (
+  space INTEGER NOT NULL, hash BLOB NOT NULL, upload INTEGER NOT NULL, bytes INTEGER NOT NULL, media_type TEXT NOT NULL,
+  at INTEGER NOT NULL, PRIMARY KEY (space, hash)) STRICT, WITHOUT ROWID;
+CREATE TABLE _blob_upload (
+  space INTEGER NOT NULL, hash BLOB NOT NULL, principal TEXT NOT NULL, upload INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  received INTEGER NOT NULL, media_type TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (space, hash, principal)) STRICT, WITHOUT ROWID;
+CREATE TABLE _blob_chunk (
+  space INTEGER NOT NULL, hash BLOB NOT NULL, upload INTEGER NOT NULL, idx INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (space, hash, upload, idx)) STRICT;
+"#;
+
+const BLOBS_POSTGRES: &str = r#"CREATE TABLE _blob (
+  space BIGINT NOT NULL, hash BYTEA NOT NULL, upload BIGINT NOT NULL, bytes BIGINT NOT NULL, media_type TEXT NOT NULL, at BIGINT NOT NULL,
+  PRIMARY KEY (space, hash));
+CREATE TABLE _blob_upload (
+  space BIGINT NOT NULL, hash BYTEA NOT NULL, principal TEXT NOT NULL, upload BIGINT NOT NULL, bytes BIGINT NOT NULL,
+  received BIGINT NOT NULL, media_type TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (space, hash, principal));
+CREATE TABLE _blob_chunk (
+  space BIGINT NOT NULL, hash BYTEA NOT NULL, upload BIGINT NOT NULL, idx BIGINT NOT NULL, data BYTEA NOT NULL,
+  PRIMARY KEY (space, hash, upload, idx));
 "#;
 
 const OLD_LAYOUT: &str = "old_layout: this database was made by an early release that kept its own tables among the app's; \

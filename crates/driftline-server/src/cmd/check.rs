@@ -23,9 +23,10 @@ impl Check {
             println!("{}: {}: {}", finding.space, finding.kind, finding.text);
         }
         let (spaces, rows) = (report.spaces, report.rows);
+        let blobs = if report.blobs > 0 { format!(" and {} blobs", report.blobs) } else { String::new() };
         match report.findings.len() {
-            0 => println!("{spaces} spaces with {rows} rows: nothing is wrong"),
-            count => println!("{spaces} spaces with {rows} rows: {count} findings"),
+            0 => println!("{spaces} spaces with {rows} rows{blobs}: nothing is wrong"),
+            count => println!("{spaces} spaces with {rows} rows{blobs}: {count} findings"),
         }
         Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
+const MIB: u64 = 1_024 * 1_024;
 /// How long clients are asked to wait at SIGUSR1.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -129,12 +130,19 @@ struct LimitArguments {
     /// Live connections of one user.
     #[arg(long, default_value_t = Limits::default().live_per_principal)]
     live_per_user: usize,
+    /// MiB of one blob; a larger one is refused.
+    #[arg(long, default_value_t = Limits::default().blob_bytes / MIB)]
+    blob_mib: u64,
+    /// MiB of all blobs of a space.
+    #[arg(long, default_value_t = Limits::default().space_blob_bytes / MIB)]
+    space_blob_mib: u64,
 }
 
 impl LimitArguments {
     fn read(&self) -> Limits {
-        let LimitArguments { requests_per_s, burst_requests, live, live_per_user } = *self;
-        Limits { requests_per_s, burst_requests, live, live_per_principal: live_per_user }
+        let LimitArguments { requests_per_s, burst_requests, live, live_per_user, blob_mib, space_blob_mib } = *self;
+        let [blob_bytes, space_blob_bytes] = [blob_mib, space_blob_mib].map(|mib| mib.saturating_mul(MIB));
+        Limits { requests_per_s, burst_requests, live, live_per_principal: live_per_user, blob_bytes, space_blob_bytes }
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod beside;
+mod blobs;
 mod check;
 mod commit;
 mod counts;

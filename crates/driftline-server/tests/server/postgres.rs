@@ -3,6 +3,7 @@
 mod access;
 mod balanced;
 mod beside;
+mod blobs;
 mod check;
 mod cluster;
 mod commit;
