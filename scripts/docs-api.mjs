@@ -12,6 +12,8 @@ const ENTRIES = [
   ['driftline', 'index.d.ts'],
   ['driftline/react', 'react.d.ts'],
   ['driftline/presence', 'presence.d.ts'],
+  ['driftline/blobs', 'blobs.d.ts'],
+  ['driftline/devtools', 'devtools.d.ts'],
   ['driftline/service-worker', 'service-worker.d.ts'],
 ];
 

@@ -30,8 +30,8 @@ test('p3_what_the_pages_do_in_a_browser_works', async (t) => {
   assert.deepEqual(
     new Set(forBrowser.map(({ page }) => basename(page))),
     new Set([
-      ...['README.md', 'authentication.md', 'devices.md', 'ordering.md', 'presence.md', 'react.md', 'refusals.md'],
-      'schema.md',
+      ...['README.md', 'authentication.md', 'devices.md', 'files.md', 'inspector.md', 'ordering.md', 'presence.md'],
+      ...['react.md', 'refusals.md', 'schema.md'],
     ]),
   );
   const browser = await openBrowser();
@@ -70,7 +70,9 @@ function promised(module) {
 }
 
 test('p3_what_a_comment_promises_is_read', () => {
-  assert.deepEqual(forBrowser.flatMap(promised).sort(), ['[0,0]', '[0,1]', '[0]', '[2,["urgent"],1]', '[3]']);
+  assert.deepEqual(forBrowser.flatMap(promised).sort(), [
+    ...['[0,0]', '[0,1]', '[0]', '[0]', '[1]', '[2,["urgent"],1]', '[2000000,"image/png"]', '[3]', '[true,1]', '[true]'],
+  ]);
 });
 
 test('p3_the_page_on_react_shows_what_it_says', async () => {

@@ -13,6 +13,7 @@ import { BlobStore, type RowToMake } from './blobs/store.js';
 import { Uploads } from './blobs/uploads.js';
 import { Watch } from './blobs/watch.js';
 import type { Db } from './db.js';
+import type { Transaction } from './edits.js';
 import { DriftlineError, newId, type OpenOptions } from './index.js';
 import type { Unsubscribe } from './rows.js';
 import type { NewRow, SchemaInput, TableName } from './schema.js';
@@ -237,7 +238,8 @@ export class Blobs<S extends SchemaInput> {
   async #make({ table, row }: RowToMake): Promise<void> {
     await this.#db.loaded;
     if (this.#db.tables[table as TableName<S>].get(row.id)) return;
-    const change = this.#db.transaction((tx) => tx[table as TableName<S>].restore(row as never));
+    const restore = (tx: Transaction<S>) => tx[table as TableName<S>].restore(row as never);
+    const change = this.#db.transaction(restore, { undo: false });
     await change.saved;
   }
 }

@@ -26,6 +26,8 @@ export interface Table<S extends SchemaInput, T extends TableName<S>> {
 export interface TransactionOptions {
   /** Transactions that must take effect first, beyond those that the references tell of. */
   readonly after?: readonly (Change | string)[];
+  /** `false`: `undo` passes it over, as what the app did and not its user. */
+  readonly undo?: boolean;
 }
 
 /** With `dependents`, a decision also concerns those that cannot take effect without the transaction. */
@@ -363,7 +365,9 @@ export class Db<S extends SchemaInput> {
 
   #commit({ edits, ids }: Edits, options: TransactionOptions): Change {
     const after = options.after?.map((change) => (typeof change === 'string' ? change : change.key));
-    const answer: Answer = JSON.parse(this.#open().edit(JSON.stringify({ edits, after })));
+    const answer: Answer = JSON.parse(
+      this.#open().edit(JSON.stringify({ edits, after, ...(options.undo === false && { apart: true }) })),
+    );
     if ('problem' in answer) throw new DriftlineError(answer.problem);
     this.#askToPersist();
     this.#rows.applyOwn(answer.patch);

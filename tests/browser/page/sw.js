@@ -4,6 +4,7 @@ const FILES = [
   '/',
   '/start.js',
   '/driftline/index.js',
+  '/driftline/blobs.js',
   '/driftline/driftline_client.js',
   '/driftline/driftline_client_bg.wasm',
 ];

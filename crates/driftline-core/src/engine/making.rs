@@ -32,7 +32,10 @@ impl Engine {
             return Err(Problem::invalid("`after` lists at most 1,000 keys"));
         }
         let (key, patch, step) = self.make(now_ms, edits, after)?;
-        self.history.push(step);
+        // What nobody did with his own hands is no step of his.
+        if !json.flag("apart") {
+            self.history.push(step);
+        }
         Ok((key, patch))
     }
 
