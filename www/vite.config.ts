@@ -7,6 +7,8 @@ const SERVER = process.env.DRIFTLINE_SERVER ?? 'http://127.0.0.1:4077';
 export default defineConfig({
   build: {
     target: 'es2022',
+    // Newer than the scripts: `light-dark()` of the colours is left to the browser.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     // One file: the service worker fetches all of it beforehand anyway, and a cold start needs all of it.
     chunkSizeWarningLimit: 800,
     rolldownOptions: {
@@ -17,17 +19,29 @@ export default defineConfig({
   server: { proxy: { '/v1': { target: SERVER, ws: true } } },
   plugins: [
     VitePWA({
-      // A new version takes over when the app is next opened: nobody's work is interrupted by a reload.
-      registerType: 'autoUpdate',
+      // A new version waits until the person says so, or the app is next opened: nobody's work is interrupted by a reload.
+      registerType: 'prompt',
       injectRegister: 'script-defer',
       manifest: {
         name: 'Driftline canvas',
         short_name: 'Driftline',
         description: 'A canvas that keeps working offline.',
         display: 'standalone',
-        background_color: '#f6f7f9',
+        id: '/',
+        start_url: '/',
+        scope: '/',
+        lang: 'en',
+        categories: ['productivity'],
+        background_color: '#f5f6f9',
         theme_color: '#ffffff',
-        icons: [{ src: 'icon.svg', sizes: 'any', type: 'image/svg+xml', purpose: 'any' }],
+        icons: [
+          { src: '/icon.svg', sizes: 'any', type: 'image/svg+xml', purpose: 'any' },
+          { src: '/icons/icon-192.png', sizes: '192x192', type: 'image/png', purpose: 'any' },
+          { src: '/icons/icon-512.png', sizes: '512x512', type: 'image/png', purpose: 'any' },
+          // A system that cuts icons to a shape of its own leaves the middle four fifths.
+          { src: '/icons/maskable-192.png', sizes: '192x192', type: 'image/png', purpose: 'maskable' },
+          { src: '/icons/maskable-512.png', sizes: '512x512', type: 'image/png', purpose: 'maskable' },
+        ],
       },
       workbox: {
         // Everything that a cold start without a network needs, the engine's wasm included.

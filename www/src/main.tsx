@@ -5,31 +5,41 @@ import './styles/canvas.css';
 import './styles/panel.css';
 import './styles/toolbar.css';
 import './styles/topbar.css';
+import './styles/menu.css';
+import './styles/dialog.css';
+import './styles/states.css';
+import './styles/people.css';
 
 import { createRoot } from 'react-dom/client';
 import { App } from './app.js';
+import { AccessProvider, AccessStore } from './share/access.js';
+import { takeFromAddress } from './share/pass.js';
+import { guardEdits } from './share/read-only.js';
 import { currentSpace, DatabaseProvider, isDebug, openSpace } from './space.js';
+import { Failure } from './states/failure.js';
 
 const root = createRoot(document.getElementById('root') ?? document.body);
 const space = currentSpace();
 document.title = `${space} · Driftline`;
 
+takeFromAddress(space);
+// A link that is opened in the same tab loads no page: with another pass it has to be another one.
+addEventListener('hashchange', () => {
+  if (takeFromAddress(space)) location.reload();
+});
+
 try {
   const db = await openSpace(space);
+  const access = new AccessStore(space);
+  guardEdits(db, access);
   if (isDebug) Object.assign(window, { driftline: db });
   root.render(
     <DatabaseProvider value={db}>
-      <App space={space} />
+      <AccessProvider value={access}>
+        <App space={space} />
+      </AccessProvider>
     </DatabaseProvider>,
   );
 } catch (error) {
-  root.render(
-    <div className="failure" role="alert">
-      <h1>The canvas could not be opened</h1>
-      <p>{error instanceof Error ? error.message : String(error)}</p>
-      <button type="button" className="button" onClick={() => location.reload()}>
-        Try again
-      </button>
-    </div>,
-  );
+  root.render(<Failure error={error} />);
 }

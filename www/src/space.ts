@@ -1,16 +1,14 @@
 /** Which space is open: the page's address names it, so that a canvas can be linked to. */
 
-import { type Db, listSpaces, open, type SpaceInfo } from 'driftline';
-import { createContext, useCallback, useContext, useEffect, useState } from 'react';
+import { type Db, open } from 'driftline';
+import { createContext, useContext } from 'react';
 import { type CanvasSchema, schema } from './schema.js';
+import { tokenOf, userOf } from './share/pass.js';
 
 export type Database = Db<CanvasSchema>;
 
 const DEFAULT_SPACE = 'welcome';
 const SPACE_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
-
-/** Whose spaces `openSpace` opens. */
-export const owner = { app: schema.name };
 
 const parameters = new URLSearchParams(location.search);
 
@@ -25,30 +23,18 @@ export function currentSpace(): string {
   return isSpaceName(name) ? name : DEFAULT_SPACE;
 }
 
+/** Never with a token: what is in the fragment stays behind. */
 export function addressOf(space: string): string {
   const address = new URL(location.href);
   address.searchParams.set('space', space);
+  address.hash = '';
   return address.href;
 }
 
+/** As whom a space is opened here: with a pass as the user that it names. */
 export async function openSpace(space: string): Promise<Database> {
-  return await open({ schema, space, url: '' });
-}
-
-/** What this device holds, and what reads it again. */
-export function useSpaces(): [spaces: readonly SpaceInfo[], read: () => void] {
-  const db = useDatabase();
-  const [spaces, setSpaces] = useState<readonly SpaceInfo[]>([]);
-  const read = useCallback(() => {
-    // The list is a convenience: where it cannot be read, the canvas is there all the same.
-    listSpaces(owner).then(setSpaces, () => {});
-  }, []);
-  useEffect(() => {
-    read();
-    // Now the space that is being opened is among them.
-    db.loaded.then(read);
-  }, [db, read]);
-  return [spaces, read];
+  const user = userOf(space);
+  return await open({ schema, space, url: '', token: () => tokenOf(space), ...(user !== undefined && { user }) });
 }
 
 const DatabaseContext = createContext<Database | null>(null);

@@ -1,127 +1,153 @@
-import { PanelRight, Redo2, Undo2 } from 'lucide-react';
+import {
+  ChevronDown,
+  CircleCheck,
+  CloudOff,
+  Ellipsis,
+  Eye,
+  PanelRight,
+  Redo2,
+  RefreshCw,
+  TriangleAlert,
+  Undo2,
+} from 'lucide-react';
 import { useState } from 'react';
+import { Menu } from './panel/menu.js';
 import { useStatus } from './panel/use-sync.js';
-import { statusWords } from './panel/words.js';
-import { addressOf, isSpaceName, useDatabase, useSpaces } from './space.js';
+import { statusSentence, statusWords } from './panel/words.js';
+import { Avatars } from './people/avatars.js';
+import { canEdit, useAccess } from './share/access.js';
+import { useDatabase } from './space.js';
 import { takeBack } from './undo.js';
+
+/** Told apart by their shape, too: a phone has no room for the words. */
+const STATUS_ICONS = { saved: CircleCheck, saving: RefreshCw, offline: CloudOff, not_saving: TriangleAlert };
+
+/** What opens over the canvas. */
+export type Shown = 'spaces' | 'people' | 'share' | 'history';
 
 export interface TopBarProps {
   readonly space: string;
   readonly notify: (text: string) => void;
+  readonly show: (what: Shown) => void;
   readonly isPanelOpen: boolean;
   readonly togglePanel: () => void;
 }
 
-export function TopBar({ space, notify, isPanelOpen, togglePanel }: TopBarProps) {
+export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBarProps) {
   const db = useDatabase();
   const status = useStatus(db);
+  const access = useAccess();
   const [isOnline, setIsOnline] = useState(true);
   const switchOnline = () => {
     db.setOnline(!isOnline);
     setIsOnline(!isOnline);
   };
+  const StatusIcon = STATUS_ICONS[status.state];
+  const waiting = status.queued + status.in_flight + status.parked;
   return (
     <header className="topbar">
       <h1 className="brand">
         <img src="/icon.svg" alt="" width={26} height={26} />
-        Driftline
+        <span>Driftline</span>
       </h1>
-      <SpaceChooser space={space} />
       <button
         type="button"
-        className="icon-button"
-        aria-label="Undo"
-        title="Undo (Ctrl+Z)"
-        data-testid="undo"
-        disabled={status.undo === 0}
-        onClick={() => takeBack(db, false, notify)}
+        className="space-button"
+        data-testid="space"
+        aria-label={`Space ${space}: make or open another`}
+        aria-haspopup="dialog"
+        onClick={() => show('spaces')}
       >
-        <Undo2 size={18} aria-hidden />
+        <span>{space}</span>
+        <ChevronDown size={16} aria-hidden />
       </button>
-      <button
-        type="button"
-        className="icon-button"
-        aria-label="Redo"
-        title="Redo (Ctrl+Shift+Z)"
-        data-testid="redo"
-        disabled={status.redo === 0}
-        onClick={() => takeBack(db, true, notify)}
-      >
-        <Redo2 size={18} aria-hidden />
-      </button>
+      {access?.role === 'read' && (
+        <span className="chip view-only" data-testid="view-only">
+          <Eye size={14} aria-hidden /> View only
+        </span>
+      )}
+      {canEdit(access) && (
+        <>
+          <button
+            type="button"
+            className="icon-button"
+            aria-label="Undo"
+            title="Undo (Ctrl+Z)"
+            data-testid="undo"
+            disabled={status.undo === 0}
+            onClick={() => takeBack(db, false, notify)}
+          >
+            <Undo2 size={18} aria-hidden />
+          </button>
+          <button
+            type="button"
+            className="icon-button"
+            aria-label="Redo"
+            title="Redo (Ctrl+Shift+Z)"
+            data-testid="redo"
+            disabled={status.redo === 0}
+            onClick={() => takeBack(db, true, notify)}
+          >
+            <Redo2 size={18} aria-hidden />
+          </button>
+        </>
+      )}
       <span className="spacer" />
-      <output
+      <Avatars showPeople={() => show('people')} />
+      {/* It is told to those who hear the page by the region beside it, which waits until it stays. */}
+      <button
+        type="button"
         className={`status status-${status.state}`}
         data-testid="status"
         data-state={status.state}
         data-line={status.line}
-        title={status.line}
+        title={statusSentence(status)}
+        aria-label={`${statusWords(status)}. Show what waits`}
+        onClick={togglePanel}
       >
-        <span className="dot" aria-hidden />
-        {statusWords(status)}
-      </output>
+        <StatusIcon size={18} aria-hidden />
+        <span className="words">{statusWords(status)}</span>
+      </button>
       <button
         type="button"
         role="switch"
-        aria-checked={isOnline}
+        aria-checked={!isOnline}
+        aria-label="Work offline"
+        title="While it is on, nothing is sent and everything is kept on this device"
         className="switch"
         data-testid="online-switch"
         onClick={switchOnline}
       >
         <span className="track" aria-hidden />
-        {isOnline ? 'Online' : 'Offline'}
+        <span className="words">Work offline</span>
       </button>
       <button
         type="button"
         className="icon-button"
-        aria-label="Show what waits to be sent"
+        aria-label={waiting > 0 ? `Show what waits to be sent: ${waiting}` : 'Show what waits to be sent'}
         aria-expanded={isPanelOpen}
+        aria-controls={isPanelOpen ? 'panel' : undefined}
         data-testid="panel-toggle"
         onClick={togglePanel}
       >
         <PanelRight size={20} aria-hidden />
-        {status.queued + status.in_flight + status.parked > 0 && (
-          <span className={`badge${status.parked > 0 ? ' is-parked' : ''}`}>
-            {status.queued + status.in_flight + status.parked}
+        {waiting > 0 && (
+          <span className={`badge${status.parked > 0 ? ' is-parked' : ''}`} aria-hidden>
+            {waiting > 999 ? '999+' : waiting}
           </span>
         )}
       </button>
+      <button
+        type="button"
+        className="icon-button"
+        aria-label="Menu"
+        aria-haspopup="true"
+        popoverTarget="app-menu"
+        data-testid="menu-button"
+      >
+        <Ellipsis size={20} aria-hidden />
+      </button>
+      <Menu show={show} isOnline={isOnline} switchOnline={switchOnline} />
     </header>
-  );
-}
-
-function SpaceChooser({ space }: { space: string }) {
-  const [spaces] = useSpaces();
-  const go = (name: string) => {
-    if (name !== space && isSpaceName(name)) location.assign(addressOf(name));
-  };
-  return (
-    <form
-      className="space-chooser"
-      onSubmit={(event) => {
-        event.preventDefault();
-        go(String(new FormData(event.currentTarget).get('space')).trim());
-      }}
-    >
-      <label htmlFor="space">Space</label>
-      <input
-        id="space"
-        name="space"
-        className="field"
-        list="spaces"
-        defaultValue={space}
-        maxLength={64}
-        pattern="[A-Za-z0-9_.\-]+"
-        title="Letters, digits, and _ . - ; press Enter to go there"
-        autoComplete="off"
-        spellCheck={false}
-        data-testid="space"
-      />
-      <datalist id="spaces">
-        {spaces.map(({ name }) => (
-          <option key={name} value={name} />
-        ))}
-      </datalist>
-    </form>
   );
 }

@@ -1,41 +1,38 @@
 /** What this device holds: a way out for work that cannot be sent, a way in for a file of it, and the spaces. */
 
-import { DriftlineError, deleteSpace } from 'driftline';
-import { addressOf, owner, useDatabase, useSpaces } from '../space.js';
-import { saveFile } from './save-file.js';
+import { addressOf, useDatabase } from '../space.js';
+import { DeleteSpace } from '../spaces/delete-space.js';
+import { canOpen, useSpaces } from '../spaces/use-spaces.js';
+import { sayError } from './codes.js';
+import { exportUnsent } from './export.js';
 import { useStatus } from './use-sync.js';
+import { countOf } from './words.js';
 
-export function Device({ space, notify }: { space: string; notify: (text: string) => void }) {
+/** The dialog has the others. */
+const SHOWN_MAX = 5;
+
+export interface DeviceProps {
+  readonly space: string;
+  readonly notify: (text: string) => void;
+  readonly showSpaces: () => void;
+}
+
+export function Device({ space, notify, showSpaces }: DeviceProps) {
   const db = useDatabase();
   const status = useStatus(db);
   const [spaces, readSpaces] = useSpaces();
-  const attempt = (act: () => Promise<void>) => {
-    act().catch((error) => notify(error instanceof Error ? error.message : String(error)));
-  };
-  const exportWork = async () => {
-    const { text, leftOut } = await db.exportUnsynced();
-    saveFile(`${space}-unsynced.json`, text);
-    if (leftOut > 0)
-      notify(`${leftOut} changes of another tab are not in the file: bring it to the front, and export again.`);
-  };
   const importWork = async (file: File) => {
-    const { imported, known } = await db.importUnsynced(await file.text());
-    notify(`${imported} changes taken from the file${known > 0 ? `, ${known} were here already` : ''}.`);
-  };
-  const remove = async (name: string) => {
     try {
-      await deleteSpace(name, owner);
+      const { imported, known } = await db.importUnsynced(await file.text());
+      const here = known > 0 ? `, ${known} were here already` : '';
+      notify(`${countOf(imported, 'change')} taken from the file${here}.`);
     } catch (error) {
-      const mayLose = error instanceof DriftlineError && error.code === 'unsynced';
-      if (!mayLose) throw error;
-      if (!confirm(`${error.detail} Give it up?`)) return;
-      await deleteSpace(name, { ...owner, discard: true });
+      notify(sayError(error));
     }
-    readSpaces();
   };
   return (
-    <section>
-      <h2>This device</h2>
+    <section aria-labelledby="device-title">
+      <h2 id="device-title">This device</h2>
       <div className="actions">
         <button
           type="button"
@@ -43,7 +40,7 @@ export function Device({ space, notify }: { space: string; notify: (text: string
           data-testid="export-unsynced"
           title="Saves everything that is not on the server to a file"
           disabled={status.queued + status.in_flight + status.parked === 0}
-          onClick={() => attempt(exportWork)}
+          onClick={() => exportUnsent(db, space, notify)}
         >
           Export what waits
         </button>
@@ -52,37 +49,35 @@ export function Device({ space, notify }: { space: string; notify: (text: string
           <input
             type="file"
             accept=".json,application/json"
-            hidden
+            className="visually-hidden"
             data-testid="import-unsynced"
             onChange={(event) => {
               const [file] = event.target.files ?? [];
-              if (file) attempt(() => importWork(file));
+              if (file) importWork(file);
               event.target.value = '';
             }}
           />
         </label>
       </div>
       <ul className="entries" data-testid="spaces">
-        {spaces.map(({ name, unsynced, isOpen }) => (
-          <li key={name} className="entry" data-testid="space-entry" data-space={name}>
+        {spaces.slice(0, SHOWN_MAX).map((held) => (
+          <li
+            key={`${held.user ?? ''} ${held.name}`}
+            className="entry"
+            data-testid="space-entry"
+            data-space={held.name}
+          >
             <div>
-              <a href={addressOf(name)}>{name}</a>
-              {unsynced > 0 && name !== space && <small>{unsynced} not sent</small>}
+              {canOpen(held) ? <a href={addressOf(held.name)}>{held.name}</a> : held.name}
+              {held.unsynced > 0 && held.name !== space && <small>{held.unsynced} not sent</small>}
             </div>
-            {!isOpen && (
-              <button
-                type="button"
-                className="text-button"
-                data-testid="delete-space"
-                title="From this device: what the server has stays there"
-                onClick={() => attempt(() => remove(name))}
-              >
-                Delete
-              </button>
-            )}
+            {!held.isOpen && <DeleteSpace space={held} testId="delete-space" notify={notify} deleted={readSpaces} />}
           </li>
         ))}
       </ul>
+      <button type="button" className="text-button is-wide" data-testid="all-spaces" onClick={showSpaces}>
+        {spaces.length > SHOWN_MAX ? `All ${spaces.length} spaces…` : 'Make or open a space…'}
+      </button>
     </section>
   );
 }

@@ -1,5 +1,6 @@
 import type { OutboxEntry } from 'driftline';
 import { type Database, useDatabase } from '../space.js';
+import { sayError } from './codes.js';
 import { saveFile } from './save-file.js';
 import { describe, rowName } from './words.js';
 
@@ -14,7 +15,7 @@ export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: s
     try {
       act();
     } catch (error) {
-      notify(error instanceof Error ? error.message : String(error));
+      notify(sayError(error));
     }
   };
   return (
@@ -23,7 +24,7 @@ export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: s
         <p>{describe(db, entry)}</p>
         {problem && (
           <p className="problem">
-            {problem.detail || problem.title} <code>{problem.code}</code>
+            {sayError(problem)} <code>{problem.code}</code>
           </p>
         )}
         {problem?.rows?.slice(0, 3).map((row) => (

@@ -4,6 +4,7 @@ import type { OutboxEntry, RowRef, Status } from 'driftline';
 import { rowIdOf, titleOf } from '../edits.js';
 import type { Item } from '../schema.js';
 import type { Database } from '../space.js';
+import { troubleOf } from '../states/trouble.js';
 
 export const STATE_WORDS: Record<OutboxEntry['state'], string> = {
   saving: 'saving',
@@ -23,36 +24,50 @@ const TABLES: Record<string, string> = {
   connection_type: 'connection type',
 };
 
-/** Reasons that are codes. The others are words already. */
-const REASONS: Record<string, string> = {
-  schema_newer: 'load this page again for its new version',
-  waiting: 'waits for what others have not sent yet',
-  parked: 'something is held back',
-  storage_full: 'this device is full',
-  server_full: 'the server has no room',
-  server_disk: 'the disk of the server fails',
-  server_database: 'the server cannot reach its database',
-  server_corrupt: 'the database of the server is damaged',
-  storage_refused: 'this browser allows no storage here',
-  storage_blocked: 'another tab blocks the storage of this device',
-  storage_newer: 'another tab is of a newer version: load this page again',
-  storage_closed: 'the storage of this device was closed',
-  storage_aborted: 'this device does not save',
-  storage_failed: 'this device does not save',
-};
+export const countOf = (count: number, one: string, many = `${one}s`) =>
+  `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
 
+const unsent = ({ queued, in_flight }: Status) => queued + in_flight;
+
+/** A few words, always true, for the place where there is little room. */
 export function statusWords(status: Status): string {
-  const reason = status.reason && (REASONS[status.reason] ?? status.reason);
   switch (status.state) {
     case 'saved':
-      return reason ? `All changes saved · ${reason}` : 'All changes saved';
+      return status.reason === 'schema_newer' ? 'Saved · newer version' : 'All changes saved';
     case 'saving':
-      return 'Saving…';
+      return unsent(status) > 0 ? 'Saving…' : 'Loading…';
     case 'offline':
-      return 'Offline · kept on this device';
+      return unsent(status) > 0 ? `Offline · ${countOf(unsent(status), 'change')} kept here` : 'Offline';
     case 'not_saving':
-      return `Not saving${reason ? ` · ${reason}` : ''}`;
+      if (isLocalWait(status)) return `Held back · ${Math.max(status.parked, 1)}`;
+      return isShutOut(status) && unsent(status) === 0 ? 'No access' : 'Not saving';
   }
+}
+
+/** A sentence or two on the same. */
+export function statusSentence(status: Status): string {
+  const waits = unsent(status);
+  const trouble = troubleOf(status);
+  if (trouble) return `${trouble.title}. ${trouble.detail}`;
+  switch (status.state) {
+    case 'saved':
+      return 'The server has everything that was made here.';
+    case 'saving':
+      return waits > 0 ? `${countOf(waits, 'change')} on the way to the server.` : 'The canvas is being loaded.';
+    default:
+      return waits > 0
+        ? `${countOf(waits, 'change')} kept on this device, sent once there is a network again.`
+        : 'There is no way to the server. You can go on: what you make is kept on this device.';
+  }
+}
+
+function isShutOut({ reason }: Status): boolean {
+  return reason === 'unauthenticated' || reason === 'forbidden';
+}
+
+/** The server is all right; it is single changes that cannot go on. */
+function isLocalWait({ reason }: Status): boolean {
+  return reason === 'parked' || reason === 'waiting';
 }
 
 export function describe(db: Database, entry: OutboxEntry): string {

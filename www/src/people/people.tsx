@@ -1,0 +1,99 @@
+/** The people of this canvas: what this page says of its own, and what the others say of theirs. */
+
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { useStatus } from '../panel/use-sync.js';
+import { isLetIn, useAccess } from '../share/access.js';
+import { useDatabase } from '../space.js';
+import { keepMe, type Me, meOf, readMe } from './me.js';
+import { joinPresence, type Presence } from './presence.js';
+
+export interface Place {
+  readonly x: number;
+  readonly y: number;
+}
+
+export interface Person extends Me {
+  /** The pointer, in the coordinates of the canvas; null where it is elsewhere. */
+  readonly cursor: Place | null;
+  /** Ids of items, as many as fit into what the server relays. */
+  readonly selection: readonly string[];
+}
+
+const SELECTION_MAX = 16;
+
+interface People {
+  readonly me: Me;
+  readonly setMe: (me: Me) => void;
+  readonly presence: Presence<unknown> | undefined;
+  /** Says where this person is. */
+  readonly point: (cursor: Place | null, selection: readonly string[]) => void;
+}
+
+const PeopleContext = createContext<People | null>(null);
+
+export function PeopleProvider({ children }: { children: ReactNode }) {
+  const db = useDatabase();
+  // Who works offline is not seen either.
+  const isOffline = useStatus(db).state === 'offline';
+  const mayJoin = isLetIn(useAccess()) && !isOffline;
+  const [me, setMe] = useState(readMe);
+  const [presence, setPresence] = useState<Presence<unknown>>();
+  useEffect(() => {
+    if (!mayJoin) return;
+    const joined = joinPresence<unknown>(db, { ...readMe(), cursor: null, selection: [] } satisfies Person);
+    setPresence(joined);
+    return () => {
+      setPresence(undefined);
+      joined.leave();
+    };
+  }, [db, mayJoin]);
+  const people = useMemo<People>(
+    () => ({
+      me,
+      setMe: (me) => {
+        setMe(me);
+        keepMe(me);
+        presence?.set({ ...me, cursor: null, selection: [] } satisfies Person);
+      },
+      presence,
+      point: (cursor, selection) =>
+        presence?.set({ ...me, cursor, selection: selection.slice(0, SELECTION_MAX) } satisfies Person),
+    }),
+    [me, presence],
+  );
+  return <PeopleContext value={people}>{children}</PeopleContext>;
+}
+
+export function usePeople(): People {
+  const people = useContext(PeopleContext);
+  if (!people) throw new Error('usePeople is used outside of PeopleProvider');
+  return people;
+}
+
+const NOBODY: ReadonlyMap<string, unknown> = new Map();
+const never = () => () => {};
+
+export function useOthers(): readonly (Person & { readonly id: string })[] {
+  const { presence } = usePeople();
+  const others = useSyncExternalStore(
+    presence ? (listener) => presence.subscribe(listener) : never,
+    () => presence?.others ?? NOBODY,
+  );
+  return useMemo(
+    () =>
+      [...others].flatMap(([id, said]) => {
+        const person = personOf(said);
+        return person ? { ...person, id } : [];
+      }),
+    [others],
+  );
+}
+
+function personOf(said: unknown): Person | undefined {
+  const me = meOf(said);
+  if (!me) return undefined;
+  const { cursor, selection } = said as { cursor?: Partial<Place> | null; selection?: unknown };
+  const isPlace = Number.isFinite(cursor?.x) && Number.isFinite(cursor?.y);
+  const ids = Array.isArray(selection) ? selection.filter((id) => typeof id === 'string') : [];
+  return { ...me, cursor: isPlace ? (cursor as Place) : null, selection: ids.slice(0, SELECTION_MAX) };
+}

@@ -1,0 +1,116 @@
+/** One line above the canvas, only where there is something to know or to do. The most urgent comes first. */
+
+import { CircleAlert, Eye, RefreshCw, TriangleAlert } from 'lucide-react';
+import { type ReactNode, useState } from 'react';
+import { exportUnsent } from '../panel/export.js';
+import { useStatus } from '../panel/use-sync.js';
+import { countOf } from '../panel/words.js';
+import { useAccess } from '../share/access.js';
+import { useDatabase } from '../space.js';
+import { type Remedy, type Trouble, troubleOf } from './trouble.js';
+import { useUpdate } from './use-update.js';
+
+export interface BannerProps {
+  readonly space: string;
+  readonly notify: (text: string) => void;
+  readonly showPanel: () => void;
+  readonly showLink: () => void;
+}
+
+export function Banner({ space, notify, showPanel, showLink }: BannerProps) {
+  const db = useDatabase();
+  const status = useStatus(db);
+  const access = useAccess();
+  const update = useUpdate();
+  const [isReadOnlyKnown, setIsReadOnlyKnown] = useState(false);
+  const reload = () => location.reload();
+  const remedies: Record<Remedy, { words: string; act: () => void }> = {
+    reload: { words: 'Load again', act: reload },
+    export: { words: 'Export what waits', act: () => exportUnsent(db, space, notify) },
+    link: { words: 'Use another link', act: showLink },
+    panel: { words: 'Show', act: showPanel },
+  };
+
+  if (access?.role === 'none') {
+    const detail = 'Ask whoever keeps it for one, and open it here. Until then nothing can be fetched or made.';
+    return (
+      <Line kind="warn" code="no_access" title="This space needs a link that opens it" detail={detail}>
+        <button type="button" className="button" data-testid="remedy" onClick={showLink}>
+          Use a link
+        </button>
+      </Line>
+    );
+  }
+  const trouble = troubleOf(status);
+  if (trouble) {
+    const remedy = trouble.remedy && remedies[trouble.remedy];
+    return (
+      <Line kind={kindOf(trouble)} code={status.reason ?? ''} title={trouble.title} detail={trouble.detail}>
+        {remedy && (
+          <button type="button" className="button" data-testid="remedy" onClick={remedy.act}>
+            {remedy.words}
+          </button>
+        )}
+      </Line>
+    );
+  }
+  if (update) {
+    return (
+      <Line
+        kind="info"
+        code="update"
+        title="A newer version is ready"
+        detail="It is used once the page is loaded again."
+      >
+        <button type="button" className="button" data-testid="remedy" onClick={update}>
+          Load again
+        </button>
+      </Line>
+    );
+  }
+  if (access?.role === 'read' && !isReadOnlyKnown) {
+    const waiting = status.queued + status.parked;
+    const detail =
+      waiting > 0
+        ? `Your link is for reading. ${countOf(waiting, 'change')} of before cannot be sent with it.`
+        : 'Your link is for reading: you see what others make, as they make it.';
+    return (
+      <Line kind="info" code="read_only" title="You can look, but not change anything" detail={detail}>
+        <button type="button" className="button" onClick={() => setIsReadOnlyKnown(true)}>
+          All right
+        </button>
+      </Line>
+    );
+  }
+  return null;
+}
+
+type Kind = 'bad' | 'warn' | 'info';
+const ICONS = { bad: TriangleAlert, warn: CircleAlert, info: Eye };
+
+/** Red is for what may be lost; the rest is kept. */
+function kindOf({ isUrgent, remedy }: Trouble): Kind {
+  if (isUrgent) return 'bad';
+  return remedy === 'reload' ? 'info' : 'warn';
+}
+
+interface LineProps {
+  readonly kind: Kind;
+  readonly code: string;
+  readonly title: string;
+  readonly detail: string;
+  readonly children?: ReactNode;
+}
+
+function Line({ kind, code, title, detail, children }: LineProps) {
+  const Icon = code === 'update' || code === 'schema_newer' ? RefreshCw : ICONS[kind];
+  return (
+    <section className={`banner is-${kind}`} aria-label="Notice" data-testid="banner" data-code={code}>
+      <Icon size={18} aria-hidden />
+      <p>
+        <strong>{title}.</strong> {detail}
+      </p>
+      {children}
+    </section>
+  );
+}

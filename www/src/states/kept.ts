@@ -1,0 +1,42 @@
+/** Small things that this device keeps for the app. Where the browser allows no storage, the tab keeps them. */
+
+const PREFIX = 'driftline.';
+const inTab = new Map<string, string>();
+
+export function kept<T>(key: string): T | undefined {
+  const text = read(key) ?? inTab.get(key);
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as T);
+  } catch {
+    return undefined;
+  }
+}
+
+export function keep(key: string, value: unknown): void {
+  if (value === undefined) inTab.delete(key);
+  else inTab.set(key, JSON.stringify(value));
+  try {
+    if (value === undefined) localStorage.removeItem(PREFIX + key);
+    else localStorage.setItem(PREFIX + key, JSON.stringify(value));
+  } catch {
+    // The tab has it.
+  }
+}
+
+export function keptKeys(prefix: string): string[] {
+  const keys = [...inTab.keys()];
+  try {
+    keys.push(...Object.keys(localStorage).map((key) => (key.startsWith(PREFIX) ? key.slice(PREFIX.length) : '')));
+  } catch {
+    // Only what the tab has.
+  }
+  return [...new Set(keys)].filter((key) => key.startsWith(prefix));
+}
+
+function read(key: string): string | undefined {
+  try {
+    return localStorage.getItem(PREFIX + key) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
