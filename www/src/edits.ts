@@ -1,14 +1,10 @@
 /** What people do to a canvas, as edits. Each function is one transaction, unless its comment says otherwise. */
 
-import { DriftlineError } from 'driftline';
-import { readCanvas, writeCanvas } from './json-canvas.js';
-import type { Card, Item } from './schema.js';
+import { increment } from 'driftline';
+import type { Place } from './canvas/geometry.js';
+import type { Box, Card, Item } from './schema.js';
 import type { Database } from './space.js';
-
-export interface Place {
-  readonly x: number;
-  readonly y: number;
-}
+import { toggleTask } from './tasks.js';
 
 export interface Moved extends Place {
   readonly id: string;
@@ -18,15 +14,12 @@ export interface Moved extends Place {
 
 /** A transaction takes at most 1,000 edits. */
 const EDITS_MAX = 500;
-/** How many rows of a file are taken before the page may paint again. */
-const IMPORT_SLICE = 500;
-
 export const CARD_SIZE = { width: 260, height: 140 };
 export const BOX_SIZE = { width: 520, height: 360 };
 
-export function createCard(db: Database, kind: 'text' | 'link' | 'file', center: Place): string {
+export function createCard(db: Database, kind: 'text' | 'link' | 'file', center: Place, text = ''): string {
   const place = { x: Math.round(center.x - CARD_SIZE.width / 2), y: Math.round(center.y - CARD_SIZE.height / 2) };
-  const content = kind === 'link' ? { url: '' } : kind === 'file' ? { file: '' } : {};
+  const content = kind === 'link' ? { url: text } : kind === 'file' ? { file: text } : { text };
   return db.tables.card.create({ kind, ...content, ...place, ...CARD_SIZE, z: topZ(db) + 1 }).id;
 }
 
@@ -34,6 +27,13 @@ export function createCard(db: Database, kind: 'text' | 'link' | 'file', center:
 export function createBox(db: Database, center: Place): string {
   const place = { x: Math.round(center.x - BOX_SIZE.width / 2), y: Math.round(center.y - BOX_SIZE.height / 2) };
   return db.tables.box.create({ label: 'New box', ...place, ...BOX_SIZE, z: bottomZ(db) - 1 }).id;
+}
+
+export type Kind = 'text' | 'list' | 'link' | 'file' | 'box';
+
+export function createItem(db: Database, kind: Kind, center: Place): string {
+  if (kind === 'box') return createBox(db, center);
+  return kind === 'list' ? createCard(db, 'text', center, '- [ ] ') : createCard(db, kind, center);
 }
 
 export function connect(
@@ -52,15 +52,15 @@ export function connect(
 
 /** Moves or resizes, in as many transactions as the limit asks for. Whole pixels, because the file format wants them. */
 export function move(db: Database, moved: readonly Moved[]): void {
-  for (let from = 0; from < moved.length; from += EDITS_MAX) {
-    db.transaction((tx) => {
-      for (const { id, ...place } of moved.slice(from, from + EDITS_MAX)) {
-        const patch = Object.fromEntries(Object.entries(place).map(([key, value]) => [key, Math.round(value)]));
-        if (db.tables.card.get(id)) tx.card.update(id, patch);
-        else if (db.tables.box.get(id)) tx.box.update(id, patch);
-      }
-    });
-  }
+  const isElsewhere = ({ id, ...place }: Moved) => {
+    const row = db.tables.card.get(id) ?? db.tables.box.get(id);
+    return row && Object.entries(place).some(([key, value]) => Math.round(value) !== row[key as 'x']);
+  };
+  inSlices(db, moved.filter(isElsewhere), (tx, { id, ...place }) => {
+    const patch = Object.fromEntries(Object.entries(place).map(([key, value]) => [key, Math.round(value)]));
+    if (db.tables.card.get(id)) tx.card.update(id, patch);
+    else tx.box.update(id, patch);
+  });
 }
 
 /** Deletes items and connections. Connections of a deleted item go with it: the schema says so. */
@@ -76,58 +76,70 @@ export function remove(db: Database, items: readonly string[], connections: read
     if (db.tables.card.get(id)) edits.push(['card', id]);
     else if (db.tables.box.get(id)) edits.push(['box', id]);
   }
-  for (let from = 0; from < edits.length; from += EDITS_MAX) {
+  inSlices(db, edits, (tx, [table, id]) => tx[table].delete(id));
+}
+
+export function itemsOf(db: Database, ids: Iterable<string>): (Card | Box)[] {
+  return [...ids].flatMap((id) => db.tables.card.get(id) ?? db.tables.box.get(id) ?? []);
+}
+
+export function allItems(db: Database): (Card | Box)[] {
+  return [...db.tables.box.query(), ...db.tables.card.query()];
+}
+
+export function paint(db: Database, ids: Iterable<string>, color: string | null): void {
+  inSlices(db, [...ids], (tx, id) => {
+    if (db.tables.card.get(id)) tx.card.update(id, { color });
+    else if (db.tables.box.get(id)) tx.box.update(id, { color });
+    else if (db.tables.connection.get(id)) tx.connection.update(id, { color });
+  });
+}
+
+export function tickTask(db: Database, id: string, nth: number): void {
+  const row = db.tables.card.get(id);
+  if (row) db.tables.card.update(id, { text: toggleTask(row.text, nth) });
+}
+
+export function setConnectionType(db: Database, ids: Iterable<string>, connection_type: string | null): void {
+  inSlices(db, [...ids], (tx, id) => tx.connection.update(id, { connection_type }));
+}
+
+const COLORS = ['5', '4', '2', '6', '1', '3'];
+
+/** A new type gets the colour that the fewest have. */
+export function createConnectionType(db: Database, name: string): string {
+  const uses = (color: string) => db.tables.connection_type.query((type) => type.color === color).length;
+  const color = COLORS.reduce((best, color) => (uses(color) < uses(best) ? color : best));
+  return db.tables.connection_type.create({ name, color }).id;
+}
+
+export function vote(db: Database, id: string): void {
+  db.tables.card.update(id, { votes: increment() });
+}
+
+type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
+
+export function inSlices<T>(
+  db: Database,
+  all: readonly T[],
+  edit: (tx: Transaction, one: T, index: number) => void,
+): void {
+  for (let from = 0; from < all.length; from += EDITS_MAX) {
     db.transaction((tx) => {
-      for (const [table, id] of edits.slice(from, from + EDITS_MAX)) tx[table].delete(id);
+      for (const [index, one] of all.slice(from, from + EDITS_MAX).entries()) edit(tx, one, from + index);
     });
   }
-}
-
-export interface Opened {
-  readonly ids: string[];
-  readonly left_out: string[];
-}
-
-/** One transaction a row, so that a row which is refused takes along only what refers to it. */
-export async function openFile(db: Database, text: string): Promise<Opened> {
-  const { cards, boxes, connections, left_out } = readCanvas(text, topZ(db));
-  const ids: string[] = [];
-  const steps = [
-    ...boxes.map((row) => () => ids.push(db.tables.box.create(row).id)),
-    ...cards.map((row) => () => ids.push(db.tables.card.create(row).id)),
-    ...connections.map((row) => () => db.tables.connection.create(row)),
-  ];
-  for (const [index, step] of steps.entries()) {
-    if (index % IMPORT_SLICE === IMPORT_SLICE - 1) await new Promise((resolve) => setTimeout(resolve));
-    try {
-      step();
-    } catch (error) {
-      if (!(error instanceof DriftlineError)) throw error;
-      left_out.push(error.detail);
-    }
-  }
-  return { ids, left_out };
-}
-
-export function saveFile(db: Database, name: string): void {
-  const text = writeCanvas(db.tables.card.query(), db.tables.box.query(), db.tables.connection.query());
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-  link.download = `${name}.canvas`;
-  link.click();
-  // The download has its own hold on the bytes by then.
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 export function rowIdOf(item: Item): string {
   return 'card' in item ? item.card : item.box;
 }
 
-export function titleOf(card: Card): string {
+export function titleOf(card: Pick<Card, 'kind' | 'text' | 'file' | 'url'>): string {
   const text = card.kind === 'file' ? card.file : card.kind === 'link' ? card.url : card.text;
   return (
     (text ?? '')
-      .replace(/^[#>\s-]+/, '')
+      .replace(/^[#>\s-]+(\[[ xX]\]\s*)?/, '')
       .split('\n')[0]
       ?.slice(0, 80) || 'Empty card'
   );
@@ -138,10 +150,16 @@ function itemOf(db: Database, id: string): Item | undefined {
   return db.tables.box.get(id) ? { box: id } : undefined;
 }
 
-function topZ(db: Database): number {
-  return [...db.tables.card.query(), ...db.tables.box.query()].reduce((top, row) => Math.max(top, row.z), -1);
+export function topZ(db: Database): number {
+  return allItems(db).reduce((top, row) => Math.max(top, row.z), -1);
 }
 
-function bottomZ(db: Database): number {
-  return [...db.tables.card.query(), ...db.tables.box.query()].reduce((bottom, row) => Math.min(bottom, row.z), 0);
+export function bottomZ(db: Database): number {
+  return allItems(db).reduce((bottom, row) => Math.min(bottom, row.z), 0);
+}
+
+/** The items that a connection ties to each other. */
+export function endsOf(db: Database, connection: string): string[] {
+  const row = db.tables.connection.get(connection);
+  return row ? [rowIdOf(row.start_item), rowIdOf(row.end_item)] : [];
 }

@@ -2,15 +2,18 @@
  * JSON Canvas 1.0 (https://jsoncanvas.org/spec/1.0/) to rows and back.
  *
  * A file that is opened and saved says the same: ids stay in `source_id`, the order of nodes in `z`, and what the format
- * does not define, or has another type than it should, in `extra`.
+ * does not define, or has another type than it should, in `extra`. The type of a connection, which the format does not know,
+ * is written beside the edge as `connectionType`.
  */
 
 import { type Json, type NewRow, newId } from 'driftline';
-import type { Box, CanvasSchema, Card, Connection, Item } from './schema.js';
+import type { Box, CanvasSchema, Card, Connection, ConnectionType, Item } from './schema.js';
 
-type JsonObject = { readonly [key: string]: Json };
+export type JsonObject = { readonly [key: string]: Json };
 
 export interface Imported {
+  /** Types of the connections; one that the canvas has already, by name and colour, takes their place. */
+  types: NewRow<CanvasSchema, 'connection_type'>[];
   cards: NewRow<CanvasSchema, 'card'>[];
   boxes: NewRow<CanvasSchema, 'box'>[];
   connections: NewRow<CanvasSchema, 'connection'>[];
@@ -57,7 +60,7 @@ type Columns = { readonly [key: string]: readonly [column: string, type: 'string
 /** Reads a file. New rows lie above `topZ`. Throws a sentence for people if the text is not JSON Canvas at all. */
 export function readCanvas(text: string, topZ = -1): Imported {
   const file = parse(text);
-  const imported: Imported = { cards: [], boxes: [], connections: [], left_out: [] };
+  const imported: Imported = { types: [], cards: [], boxes: [], connections: [], left_out: [] };
   const items = new Map<string, Item>();
 
   list(file, 'nodes').forEach((node, index) => {
@@ -74,8 +77,10 @@ export function readCanvas(text: string, topZ = -1): Imported {
     const start_item = items.get(String(edge.fromNode));
     const end_item = items.get(String(edge.toNode));
     if (start_item && end_item) {
-      const columns = toColumns(edge, EDGE, ['fromNode', 'toNode']);
-      imported.connections.push({ id: newId(), start_item, end_item, ...columns });
+      const connection_type = typeOf(edge, imported.types);
+      const known = ['fromNode', 'toNode', ...(connection_type ? ['connectionType'] : [])];
+      const columns = toColumns(edge, EDGE, known);
+      imported.connections.push({ id: newId(), start_item, end_item, connection_type, ...columns });
     } else {
       imported.left_out.push(`The connection ${edge.id} names a node that is not in the file.`);
     }
@@ -86,8 +91,24 @@ export function readCanvas(text: string, topZ = -1): Imported {
   return imported;
 }
 
+function typeOf({ connectionType }: JsonObject, types: Imported['types']): string | null {
+  if (connectionType === undefined || !isObject(connectionType)) return null;
+  const { name, color = null } = connectionType;
+  if (typeof name !== 'string' || (color !== null && typeof color !== 'string')) return null;
+  const known = types.find((type) => type.name === name && type.color === color);
+  if (known?.id) return known.id;
+  const id = newId();
+  types.push({ id, name, color });
+  return id;
+}
+
 /** Writes a file, in Obsidian's way of a node a line. */
-export function writeCanvas(cards: readonly Card[], boxes: readonly Box[], connections: readonly Connection[]): string {
+export function writeCanvas(
+  cards: readonly Card[],
+  boxes: readonly Box[],
+  connections: readonly Connection[],
+  types: readonly ConnectionType[] = [],
+): string {
   const names = new Names();
   const order = (a: Card | Box, b: Card | Box) => a.z - b.z || (a.id < b.id ? -1 : 1);
   const kinds = new Map<string, 'card' | 'box'>([
@@ -109,9 +130,15 @@ export function writeCanvas(cards: readonly Card[], boxes: readonly Box[], conne
       id: names.of(row),
       fromNode: names.at(Object.values(row.start_item)[0]),
       toNode: names.at(Object.values(row.end_item)[0]),
+      ...typeInFile(types.find(({ id }) => id === row.connection_type)),
     }));
   const lines = (rows: object[]) => rows.map((row) => `\n\t\t${JSON.stringify(row)}`).join(',');
   return `{\n\t"nodes":[${lines(nodes)}\n\t],\n\t"edges":[${lines(edges)}\n\t]\n}\n`;
+}
+
+function typeInFile(type: ConnectionType | undefined): Record<string, Json> {
+  if (!type) return {};
+  return { connectionType: { name: type.name, ...(type.color !== null && { color: type.color }) } };
 }
 
 /** Ids in the file: those that the rows came with, as long as they are told apart. */
@@ -156,7 +183,8 @@ function toFile(row: object, columns: Columns): Record<string, Json> {
   return object;
 }
 
-function parse(text: string): JsonObject {
+/** The object that a file holds. Throws a sentence for people. */
+export function parse(text: string): JsonObject {
   let file: Json;
   try {
     // Files from some editors begin with a byte order mark, and an empty file is an empty canvas.
@@ -174,6 +202,6 @@ function list(file: JsonObject, key: string): JsonObject[] {
   return items.filter(isObject);
 }
 
-function isObject(value: Json): value is JsonObject {
+export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,45 +1,37 @@
 /** Makes new things, opens and saves files, and holds the type that the next connection gets. */
 
-import { Download, FileText, FolderOpen, Link, Plus, Square, StickyNote } from 'lucide-react';
-import { useEffect, useState } from 'react';
-import { openFile, saveFile } from './edits.js';
+import { useQuery } from 'driftline/react';
+import { Download, FileText, FolderOpen, Link, ListTodo, Plus, Spline, Square, StickyNote } from 'lucide-react';
+import { memo, useState } from 'react';
+import { createConnectionType } from './edits.js';
+import { FILE_TYPES } from './formats.js';
+import type { ConnectionType } from './schema.js';
 import { useDatabase } from './space.js';
-
-export interface ToolbarProps {
-  readonly space: string;
-  readonly notify: (text: string) => void;
-  readonly create: (kind: 'text' | 'link' | 'file' | 'box') => void;
-  readonly opened: (ids: string[]) => void;
-  readonly connectionType: string | null;
-  readonly setConnectionType: (id: string | null) => void;
-}
+import { saveFile } from './transfer.js';
 
 const KINDS = [
   { kind: 'text', name: 'Card', Icon: StickyNote },
+  { kind: 'list', name: 'List', Icon: ListTodo },
   { kind: 'link', name: 'Link', Icon: Link },
   { kind: 'file', name: 'File', Icon: FileText },
   { kind: 'box', name: 'Box', Icon: Square },
 ] as const;
 
-const SENTENCES_MAX = 5;
+export type NewKind = (typeof KINDS)[number]['kind'];
 
-/** As many sentences as a notice holds; the others are counted. */
-function few(sentences: readonly string[]): string[] {
-  const more = sentences.length - SENTENCES_MAX;
-  return [...sentences.slice(0, SENTENCES_MAX), ...(more > 0 ? [`And ${more} more.`] : [])];
+export interface ToolbarProps {
+  readonly space: string;
+  readonly create: (kind: NewKind) => void;
+  readonly open: (file: File) => void;
+  readonly connectionType: string | null;
+  readonly setConnectionType: (id: string | null) => void;
+  readonly isLegendOpen: boolean;
+  readonly toggleLegend: () => void;
 }
 
-export function Toolbar({ space, notify, create, opened, connectionType, setConnectionType }: ToolbarProps) {
+export const Toolbar = memo(function Toolbar(props: ToolbarProps) {
+  const { space, create, open, connectionType, setConnectionType, isLegendOpen, toggleLegend } = props;
   const db = useDatabase();
-  const open = async (file: File) => {
-    try {
-      const { ids, left_out } = await openFile(db, await file.text());
-      opened(ids);
-      notify([`Opened ${file.name}: ${ids.length} items.`, ...few(left_out)].join(' '));
-    } catch (error) {
-      notify(error instanceof Error ? error.message : String(error));
-    }
-  };
   return (
     <div className="bar" role="toolbar" aria-label="Tools">
       {KINDS.map(({ kind, name, Icon }) => (
@@ -48,6 +40,7 @@ export function Toolbar({ space, notify, create, opened, connectionType, setConn
           type="button"
           className="tool"
           aria-label={`Add a ${name.toLowerCase()}`}
+          title={`Add a ${name.toLowerCase()}`}
           data-testid={`add-${kind}`}
           onClick={() => create(kind)}
         >
@@ -57,15 +50,26 @@ export function Toolbar({ space, notify, create, opened, connectionType, setConn
       ))}
       <span className="divider" />
       <ConnectionTypeSelect label="Type of new connections" value={connectionType} onChange={setConnectionType} />
+      <button
+        type="button"
+        className="icon-button"
+        aria-label="Connection types"
+        aria-expanded={isLegendOpen}
+        title="Connection types (T)"
+        data-testid="legend-toggle"
+        onClick={toggleLegend}
+      >
+        <Spline size={18} aria-hidden />
+      </button>
       <span className="divider" />
-      <label className="tool" title="Open a .canvas file">
+      <label className="tool" title="Open a JSON Canvas, Excalidraw or tldraw file">
         <FolderOpen size={18} aria-hidden />
         <span>Open</span>
         <input
           type="file"
-          accept=".canvas"
+          accept={FILE_TYPES}
           className="visually-hidden"
-          aria-label="Open a .canvas file"
+          aria-label="Open a JSON Canvas, Excalidraw or tldraw file"
           data-testid="open-file"
           onChange={(event) => {
             const [file] = event.currentTarget.files ?? [];
@@ -79,6 +83,7 @@ export function Toolbar({ space, notify, create, opened, connectionType, setConn
         type="button"
         className="tool"
         aria-label="Save as a .canvas file"
+        title="Save as a .canvas file"
         data-testid="save-file"
         onClick={() => saveFile(db, space)}
       >
@@ -87,6 +92,11 @@ export function Toolbar({ space, notify, create, opened, connectionType, setConn
       </button>
     </div>
   );
+});
+
+/** By name. */
+export function useConnectionTypes(): ConnectionType[] {
+  return [...useQuery(useDatabase(), 'connection_type')].sort((a, b) => a.name.localeCompare(b.name));
 }
 
 interface TypeSelectProps {
@@ -99,13 +109,8 @@ const NEW_TYPE = 'new';
 
 export function ConnectionTypeSelect({ label, value, onChange }: TypeSelectProps) {
   const db = useDatabase();
-  const [types, setTypes] = useState(() => db.tables.connection_type.query());
+  const types = useConnectionTypes();
   const [isNaming, setIsNaming] = useState(false);
-  useEffect(() => {
-    const read = () => setTypes(db.tables.connection_type.query());
-    read();
-    return db.tables.connection_type.subscribe(read);
-  }, [db]);
 
   if (isNaming) {
     return (
@@ -115,7 +120,7 @@ export function ConnectionTypeSelect({ label, value, onChange }: TypeSelectProps
           event.preventDefault();
           const name = String(new FormData(event.currentTarget).get('name') ?? '').trim();
           setIsNaming(false);
-          if (name) onChange(db.tables.connection_type.create({ name }).id);
+          if (name) onChange(createConnectionType(db, name));
         }}
       >
         <input

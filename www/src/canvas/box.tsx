@@ -3,20 +3,13 @@ import { memo } from 'react';
 import { useDatabase } from '../space.js';
 import { useEditing } from './editing.js';
 import { Draft, Item } from './item.js';
-import { type BoxNode, cssColor } from './model.js';
+import { type BoxNode, isSameFace } from './model.js';
 
 export const Box = memo(function Box({ id, data: { row }, selected }: NodeProps<BoxNode>) {
   const db = useDatabase();
   const editing = useEditing();
-  const tint = cssColor(row.color);
   return (
-    <div
-      className={`box${selected ? ' is-selected' : ''}`}
-      data-testid="box"
-      data-id={id}
-      style={tint ? ({ '--tint': tint } as React.CSSProperties) : undefined}
-    >
-      <Item id={id} selected={selected} minHeight={80} />
+    <Item id={id} kind="box" className="" color={row.color} isSelected={selected} minHeight={80}>
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the node around it takes the keyboard; double click is a short cut. */}
       <div
         className="box-label"
@@ -36,6 +29,6 @@ export const Box = memo(function Box({ id, data: { row }, selected }: NodeProps<
           row.label || 'Box'
         )}
       </div>
-    </div>
+    </Item>
   );
-});
+}, isSameFace);

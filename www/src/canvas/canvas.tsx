@@ -1,39 +1,29 @@
-/** The canvas itself. The node-graph library draws, pans, zooms and selects; here its gestures become edits. */
+/** The canvas itself: what it is made of, and what its commands act with. */
 
-import {
-  Background,
-  BackgroundVariant,
-  type Connection as Connecting,
-  ConnectionMode,
-  Controls,
-  Panel,
-  ReactFlow,
-  useReactFlow,
-} from '@xyflow/react';
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { Panel } from '@xyflow/react';
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import * as edits from '../edits.js';
 import { useDatabase } from '../space.js';
-import { Toolbar } from '../toolbar.js';
-import { Box } from './box.js';
-import { Card } from './card.js';
-import { Connection } from './connection.js';
+import { type NewKind, Toolbar } from '../toolbar.js';
+import { useCamera } from './camera.js';
+import type { Controls, Overlay } from './controls.js';
 import { type Editing, EditingProvider } from './editing.js';
+import { Flow } from './flow.js';
+import type { Place } from './geometry.js';
+import { Help } from './help.js';
 import { Inspector } from './inspector.js';
-import type { CanvasNode, ConnectionEdge } from './model.js';
-import { moveByKeyboard, useDrag } from './use-drag.js';
-import { useGraph } from './use-graph.js';
-
-const NODE_TYPES = { card: Card, box: Box };
-const EDGE_TYPES = { connection: Connection };
-const DELETE_KEYS = ['Delete', 'Backspace'];
-const MULTI_SELECT_KEYS = ['Shift', 'Meta', 'Control'];
-/** Further out than fitting goes by itself: a huge canvas is opened at its middle, not as dust. */
-const FIT = {
-  padding: { top: '88px', right: '48px', bottom: '72px', left: '64px' },
-  maxZoom: 1,
-  minZoom: 0.25,
-} as const;
-const EDGE_OPTIONS = { focusable: true };
+import { Legend } from './legend.js';
+import { Menu } from './menu.js';
+import { MiniMap } from './minimap.js';
+import { Scene } from './scene.js';
+import { Search } from './search.js';
+import { useSnapping } from './snapping.js';
+import { drop, open, useClipboard } from './use-clipboard.js';
+import { useDrag } from './use-drag.js';
+import { useFocus } from './use-focus.js';
+import { useKeyboard } from './use-keyboard.js';
+import { useMenu } from './use-menu.js';
+import { ViewBar } from './view-bar.js';
 
 export interface CanvasProps {
   readonly space: string;
@@ -42,137 +32,170 @@ export interface CanvasProps {
 
 export function Canvas({ space, notify }: CanvasProps) {
   const db = useDatabase();
-  const flow = useReactFlow<CanvasNode, ConnectionEdge>();
-  const { nodes, edges, onNodesChange, onEdgesChange, select } = useGraph(db);
-  const [isLoaded, setIsLoaded] = useState(false);
+  const scene = useMemo(() => new Scene(db), [db]);
+  const camera = useCamera();
   const [editedId, setEditedId] = useState<string | null>(null);
   const [connectionType, setConnectionType] = useState<string | null>(null);
+  const [overlay, setOverlay] = useState<Overlay | null>(null);
+  const [hasMap, setHasMap] = useState(true);
+  const [said, say] = useState('');
+  const [snapping, setSnapping] = useSnapping();
+  const pointer = useRef<Place | undefined>(undefined);
+  const main = useRef<HTMLElement>(null);
+  const isEmpty = useSyncExternalStore(scene.subscribe, () => scene.read().isEmpty);
 
   const report = useCallback(
     (error: unknown) => notify(error instanceof Error ? error.message : String(error)),
     [notify],
   );
+  const attempt = useCallback(
+    (edit: () => void) => {
+      try {
+        edit();
+      } catch (error) {
+        report(error);
+      }
+    },
+    [report],
+  );
+  const drag = useDrag({ db, scene, report, snapping, view: camera.view, zoom: camera.zoom });
+  const focus = useFocus(main);
+  const edit = useCallback(
+    (id: string) => {
+      if (db.tables.connection.get(id)) document.querySelector<HTMLElement>('[data-testid=connection-label]')?.focus();
+      else setEditedId(id);
+    },
+    [db],
+  );
   const editing = useMemo<Editing>(
     () => ({
       id: editedId,
+      scene,
       begin: setEditedId,
-      end: () => setEditedId(null),
-      attempt: (edit) => {
-        try {
-          edit();
-        } catch (error) {
-          report(error);
-        }
+      end: (isByKey) => {
+        setEditedId(null);
+        if (isByKey && editedId) focus(editedId);
       },
+      attempt,
+      resize: drag.resize,
     }),
-    [editedId, report],
+    [editedId, scene, attempt, drag.resize, focus],
   );
-  const drag = useDrag(db, report);
-  const fit = useCallback(
-    (ids?: string[]) =>
-      setTimeout(() => flow.fitView({ ...FIT, ...(ids && { nodes: ids.map((id) => ({ id })) }) }), 50),
-    [flow],
-  );
-  useEffect(() => {
-    db.loaded.then(() => setIsLoaded(true));
-  }, [db]);
+  const menu = useMenu(scene);
+  const controls = useRef<Controls>(undefined as never);
+  controls.current = {
+    db,
+    scene,
+    camera,
+    snapping,
+    setSnapping,
+    connectionType,
+    place: () =>
+      (menu.at ?? pointer.current) ? camera.at(menu.at ?? pointer.current ?? { x: 0, y: 0 }) : camera.center(),
+    edit,
+    focus,
+    toggle: (wanted) => setOverlay((shown) => (shown === wanted && wanted !== 'search' ? null : wanted)),
+    toggleMap: () => setHasMap((hasMap) => !hasMap),
+    cancel: drag.cancel,
+    notify,
+    say,
+  };
+  useKeyboard(controls, attempt);
+  useClipboard(controls, attempt);
+
+  useEffect(() => scene.follow(), [scene]);
+  useEffect(() => camera.watch((view) => scene.look(view)), [camera, scene]);
   // The first rows to arrive, from this device or from the server, bring the view to them; later ones leave it alone.
-  const hasRows = nodes.length > 0;
   const hasView = useRef(false);
   useEffect(() => {
-    if (hasRows && !hasView.current) fit();
-    hasView.current ||= hasRows;
-  }, [hasRows, fit]);
-
-  const show = (id: string) => {
+    if (isEmpty || hasView.current) return;
     hasView.current = true;
-    // The row reaches the nodes with the store's next flush, which is queued already.
-    queueMicrotask(() => select(new Set([id])));
-    setEditedId(id);
-  };
-  const center = () => {
-    const bounds = document.querySelector('.react-flow')?.getBoundingClientRect() ?? new DOMRect();
-    return flow.screenToFlowPosition({ x: bounds.x + bounds.width / 2, y: bounds.y + bounds.height / 2 });
-  };
-  const onDoubleClick = (event: React.MouseEvent) => {
-    const target = event.target as Element;
-    if (!target.matches('.react-flow__pane, .box')) return;
-    const place = flow.screenToFlowPosition({ x: event.clientX, y: event.clientY });
-    editing.attempt(() => show(edits.createCard(db, 'text', place)));
-  };
-  const connect = (start: string, end: string, from: string | null = null, to: string | null = null) =>
-    editing.attempt(() => edits.connect(db, start, end, { from, to }, connectionType));
-  const onConnect = ({ source, target, sourceHandle, targetHandle }: Connecting) =>
-    connect(source, target, sourceHandle, targetHandle);
-  const onDelete = (gone: { nodes: CanvasNode[]; edges: ConnectionEdge[] }) =>
-    editing.attempt(() =>
-      edits.remove(
-        db,
-        gone.nodes.map(({ id }) => id),
-        gone.edges.map(({ id }) => id),
-      ),
-    );
+    camera.fit(edits.allItems(db), { isAtOnce: true });
+  }, [isEmpty, camera, db]);
 
-  const selectedItems = useMemo(() => nodes.filter((node) => node.selected).map((node) => node.id), [nodes]);
-  const selectedConnections = useMemo(() => edges.filter((edge) => edge.selected).map((edge) => edge.id), [edges]);
+  const create = useCallback(
+    (kind: NewKind) =>
+      attempt(() => {
+        hasView.current = true;
+        const { db, scene, camera, edit } = controls.current;
+        const id = edits.createItem(db, kind, camera.center());
+        scene.select([id]);
+        edit(id);
+      }),
+    [attempt],
+  );
+  const openFile = useCallback((file: File) => void open(controls.current, file), []);
+  const toggleLegend = useCallback(() => controls.current.toggle('legend'), []);
+  const close = useCallback(() => setOverlay(null), []);
 
   return (
     <EditingProvider value={editing}>
-      <main className="canvas" aria-label={`Canvas ${space}`} data-testid="canvas">
-        <ReactFlow
-          nodes={nodes}
-          edges={edges}
-          nodeTypes={NODE_TYPES}
-          edgeTypes={EDGE_TYPES}
-          defaultEdgeOptions={EDGE_OPTIONS}
-          onNodesChange={(changes) => {
-            onNodesChange(changes);
-            editing.attempt(() => moveByKeyboard(db, changes));
-          }}
-          onEdgesChange={onEdgesChange}
-          onConnect={onConnect}
-          onDelete={onDelete}
-          onDoubleClick={onDoubleClick}
-          {...drag}
-          connectionMode={ConnectionMode.Loose}
-          connectionRadius={28}
-          deleteKeyCode={DELETE_KEYS}
-          multiSelectionKeyCode={MULTI_SELECT_KEYS}
-          zoomOnDoubleClick={false}
-          panOnScroll
-          minZoom={0.15}
-          maxZoom={3}
-          onlyRenderVisibleElements
-        >
-          <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="#d4d8e0" />
-          <Controls showInteractive={false} fitViewOptions={FIT} position="bottom-left" />
-          <Panel position="top-center">
+      <main
+        ref={main}
+        className="canvas"
+        aria-label={`Canvas ${space}`}
+        data-testid="canvas"
+        onPointerMove={({ target, clientX, clientY }) => {
+          const isOnCanvas = (target as Element).closest('.react-flow__renderer') !== null;
+          pointer.current = isOnCanvas ? { x: clientX, y: clientY } : undefined;
+        }}
+        onPointerLeave={() => {
+          pointer.current = undefined;
+        }}
+        onDragOver={(event) => event.preventDefault()}
+        onDrop={(event) => attempt(() => drop(controls.current, event))}
+        {...menu.handlers}
+      >
+        <Flow controls={controls} drag={drag} attempt={attempt}>
+          <Panel position="top-center" className="bars">
             <Toolbar
               space={space}
-              notify={notify}
+              create={create}
+              open={openFile}
               connectionType={connectionType}
               setConnectionType={setConnectionType}
-              create={(kind) =>
-                editing.attempt(() =>
-                  show(kind === 'box' ? edits.createBox(db, center()) : edits.createCard(db, kind, center())),
-                )
-              }
-              opened={(ids) => fit(ids)}
+              isLegendOpen={overlay === 'legend'}
+              toggleLegend={toggleLegend}
             />
+            {overlay === 'search' && <Search controls={controls} close={close} />}
+            <Inspector controls={controls} />
           </Panel>
-          {(selectedItems.length > 0 || selectedConnections.length > 0) && (
-            <Panel position="bottom-center">
-              <Inspector items={selectedItems} connections={selectedConnections} connect={connect} />
+          {overlay === 'legend' && (
+            <Panel position="top-left">
+              <Legend chosen={connectionType} choose={setConnectionType} close={close} />
             </Panel>
           )}
-        </ReactFlow>
-        {isLoaded && !hasRows && (
-          <div className="empty" aria-hidden>
-            <strong>An empty canvas</strong>
-            <span>Double-click anywhere to write a card, or open a .canvas file.</span>
-          </div>
-        )}
+          <Panel position="bottom-left">
+            <ViewBar controls={controls} snapping={snapping} hasMap={hasMap} />
+          </Panel>
+          {hasMap && !isEmpty && (
+            <Panel position="bottom-right">
+              <MiniMap controls={controls} />
+            </Panel>
+          )}
+        </Flow>
+        {menu.at && <Menu at={menu.at} controls={controls} attempt={attempt} close={menu.close} />}
+        {overlay === 'help' && <Help close={close} />}
+        <div className="visually-hidden" role="status" data-testid="said">
+          {said}
+        </div>
+        <Empty isEmpty={isEmpty} />
       </main>
     </EditingProvider>
+  );
+}
+
+function Empty({ isEmpty }: { isEmpty: boolean }) {
+  const db = useDatabase();
+  const [isLoaded, setIsLoaded] = useState(false);
+  useEffect(() => {
+    db.loaded.then(() => setIsLoaded(true));
+  }, [db]);
+  if (!isLoaded || !isEmpty) return null;
+  return (
+    <div className="empty" aria-hidden>
+      <strong>An empty canvas</strong>
+      <span>Double-click anywhere to write a card, paste some text, or drop a file. Press ? for all keys.</span>
+    </div>
   );
 }

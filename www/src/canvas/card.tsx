@@ -1,21 +1,20 @@
 import { type NodeProps, useStore } from '@xyflow/react';
-import { increment } from 'driftline';
 import { ExternalLink, FileText, ThumbsUp } from 'lucide-react';
 import Markdown from 'markdown-to-jsx';
 import { memo } from 'react';
-import { titleOf } from '../edits.js';
+import { tickTask, titleOf, vote } from '../edits.js';
 import type { Card as CardRow } from '../schema.js';
 import { useDatabase } from '../space.js';
 import { useEditing } from './editing.js';
 import { Draft, Item } from './item.js';
-import { type CardNode, cssColor } from './model.js';
+import { type CardNode, type Face, isSameFace } from './model.js';
 
 /** Below this zoom nobody can read, so a card is drawn as its title alone. */
 const READABLE_ZOOM = 0.4;
 const MARKDOWN = {
   disableParsingRawHTML: true,
   forceBlock: true,
-  overrides: { a: PassiveLink, img: { component: () => null } },
+  overrides: { a: PassiveLink, input: TickBox, img: { component: () => null } },
 };
 
 export const Card = memo(function Card({ id, data: { row }, selected }: NodeProps<CardNode>) {
@@ -23,45 +22,59 @@ export const Card = memo(function Card({ id, data: { row }, selected }: NodeProp
   const editing = useEditing();
   const isReadable = useStore((state) => state.transform[2] >= READABLE_ZOOM);
   const column = row.kind === 'file' ? 'file' : row.kind === 'link' ? 'url' : 'text';
-  const tint = cssColor(row.color);
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: the node around it takes the keyboard; double click is a short cut.
-    <div
-      className={`card card-${column}${selected ? ' is-selected' : ''}${tint ? ' is-tinted' : ''}`}
-      data-testid="card"
-      data-id={id}
-      style={tint ? ({ '--tint': tint } as React.CSSProperties) : undefined}
-      onDoubleClick={() => editing.begin(id)}
-    >
-      <Item id={id} selected={selected && isReadable} minHeight={48} />
+    <Item id={id} kind="card" className={`card-${column}`} color={row.color} isSelected={selected} minHeight={48}>
       {editing.id === id ? (
         <Draft
-          label={
-            column === 'text' ? 'Text of the card' : column === 'file' ? 'Path of the file' : 'Address of the link'
-          }
+          label={LABELS[column]}
           value={row[column] ?? ''}
           multiline={column === 'text'}
           onInput={(value) => editing.attempt(() => db.tables.card.update(id, { [column]: value }))}
           onEnd={editing.end}
         />
       ) : (
-        <div className="card-body">{isReadable ? <Content row={row} /> : <strong>{titleOf(row)}</strong>}</div>
+        <Body row={row} isReadable={isReadable} tick={(nth) => editing.attempt(() => tickTask(db, id, nth))} />
       )}
       {isReadable && (row.votes !== 0 || selected) && (
         <button
           type="button"
           className="votes nodrag"
+          tabIndex={-1}
           aria-label={`Vote for this card, ${row.votes} so far`}
-          onClick={() => editing.attempt(() => db.tables.card.update(id, { votes: increment() }))}
+          onClick={() => editing.attempt(() => vote(db, id))}
         >
           <ThumbsUp size={13} aria-hidden /> {row.votes}
         </button>
       )}
+    </Item>
+  );
+}, isSameFace);
+
+const LABELS = { text: 'Text of the card', file: 'Path of the file', url: 'Address of the link' } as const;
+
+interface BodyProps {
+  readonly row: Face<CardRow>;
+  readonly isReadable: boolean;
+  /** Ticks the nth task of the text. */
+  readonly tick: (nth: number) => void;
+}
+
+function Body({ row, isReadable, tick }: BodyProps) {
+  const onClick = ({ target, currentTarget }: React.MouseEvent) => {
+    const boxes = [...currentTarget.querySelectorAll('input[type=checkbox]')];
+    const nth = boxes.indexOf(target as Element);
+    if (nth >= 0) tick(nth);
+  };
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: clicks come from the tick boxes in it.
+    // biome-ignore lint/a11y/useKeyWithClickEvents: a key on a tick box is a click, too.
+    <div className="card-body" onClick={onClick}>
+      {isReadable ? <Content row={row} /> : <strong>{titleOf(row)}</strong>}
     </div>
   );
-});
+}
 
-function Content({ row }: { row: CardRow }) {
+const Content = memo(function Content({ row }: { row: Face<CardRow> }) {
   if (row.kind === 'file') {
     return (
       <div className="reference">
@@ -78,7 +91,7 @@ function Content({ row }: { row: CardRow }) {
       <div className="reference">
         <ExternalLink size={18} aria-hidden />
         {isWebAddress(row.url) ? (
-          <a className="nodrag" href={row.url} target="_blank" rel="noopener noreferrer">
+          <a className="nodrag" tabIndex={-1} href={row.url} target="_blank" rel="noopener noreferrer">
             {row.url}
           </a>
         ) : (
@@ -88,13 +101,27 @@ function Content({ row }: { row: CardRow }) {
     );
   }
   return row.text ? <Markdown options={MARKDOWN}>{row.text}</Markdown> : <p className="hint">Double-click to write</p>;
+});
+
+function TickBox({ checked = false }: { checked?: boolean }) {
+  return (
+    <input
+      type="checkbox"
+      className="nodrag"
+      tabIndex={-1}
+      aria-label="Done"
+      checked={checked}
+      readOnly
+      onDoubleClick={(event) => event.stopPropagation()}
+    />
+  );
 }
 
 /** A link in someone's text opens elsewhere, and only if it is one to the web. */
 function PassiveLink({ href, children }: { href?: string; children?: React.ReactNode }) {
   if (!isWebAddress(href ?? null)) return <span className="dead-link">{children}</span>;
   return (
-    <a className="nodrag" href={href} target="_blank" rel="noopener noreferrer">
+    <a className="nodrag" tabIndex={-1} href={href} target="_blank" rel="noopener noreferrer">
       {children}
     </a>
   );

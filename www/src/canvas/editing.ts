@@ -1,13 +1,18 @@
-/** Which item's text is being edited, and how an item reports what went wrong. */
+/** What items and panels need of the canvas: which text is being edited, how to edit, and how to tell what went wrong. */
 
-import { createContext, useContext } from 'react';
+import { createContext, useContext, useSyncExternalStore } from 'react';
+import type { Rect } from './geometry.js';
+import type { Scene } from './scene.js';
 
 export interface Editing {
   readonly id: string | null;
+  readonly scene: Scene;
   readonly begin: (id: string) => void;
-  readonly end: () => void;
+  /** With `isByKey` the item that was edited gets the focus back. */
+  readonly end: (isByKey?: boolean) => void;
   /** Runs an edit; a refusal is shown to the person and changes nothing. */
   readonly attempt: (edit: () => void) => void;
+  readonly resize: (id: string, rect: Rect, isOver: boolean) => void;
 }
 
 const EditingContext = createContext<Editing | null>(null);
@@ -17,4 +22,8 @@ export function useEditing(): Editing {
   const editing = useContext(EditingContext);
   if (!editing) throw new Error('useEditing is used outside of EditingProvider');
   return editing;
+}
+
+export function useSelection(scene: Scene): ReadonlySet<string> {
+  return useSyncExternalStore(scene.subscribe, () => scene.selection);
 }

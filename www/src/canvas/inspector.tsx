@@ -1,90 +1,63 @@
 /** What can be done to the selection. */
 
-import { Trash2 } from 'lucide-react';
+import { useRow } from 'driftline/react';
+import {
+  AlignCenterHorizontal,
+  AlignCenterVertical,
+  AlignEndHorizontal,
+  AlignEndVertical,
+  AlignHorizontalSpaceBetween,
+  AlignStartHorizontal,
+  AlignStartVertical,
+  AlignVerticalSpaceBetween,
+  Trash2,
+} from 'lucide-react';
+import type { RefObject } from 'react';
 import * as edits from '../edits.js';
 import { useDatabase } from '../space.js';
 import { ConnectionTypeSelect } from '../toolbar.js';
-import { useEditing } from './editing.js';
-import { cssColor, PRESETS } from './model.js';
+import { commandOf } from './commands.js';
+import { type Controls, selectedConnections, selectedItems } from './controls.js';
+import { useEditing, useSelection } from './editing.js';
+import { keyCaps } from './keys.js';
+import { Swatches } from './swatches.js';
 
-export interface InspectorProps {
-  readonly items: string[];
-  readonly connections: string[];
-  /** Connects two items without a pointer: the first that was made to the second. */
-  readonly connect: (start: string, end: string) => void;
-}
+const ARRANGE = [
+  ['align-left', AlignStartVertical],
+  ['align-center', AlignCenterVertical],
+  ['align-right', AlignEndVertical],
+  ['align-top', AlignStartHorizontal],
+  ['align-middle', AlignCenterHorizontal],
+  ['align-bottom', AlignEndHorizontal],
+  ['distribute-horizontal', AlignHorizontalSpaceBetween],
+  ['distribute-vertical', AlignVerticalSpaceBetween],
+] as const;
 
-export function Inspector({ items, connections, connect }: InspectorProps) {
+export function Inspector({ controls }: { controls: RefObject<Controls> }) {
   const db = useDatabase();
-  const { attempt, begin } = useEditing();
-  const connection =
-    items.length === 0 && connections.length === 1 ? db.tables.connection.get(connections[0] ?? '') : undefined;
-
-  const paint = (color: string | null) =>
-    attempt(() =>
-      db.transaction((tx) => {
-        for (const id of items) (db.tables.card.get(id) ? tx.card : tx.box).update(id, { color });
-        for (const id of connections) tx.connection.update(id, { color });
-      }),
-    );
-
+  const { attempt, scene } = useEditing();
+  const selection = useSelection(scene);
+  const items = selectedItems(controls.current);
+  const connections = selectedConnections(controls.current);
+  const run = (id: string) => attempt(() => commandOf(id).run(controls.current));
+  if (selection.size === 0) return null;
   return (
-    <div className="bar" role="toolbar" aria-label="Selection" data-testid="inspector">
-      {items.length + connections.length > 1 && (
-        <span className="count">{items.length + connections.length} selected</span>
-      )}
-      <fieldset className="swatches">
-        <legend className="visually-hidden">Colour</legend>
-        <button type="button" className="swatch swatch-none" aria-label="No colour" onClick={() => paint(null)} />
-        {Object.entries(PRESETS).map(([color, name]) => (
-          <button
-            key={color}
-            type="button"
-            className="swatch"
-            aria-label={name}
-            data-testid={`color-${color}`}
-            style={{ background: cssColor(color) }}
-            onClick={() => paint(color)}
-          />
-        ))}
-      </fieldset>
+    <div className="bar inspector" role="toolbar" aria-label="Selection" data-testid="inspector">
+      {selection.size > 1 && <span className="count">{selection.size} selected</span>}
+      <Swatches label="Colour" onChoose={(color) => attempt(() => edits.paint(db, selection, color))} />
       {items.length === 1 && connections.length === 0 && (
-        <button type="button" className="text-button" data-testid="edit-text" onClick={() => begin(items[0] ?? '')}>
+        <button type="button" className="text-button" data-testid="edit-text" onClick={() => run('edit')}>
           Edit text
         </button>
       )}
       {items.length === 2 && (
-        <button
-          type="button"
-          className="text-button"
-          data-testid="connect-selection"
-          onClick={() => connect(items[0] ?? '', items[1] ?? '')}
-        >
+        <button type="button" className="text-button" data-testid="connect-selection" onClick={() => run('connect')}>
           Connect
         </button>
       )}
-      {connection && (
-        <>
-          <input
-            key={connection.id}
-            className="field"
-            aria-label="Label of the connection"
-            placeholder="Label"
-            data-testid="connection-label"
-            defaultValue={connection.label ?? ''}
-            onInput={(event) => {
-              const label = event.currentTarget.value || null;
-              attempt(() => db.tables.connection.update(connection.id, { label }));
-            }}
-          />
-          <ConnectionTypeSelect
-            label="Type of this connection"
-            value={connection.connection_type}
-            onChange={(connection_type) =>
-              attempt(() => db.tables.connection.update(connection.id, { connection_type }))
-            }
-          />
-        </>
+      {items.length > 1 && <Arrange controls={controls} run={run} />}
+      {items.length === 0 && connections.length > 0 && (
+        <ConnectionFields key={connections.join()} connections={connections} />
       )}
       <button
         type="button"
@@ -92,10 +65,65 @@ export function Inspector({ items, connections, connect }: InspectorProps) {
         aria-label="Delete the selection"
         title="Delete"
         data-testid="delete-selection"
-        onClick={() => attempt(() => edits.remove(db, items, connections))}
+        onClick={() => run('delete')}
       >
         <Trash2 size={18} aria-hidden />
       </button>
     </div>
+  );
+}
+
+function Arrange({ controls, run }: { controls: RefObject<Controls>; run: (id: string) => void }) {
+  return (
+    <>
+      <span className="divider" />
+      {ARRANGE.map(([id, Icon]) => {
+        const { name, keys, isEnabled } = commandOf(id);
+        return (
+          <button
+            key={id}
+            type="button"
+            className="icon-button"
+            aria-label={name}
+            title={`${name} (${keyCaps(keys[0] ?? '').join('+')})`}
+            data-testid={id}
+            disabled={isEnabled?.(controls.current) === false}
+            onClick={() => run(id)}
+          >
+            <Icon size={18} aria-hidden />
+          </button>
+        );
+      })}
+      <span className="divider" />
+    </>
+  );
+}
+
+function ConnectionFields({ connections }: { connections: readonly string[] }) {
+  const db = useDatabase();
+  const { attempt } = useEditing();
+  const first = useRow(db, 'connection', connections[0]);
+  if (!first) return null;
+  return (
+    <>
+      {connections.length === 1 && (
+        <input
+          className="field"
+          aria-label="Label of the connection"
+          placeholder="Label"
+          data-testid="connection-label"
+          defaultValue={first.label ?? ''}
+          onInput={(event) => {
+            const label = event.currentTarget.value || null;
+            attempt(() => db.tables.connection.update(first.id, { label }));
+          }}
+        />
+      )}
+      <ConnectionTypeSelect
+        label={connections.length === 1 ? 'Type of this connection' : 'Type of these connections'}
+        value={first.connection_type}
+        onChange={(type) => attempt(() => edits.setConnectionType(db, connections, type))}
+      />
+    </>
   );
 }

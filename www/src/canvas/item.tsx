@@ -1,40 +1,101 @@
-/** What cards and boxes share: the frame to resize by and the handles to connect from. */
+/** What cards and boxes share: the frame to resize by, the handles to connect from, and the text being typed. */
 
-import { Handle, NodeResizer } from '@xyflow/react';
-import { move } from '../edits.js';
-import { useDatabase } from '../space.js';
+import { Handle, NodeResizer, useConnection } from '@xyflow/react';
+import { useState, useSyncExternalStore } from 'react';
+import { continueList } from '../tasks.js';
 import { useEditing } from './editing.js';
-import { SIDES } from './model.js';
+import { cssColor, SIDES } from './model.js';
 
-export function Item({ id, selected, minHeight }: { id: string; selected: boolean; minHeight: number }) {
-  const db = useDatabase();
-  const { attempt } = useEditing();
+export interface ItemProps {
+  readonly id: string;
+  readonly kind: 'card' | 'box';
+  readonly className: string;
+  readonly color: string | null;
+  readonly isSelected: boolean;
+  readonly minHeight: number;
+  readonly children: React.ReactNode;
+}
+
+export function Item({ id, kind, className, color, isSelected, minHeight, children }: ItemProps) {
+  const editing = useEditing();
+  const [isOver, setIsOver] = useState(false);
+  const isConnecting = useConnection((connection) => connection.inProgress);
+  const isAlone = useIsAlone(isSelected);
+  const tint = cssColor(color);
+  const isCard = kind === 'card';
   return (
-    <>
-      <NodeResizer
-        isVisible={selected}
-        minWidth={80}
-        minHeight={minHeight}
-        onResizeEnd={(_event, { x, y, width, height }) => attempt(() => move(db, [{ id, x, y, width, height }]))}
-      />
-      {SIDES.map((side) => (
-        <Handle key={side} id={side} type="source" position={side} />
-      ))}
-    </>
+    // biome-ignore lint/a11y/noStaticElementInteractions: the node around it takes the keyboard; double click is a short cut.
+    <div
+      className={`${kind} ${className}${isSelected ? ' is-selected' : ''}${tint ? ' is-tinted' : ''}`}
+      data-testid={kind}
+      data-id={id}
+      style={tint ? ({ '--tint': tint } as React.CSSProperties) : undefined}
+      onPointerEnter={({ buttons }) => buttons === 0 && setIsOver(true)}
+      onPointerLeave={({ buttons }) => buttons === 0 && setIsOver(false)}
+      onDoubleClick={isCard ? () => editing.begin(id) : undefined}
+    >
+      {isAlone && (
+        <NodeResizer
+          minWidth={80}
+          minHeight={minHeight}
+          onResize={(_event, { x, y, width, height }) => editing.resize(id, { x, y, width, height }, false)}
+          onResizeEnd={(_event, { x, y, width, height }) => editing.resize(id, { x, y, width, height }, true)}
+        />
+      )}
+      {ANCHORS}
+      {(isOver || isAlone || isConnecting) && <Handles />}
+      {children}
+    </div>
+  );
+}
+
+// What the library measures to know where connections end. Real handles on all cards in view would cost more than the cards
+// do, so those are there only when a hand is near.
+const ANCHORS = SIDES.map((side) => (
+  <i key={side} className={`anchor anchor-${side} source`} data-handleid={side} data-handlepos={side} />
+));
+
+function Handles() {
+  return SIDES.map((side) => <Handle key={side} id={side} type="source" position={side} />);
+}
+
+const noSubscription = () => () => {};
+
+/** It alone is selected. */
+function useIsAlone(isSelected: boolean): boolean {
+  const { scene } = useEditing();
+  return useSyncExternalStore(
+    isSelected ? scene.subscribe : noSubscription,
+    () => isSelected && scene.selection.size === 1,
   );
 }
 
 export interface DraftProps {
-  label: string;
-  value: string;
-  multiline?: boolean;
-  onInput: (value: string) => void;
-  onEnd: () => void;
+  readonly label: string;
+  readonly value: string;
+  readonly multiline?: boolean;
+  readonly onInput: (value: string) => void;
+  readonly onEnd: (isByKey?: boolean) => void;
 }
 
 /** The text being typed. Every keystroke is an edit, so that a crash costs none; the engine folds them. */
 export function Draft({ label, value, multiline = false, onInput, onEnd }: DraftProps) {
   const Field = multiline ? 'textarea' : 'input';
+  const onKeyDown = (event: React.KeyboardEvent<HTMLTextAreaElement & HTMLInputElement>) => {
+    event.stopPropagation();
+    const isEnter = event.key === 'Enter' && !event.nativeEvent.isComposing;
+    if (event.key === 'Escape' || (isEnter && (!multiline || event.ctrlKey || event.metaKey))) onEnd(true);
+    else if (isEnter && !event.shiftKey) goOn(event);
+  };
+  const goOn = (event: React.KeyboardEvent<HTMLTextAreaElement & HTMLInputElement>) => {
+    const field = event.currentTarget;
+    const { selectionStart, selectionEnd } = field;
+    const added = selectionStart === selectionEnd ? continueList(field.value, selectionStart ?? 0) : undefined;
+    if (!added) return;
+    event.preventDefault();
+    field.setRangeText(added.text, added.from, added.to, 'end');
+    onInput(field.value);
+  };
   return (
     <Field
       className="draft nodrag nopan nowheel"
@@ -42,13 +103,10 @@ export function Draft({ label, value, multiline = false, onInput, onEnd }: Draft
       data-testid="draft"
       defaultValue={value}
       autoFocus
+      onFocus={({ currentTarget }) => currentTarget.setSelectionRange(value.length, value.length)}
       onInput={(event) => onInput(event.currentTarget.value)}
-      onBlur={onEnd}
-      onKeyDown={(event) => {
-        event.stopPropagation();
-        if (event.key === 'Escape' || (event.key === 'Enter' && (!multiline || event.ctrlKey || event.metaKey)))
-          onEnd();
-      }}
+      onBlur={() => onEnd()}
+      onKeyDown={onKeyDown}
     />
   );
 }

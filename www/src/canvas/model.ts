@@ -4,9 +4,12 @@ import { type Edge, MarkerType, type Node, type NodeHandle, Position } from '@xy
 import { rowIdOf, titleOf } from '../edits.js';
 import type { Box, Card, Connection, ConnectionType } from '../schema.js';
 import type { Database } from '../space.js';
+import type { Held } from './scene.js';
 
-export type CardNode = Node<{ row: Card }, 'card'>;
-export type BoxNode = Node<{ row: Box }, 'box'>;
+/** What a card or a box shows. Where it is, its node says: a row that only moved is not drawn anew. */
+export type Face<T> = Omit<T, 'x' | 'y' | 'z' | 'width' | 'height'>;
+export type CardNode = Node<{ row: Face<Card> }, 'card'>;
+export type BoxNode = Node<{ row: Face<Box> }, 'box'>;
 export type CanvasNode = CardNode | BoxNode;
 export type ConnectionEdge = Edge<{ row: Connection; type: ConnectionType | undefined }, 'connection'>;
 
@@ -15,36 +18,57 @@ const HANDLE_SIZE = 12;
 /** Boxes lie below connections and cards, however high they stand in the file. */
 const BOX_Z_OFFSET = -1_000_000;
 
-export function makeNode(db: Database, id: string, before?: CanvasNode): CanvasNode | undefined {
+export interface Shown<T> {
+  readonly before?: T | undefined;
+  readonly isSelected: boolean;
+  /** Where it is, and of which size, while a hand is on it. */
+  readonly held?: Held | undefined;
+}
+
+export function makeNode(db: Database, id: string, shown: Shown<CanvasNode>): CanvasNode | undefined {
   const card = db.tables.card.get(id);
   if (card)
     return {
-      ...frame(card, before),
+      ...frame(card, shown),
       type: 'card',
-      data: { row: card },
+      data: face(card, shown.before?.type === 'card' ? shown.before.data : undefined),
       zIndex: Math.max(card.z, 0),
-      ariaLabel: `Card: ${titleOf(card)}`,
+      ariaLabel: titleOf(card),
+      domAttributes: CARD_ATTRIBUTES,
     };
   const box = db.tables.box.get(id);
   if (box)
     return {
-      ...frame(box, before),
+      ...frame(box, shown),
       type: 'box',
-      data: { row: box },
+      data: face(box, shown.before?.type === 'box' ? shown.before.data : undefined),
       zIndex: box.z + BOX_Z_OFFSET,
-      ariaLabel: `Box: ${box.label ?? ''}`,
+      ariaLabel: box.label || 'Box without a name',
+      domAttributes: BOX_ATTRIBUTES,
     };
   return undefined;
 }
 
-function frame(row: Card | Box, before: CanvasNode | undefined) {
-  const { width, height } = row;
+// The canvas takes Tab itself: it goes through all items, also those that are not drawn.
+const CARD_ATTRIBUTES = { tabIndex: -1, 'aria-roledescription': 'card' };
+const BOX_ATTRIBUTES = { tabIndex: -1, 'aria-roledescription': 'box' };
+const CONNECTION_ATTRIBUTES = { tabIndex: -1, 'aria-roledescription': 'connection' };
+
+const PLACE_KEYS: ReadonlySet<string> = new Set(['x', 'y', 'z', 'width', 'height']);
+
+function face<T extends object>(row: T, before?: { row: Face<T> }): { row: Face<T> } {
+  const was = before?.row as T | undefined;
+  const isSame = was && (Object.keys(row) as (keyof T & string)[]).every((k) => PLACE_KEYS.has(k) || row[k] === was[k]);
+  return before && isSame ? before : { row };
+}
+
+function frame(row: Card | Box, { isSelected, held }: Shown<CanvasNode>) {
+  const { x, y, width, height } = { ...row, ...held };
   return {
     id: row.id,
-    // What a hand is on stays under the hand; the row has the last word when it lets go.
-    position: before?.dragging ? before.position : { x: row.x, y: row.y },
-    selected: before?.selected ?? false,
-    dragging: before?.dragging ?? false,
+    position: { x, y },
+    selected: isSelected,
+    dragging: held !== undefined,
     width,
     height,
     // Sizes and handles given beforehand spare the library from mounting every node once just to measure it.
@@ -68,7 +92,7 @@ function handle(side: Position, width: number, height: number): NodeHandle {
   };
 }
 
-export function makeEdge(db: Database, id: string, before?: ConnectionEdge): ConnectionEdge | undefined {
+export function makeEdge(db: Database, id: string, { isSelected }: Shown<ConnectionEdge>): ConnectionEdge | undefined {
   const row = db.tables.connection.get(id);
   if (!row) return undefined;
   const type = row.connection_type === null ? undefined : db.tables.connection_type.get(row.connection_type);
@@ -81,14 +105,27 @@ export function makeEdge(db: Database, id: string, before?: ConnectionEdge): Con
     target: rowIdOf(row.end_item),
     sourceHandle: sideOf(row.from_side),
     targetHandle: sideOf(row.to_side),
-    selected: before?.selected ?? false,
+    selected: isSelected,
     data: { row, type },
     style: { stroke: color },
-    ariaLabel: `Connection: ${row.label ?? type?.name ?? ''}`,
+    ariaLabel: nameOf(db, row),
+    domAttributes: CONNECTION_ATTRIBUTES,
     // JSON Canvas: without a word the end has an arrow and the start has none.
     ...(row.from_end === 'arrow' && { markerStart: arrow }),
     ...((row.to_end ?? 'arrow') === 'arrow' && { markerEnd: arrow }),
   };
+}
+
+function nameOf(db: Database, row: Connection): string {
+  const word = row.label || db.tables.connection_type.get(row.connection_type ?? '')?.name;
+  const between = `from ${itemName(db, rowIdOf(row.start_item))} to ${itemName(db, rowIdOf(row.end_item))}`;
+  return word ? `${word}, ${between}` : between;
+}
+
+/** What a person calls it. */
+export function itemName(db: Database, id: string): string {
+  const card = db.tables.card.get(id);
+  return card ? titleOf(card) : db.tables.box.get(id)?.label || 'Box without a name';
 }
 
 export function sideOf(side: string | null): Position | null {
@@ -102,4 +139,24 @@ export function cssColor(color: string | null): string | undefined {
   if (color === null) return undefined;
   if (color in PRESETS) return `var(--preset-${color})`;
   return /^#[0-9a-f]{3,8}$/i.test(color) ? color : undefined;
+}
+
+/** The node as it was, where the new one says the same: a row that is written under a hand is where the hand is already. */
+export function sameNodeOr(before: CanvasNode, now: CanvasNode | undefined): CanvasNode | undefined {
+  const isSame =
+    now !== undefined &&
+    before.data === now.data &&
+    before.position.x === now.position.x &&
+    before.position.y === now.position.y &&
+    before.width === now.width &&
+    before.height === now.height &&
+    before.zIndex === now.zIndex &&
+    before.selected === now.selected &&
+    before.dragging === now.dragging;
+  return isSame ? before : now;
+}
+
+/** For `memo`: where an item is, its node says, so what is in it is drawn anew only if it shows something else. */
+export function isSameFace<T extends { id: string; data: unknown; selected: boolean }>(a: T, b: T): boolean {
+  return a.id === b.id && a.data === b.data && a.selected === b.selected;
 }

@@ -1,27 +1,58 @@
-/** Dragging: what is dragged, and what lies in a dragged box, moves for everyone while it moves here. */
+/** Dragging and resizing: what a hand is on moves here with every frame, and for everyone while it moves. */
 
 import type { NodeChange, OnNodeDrag } from '@xyflow/react';
-import { useMemo } from 'react';
+import { useMemo, useRef } from 'react';
 import { type Moved, move } from '../edits.js';
 import type { Database } from '../space.js';
+import { withContents } from './arrange.js';
+import { boundsOf, intersects, type Place, type Placed, type Rect } from './geometry.js';
 import type { CanvasNode } from './model.js';
-import { contentsOf } from './use-graph.js';
+import type { Scene } from './scene.js';
+import { type Guide, snap } from './snap.js';
+import type { Snapping } from './snapping.js';
 
-/** Others see about 20 positions a second; the engine folds those that have not been sent. */
+/**
+ * Others see about 20 positions a second, and 10 where many things are dragged, whose sending costs frames here. The engine folds
+ * those that have not been sent.
+ */
 const WRITE_INTERVAL_MS = 50;
+const WRITE_INTERVAL_MANY_MS = 100;
+const MANY = 10;
+/** More than this are written when they are let go, because a frame has no room for them. */
+const LIVE_MAX = 500;
+/** On screen, whatever the zoom. */
+const SNAP_REACH_PX = 6;
 
-export function useDrag(db: Database, report: (error: unknown) => void) {
+const FREE: Snapping = { toItems: false, toGrid: false };
+
+interface Drag {
+  readonly lead: Placed;
+  readonly items: readonly Placed[];
+  readonly bounds: Rect;
+  readonly others: readonly Rect[];
+  by: Place;
+  isCancelled: boolean;
+}
+
+export interface DragOptions {
+  readonly db: Database;
+  readonly scene: Scene;
+  readonly report: (error: unknown) => void;
+  readonly snapping: Snapping;
+  readonly view: () => Rect;
+  readonly zoom: () => number;
+}
+
+export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions) {
+  const now = useRef(snapping);
+  now.current = snapping;
   return useMemo(() => {
-    let carried: { id: string; by: string; dx: number; dy: number }[] = [];
+    let drag: Drag | undefined;
     let writtenAt = 0;
+    /** Ctrl or Cmd, while dragging, lets go of all lines. */
+    let isFree = false;
 
-    const write = (nodes: readonly CanvasNode[]) => {
-      const at = new Map(nodes.map((node) => [node.id, node.position]));
-      const moved: Moved[] = nodes.map((node) => ({ id: node.id, ...node.position }));
-      for (const { id, by, dx, dy } of carried) {
-        const box = at.get(by);
-        if (box) moved.push({ id, x: box.x + dx, y: box.y + dy });
-      }
+    const write = (moved: readonly Moved[]) => {
       writtenAt = performance.now();
       try {
         move(db, moved);
@@ -29,36 +60,58 @@ export function useDrag(db: Database, report: (error: unknown) => void) {
         report(error);
       }
     };
-
-    const onNodeDragStart: OnNodeDrag<CanvasNode> = (_event, _node, nodes) => {
-      const taken = new Set(nodes.map((node) => node.id));
-      carried = [];
-      for (const box of nodes.filter((node) => node.type === 'box')) {
-        for (const id of contentsOf(db, box.id)) {
-          const row = db.tables.card.get(id) ?? db.tables.box.get(id);
-          if (!row || taken.has(id)) continue;
-          taken.add(id);
-          carried.push({ id, by: box.id, dx: row.x - box.position.x, dy: row.y - box.position.y });
-        }
-      }
+    const isTime = (items: number) => {
+      const interval = items > MANY ? WRITE_INTERVAL_MANY_MS : WRITE_INTERVAL_MS;
+      return performance.now() - writtenAt >= interval;
     };
-    const onNodeDrag: OnNodeDrag<CanvasNode> = (_event, _node, nodes) => {
-      if (performance.now() - writtenAt >= WRITE_INTERVAL_MS) write(nodes);
-    };
-    const onNodeDragStop: OnNodeDrag<CanvasNode> = (_event, _node, nodes) => write(nodes);
-    return { onNodeDragStart, onNodeDrag, onNodeDragStop };
-  }, [db, report]);
-}
+    const moved = ({ items, by }: Drag) => items.map(({ id, x, y }) => ({ id, x: x + by.x, y: y + by.y }));
+    const hold = (drag: Drag, guides: readonly Guide[]) =>
+      scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place])), guides);
 
-/** The library moves selected nodes by the arrow keys without a drag. What a drag or a resize says twice is left out. */
-export function moveByKeyboard(db: Database, changes: readonly NodeChange<CanvasNode>[]): void {
-  const resized = new Set(changes.flatMap((change) => (change.type === 'dimensions' ? change.id : [])));
-  const moved: Moved[] = [];
-  for (const change of changes) {
-    if (change.type !== 'position' || !change.position || change.dragging || resized.has(change.id)) continue;
-    const row = db.tables.card.get(change.id) ?? db.tables.box.get(change.id);
-    const { x, y } = change.position;
-    if (row && (row.x !== Math.round(x) || row.y !== Math.round(y))) moved.push({ id: change.id, x, y });
-  }
-  move(db, moved);
+    const onNodeDragStart: OnNodeDrag<CanvasNode> = (_event, node) => {
+      const items = withContents(db, scene.selection.has(node.id) ? scene.selection : [node.id]);
+      const lead = items.find((item) => item.id === node.id);
+      const bounds = boundsOf(items);
+      if (!lead || !bounds) return;
+      const taken = new Set(items.map((item) => item.id));
+      const inView = view();
+      const others = scene.around.filter((item) => !taken.has(item.id) && intersects(item, inView));
+      drag = { lead, items, bounds, others, by: { x: 0, y: 0 }, isCancelled: false };
+    };
+    /** The library says where the hand is; where things go from there is decided here. */
+    const onPositions = (changes: readonly NodeChange<CanvasNode>[]) => {
+      const change = changes.find((change) => change.type === 'position' && change.id === drag?.lead.id);
+      if (!drag || drag.isCancelled || change?.type !== 'position' || !change.position || !change.dragging) return;
+      const raw = { x: change.position.x - drag.lead.x, y: change.position.y - drag.lead.y };
+      const { toItems, toGrid } = isFree ? FREE : now.current;
+      const bounds = { ...drag.bounds, x: drag.bounds.x + raw.x, y: drag.bounds.y + raw.y };
+      const snapped = snap(bounds, drag.others, { toItems, toGrid, reach: SNAP_REACH_PX / zoom() });
+      drag.by = { x: raw.x + snapped.dx, y: raw.y + snapped.dy };
+      hold(drag, snapped.guides);
+    };
+    const onNodeDrag: OnNodeDrag<CanvasNode> = (event) => {
+      isFree = event.ctrlKey || event.metaKey;
+      if (drag && !drag.isCancelled && drag.items.length <= LIVE_MAX && isTime(drag.items.length)) write(moved(drag));
+    };
+    const onNodeDragStop: OnNodeDrag<CanvasNode> = () => {
+      if (drag && !drag.isCancelled) write(moved(drag));
+      drag = undefined;
+      scene.release();
+    };
+    /** Everything goes back to where it was; true if something was being dragged. */
+    const cancel = () => {
+      if (!drag || drag.isCancelled) return false;
+      drag.by = { x: 0, y: 0 };
+      drag.isCancelled = true;
+      write(moved(drag));
+      scene.release();
+      return true;
+    };
+    const resize = (id: string, rect: Rect, isOver: boolean) => {
+      if (!isOver) scene.hold(new Map([[id, rect]]));
+      if (isOver || isTime(1)) write([{ id, ...rect }]);
+      if (isOver) scene.release();
+    };
+    return { onNodeDragStart, onNodeDrag, onNodeDragStop, onPositions, cancel, resize };
+  }, [db, scene, report, view, zoom]);
 }

@@ -7,13 +7,14 @@ import { schema } from '../schema.js';
 
 /** Opens and saves as the app does: the engine fills in what a create leaves out. */
 function roundTrip(text: string): unknown {
-  const { cards, boxes, connections } = readCanvas(text);
+  const { types, cards, boxes, connections } = readCanvas(text);
   const full = (table: keyof typeof schema.tables, rows: object[]) => {
     const fields = Object.entries<{ type: string; default?: unknown }>(schema.tables[table].fields);
     const defaults = fields.map(([name, field]) => [name, field.default ?? (field.type === 'counter' ? 0 : null)]);
     return rows.map((row) => ({ ...Object.fromEntries(defaults), ...row })) as never[];
   };
-  return JSON.parse(writeCanvas(full('card', cards), full('box', boxes), full('connection', connections)));
+  const rows = [full('card', cards), full('box', boxes), full('connection', connections)] as const;
+  return JSON.parse(writeCanvas(...rows, full('connection_type', types)));
 }
 
 const SAMPLE = {
@@ -32,6 +33,26 @@ const SAMPLE = {
 
 test('opening and saving a file loses nothing', () => {
   assert.deepEqual(roundTrip(JSON.stringify(SAMPLE)), SAMPLE);
+});
+
+test('the type of a connection goes into the file and comes out of it', () => {
+  const typed = (id: string, connectionType: unknown) => ({ id, fromNode: 'f', toNode: 't', connectionType });
+  const edges = [
+    typed('e1', { name: 'causes', color: '4' }),
+    typed('e2', { name: 'causes', color: '4' }),
+    typed('e3', 'odd'),
+  ];
+  const text = JSON.stringify({ ...SAMPLE, edges });
+  const { types, connections } = readCanvas(text);
+  assert.deepEqual(
+    types.map(({ name, color }) => [name, color]),
+    [['causes', '4']],
+  );
+  assert.deepEqual(
+    connections.map((row) => row.connection_type),
+    [types[0]?.id, types[0]?.id, null],
+  );
+  assert.deepEqual(roundTrip(text), { ...SAMPLE, edges });
 });
 
 test('what cannot be taken is told, and the rest is taken', () => {

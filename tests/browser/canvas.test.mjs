@@ -1,0 +1,612 @@
+// The canvas under the hands of a person: mouse, keys, touch and clipboard, each judged by the rows that come of it.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import { openBrowser, ROOT, startServer, tempDir } from './harness.mjs';
+
+const APP = join(ROOT, 'www');
+
+let server;
+let browser;
+let spaces = 0;
+before(async () => {
+  server = await startServer({
+    schema: join(APP, 'server', 'schema.json'),
+    migrations: join(APP, 'server', 'migrations'),
+    staticDir: join(APP, 'dist'),
+  });
+  browser = await openBrowser({ options: { viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' } });
+});
+after(() => browser.close());
+afterEach(async () => {
+  for (const page of browser.context.pages()) await page.close();
+});
+
+/** Cards and boxes by their words, and lines between them. Cards are of 200 by 100 pixels. `shows` is one that is in view then. */
+async function openCanvas({ cards = {}, boxes = {}, lines = [], shows = Object.keys(cards)[0], context } = {}) {
+  const page = await (context ?? browser.context).newPage();
+  page.setDefaultTimeout(10_000);
+  await page.goto(`${server.url}/?space=canvas-${spaces++}&debug=1`);
+  await page.waitForFunction(() => window.driftline);
+  await page.evaluate(() => window.driftline.loaded);
+  await page.evaluate(
+    ([cards, boxes, lines]) => {
+      const { card, box, connection } = window.driftline.tables;
+      const ids = {};
+      let z = 0;
+      for (const [label, [x, y, width, height]] of Object.entries(boxes))
+        ids[label] = { box: box.create({ label, x, y, width, height, z: z++ }).id };
+      for (const [text, [x, y]] of Object.entries(cards))
+        ids[text] = { card: card.create({ text, x, y, width: 200, height: 100, z: z++ }).id };
+      for (const [from, to, label] of lines)
+        connection.create({ start_item: ids[from], end_item: ids[to], label: label ?? null });
+    },
+    [cards, boxes, lines],
+  );
+  if (shows) await card(page, shows).waitFor();
+  return page;
+}
+
+const card = (page, text) => page.locator('[data-testid=card]', { hasText: text });
+const box = (page, label) => page.locator('[data-testid=box]', { hasText: label });
+const corner = { position: { x: 12, y: 8 } };
+const click = (page, text, ...modifiers) => card(page, text).click({ ...corner, modifiers });
+
+/** Where each card is, by its words. */
+const places = (page) =>
+  page.evaluate(() => Object.fromEntries(window.driftline.tables.card.query().map(({ text, x, y }) => [text, [x, y]])));
+const texts = (page) =>
+  page.evaluate(() =>
+    window.driftline.tables.card
+      .query()
+      .map(({ text }) => text)
+      .sort(),
+  );
+/** The words of what is selected. */
+const selected = (page) =>
+  page.$$eval('[data-testid=card].is-selected, [data-testid=box].is-selected', (all) =>
+    all.map((one) => one.closest('.react-flow__node').getAttribute('aria-label')).sort(),
+  );
+const untilSelected = (page, ...wanted) =>
+  page.waitForFunction((wanted) => {
+    const all = [...document.querySelectorAll('.react-flow__node.selected')];
+    return JSON.stringify(all.map((one) => one.getAttribute('aria-label')).sort()) === wanted;
+  }, JSON.stringify(wanted.sort()));
+const outbox = (page) => page.evaluate(() => window.driftline.outbox());
+const setOffline = async (page) => {
+  await page.waitForFunction(() => window.driftline.outbox().length === 0);
+  await page.evaluate(() => window.driftline.setOnline(false));
+};
+
+async function dragBetween(page, from, to, { steps = 6 } = {}) {
+  await page.mouse.move(from.x, from.y);
+  await page.mouse.down();
+  await page.mouse.move(from.x + 2, from.y + 2);
+  await page.mouse.move(to.x, to.y, { steps });
+}
+
+async function drag(page, text, dx, dy, options) {
+  const { x, y } = await card(page, text).boundingBox();
+  const from = { x: x + 30, y: y + 8 };
+  await dragBetween(page, from, { x: from.x + dx, y: from.y + dy }, options);
+  await page.mouse.up();
+}
+
+/** Where a straight connection between the two is at its middle, a little beside its label. */
+async function clickBetween(page, left, right) {
+  const [a, b] = [await card(page, left).boundingBox(), await card(page, right).boundingBox()];
+  await page.mouse.click(a.x + a.width + 6, (a.y + a.height / 2 + b.y + b.height / 2) / 2);
+}
+
+/** A marquee around cards. */
+async function marquee(page, texts) {
+  const boxes = await Promise.all(texts.map((text) => card(page, text).boundingBox()));
+  const left = Math.min(...boxes.map((one) => one.x)) - 15;
+  const top = Math.min(...boxes.map((one) => one.y)) - 15;
+  const right = Math.max(...boxes.map((one) => one.x + one.width)) + 15;
+  const bottom = Math.max(...boxes.map((one) => one.y + one.height)) + 15;
+  await dragBetween(page, { x: left, y: top }, { x: right, y: bottom });
+  await page.mouse.up();
+}
+
+const FOUR = { cards: { One: [0, 0], Two: [260, 0], Three: [0, 160], Four: [260, 160] } };
+
+test('a marquee, shift and clicks choose what is selected', async () => {
+  const page = await openCanvas(FOUR);
+  await marquee(page, ['One', 'Two']);
+  assert.deepEqual(await selected(page), ['One', 'Two']);
+  await click(page, 'Three', 'Shift');
+  assert.deepEqual(await selected(page), ['One', 'Three', 'Two']);
+  await click(page, 'One', 'Shift');
+  assert.deepEqual(await selected(page), ['Three', 'Two']);
+  await page.keyboard.down('Shift');
+  await marquee(page, ['Four']);
+  await page.keyboard.up('Shift');
+  assert.deepEqual(await selected(page), ['Four', 'Three', 'Two']);
+  await click(page, 'Four');
+  assert.deepEqual(await selected(page), ['Four']);
+  await page.keyboard.press('Control+a');
+  assert.deepEqual(await selected(page), ['Four', 'One', 'Three', 'Two']);
+  await page.keyboard.press('Escape');
+  assert.deepEqual(await selected(page), []);
+});
+
+test('q5_what_is_selected_is_dragged_together_and_leaves_one_update_a_row', async () => {
+  const page = await openCanvas(FOUR);
+  await setOffline(page);
+  await page.keyboard.press('s');
+  await page.keyboard.press('Control+a');
+  await drag(page, 'One', 90, 70, { steps: 40 });
+  const moved = await places(page);
+  const [dx, dy] = moved.One;
+  assert.ok(dx > 60 && dy > 40, `it moved by ${dx}, ${dy}`);
+  assert.deepEqual(moved, {
+    One: [dx, dy],
+    Two: [260 + dx, dy],
+    Three: [dx, 160 + dy],
+    Four: [260 + dx, 160 + dy],
+  });
+  const edits = (await outbox(page)).flatMap((entry) => entry.edits);
+  assert.equal(edits.length, 4, 'the positions on the way were folded');
+});
+
+test('i8_a_drag_is_undone_in_one_step_though_it_was_sent_on_the_way', async () => {
+  const page = await openCanvas(FOUR);
+  await page.waitForFunction(() => window.driftline.outbox().length === 0);
+  const before = await page.evaluate(() => window.driftline.status.undo);
+  await page.keyboard.press('Control+a');
+  const { x, y } = await card(page, 'One').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 80, y: y + 50 }, { steps: 30 });
+  const rev = await page.evaluate(() => window.driftline.status.rev);
+  await page.waitForFunction((rev) => window.driftline.status.rev > rev, rev - 1);
+  await page.waitForFunction(() => window.driftline.outbox().length === 0);
+  await page.mouse.move(x + 130, y + 108, { steps: 30 });
+  await page.mouse.up();
+  assert.notDeepEqual((await places(page)).One, [0, 0]);
+  await page.waitForFunction(() => window.driftline.outbox().length === 0);
+  const steps = (await page.evaluate(() => window.driftline.status.undo)) - before;
+  await page.keyboard.press('Control+z');
+  assert.deepEqual(await places(page), FOUR.cards, `after one of ${steps} steps`);
+});
+
+test('a drag that is stopped by Escape leaves everything where it was', async () => {
+  const page = await openCanvas(FOUR);
+  const { x, y } = await card(page, 'Two').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 90 });
+  await page.keyboard.press('Escape');
+  await page.mouse.move(x + 160, y + 120);
+  await page.mouse.up();
+  assert.deepEqual((await places(page)).Two, [260, 0]);
+});
+
+test('a box takes along what lies in it when the drag begins', async () => {
+  const page = await openCanvas({
+    boxes: { Plan: [0, 0, 520, 300], Inner: [20, 60, 300, 160] },
+    cards: { 'In both': [60, 90], 'In one': [300, 60], 'Half out': [420, 180], Outside: [560, 60] },
+  });
+  await page.keyboard.press('s');
+  const { x, y } = await box(page, 'Plan').boundingBox();
+  await dragBetween(page, { x: x + 300, y: y + 20 }, { x: x + 350, y: y + 120 });
+  await page.mouse.up();
+  const plan = await page.evaluate(() => {
+    const boxes = window.driftline.tables.box.query();
+    return Object.fromEntries(boxes.map((row) => [row.label, [row.x, row.y]]));
+  });
+  const [dx, dy] = plan.Plan;
+  assert.ok(dx > 20 && dy > 60, `it moved by ${dx}, ${dy}`);
+  assert.deepEqual(plan.Inner, [20 + dx, 60 + dy]);
+  assert.deepEqual(await places(page), {
+    'In both': [60 + dx, 90 + dy],
+    'In one': [300 + dx, 60 + dy],
+    'Half out': [420, 180],
+    Outside: [560, 60],
+  });
+});
+
+test('i8_copies_have_ids_of_their_own_and_keep_the_connections_between_them', async () => {
+  const page = await openCanvas({
+    ...FOUR,
+    lines: [
+      ['One', 'Two', 'inside'],
+      ['Two', 'Three', 'across'],
+    ],
+  });
+  await page.evaluate(() => {
+    const { connection, connection_type } = window.driftline.tables;
+    const [row] = connection.query((row) => row.label === 'inside');
+    connection.update(row.id, { connection_type: connection_type.create({ name: 'causes', color: '4' }).id });
+  });
+  await setOffline(page);
+  await click(page, 'One');
+  await click(page, 'Two', 'Shift');
+  await page.keyboard.press('Control+c');
+  const target = await openCanvas({ cards: { Here: [0, 0] } });
+  await setOffline(target);
+  await target.keyboard.press('Control+v');
+  await untilSelected(target, 'One', 'Two');
+  assert.deepEqual(await texts(target), ['Here', 'One', 'Two']);
+  assert.equal((await outbox(target)).length, 1, 'one transaction');
+  const pasted = await target.evaluate(() => {
+    const { card, connection, connection_type } = window.driftline.tables;
+    return connection.query().map((row) => ({
+      label: row.label,
+      from: card.get(row.start_item.card).text,
+      to: card.get(row.end_item.card).text,
+      type: connection_type.get(row.connection_type).name,
+    }));
+  });
+  assert.deepEqual(pasted, [{ label: 'inside', from: 'One', to: 'Two', type: 'causes' }]);
+  // In the same canvas the copies are others, and the type is the one that is there.
+  await page.bringToFront();
+  await page.keyboard.press('Control+v');
+  await page.waitForFunction(() => window.driftline.tables.card.size === 6);
+  assert.equal(await page.evaluate(() => window.driftline.tables.connection_type.size), 1);
+  assert.equal(await page.evaluate(() => window.driftline.tables.connection.size), 3);
+});
+
+test('i8_cut_duplicate_and_undo', async () => {
+  const page = await openCanvas(FOUR);
+  await click(page, 'One');
+  await page.keyboard.press('Control+d');
+  await page.waitForFunction(() => window.driftline.tables.card.size === 5);
+  const ids = await page.evaluate(() =>
+    window.driftline.tables.card.query(({ text }) => text === 'One').map(({ x, y }) => [x, y]),
+  );
+  assert.deepEqual(
+    ids.sort(),
+    [
+      [0, 0],
+      [24, 24],
+    ].sort(),
+  );
+  await page.keyboard.press('Control+z');
+  await page.waitForFunction(() => window.driftline.tables.card.size === 4);
+  await click(page, 'Four');
+  await page.keyboard.press('Control+x');
+  await page.waitForFunction(() => window.driftline.tables.card.size === 3);
+  await page.keyboard.press('Control+v');
+  await page.waitForFunction(() => window.driftline.tables.card.size === 4);
+  assert.deepEqual(await texts(page), ['Four', 'One', 'Three', 'Two']);
+});
+
+/** Pastes as another program's clipboard would be pasted. */
+const paste = (page, text) =>
+  page.evaluate((text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData('text/plain', text);
+    document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+  }, text);
+
+test('text and addresses that are pasted become cards, and drawings what they show', async () => {
+  const page = await openCanvas({ cards: { Here: [0, 0] } });
+  await paste(page, 'Some words\nof a letter');
+  await paste(page, ' https://example.org/page ');
+  const element = (id, more) => ({ id, x: 0, y: 0, width: 200, height: 80, ...more });
+  await paste(
+    page,
+    JSON.stringify({
+      type: 'excalidraw/clipboard',
+      elements: [
+        element('a', { type: 'rectangle' }),
+        element('t', { type: 'text', containerId: 'a', text: 'Drawn' }),
+        element('b', { type: 'ellipse', x: 400, backgroundColor: '#ffc9c9' }),
+        element('u', { type: 'text', containerId: 'b', text: 'Round' }),
+        element('l', {
+          type: 'arrow',
+          startBinding: { elementId: 'a' },
+          endBinding: { elementId: 'b' },
+          endArrowhead: 'arrow',
+        }),
+        element('s', { type: 'freedraw' }),
+      ],
+    }),
+  );
+  const rows = await page.evaluate(() =>
+    window.driftline.tables.card.query().map(({ kind, text, url, color }) => [kind, text || url, color]),
+  );
+  assert.deepEqual(rows.sort(), [
+    ['link', 'https://example.org/page', null],
+    ['text', 'Drawn', null],
+    ['text', 'Here', null],
+    ['text', 'Round', '#ffc9c9'],
+    ['text', 'Some words\nof a letter', null],
+  ]);
+  assert.equal(await page.evaluate(() => window.driftline.tables.connection.size), 1);
+  await page.locator('[data-testid=said]', { hasText: '1 strokes of a pen' }).waitFor({ state: 'attached' });
+});
+
+test('files are opened where they are dropped, and a tldraw file by the button', async () => {
+  const page = await openCanvas({ cards: { Here: [0, 0] } });
+  const node = { id: 'n', type: 'text', text: 'Dropped', x: 5000, y: 5000, width: 200, height: 100 };
+  const { x, y } = await card(page, 'Here').boundingBox();
+  await page.evaluate(
+    ([text, x, y]) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([text], 'a.canvas'));
+      const options = { dataTransfer, clientX: x, clientY: y, bubbles: true, cancelable: true };
+      document.querySelector('.react-flow__pane').dispatchEvent(new DragEvent('drop', options));
+    },
+    [JSON.stringify({ nodes: [node], edges: [] }), x + 100, y + 250],
+  );
+  await card(page, 'Dropped').waitFor();
+  assert.deepEqual((await places(page)).Dropped, [0, 200]);
+
+  const shape = (id, type, props, more) => ({
+    typeName: 'shape',
+    id,
+    type,
+    parentId: 'page:1',
+    index: id,
+    x: 0,
+    y: 0,
+    props,
+    ...more,
+  });
+  const file = join(tempDir('file'), 'drawing.tldr');
+  const records = [
+    shape('shape:f', 'frame', { w: 600, h: 400, name: 'Frame of it' }),
+    shape(
+      'shape:g',
+      'geo',
+      { w: 200, h: 100, text: 'In the frame', color: 'green' },
+      { parentId: 'shape:f', x: 40, y: 60 },
+    ),
+  ];
+  writeFileSync(file, JSON.stringify({ tldrawFileFormatVersion: 1, records }));
+  await page.setInputFiles('[data-testid=open-file]', file);
+  await page.locator('[data-testid=notice]', { hasText: 'Opened drawing.tldr: 2 items.' }).waitFor();
+  await card(page, 'In the frame').waitFor();
+  const framed = await page.evaluate(() => window.driftline.tables.box.query().map(({ label, x, y }) => [label, x, y]));
+  assert.deepEqual(framed, [['Frame of it', 0, 0]]);
+  assert.deepEqual((await places(page))['In the frame'], [40, 60]);
+});
+
+test('Tab goes through everything in reading order, Enter writes, arrows move, Delete deletes', async () => {
+  const page = await openCanvas({ ...FOUR, lines: [['One', 'Four', 'leads']] });
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label'));
+  await page.focus('.react-flow');
+  const seen = [];
+  for (let i = 0; i < 5; i++) {
+    await page.keyboard.press('Tab');
+    const before = seen.at(-1);
+    await page.waitForFunction(
+      (before) => ![before, null].includes(document.activeElement.closest('[data-id]')?.getAttribute('aria-label')),
+      before ?? '',
+    );
+    seen.push(await focused());
+  }
+  assert.deepEqual(seen, ['One', 'leads, from One to Four', 'Two', 'Three', 'Four']);
+  await page.keyboard.press('Shift+Tab');
+  await untilSelected(page, 'Three');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Shift+ArrowDown');
+  assert.deepEqual((await places(page)).Three, [4, 188]);
+  await page.keyboard.press('Alt+ArrowRight');
+  const width = () => page.evaluate(() => window.driftline.tables.card.query(({ text }) => text === 'Three')[0]?.width);
+  assert.equal(await width(), 224);
+  await page.keyboard.press('Enter');
+  await page.keyboard.type(' and more');
+  await page.keyboard.press('Escape');
+  await card(page, 'Three and more').waitFor();
+  await page.waitForFunction(() => document.activeElement.getAttribute('aria-label') === 'Three and more');
+  await page.keyboard.press('Delete');
+  assert.deepEqual(await texts(page), ['Four', 'One', 'Two']);
+  const roles = await page.$$eval('.react-flow__node, .react-flow__edge', (all) =>
+    all.map((one) => one.getAttribute('aria-roledescription')).sort(),
+  );
+  assert.deepEqual(roles, ['card', 'card', 'card', 'connection']);
+});
+
+test('search finds words anywhere in the space and goes there', async () => {
+  const page = await openCanvas({
+    cards: { 'Straße nach Süden': [0, 0], 'Another road': [9000, 0], 'South road': [0, 9000] },
+    boxes: { 'Roads of the south': [20000, 20000, 300, 200] },
+    shows: null,
+  });
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('road south');
+  const said = page.locator('[data-testid=search-count]');
+  await said.filter({ hasText: '1 of 2' }).waitFor();
+  await card(page, 'South road').waitFor();
+  await page.keyboard.press('Enter');
+  await said.filter({ hasText: '2 of 2' }).waitFor();
+  await box(page, 'Roads of the south').waitFor();
+  await page.keyboard.press('Shift+Enter');
+  await said.filter({ hasText: '1 of 2' }).waitFor();
+  await page.fill('[data-testid=search-field]', 'suden');
+  await untilSelected(page, 'Straße nach Süden');
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => document.activeElement.getAttribute('aria-label') === 'Straße nach Süden');
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('nowhere');
+  await said.filter({ hasText: 'Nothing' }).waitFor();
+});
+
+test('what is dragged snaps to the lines of others, which are shown, and to the grid', async () => {
+  const page = await openCanvas({ cards: { Fixed: [0, 0], Moved: [300, 210] } });
+  // Four pixels short of the left edge of the other.
+  const { x, y } = await card(page, 'Moved').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 30 - 296, y: y + 40 });
+  await page.locator('[data-testid=guide]').first().waitFor();
+  await page.mouse.up();
+  assert.equal(await page.locator('[data-testid=guide]').count(), 0);
+  assert.equal((await places(page)).Moved[0], 0);
+  await page.click('[data-testid=view-snap-items]');
+  await page.click('[data-testid=view-snap-grid]');
+  await drag(page, 'Moved', 100, 50);
+  const [left, top] = (await places(page)).Moved;
+  assert.ok(left > 50, `it moved to ${left}`);
+  assert.deepEqual([left % 24, top % 24], [0, 0]);
+  await page.click('[data-testid=view-snap-items]');
+  await page.click('[data-testid=view-snap-grid]');
+});
+
+test('items are aligned, spaced and stacked', async () => {
+  const page = await openCanvas({ cards: { One: [0, 0], Two: [250, 40], Three: [700, 90] } });
+  await setOffline(page);
+  await page.keyboard.press('Control+a');
+  await page.click('[data-testid=align-top]');
+  await page.keyboard.press('Alt+Shift+h');
+  assert.deepEqual(await places(page), { One: [0, 0], Two: [350, 0], Three: [700, 0] });
+  await click(page, 'One');
+  await page.keyboard.press(']');
+  const order = () =>
+    page.evaluate(() =>
+      window.driftline.tables.card
+        .query()
+        .sort((a, b) => a.z - b.z)
+        .map(({ text }) => text),
+    );
+  assert.deepEqual(await order(), ['Two', 'Three', 'One']);
+  await page.keyboard.press('[');
+  assert.deepEqual(await order(), ['One', 'Two', 'Three']);
+});
+
+test('types of connections are made, chosen, renamed, recoloured and deleted in the legend', async () => {
+  const page = await openCanvas({ ...FOUR, lines: [['One', 'Two']] });
+  const types = () =>
+    page.evaluate(() => window.driftline.tables.connection_type.query().map(({ name, color }) => [name, color]));
+  const used = () =>
+    page.evaluate(() => {
+      const { connection, connection_type } = window.driftline.tables;
+      return connection.query().map((row) => connection_type.get(row.connection_type ?? '')?.name ?? null);
+    });
+  await page.keyboard.press('t');
+  await page.fill('[data-testid=legend-new]', 'causes');
+  await page.keyboard.press('Enter');
+  const entry = page.locator('[data-testid=legend-entry]');
+  await entry.waitFor();
+  // The new one is chosen: the next connection gets it.
+  await click(page, 'Three');
+  await click(page, 'Four', 'Shift');
+  await page.keyboard.press('c');
+  assert.deepEqual((await used()).sort(), ['causes', null]);
+  await entry.locator('[data-testid=legend-open]').click();
+  assert.equal(await entry.getByLabel('Delete the type causes').isDisabled(), true, 'it is in use');
+  await entry.locator('[data-testid=legend-rename]').fill('leads to');
+  await entry.locator('[data-testid=color-1]').click();
+  assert.deepEqual(await types(), [['leads to', '1']]);
+  await page.locator('.connection-label', { hasText: 'leads to' }).waitFor();
+  // Chosen while connections are selected, it is given to them.
+  for (const [from, to] of [
+    ['One', 'Two'],
+    ['Three', 'Four'],
+  ]) {
+    await clickBetween(page, from, to);
+    await page.locator('.react-flow__edge.selected').waitFor({ state: 'attached' });
+    await page.locator('[data-testid=legend-choose]').first().click();
+  }
+  assert.deepEqual(await used(), [null, null]);
+  await page.getByLabel('Delete the type leads to').click();
+  assert.deepEqual(await types(), []);
+});
+
+test('lists are written line by line and ticked off', async () => {
+  const page = await openCanvas({ cards: { Here: [0, 0] } });
+  await page.click('[data-testid=add-list]');
+  await page.keyboard.type('milk\nbread\n\n');
+  await page.keyboard.press('Escape');
+  const list = card(page, 'milk');
+  await list.locator('input').nth(1).click();
+  const text = () =>
+    page.evaluate(() => window.driftline.tables.card.query((row) => row.text.includes('milk'))[0].text);
+  assert.equal(await text(), '- [ ] milk\n- [x] bread\n');
+  assert.equal(await list.locator('input').nth(1).isChecked(), true);
+  // By keys alone: into the card, to the second box, and out again.
+  await page.keyboard.press('Control+Enter');
+  await page.waitForFunction(() => document.activeElement === document.querySelector('[data-testid=card] input'));
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Space');
+  assert.equal(await text(), '- [ ] milk\n- [ ] bread\n');
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => document.activeElement.matches('.react-flow__node'));
+});
+
+test('the map and the keys bring the view to what is far away', async () => {
+  const page = await openCanvas({ cards: { Near: [0, 0], Far: [9000, 5000] }, shows: null });
+  const zoom = () => page.locator('.zoom').textContent();
+  const map = await page.locator('[data-testid=minimap]').boundingBox();
+  await page.mouse.click(map.x + map.width - 10, map.y + map.height - 16);
+  await card(page, 'Far').waitFor();
+  assert.equal(await card(page, 'Near').count(), 0);
+  await page.mouse.click(map.x + 10, map.y + 16);
+  await card(page, 'Near').click();
+  await page.keyboard.press('Shift+2');
+  await page.waitForFunction(() => document.querySelector('.zoom').textContent === '100%');
+  await page.keyboard.press('-');
+  assert.equal(await zoom(), '80%');
+  await page.keyboard.press('Shift+0');
+  await page.waitForFunction(() => document.querySelector('.zoom').textContent === '100%');
+  await page.keyboard.press('m');
+  assert.equal(await page.locator('[data-testid=minimap]').count(), 0);
+});
+
+test('the menu does what it says, by mouse and by keys, and the help lists the keys', async () => {
+  const page = await openCanvas(FOUR);
+  await card(page, 'One').click({ ...corner, button: 'right' });
+  await page.click('[data-testid=menu-duplicate]');
+  await page.waitForFunction(() => window.driftline.tables.card.size === 5);
+  assert.equal(await page.locator('[data-testid=menu]').count(), 0);
+  await page.keyboard.press('Escape');
+  await page.focus('.react-flow');
+  await page.keyboard.press('Tab');
+  await page.waitForFunction(() => document.activeElement.closest('.react-flow__node'));
+  await page.keyboard.press('Shift+F10');
+  await page.locator('[data-testid=menu]').waitFor();
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowDown');
+  const first = () => page.evaluate(() => document.activeElement.dataset.testid);
+  assert.equal(await first(), 'menu-edit');
+  await page.keyboard.press('Escape');
+  await page.locator('[data-testid=menu]').waitFor({ state: 'detached' });
+  await page.keyboard.press('?');
+  const help = page.locator('[data-testid=help]');
+  await help.getByText('Zoom to everything').waitFor();
+  await page.keyboard.press('Escape');
+  await help.waitFor({ state: 'detached' });
+});
+
+test('a finger pans, selects by a tap, and opens the menu when it stays', async () => {
+  const tablet = await openBrowser({
+    options: { viewport: { width: 1180, height: 820 }, hasTouch: true, isMobile: true, reducedMotion: 'reduce' },
+  });
+  try {
+    const page = await openCanvas({ cards: { One: [0, 0], Two: [0, 160] }, context: tablet.context });
+    await card(page, 'One').tap(corner);
+    await untilSelected(page, 'One');
+    const session = await tablet.context.newCDPSession(page);
+    const touch = (type, ...points) =>
+      session.send('Input.dispatchTouchEvent', { type, touchPoints: points.map(([x, y], id) => ({ x, y, id })) });
+    const before = await card(page, 'One').boundingBox();
+    const ground = [before.x + before.width / 2, before.y - 40];
+    await touch('touchStart', ground);
+    await touch('touchMove', [ground[0], ground[1] + 30]);
+    await touch('touchMove', [ground[0], ground[1] + 60]);
+    await touch('touchEnd');
+    const panned = await card(page, 'One').boundingBox();
+    assert.ok(panned.y - before.y > 20, 'the view moved, and nothing was selected by it');
+    assert.deepEqual((await places(page)).One, [0, 0]);
+    const width = panned.width;
+    const middle = [panned.x + width / 2, panned.y + 320];
+    await touch('touchStart', [middle[0] - 40, middle[1]], [middle[0] + 40, middle[1]]);
+    await touch('touchMove', [middle[0] - 60, middle[1]], [middle[0] + 60, middle[1]]);
+    await touch('touchMove', [middle[0] - 80, middle[1]], [middle[0] + 80, middle[1]]);
+    await touch('touchEnd');
+    await page.waitForFunction(
+      (width) => document.querySelector('[data-testid=card]').getBoundingClientRect().width > width * 1.2,
+      width,
+    );
+    const { x, y } = await card(page, 'Two').boundingBox();
+    await touch('touchStart', [x + 20, y + 10]);
+    await page.locator('[data-testid=menu]').waitFor();
+    await touch('touchEnd');
+    await page.locator('[data-testid=menu-delete]').tap();
+    await page.waitForFunction(() => window.driftline.tables.card.size === 1);
+    assert.deepEqual(await texts(page), ['One']);
+  } finally {
+    await tablet.close();
+  }
+});

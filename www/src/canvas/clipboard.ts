@@ -1,0 +1,50 @@
+/** The system's clipboard holds JSON Canvas as text, so that it goes between canvases, tabs and other programs. */
+
+import * as edits from '../edits.js';
+import { readClipboard } from '../formats.js';
+import { copyText, paste } from '../transfer.js';
+import { type Controls, count, selectedItems } from './controls.js';
+import type { Place } from './geometry.js';
+import { GRID } from './snap.js';
+
+/** The items that are selected, as text; undefined where none is. */
+export function copied(controls: Controls): string | undefined {
+  const items = selectedItems(controls);
+  if (items.length === 0) return undefined;
+  controls.say(`Copied ${count(items.length, 'item')}.`);
+  return copyText(controls.db, new Set(items));
+}
+
+export function removeSelection(controls: Controls): void {
+  const { db, scene } = controls;
+  const gone = [...scene.selection];
+  edits.remove(
+    db,
+    selectedItems(controls),
+    gone.filter((id) => db.tables.connection.get(id)),
+  );
+  controls.say(`Deleted ${count(gone.length, 'item')}.`);
+}
+
+let last = { text: '', at: { x: Number.NaN, y: 0 }, times: 0 };
+
+/** The same thing pasted at the same place again lies a step further, so that it does not hide what is there. */
+function beside(text: string, at: Place): Place {
+  const isAgain = last.text === text && last.at.x === at.x && last.at.y === at.y;
+  last = { text, at, times: isAgain ? last.times + 1 : 0 };
+  return { x: at.x + last.times * GRID, y: at.y + last.times * GRID };
+}
+
+const ADDRESS = /^https?:\/\/\S+$/i;
+
+/** A canvas becomes what it holds; a web address becomes a link, and any other text a card. */
+export function pasteText({ db, scene, say }: Controls, text: string, place: Place): void {
+  const words = text.trim();
+  if (!words) return;
+  const at = beside(text, place);
+  const imported = readClipboard(text);
+  const kind = ADDRESS.test(words) ? 'link' : 'text';
+  const ids = imported ? paste(db, imported, at) : [edits.createCard(db, kind, at, words)];
+  scene.select(ids);
+  say([`Pasted ${count(ids.length, 'item')}.`, ...(imported?.left_out ?? [])].join(' '));
+}

@@ -1,0 +1,200 @@
+/**
+ * What the node-graph library draws: the rows around what is in view, with what only this screen knows of them (what is
+ * selected, and where something is while a hand is on it). Canvases may be far larger than what is on screen.
+ */
+
+import type { ChangedRows } from 'driftline';
+import { rowIdOf } from '../edits.js';
+import type { Connection } from '../schema.js';
+import type { Database } from '../space.js';
+import { boundsOf, contains, grow, intersects, type Place, type Placed, type Rect } from './geometry.js';
+import { type CanvasNode, type ConnectionEdge, makeEdge, makeNode, sameNodeOr } from './model.js';
+import type { Guide } from './snap.js';
+
+export interface Drawn {
+  readonly nodes: CanvasNode[];
+  readonly edges: ConnectionEdge[];
+  readonly selection: ReadonlySet<string>;
+  readonly isEmpty: boolean;
+}
+
+/** Where an item is, and of which size, while a hand is on it. */
+export type Held = Place & Partial<Rect>;
+const NOTHING: ReadonlyMap<string, Held> = new Map();
+const NO_GUIDES: readonly Guide[] = [];
+
+export class Scene {
+  readonly #db: Database;
+  readonly #listeners = new Set<() => void>();
+  readonly #nodes = new Map<string, CanvasNode>();
+  readonly #edges = new Map<string, ConnectionEdge>();
+  /** Somewhat more than what is in view, so that panning a little brings nothing new. */
+  #window: Rect = { x: -1, y: -1, width: 0, height: 0 };
+  #selection: ReadonlySet<string> = new Set();
+  #held = NOTHING;
+  #guides = NO_GUIDES;
+  #drawn: Drawn = { nodes: [], edges: [], selection: this.#selection, isEmpty: true };
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Follows the rows until the function that it returns is called. */
+  follow(): () => void {
+    this.#fill();
+    return this.#db.subscribe((changed) => this.#apply(changed));
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  };
+
+  read = (): Drawn => this.#drawn;
+
+  /** Items that are on screen or close by. */
+  get around(): readonly Placed[] {
+    return this.#drawn.nodes.map(({ id, position, width = 0, height = 0 }) => ({ id, ...position, width, height }));
+  }
+
+  get guides(): readonly Guide[] {
+    return this.#guides;
+  }
+
+  /** A hand is on something. */
+  get isHolding(): boolean {
+    return this.#held.size > 0;
+  }
+
+  isDrawn(id: string): boolean {
+    return this.#nodes.has(id) || this.#edges.has(id);
+  }
+
+  get selection(): ReadonlySet<string> {
+    return this.#selection;
+  }
+
+  /** Says what is in view. */
+  look(view: Rect): void {
+    if (contains(this.#window, view) && this.#window.width < view.width * 4) return;
+    this.#window = grow(view, { x: view.width / 2, y: view.height / 2 });
+    this.#fill();
+  }
+
+  select(ids: Iterable<string>): void {
+    const before = this.#selection;
+    this.#selection = new Set(ids);
+    const changed = [...before, ...this.#selection].filter((id) => before.has(id) !== this.#selection.has(id));
+    if (changed.length === 0) return;
+    this.#remake(changed);
+    this.#tell();
+  }
+
+  /** Shows items elsewhere than their rows say, with the lines that they have come to rest on, until it is called with fewer. */
+  hold(places: ReadonlyMap<string, Held>, guides: readonly Guide[] = NO_GUIDES): void {
+    const ids = new Set([...this.#held.keys(), ...places.keys()]);
+    this.#held = places;
+    this.#guides = guides.length === 0 ? NO_GUIDES : guides;
+    this.#remake(ids);
+    this.#tell();
+  }
+
+  release(): void {
+    this.hold(NOTHING);
+  }
+
+  #remake(ids: Iterable<string>): void {
+    for (const id of ids) {
+      const node = this.#nodes.get(id);
+      if (node) this.#put(this.#nodes, id, sameNodeOr(node, this.#node(id, node)));
+      const edge = node ? undefined : this.#edges.get(id);
+      if (edge) this.#put(this.#edges, id, this.#edge(id, edge));
+    }
+  }
+
+  #node(id: string, before?: CanvasNode): CanvasNode | undefined {
+    return makeNode(this.#db, id, { before, isSelected: this.#selection.has(id), held: this.#held.get(id) });
+  }
+
+  #edge(id: string, before?: ConnectionEdge): ConnectionEdge | undefined {
+    return makeEdge(this.#db, id, { before, isSelected: this.#selection.has(id) });
+  }
+
+  #put<T>(map: Map<string, T>, id: string, made: T | undefined): void {
+    if (made) map.set(id, made);
+    else map.delete(id);
+  }
+
+  #rect(id: string): Rect | undefined {
+    return this.#db.tables.card.get(id) ?? this.#db.tables.box.get(id);
+  }
+
+  #isNear(id: string): boolean {
+    const rect = this.#rect(id);
+    return rect !== undefined && (this.#held.has(id) || intersects(rect, this.#window));
+  }
+
+  /** A connection may cross the window though both of its ends lie outside. */
+  #crosses(row: Connection): boolean {
+    const start = this.#rect(rowIdOf(row.start_item));
+    const end = this.#rect(rowIdOf(row.end_item));
+    const bounds = start && end && boundsOf([start, end]);
+    return bounds !== undefined && intersects(bounds, this.#window);
+  }
+
+  #fill(): void {
+    const { card, box, connection } = this.#db.tables;
+    const wanted = new Set<string>();
+    for (const row of [...box.query(), ...card.query()]) if (this.#isNear(row.id)) wanted.add(row.id);
+    const crossing = new Set<string>();
+    for (const row of connection.query()) {
+      if (!this.#crosses(row)) continue;
+      crossing.add(row.id);
+      wanted.add(rowIdOf(row.start_item)).add(rowIdOf(row.end_item));
+    }
+    for (const id of this.#nodes.keys()) if (!wanted.has(id)) this.#nodes.delete(id);
+    for (const id of this.#edges.keys()) if (!crossing.has(id)) this.#edges.delete(id);
+    for (const id of wanted) this.#put(this.#nodes, id, this.#nodes.get(id) ?? this.#node(id));
+    for (const id of crossing) this.#put(this.#edges, id, this.#edges.get(id) ?? this.#edge(id));
+    this.#tell();
+  }
+
+  #apply(changed: ChangedRows): void {
+    const items = [...(changed.get('card') ?? []), ...(changed.get('box') ?? [])];
+    const connections = new Set(changed.get('connection'));
+    this.#forget(items, connections);
+    this.#remake(items);
+    const types = changed.get('connection_type');
+    for (const [id, edge] of this.#edges) if (types?.has(edge.data?.type?.id ?? '')) connections.add(id);
+    for (const [id, edge] of this.#edges) if (connections.has(id)) this.#put(this.#edges, id, this.#edge(id, edge));
+    // What came, or moved into sight, brings its connections and their other ends along.
+    const isNew = (id: string) => !this.#nodes.has(id) && this.#isNear(id);
+    const isNewEdge = (id: string) => !this.#edges.has(id) && this.#db.tables.connection.get(id) !== undefined;
+    if (items.some(isNew) || [...connections].some(isNewEdge)) this.#fill();
+    else this.#tell();
+  }
+
+  /** What was deleted is not selected any more. */
+  #forget(items: readonly string[], connections: ReadonlySet<string>): void {
+    const isGone = (id: string) => !this.#rect(id) && !this.#db.tables.connection.get(id);
+    const gone = [...items, ...connections].filter((id) => this.#selection.has(id) && isGone(id));
+    if (gone.length > 0) this.#selection = new Set([...this.#selection].filter((id) => !gone.includes(id)));
+  }
+
+  #tell(): void {
+    const { card, box } = this.#db.tables;
+    this.#drawn = {
+      // The same list where it is the same, because the library goes through all of a new one.
+      nodes: sameOr(this.#drawn.nodes, this.#nodes),
+      edges: sameOr(this.#drawn.edges, this.#edges),
+      selection: this.#selection,
+      isEmpty: card.size + box.size === 0,
+    };
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function sameOr<T extends { id: string }>(before: T[], now: ReadonlyMap<string, T>): T[] {
+  const isSame = before.length === now.size && before.every((one) => now.get(one.id) === one);
+  return isSame ? before : [...now.values()];
+}

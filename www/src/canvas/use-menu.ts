@@ -1,0 +1,53 @@
+/** When and where the menu opens: a right click, the menu key, or a finger that stays. */
+
+import { useCallback, useMemo, useRef, useState } from 'react';
+import type { Place } from './geometry.js';
+import type { Scene } from './scene.js';
+
+const LONG_PRESS_MS = 500;
+/** A finger is never quite still. */
+const STILL_PX = 10;
+
+export function useMenu(scene: Scene) {
+  const [at, setAt] = useState<Place | null>(null);
+  const press = useRef<{ timer: ReturnType<typeof setTimeout>; from: Place } | undefined>(undefined);
+  const close = useCallback(() => setAt(null), []);
+  const handlers = useMemo(() => {
+    const open = (target: Element, at: Place) => {
+      if (!target.closest('.react-flow__renderer') || target.closest('input, textarea')) return false;
+      const id = target.closest('.react-flow__node, .react-flow__edge')?.getAttribute('data-id');
+      if (id === undefined || id === null) scene.select([]);
+      else if (!scene.selection.has(id)) scene.select([id]);
+      setAt(at);
+      return true;
+    };
+    const release = () => {
+      clearTimeout(press.current?.timer);
+      press.current = undefined;
+    };
+    return {
+      onContextMenu: (event: React.MouseEvent) => {
+        const target = event.target as Element;
+        const corner = target.getBoundingClientRect();
+        // The menu key says no place.
+        const isKey = event.clientX === 0 && event.clientY === 0;
+        const at = isKey ? { x: corner.x + 24, y: corner.y + 24 } : { x: event.clientX, y: event.clientY };
+        if (open(target, at)) event.preventDefault();
+      },
+      onPointerDown: ({ target, pointerType, isPrimary, clientX, clientY }: React.PointerEvent) => {
+        release();
+        if (pointerType !== 'touch' || !isPrimary) return;
+        const from = { x: clientX, y: clientY };
+        const timer = setTimeout(() => open(target as Element, from), LONG_PRESS_MS);
+        press.current = { timer, from };
+      },
+      onPointerMoveCapture: ({ clientX, clientY }: React.PointerEvent) => {
+        const from = press.current?.from;
+        if (from && Math.hypot(clientX - from.x, clientY - from.y) > STILL_PX) release();
+      },
+      onPointerUp: release,
+      onPointerCancel: release,
+    };
+  }, [scene]);
+  return { at, close, handlers };
+}

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Scene } from '../canvas/scene.js';
+import type { Database } from '../space.js';
+
+type Rows = Map<string, Record<string, unknown>>;
+
+/** As much of an open space as a scene reads, and what tells it that rows changed. */
+function makeSpace(items: Record<string, [x: number, y: number]>, lines: readonly [from: string, to: string][]) {
+  const tables: Record<string, Rows> = {
+    card: new Map(),
+    box: new Map(),
+    connection: new Map(),
+    connection_type: new Map(),
+  };
+  const rows = (name: string) => tables[name] ?? new Map();
+  const size = { width: 100, height: 50, z: 0, text: '', kind: 'text', color: null };
+  for (const [id, [x, y]] of Object.entries(items)) rows('card').set(id, { id, x, y, ...size });
+  for (const [from, to] of lines) {
+    const row = { start_item: { card: from }, end_item: { card: to }, connection_type: null, color: null };
+    rows('connection').set(from + to, { id: from + to, ...row });
+  }
+  const table = (name: string) => ({
+    get: (id: string) => rows(name).get(id),
+    query: (keep: (row: unknown) => boolean = () => true) => [...rows(name).values()].filter(keep),
+    get size() {
+      return rows(name).size;
+    },
+  });
+  let hear: (changed: Map<string, Set<string>>) => void = () => {};
+  const db = {
+    tables: Object.fromEntries(Object.keys(tables).map((name) => [name, table(name)])),
+    subscribe: (listener: typeof hear) => {
+      hear = listener;
+      return () => {};
+    },
+  };
+  const scene = new Scene(db as unknown as Database);
+  scene.follow();
+  const change = (name: string, id: string, row: Record<string, unknown> | null) => {
+    if (row) rows(name).set(id, { ...rows(name).get(id), id, ...row });
+    else rows(name).delete(id);
+    hear(new Map([[name, new Set([id])]]));
+  };
+  return { scene, change };
+}
+
+const ids = (all: readonly { id: string }[]) => all.map(({ id }) => id).sort();
+const VIEW = { x: 0, y: 0, width: 1000, height: 800 };
+
+test('what lies around the view is drawn, and a connection that crosses it with both of its ends', () => {
+  const { scene } = makeSpace({ a: [0, 0], near: [1400, 0], far: [9000, 0], left: [-9000, 50], up: [0, -9000] }, [
+    ['left', 'far'],
+    ['up', 'far'],
+    ['a', 'up'],
+  ]);
+  scene.look(VIEW);
+  assert.deepEqual(ids(scene.read().edges), ['aup', 'leftfar', 'upfar']);
+  assert.deepEqual(ids(scene.read().nodes), ['a', 'far', 'left', 'near', 'up']);
+  scene.look({ ...VIEW, x: 50_000 });
+  assert.deepEqual(scene.read().nodes, []);
+  assert.deepEqual(scene.read().edges, []);
+  assert.equal(scene.read().isEmpty, false);
+});
+
+test('rows come into the view and leave it, and what did not change stays the very same', () => {
+  const { scene, change } = makeSpace({ a: [0, 0], far: [9000, 0] }, []);
+  scene.look(VIEW);
+  const [before] = scene.read().nodes;
+  change('card', 'far', { x: 300 });
+  assert.deepEqual(ids(scene.read().nodes), ['a', 'far']);
+  assert.equal(scene.read().nodes[0], before);
+  const { nodes, edges } = scene.read();
+  scene.look(VIEW);
+  change('card', 'a', {});
+  assert.equal(scene.read().nodes, nodes);
+  assert.equal(scene.read().edges, edges);
+  change('card', 'a', null);
+  assert.deepEqual(ids(scene.read().nodes), ['far']);
+});
+
+test('what a hand is on is where the hand is, whatever its row says, until it is let go', () => {
+  const { scene, change } = makeSpace({ a: [0, 0] }, []);
+  scene.look(VIEW);
+  scene.hold(new Map([['a', { x: 40, y: 30 }]]));
+  const held = scene.read().nodes[0];
+  change('card', 'a', { x: 40, y: 30 });
+  assert.equal(scene.read().nodes[0], held, 'the row that was written on the way changes nothing on screen');
+  change('card', 'a', { x: 7 });
+  assert.deepEqual(scene.read().nodes[0]?.position, { x: 40, y: 30 });
+  scene.release();
+  assert.deepEqual(scene.read().nodes[0]?.position, { x: 7, y: 30 });
+});
+
+test('what only moved shows the same face, and what is deleted is not selected any more', () => {
+  const { scene, change } = makeSpace({ a: [0, 0], b: [200, 0] }, []);
+  scene.look(VIEW);
+  scene.select(['a', 'b']);
+  const face = scene.read().nodes[0]?.data;
+  change('card', 'a', { x: 10 });
+  assert.equal(scene.read().nodes[0]?.data, face);
+  change('card', 'a', { text: 'new' });
+  assert.notEqual(scene.read().nodes[0]?.data, face);
+  change('card', 'b', null);
+  assert.deepEqual([...scene.read().selection], ['a']);
+});

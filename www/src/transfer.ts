@@ -1,0 +1,119 @@
+/** What files and the clipboard bring in, as edits, and what goes out to them. */
+
+import { DriftlineError } from 'driftline';
+import { centerOf, type Place } from './canvas/geometry.js';
+import { bottomZ, inSlices, rowIdOf, topZ } from './edits.js';
+import { boundsOfImported, readFile } from './formats.js';
+import { type Imported, writeCanvas } from './json-canvas.js';
+import type { Database } from './space.js';
+
+/** How many rows of a file are taken before the page may paint again. */
+const IMPORT_SLICE = 500;
+const DUPLICATE_STEP = 24;
+
+export interface Opened {
+  readonly ids: string[];
+  readonly left_out: string[];
+}
+
+/** As it says where things are, or around a place. One transaction a row, so that a row which is refused takes along only what refers to it. */
+export async function openFile(db: Database, text: string, center?: Place): Promise<Opened> {
+  const read = readFile(text, topZ(db));
+  const { types, cards, boxes, connections, left_out } = settle(db, center ? centered(read, center) : read);
+  const ids: string[] = [];
+  const steps = [
+    ...boxes.map((row) => () => ids.push(db.tables.box.create(row).id)),
+    ...cards.map((row) => () => ids.push(db.tables.card.create(row).id)),
+    ...types.map((row) => () => db.tables.connection_type.create(row)),
+    ...connections.map((row) => () => db.tables.connection.create(row)),
+  ];
+  for (const [index, step] of steps.entries()) {
+    if (index % IMPORT_SLICE === IMPORT_SLICE - 1) await new Promise((resolve) => setTimeout(resolve));
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof DriftlineError)) throw error;
+      left_out.push(error.detail);
+    }
+  }
+  return { ids, left_out };
+}
+
+/** Makes the rows of a clipboard around a place, in one transaction as far as the limit allows. Returns the ids of the items. */
+export function paste(db: Database, imported: Imported, center: Place): string[] {
+  const { types, cards, boxes, connections } = settle(db, centered(imported, center));
+  const top = topZ(db) + 1;
+  const bottom = bottomZ(db) - boxes.length;
+  const makes: [table: 'box' | 'card' | 'connection_type' | 'connection', row: object][] = [
+    ...boxes.map((row, i) => ['box', { ...row, source_id: null, z: bottom + i }] as never),
+    ...cards.map((row, i) => ['card', { ...row, source_id: null, z: top + i }] as never),
+    ...types.map((row) => ['connection_type', row] as never),
+    ...connections.map((row) => ['connection', { ...row, source_id: null }] as never),
+  ];
+  inSlices(db, makes, (tx, [table, row]) => tx[table].create(row as never));
+  return [...boxes, ...cards].map((row) => row.id ?? '');
+}
+
+function centered(imported: Imported, center: Place): Imported {
+  const bounds = boundsOfImported(imported);
+  const middle = bounds ? centerOf(bounds) : center;
+  const shift = <T extends { x?: number; y?: number }>(row: T) => ({
+    ...row,
+    x: Math.round((row.x ?? 0) + center.x - middle.x),
+    y: Math.round((row.y ?? 0) + center.y - middle.y),
+  });
+  return { ...imported, cards: imported.cards.map(shift), boxes: imported.boxes.map(shift) };
+}
+
+/** Types that the canvas has already are taken for those of the same name and colour. */
+function settle(db: Database, imported: Imported): Imported {
+  const known = new Map(db.tables.connection_type.query().map((type) => [`${type.color} ${type.name}`, type.id]));
+  const instead = new Map<string, string>();
+  for (const { id = '', name, color = null } of imported.types) {
+    const existing = known.get(`${color} ${name}`);
+    if (existing) instead.set(id, existing);
+  }
+  return {
+    ...imported,
+    types: imported.types.filter(({ id = '' }) => !instead.has(id)),
+    connections: imported.connections.map((row) => ({
+      ...row,
+      connection_type: instead.get(row.connection_type ?? '') ?? row.connection_type ?? null,
+    })),
+  };
+}
+
+/** The items as JSON Canvas, with the connections that lie between them. */
+export function copyText(db: Database, ids: ReadonlySet<string>): string {
+  const { card, box, connection, connection_type } = db.tables;
+  const isBetween = (id: string) => {
+    const row = connection.get(id);
+    return row !== undefined && ids.has(rowIdOf(row.start_item)) && ids.has(rowIdOf(row.end_item));
+  };
+  return writeCanvas(
+    card.query((row) => ids.has(row.id)),
+    box.query((row) => ids.has(row.id)),
+    connection.query((row) => isBetween(row.id)),
+    connection_type.query(),
+  );
+}
+
+/** Copies of items, a step beside them. */
+export function duplicate(db: Database, ids: ReadonlySet<string>): string[] {
+  const imported = readFile(copyText(db, ids));
+  const bounds = boundsOfImported(imported);
+  if (!bounds) return [];
+  const { x, y } = centerOf(bounds);
+  return paste(db, imported, { x: x + DUPLICATE_STEP, y: y + DUPLICATE_STEP });
+}
+
+export function saveFile(db: Database, name: string): void {
+  const { card, box, connection, connection_type } = db.tables;
+  const text = writeCanvas(card.query(), box.query(), connection.query(), connection_type.query());
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
+  link.download = `${name}.canvas`;
+  link.click();
+  // The download has its own hold on the bytes by then.
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
