@@ -1,11 +1,12 @@
 // The inspector against the real engine and server: what it says is so, and what it simulates happens, and ends.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import { openBrowser, runDriftline, startNetwork, startProxy, startServer, tempDir, until } from './harness.mjs';
+import { openBrowser, ROOT, runDriftline, startNetwork, startProxy, startServer, tempDir, until } from './harness.mjs';
 import { makeSite, openSite, untilSynced } from './page.mjs';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -436,46 +437,59 @@ test('p3_a_tab_that_does_not_send_says_so', async () => {
   await other.locator('.timeline .accepted').waitFor();
 });
 
-test('p3_a_trace_is_recorded_stopped_and_taken_along', async () => {
+test('p3_a_trace_of_a_real_page_replays_to_the_same_outbox_and_view', async () => {
   const { network } = await startAll();
-  const { page, errors } = await openDevice(network, { isInspected: false });
-  // Where the package records nothing there is nothing to be shown.
-  await page.evaluate(() => {
-    window.records = 'recordTrace' in window.db;
-  });
-  await mount(page);
-  const tabs = await page.getByRole('tab').allTextContents();
-  assert.equal(tabs.map((name) => name.trim()).includes('Trace'), await page.evaluate(() => window.records));
-
-  await page.evaluate(() => {
-    window.unmount();
-    const lines = ['{"driftline":"trace"}'];
-    let isOn = true;
-    const stop = () => {
-      isOn = false;
-    };
-    const trace = { stop, text: () => `${lines.join('\n')}\n` };
-    window.db.onStatus(() => isOn && lines.push('{"status":1}'));
-    Object.defineProperty(window.db, 'recordTrace', { value: () => trace, configurable: true });
-  });
+  const { page, browser, errors } = await openDevice(network, { isInspected: false });
   await mount(page);
   await tab(page, 'Trace');
-  await page.getByRole('button', { name: 'Record', exact: true }).click();
-  await page.evaluate(() => window.db.tables.topic.create({ name: 'Plan' }).accepted);
-  await page.getByRole('button', { name: 'Stop recording' }).click();
-  const download = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Download' }).click();
+  await page.getByText('This page keeps no trace').waitFor();
+
+  const traced = await browser.context.newPage();
+  await openSite(traced, network.url);
+  await traced.evaluate(([schema, space]) => window.start(schema, space, { trace: true }), [schema, SPACE]);
+  await traced.evaluate(async () => {
+    const { topic } = window.db.tables;
+    const first = topic.create({ name: 'Plan' });
+    await first.accepted;
+    topic.update(first.id, { name: 'A plan' });
+    window.db.undo();
+    await window.db.accepted();
+  });
+  await page.evaluate(() => window.db.tables.topic.create({ name: 'Another tab' }).accepted);
+  await traced.waitForFunction(() => window.db.tables.topic.size === 2);
+  await mount(traced);
+  await network.cut(browser.context);
+  await untilState(traced, 'offline');
+  await traced.evaluate(async () => {
+    const waiting = window.db.tables.topic.create({ name: 'Offline' });
+    await waiting.saved;
+  });
+  await tab(traced, 'Trace');
+  const download = traced.waitForEvent('download');
+  await traced.getByRole('button', { name: 'Download' }).click();
   const file = await download;
   assert.equal(file.suggestedFilename(), 'talk-trace.jsonl');
-  const lines = readFileSync(await file.path(), 'utf8')
-    .trimEnd()
-    .split('\n');
-  assert.equal(lines[0], '{"driftline":"trace"}');
-  assert.ok(lines.length > 1);
-  await page.evaluate(() => window.db.tables.topic.create({ name: 'Afterwards' }).accepted);
-  await page.getByText(`in ${lines.length} lines`).waitFor();
+  const text = readFileSync(await file.path(), 'utf8');
+
+  const replayed = replay(text);
+  assert.match(replayed.said, /: that is where the page was$/, replayed.said);
+  assert.equal(replayed.status, 0);
+  // An edit less, and it comes to something else.
+  const without = text.split('\n').filter((line) => !(line.startsWith('["transact"') && line.includes('Offline')));
+  const other = replay(without.join('\n'));
+  assert.match(other.said, /that is not where the page was$/);
+  assert.equal(other.status, 1);
   assert.deepEqual(errors, []);
 });
+
+/** Plays a trace in the simulator. */
+function replay(text) {
+  const path = join(tempDir('trace'), 'trace.jsonl');
+  writeFileSync(path, text);
+  const args = ['run', '--release', '--quiet', '-p', 'driftline-tests', '--bin', 'sim', '--', '--replay', path];
+  const { status, stdout, stderr } = spawnSync('cargo', args, { cwd: ROOT, encoding: 'utf8' });
+  return { status, said: `${stdout}${stderr}`.trim() };
+}
 
 test('p3_the_inspector_is_usable_at_any_width_in_light_and_dark_by_keyboard_and_screen_reader', async () => {
   const { network } = await startAll();

@@ -71,7 +71,18 @@ function promised(module) {
 
 test('p3_what_a_comment_promises_is_read', () => {
   assert.deepEqual(forBrowser.flatMap(promised).sort(), [
-    ...['[0,0]', '[0,1]', '[0]', '[0]', '[1]', '[2,["urgent"],1]', '[2000000,"image/png"]', '[3]', '[true,1]', '[true]'],
+    ...[
+      '[0,0]',
+      '[0,1]',
+      '[0]',
+      '[0]',
+      '[1]',
+      '[2,["urgent"],1]',
+      '[2000000,"image/png"]',
+      '[3]',
+      '[true,1]',
+      '[true]',
+    ],
   ]);
 });
 

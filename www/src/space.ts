@@ -13,6 +13,8 @@ const SPACE_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const parameters = new URLSearchParams(location.search);
 
 export const isDebug = parameters.get('debug') === '1';
+/** Whether what the engine is told is kept, to be taken along from the inspector. */
+export const isTraced = parameters.get('trace') === '1';
 
 export function isSpaceName(name: string): boolean {
   return SPACE_NAME.test(name);
@@ -34,7 +36,8 @@ export function addressOf(space: string): string {
 /** As whom a space is opened here: with a pass as the user that it names. */
 export async function openSpace(space: string): Promise<Database> {
   const user = userOf(space);
-  return await open({ schema, space, url: '', token: () => tokenOf(space), ...(user !== undefined && { user }) });
+  const token = () => tokenOf(space);
+  return await open({ schema, space, url: '', token, trace: isTraced, ...(user !== undefined && { user }) });
 }
 
 const DatabaseContext = createContext<Database | null>(null);

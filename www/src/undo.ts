@@ -1,5 +1,6 @@
 /** Undo and redo: the buttons' and the keyboard's. */
 
+import { sayError } from './panel/codes.js';
 import type { Database } from './space.js';
 
 export function takeBack(db: Database, redo: boolean, notify: (text: string) => void): void {
@@ -7,7 +8,7 @@ export function takeBack(db: Database, redo: boolean, notify: (text: string) => 
     if (redo) db.redo();
     else db.undo();
   } catch (error) {
-    notify(error instanceof Error ? error.message : String(error));
+    notify(sayError(error));
   }
 }
 

@@ -3,6 +3,7 @@
 import { Panel } from '@xyflow/react';
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import * as edits from '../edits.js';
+import { sayError } from '../panel/codes.js';
 import { useDatabase } from '../space.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
 import { useCamera } from './camera.js';
@@ -44,10 +45,7 @@ export function Canvas({ space, notify }: CanvasProps) {
   const main = useRef<HTMLElement>(null);
   const isEmpty = useSyncExternalStore(scene.subscribe, () => scene.read().isEmpty);
 
-  const report = useCallback(
-    (error: unknown) => notify(error instanceof Error ? error.message : String(error)),
-    [notify],
-  );
+  const report = useCallback((error: unknown) => notify(sayError(error)), [notify]);
   const attempt = useCallback(
     (edit: () => void) => {
       try {
@@ -179,23 +177,7 @@ export function Canvas({ space, notify }: CanvasProps) {
         <div className="visually-hidden" role="status" data-testid="said">
           {said}
         </div>
-        <Empty isEmpty={isEmpty} />
       </main>
     </EditingProvider>
-  );
-}
-
-function Empty({ isEmpty }: { isEmpty: boolean }) {
-  const db = useDatabase();
-  const [isLoaded, setIsLoaded] = useState(false);
-  useEffect(() => {
-    db.loaded.then(() => setIsLoaded(true));
-  }, [db]);
-  if (!isLoaded || !isEmpty) return null;
-  return (
-    <div className="empty" aria-hidden>
-      <strong>An empty canvas</strong>
-      <span>Double-click anywhere to write a card, paste some text, or drop a file. Press ? for all keys.</span>
-    </div>
   );
 }

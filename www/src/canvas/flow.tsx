@@ -13,6 +13,7 @@ import {
 } from '@xyflow/react';
 import { type RefObject, useLayoutEffect, useMemo } from 'react';
 import * as edits from '../edits.js';
+import { useCanEdit } from '../share/access.js';
 import { Box } from './box.js';
 import { ZOOM_MAX, ZOOM_MIN } from './camera.js';
 import { Card } from './card.js';
@@ -43,6 +44,7 @@ export function Flow({ controls, drag, attempt, children }: FlowProps) {
   const { scene, camera } = controls.current;
   useDrawn(scene);
   const handlers = useHandlers(controls, drag, attempt);
+  const canEdit = useCanEdit();
   return (
     <ReactFlow
       nodeTypes={NODE_TYPES}
@@ -51,6 +53,8 @@ export function Flow({ controls, drag, attempt, children }: FlowProps) {
       {...handlers}
       connectionMode={ConnectionMode.Loose}
       connectionRadius={28}
+      nodesDraggable={canEdit}
+      nodesConnectable={canEdit}
       deleteKeyCode={null}
       selectionKeyCode={null}
       multiSelectionKeyCode={MULTI_SELECT_KEYS}

@@ -2,6 +2,7 @@
 
 import { X } from 'lucide-react';
 import { type ComponentType, useEffect, useState } from 'react';
+import { InspectorTab } from './inspector-tab.js';
 import { SyncTab } from './sync-tab.js';
 
 export interface TabProps {
@@ -16,7 +17,7 @@ interface Tab {
 }
 
 const SYNC: Tab = { name: 'Sync', View: SyncTab };
-const TABS: readonly Tab[] = [SYNC];
+const TABS: readonly Tab[] = [SYNC, { name: 'Inspector', View: InspectorTab }];
 
 export function Panel({ close, ...props }: TabProps & { readonly close: () => void }) {
   const [tab, setTab] = useState(SYNC);

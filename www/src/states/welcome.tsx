@@ -2,11 +2,12 @@
 
 import { useReactFlow } from '@xyflow/react';
 import { FolderOpen, Lock, Sparkles } from 'lucide-react';
-import { openFile } from '../edits.js';
+import { FILE_TYPES } from '../formats.js';
 import { sayError } from '../panel/codes.js';
 import { useStatus } from '../panel/use-sync.js';
 import { canEdit, useAccess } from '../share/access.js';
 import { useDatabase } from '../space.js';
+import { openFile } from '../transfer.js';
 import { SAMPLE } from './sample.js';
 import { troubleOf } from './trouble.js';
 import { useContents } from './use-rows.js';
@@ -85,7 +86,7 @@ function Empty({ notify }: { notify: (text: string) => void }) {
           <FolderOpen size={16} aria-hidden /> Open a file
           <input
             type="file"
-            accept=".canvas"
+            accept={FILE_TYPES}
             className="visually-hidden"
             onChange={async (event) => {
               const [file] = event.currentTarget.files ?? [];
