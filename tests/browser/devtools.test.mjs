@@ -508,7 +508,7 @@ test('p3_the_inspector_is_usable_at_any_width_in_light_and_dark_by_keyboard_and_
       await page.getByRole('tab', { name: 'Outbox' }).click();
       await nodes(page).nth(1).click();
       await page.getByRole('complementary').waitFor();
-      for (const name of ['Outbox', 'Held back', 'Requests', 'Device', 'Simulate']) {
+      for (const name of ['Outbox', 'Held back', 'Requests', 'Device', 'Simulate', 'Trace']) {
         await page.getByRole('tab', { name }).click();
         await page.getByRole('tabpanel', { name }).waitFor();
         if (name === 'Device') await page.getByRole('region', { name: 'Spaces' }).waitFor();
@@ -522,7 +522,7 @@ test('p3_the_inspector_is_usable_at_any_width_in_light_and_dark_by_keyboard_and_
 
   await page.getByRole('tab', { name: 'Outbox' }).focus();
   await page.keyboard.press('End');
-  await page.getByRole('tabpanel', { name: 'Simulate' }).waitFor();
+  await page.getByRole('tabpanel', { name: 'Trace' }).waitFor();
   await page.keyboard.press('ArrowRight');
   await page.getByRole('tabpanel', { name: 'Outbox' }).waitFor();
   await nodes(page).nth(1).focus();
