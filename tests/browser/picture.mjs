@@ -74,7 +74,7 @@ await page.evaluate(async () => {
   const change = card.update(ids.crane, { color: '3' });
   await change.saved;
 });
-await page.click('[aria-label="Fit View"], .react-flow__controls-fitview');
+await page.click('[data-testid=view-zoom-fit]');
 await page.mouse.move(SIZE.width - 40, SIZE.height - 20);
 await page.evaluate(() => document.activeElement?.blur());
 // The panel follows the engine, and the view follows the button, each in its own time.

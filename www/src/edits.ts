@@ -140,6 +140,7 @@ export function titleOf(card: Pick<Card, 'kind' | 'text' | 'file' | 'url'>): str
   return (
     (text ?? '')
       .replace(/^[#>\s-]+(\[[ xX]\]\s*)?/, '')
+      .replaceAll(/\*\*|__|`/g, '')
       .split('\n')[0]
       ?.slice(0, 80) || 'Empty card'
   );
