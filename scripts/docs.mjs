@@ -44,7 +44,7 @@ function guide(name) {
 /** Every page there is, as `[path, text]`. */
 export async function readPages() {
   const folders = ['docs', 'docs/guide'];
-  const paths = ['README.md', 'ARCHITECTURE.md', 'SPEC.md', 'CHANGELOG.md'];
+  const paths = ['README.md', 'ARCHITECTURE.md', 'SPEC.md', 'CHANGELOG.md', 'crates/driftline-native/README.md'];
   for (const folder of folders) {
     const names = await readdir(join(ROOT, folder));
     paths.push(...names.filter((name) => name.endsWith('.md')).map((name) => `${folder}/${name}`));

@@ -1,6 +1,6 @@
 // The part of JSON Schema (2020-12) that docs/openapi.json uses. A keyword that is not here is a mistake, and not passed over.
 
-const NOTES = new Set(['description', 'default', '$ref']);
+const NOTES = new Set(['contentEncoding', 'description', 'default', '$ref']);
 
 /** Where a value is not of a schema: sentences, none where it is. `resolve` follows a `$ref`. */
 export function violations(schema, value, resolve, path = 'it') {

@@ -15,8 +15,24 @@ const RUN = ['blobs', 'devtools', 'index', 'presence', 'react', 'service-worker'
   (name) => `dist/${name}.js`,
 );
 const TYPES = [
-  ...['changes', 'db', 'edits', 'engine', 'errors', 'ids', 'index', 'positions', 'presence', 'react', 'rows', 'schema'],
+  ...[
+    'blobs',
+    'changes',
+    'db',
+    'devtools',
+    'edits',
+    'engine',
+    'errors',
+    'ids',
+    'index',
+    'positions',
+    'presence',
+    'react',
+    'rows',
+    'schema',
+  ],
   ...['service-worker', 'spaces', 'status', 'storage', 'transfer', 'wasm'],
+  ...['remove', 'server', 'status', 'store', 'uploads', 'watch'].map((name) => `blobs/${name}`),
   ...['presence/connection', 'react/parked', 'react/query'],
 ].map((name) => `dist/${name}.d.ts`);
 const READ = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json'];
