@@ -140,7 +140,7 @@ impl Driver {
 
     /// Writes down what the engine is about to be called with, where there is a trace.
     pub fn noted(&self, name: &'static str, args: &[Arg<'_>]) -> Noted {
-        Noted(self.trace.borrow().is_some().then(|| Call::new(name, args)))
+        Noted(self.trace.borrow().as_ref().is_some_and(Trace::is_whole).then(|| Call::new(name, args)))
     }
 
     /// Asks the engine something.

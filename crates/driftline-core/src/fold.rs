@@ -23,12 +23,12 @@ pub enum Fold {
     Cancel(Vec<Key>),
 }
 
-/// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view; one that `frees` lets
-/// go what a waiting delete is after; a row that `is_held` is in the base.
-pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>, frees: bool, is_held: &dyn Fn(RowKey) -> bool) -> Fold {
+/// Looks for what a new transaction of `slot` can fold with. `gone` are the rows that it removes from the view; one that `crosses` a waiting
+/// delete lets go what that is after, or comes to hang on it; a row that `is_held` is in the base.
+pub fn fold(outbox: &Outbox, slot: u32, edits: &[Edit], gone: &SortedSet<RowKey>, crosses: bool, is_held: &dyn Fn(RowKey) -> bool) -> Fold {
     if edits.iter().all(|edit| edit.op == Op::Update) {
-        // Before that delete, it would take effect.
-        return if frees { None } else { fold_update(outbox, slot, edits, is_held) }.unwrap_or(Fold::None);
+        // Before that delete, it would mean something else.
+        return if crosses { None } else { fold_update(outbox, slot, edits, is_held) }.unwrap_or(Fold::None);
     }
     if edits.iter().all(|edit| edit.op == Op::Delete) {
         return cancel(outbox, slot, edits, gone, is_held);

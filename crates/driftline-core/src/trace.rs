@@ -73,6 +73,11 @@ impl Trace {
         Trace { text, polls: 0, is_whole: true }
     }
 
+    /// Whether there is room for more.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// [`Engine::poll`] is called.
     pub fn polled(&mut self) {
         self.polls += 1;

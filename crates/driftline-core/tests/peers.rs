@@ -1534,6 +1534,48 @@ fn q6_what_lets_go_a_row_that_a_waiting_delete_is_after_is_not_folded_before_tha
 }
 
 #[test]
+fn q6_what_lets_go_a_row_is_not_folded_before_a_delete_from_which_that_row_has_been_moved_away_since() {
+    let schema = Schema::parse(PINS).unwrap();
+    let tab = |slot: u32| {
+        let mut tab = Tab::of_config(Config { slot, client: 0xaa + u64::from(slot), ..config_for(schema.clone()) });
+        tab.open(Disk::default());
+        tab
+    };
+    let (mut own, mut other) = (tab(1), tab(2));
+    let up = |n: u64| format!("\"up\":\"{}\"", id(n));
+    make(&mut other, &[create("box", 1, ""), create("box", 2, &up(1)), create("box", 3, &up(2)), create("box", 5, "")].join(","));
+    hear(&mut own, &other.told());
+    own.now += 10;
+    let pin = make(&mut own, &create("pin", 4, &format!("\"box\":\"{}\"", id(3))));
+    other.now += 20;
+    make(&mut other, &common::delete("box", 1));
+    hear(&mut own, &other.told());
+    own.now += 20;
+    assert_eq!(own.engine.replica().view().len(), 5, "it is held");
+    make(&mut own, &update("box", 3, "\"set\":{\"up\":null}"));
+    assert_ne!(make(&mut own, &update("pin", 4, "\"set\":{\"box\":null}")), pin, "the pin has held box 3, and so box 1");
+    assert_eq!(own.engine.replica().view().len(), 5);
+}
+
+#[test]
+fn q6_what_comes_to_hang_on_a_row_that_goes_with_a_waiting_delete_is_not_folded_before_that_delete() {
+    let schema = Schema::parse(PINS).unwrap();
+    let mut store = Store::default();
+    let boxes = [create("box", 1, ""), create("box", 2, &format!("\"up\":\"{}\"", id(1)))].join(",");
+    let push = push_text(None, "[]", &[(1, common::body(1, &boxes))]).replace("00aa", "00dd");
+    store.push(&schema, &push).unwrap();
+    let mut tab = Tab::of(schema).lead(&store);
+    tab.sync(&mut store);
+    tab.engine.set_online(tab.now, false);
+    let made = make(&mut tab, &create("box", 3, ""));
+    tab.now += 10;
+    make(&mut tab, &common::delete("box", 1));
+    tab.now += 10;
+    let moved = tab.make(&update("box", 3, &format!("\"set\":{{\"up\":\"{}\"}}", id(2))));
+    assert_ne!(moved, Ok(made), "it would go with that box, and nobody would be told");
+}
+
+#[test]
 fn q6_the_delete_of_a_row_that_the_server_holds_does_not_vanish_with_a_create_of_it() {
     let mut store = Store::default();
     let mut tab = sending(&mut store);

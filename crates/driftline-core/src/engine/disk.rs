@@ -222,7 +222,7 @@ impl Engine {
                     && !self.unheard.contains_key(&key);
                 self.see_number(slot.slot, key);
                 self.clock = self.clock.max(Hlc(entry.made.at));
-                replaced.extend(entry.was.iter().map(|was| (*was, entry.made.at)));
+                replaced.extend(entry.was.iter().map(|was| (*was, entry.made.at, key)));
                 // What a file brings after that may have been forgotten by a server that was set back.
                 if answered.binary_search(&key).is_ok() && !imported {
                     // Its effect is in the base: only the record was left behind.
@@ -250,17 +250,17 @@ impl Engine {
                 }
             }
         }
-        for &(was, at) in &replaced {
+        for &(was, at, new) in &replaced {
             if self.outbox.get(was).is_some_and(|old| old.made.at == at)
                 && let Some(old) = self.outbox.remove(was)
             {
-                self.delete(old.slot, was);
+                self.delete_spent(old.slot, was, new);
             }
         }
         for (slot, old, new) in stood_for {
-            if replaced.contains(&(old.key, old.at)) {
+            if replaced.iter().any(|(was, at, _)| (*was, *at) == (old.key, old.at)) {
                 // The retry has been read, too.
-                self.delete(slot, old.key);
+                self.delete_spent(slot, old.key, new);
             } else if self.sender.is_some() {
                 self.drop_replaced(slot, old.key, new);
             }

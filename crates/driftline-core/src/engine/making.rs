@@ -118,7 +118,7 @@ impl Engine {
         let at = self.clock.next(now_ms);
         let (txn, body) = self.bounded(at, at.0, edits)?;
         let releases = self.releases(&txn.edits);
-        let frees = self.frees(&releases);
+        let crosses = self.crosses_delete(&txn.edits, &releases);
         let is_apart = !after.is_empty() || self.is_typed_over(&txn.edits);
         let (effect, originals) = self.replica.make(&self.schema, &txn.edits)?;
         let gone = effect.changes.iter().filter(|edit| edit.op == Op::Delete).map(|edit| edit.row).collect();
@@ -128,7 +128,7 @@ impl Engine {
         // Before anything else is shown again: that is not what this did.
         let mut step = Undoable::new(Key::default(), now_ms, &originals, self.replica.view());
         let is_held = |row: RowKey| self.replica.base_row(row).is_some();
-        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &gone, frees, &is_held) };
+        let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &gone, crosses, &is_held) };
         step.key = match fold {
             Fold::None => {
                 let key = self.append(txn, body, releases, after);
@@ -345,16 +345,25 @@ impl Engine {
         released
     }
 
-    /// Whether a waiting delete is after one of these rows, or after one with which it goes.
-    fn frees(&self, released: &[RowKey]) -> bool {
+    /// Whether a waiting delete is after one of the rows that these edits let go or come to hang on, or after one with which such a row goes:
+    /// as it is seen, as the base has it, or as anything that waits would have it.
+    fn crosses_delete(&self, edits: &[Edit], releases: &[RowKey]) -> bool {
         let mut met = SortedSet::new();
-        let mut next = released.to_vec();
+        let mut next = releases.to_vec();
+        next.extend(edits.iter().flat_map(|edit| edit.references().map(|(_, target)| target)));
         while let Some(row) = next.pop() {
             if self.outbox.deletes(row) {
                 return true;
             }
-            let Some(seen) = self.replica.view().get(row).filter(|_| met.insert(row)) else { continue };
-            next.extend(hangs_on(&self.schema, row, seen.references()));
+            if !met.insert(row) {
+                continue;
+            }
+            for known in [self.replica.view().get(row), self.replica.base_row(row)].into_iter().flatten() {
+                next.extend(hangs_on(&self.schema, row, known.references()));
+            }
+            for edit in self.outbox.touching(row).flat_map(|entry| &entry.edits).filter(|edit| edit.row == row) {
+                next.extend(hangs_on(&self.schema, row, edit.references()));
+            }
         }
         false
     }

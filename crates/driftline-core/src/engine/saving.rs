@@ -181,7 +181,7 @@ impl Engine {
     pub(crate) fn is_leaving(&self, slot: u32, key: Key) -> bool {
         let deletes =
             |saver: &Saver| saver.deletes.contains(&key) || saver.in_flight.as_ref().is_some_and(|saving| saving.deletes.contains(&key));
-        let replaced = || self.replaces.iter().any(|replaces| replaces.old == key);
+        let replaced = || self.replaces.iter().any(|replaces| replaces.old == key && !replaces.goes);
         self.leaving.contains(&key)
             && (slot != IMPORTED || replaced() || self.savers.iter().any(|saver| saver.slot == slot && deletes(saver)))
     }
@@ -199,6 +199,12 @@ impl Engine {
                 self.replaces.push(Replaces { new, slot: IMPORTED, old, goes: true });
             }
         }
+    }
+
+    /// Deletes the record of what a retry on disk stands for, before that of the retry.
+    pub(crate) fn delete_spent(&mut self, slot: u32, old: Key, new: Key) {
+        self.replaces.push(Replaces { new, slot, old, goes: true });
+        self.delete(slot, old);
     }
 
     /// What a retry stands for has turned up again: its record goes once the retry is on disk.
@@ -230,6 +236,10 @@ impl Engine {
         });
         for key in &kept {
             self.leaving.remove(key);
+        }
+        if let Some(latest) = kept.last() {
+            // What these stood for stands behind the latest of them again.
+            self.replaces.iter_mut().filter(|replaces| replaces.new == new).for_each(|replaces| replaces.new = *latest);
         }
         kept
     }
