@@ -76,6 +76,13 @@ const untilState = (page, state) =>
   until(state, () => page.evaluate((state) => window.db.status.state === state, state));
 const tellsStatus = (page, text) => page.locator('header .sentence', { hasText: text }).waitFor();
 
+/** Somebody else deletes what another device goes on from meanwhile. */
+async function deleteElsewhere(network, topic) {
+  const { page } = await openDevice(network, { isInspected: false });
+  await page.waitForFunction((id) => window.db.tables.topic.get(id), topic);
+  await page.evaluate((id) => window.db.tables.topic.delete(id).accepted, topic);
+}
+
 /** Keeps a picture where a folder for them is named. */
 async function shoot(page, name) {
   const folder = process.env.DRIFTLINE_PICTURES;
@@ -142,9 +149,7 @@ test('p3_a_refused_parent_is_shown_with_what_waits_for_it_and_is_discarded', asy
     return made.map(({ key }) => key);
   }, topic);
   await network.restore();
-  const other = await openDevice(network, { isInspected: false });
-  await other.page.waitForFunction((id) => window.db.tables.topic.get(id), topic);
-  await other.page.evaluate((id) => window.db.tables.topic.delete(id).accepted, topic);
+  await deleteElsewhere(network, topic);
   await network.restore(browser.context);
 
   await until('it to be held back', () => page.evaluate(() => window.db.status.parked === 1));
@@ -195,9 +200,7 @@ test('p3_a_missing_parent_is_exchanged_for_another', async () => {
     window.db.tables.comment.create({ text: 'Agreed', topic }).accepted.catch(() => {});
   }, topic);
   await network.restore();
-  const other = await openDevice(network, { isInspected: false });
-  await other.page.waitForFunction((id) => window.db.tables.topic.get(id), topic);
-  await other.page.evaluate((id) => window.db.tables.topic.delete(id).accepted, topic);
+  await deleteElsewhere(network, topic);
   await network.restore(browser.context);
 
   await until('it to be held back', () => page.evaluate(() => window.db.status.parked === 1));

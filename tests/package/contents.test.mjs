@@ -16,6 +16,7 @@ const RUN = ['blobs', 'devtools', 'index', 'presence', 'react', 'service-worker'
 );
 const TYPES = [
   ...[
+    'backoff',
     'blobs',
     'changes',
     'db',

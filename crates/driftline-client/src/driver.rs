@@ -223,11 +223,12 @@ impl Driver {
                 let outbox = driver.outbox(slot);
                 let written = outbox.write(&driver.space, Write { client, puts, deletes }).await;
                 driver.note_lost_slot(&outbox);
-                let (at, id_arg) = (Arg::Number(slot.into()), Arg::Number(id));
+                let which = [Arg::Number(slot.into()), Arg::Number(id)];
                 match written {
-                    Ok(()) => driver.with(driver.noted("saved", &[at, id_arg]), |engine, now| engine.handle_saved(now, slot, id)),
+                    Ok(()) => driver.with(driver.noted("saved", &which), |engine, now| engine.handle_saved(now, slot, id)),
                     Err(code) => {
-                        let noted = driver.noted("save_failed", &[at, id_arg, Arg::Text(&code)]);
+                        let [slot_arg, id_arg] = which;
+                        let noted = driver.noted("save_failed", &[slot_arg, id_arg, Arg::Text(&code)]);
                         driver.with(noted, |engine, now| engine.handle_save_failed(now, slot, id, &code));
                     }
                 }

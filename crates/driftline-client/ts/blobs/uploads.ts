@@ -3,6 +3,7 @@
  * Lock; the next takes over when it is gone, from what the disk and the server hold.
  */
 
+import { backOffMs } from '../backoff.js';
 import { asError, DriftlineError, type Problem } from '../errors.js';
 import { type BlobServer, Refusal } from './server.js';
 import type { Entry, RowToMake, Store } from './store.js';
@@ -40,7 +41,7 @@ class BackOff {
   }
 
   fail(retryAfterMs: number, random: () => number): void {
-    const wait = random() * Math.min(CAP_MS, BASE_MS * 2 ** this.#failures++);
+    const wait = backOffMs(this.#failures++, BASE_MS, CAP_MS, random);
     this.notBefore = Date.now() + Math.max(wait, retryAfterMs);
   }
 }

@@ -3,6 +3,7 @@
  * server has asked for a pause or the app has switched to offline.
  */
 
+import { backOffMs } from '../backoff.js';
 import type { Db } from '../db.js';
 import { DriftlineError } from '../index.js';
 import type { Status } from '../status.js';
@@ -149,9 +150,8 @@ export class Connection {
     this.#end();
     // Whoever heard of it may have left.
     if (attempt !== this.#attempt) return;
-    const most = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures);
     const refusal = code === undefined ? undefined : REFUSALS.get(code);
-    const wait = Math.random() * (refusal ? LONGEST_RETRY_MS : most);
+    const wait = backOffMs(this.#failures, refusal ? LONGEST_RETRY_MS : FIRST_RETRY_MS, LONGEST_RETRY_MS);
     this.#failures += 1;
     this.#connectIn(Math.max(wait, this.pauseMs));
     if (!refusal || this.#told === code) return;

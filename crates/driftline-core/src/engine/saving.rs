@@ -31,8 +31,8 @@ struct Saving {
     client: Option<u64>,
 }
 
-/// A retry, and the spent record that it stands for. Without the retry's record nobody would know that the spent one is: so it stays on
-/// disk until that has gone.
+/// A retry, and the spent record that it stands for. Only the retry's own record tells that the other is spent: so the retry's stays on disk
+/// until the spent one has gone.
 pub(crate) struct Replaces {
     pub new: Key,
     pub slot: u32,
