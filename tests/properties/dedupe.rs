@@ -51,6 +51,8 @@ pub const FAMILY: Family = Family {
         "comes when what it replaces has taken effect",
         "comes when what it replaces has taken effect and was closed",
         "comes when what it replaces was refused",
+        "comes when what it replaces has been replaced",
+        "decided twice",
         "replaced, and comes after all",
         "replaced and closed, and comes after all",
         "what it replaces stands for something else",
@@ -404,11 +406,20 @@ impl World {
         if run.rng.chance(350) { self.replace(run, chain) } else { self.deliver_some(run, chain) }
     }
 
-    /// Makes something of which a chain begins, or puts something in the place of the last of one: the same again, or another.
+    /// Makes something of which a chain begins, or puts something in the place of the last of one: the same again, or another. At times in
+    /// that of an earlier one: who decides does not know of what another tab has decided since.
     fn replace(&mut self, run: &mut Run, chain: usize) {
-        let before = self.chains.get(chain).map(Vec::as_slice).unwrap_or_default();
+        let mut before = self.chains.get(chain).map(Vec::as_slice).unwrap_or_default();
         if before.len() > REPLACED_KEYS {
             return;
+        }
+        // What is over, and what a copy of the profile has used for something else, tells nobody of the other decision.
+        let is_its_own = |txn: &PushTxn| {
+            !self.over.contains(txn.seq) && self.first.get(&(DECIDER, txn.seq)).is_none_or(|first| made_together(first.hash, txn.hash))
+        };
+        if before.len() > 1 && before.iter().all(is_its_own) && run.rng.chance(200) {
+            run.hit("decided twice");
+            before = &before[..run.rng.range(1, before.len() as u64 - 1) as usize];
         }
         let replaces = before.iter().map(|txn| (0, txn.seq)).collect();
         let seq = self.chains.iter().map(|chain| chain.len() as u64).sum::<u64>() + 1;
@@ -447,7 +458,7 @@ impl World {
         for at in (1..some.len()).rev() {
             some.swap(at, run.rng.below(at as u64 + 1) as usize);
         }
-        if run.rng.chance(150) {
+        if !decided_twice(&self.chains[chain]) && run.rng.chance(150) {
             // A copy of the profile has used the key for something else.
             let edits = self.decided_edits(run);
             if !edits.is_empty() {
@@ -468,11 +479,17 @@ impl World {
         self.check_chain(run, chain);
     }
 
-    /// What has been replaced is over, and what has been answered.
+    /// What has been replaced is over, and what has been answered; where there were two decisions, once all have been.
     fn close_some(&mut self, run: &mut Run, chain: usize) {
-        let Some((last, replaced)) = self.chains[chain].split_last() else { return };
-        let answered = self.first.contains_key(&(DECIDER, last.seq));
-        for txn in replaced.iter().chain(answered.then_some(last)) {
+        let members = &self.chains[chain];
+        let answered = |txn: &PushTxn| self.first.contains_key(&(DECIDER, txn.seq));
+        let open = members.iter().filter(|txn| !answered(txn)).count();
+        if open > 0 && decided_twice(members) {
+            return;
+        }
+        let Some((last, replaced)) = members.split_last() else { return };
+        let over = replaced.iter().chain((open == 0 || answered(last)).then_some(last));
+        for txn in over {
             if run.rng.chance(500) {
                 self.over.add(txn.seq, txn.seq);
             }
@@ -492,7 +509,17 @@ impl World {
                     run.hit("comes when what it replaces has taken effect");
                     run.hits_of("comes when what it replaces has taken effect and was closed", u64::from(closed));
                 }
-                Some(_) => run.hit("comes when what it replaces was refused"),
+                // Something else, that stands for the same, has.
+                Some(_) if self.replaced.contains(&key) && !closed => {
+                    late = true;
+                    run.hit("comes when what it replaces has been replaced");
+                }
+                Some(_) => {
+                    run.hit("comes when what it replaces was refused");
+                    if outcome == "applied" && !closed {
+                        self.replaced.insert(key);
+                    }
+                }
                 None if outcome == "applied" && !closed => {
                     self.first.insert(key, First { hash: txn.hash, outcome: "refused".to_string(), rev: None });
                     self.replaced.insert(key);
@@ -531,11 +558,11 @@ impl World {
         for txn in push.units.iter_mut().flat_map(|unit| &mut unit.txns) {
             txn.hash ^= if reworded { 1 } else { 1 << 127 };
         }
-        let keys: Vec<(Key, (u64, u64))> = push
+        let keys: Vec<(Key, u128, (u64, u64))> = push
             .units
             .iter()
             .flat_map(|unit| &unit.txns)
-            .map(|txn| ((push.clients[txn.client].id, txn.seq), (txn.client as u64, txn.seq)))
+            .map(|txn| ((push.clients[txn.client].id, txn.seq), txn.hash, (txn.client as u64, txn.seq)))
             .collect();
         let before = (self.server.space, self.server.rows.clone());
         let now = self.now();
@@ -544,11 +571,13 @@ impl World {
             return;
         }
         let json = Json::parse_or_null(&answer);
-        for (key, at) in keys {
+        for (key, hash, at) in keys {
             let said = outcome_of(&json, at);
             let code = said.and_then(|said| said.get("problem")).and_then(|problem| problem.text("code")).unwrap_or("");
             let forgotten = self.is_closed(key) && self.first[&key].outcome != "applied";
-            let wanted = if forgotten || reworded { "outcome_unknown" } else { "key_reused" };
+            // Of what a copy of the profile has used the number for nothing could be said in other words.
+            let same = made_together(self.first[&key].hash, hash);
+            let wanted = if forgotten || same { "outcome_unknown" } else { "key_reused" };
             run.check("d5", code == wanted, || format!("{key:x?} with another body is answered `{code}`: {answer}"));
             run.hits_of("key used for other words of the same", u64::from(reworded));
             run.hit(if self.is_closed(key) { "key used for another body after it was closed" } else { "key used for another body" });
@@ -710,4 +739,9 @@ fn outcome_of<'a, 'b>(answer: &'b Json<'a>, key: (u64, u64)) -> Option<&'b Json<
         part(0) == Some(key.0) && part(1) == Some(key.1)
     };
     answer.list("outcomes").iter().find(same)
+}
+
+/// Whether somebody decided about one of a chain who did not know of a later one.
+fn decided_twice(chain: &[PushTxn]) -> bool {
+    chain.iter().enumerate().any(|(at, txn)| txn.replaces.len() < at)
 }

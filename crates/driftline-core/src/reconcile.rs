@@ -248,13 +248,16 @@ impl<'a> Decision<'a> {
         })
     }
 
-    /// What this stands for may still be on its way: it must not take effect as well.
+    /// What this stands for may still be on its way: it must not take effect as well. Nor may another that stands for the same: so also what
+    /// has been refused is marked anew.
     fn close_replaced(&mut self, txn: &PushTxn) {
         for key in &txn.replaces {
-            if !self.is_closed(*key) && !self.set.settled.contains_key(key) {
-                let settled = Settled { hash: txn.hash, applied: false, outcome: replaced_outcome() };
-                self.set.settled.insert(*key, settled.clone());
-                self.plan.settled.push((*key, settled));
+            let marked = self.set.settled.get(key).cloned();
+            let stays = marked.as_ref().is_some_and(|marked| marked.applied || !made_together(marked.hash, txn.hash));
+            if !stays && !self.is_closed(*key) {
+                let hash = marked.map_or(txn.hash, |marked| marked.hash);
+                self.plan.settled.retain(|(settled, _)| settled != key);
+                self.mark(*key, Settled { hash, applied: false, outcome: replaced_outcome() });
             }
         }
     }
@@ -353,6 +356,10 @@ impl<'a> Decision<'a> {
 
     fn settle(&mut self, key: PushKey, settled: Settled) {
         self.answer(key, settled.applied, settled.outcome.clone());
+        self.mark(key, settled);
+    }
+
+    fn mark(&mut self, key: PushKey, settled: Settled) {
         self.set.settled.insert(key, settled.clone());
         self.plan.settled.push((key, settled));
     }

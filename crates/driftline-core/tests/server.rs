@@ -331,6 +331,22 @@ fn d1_what_replaces_something_that_has_taken_effect_is_refused_and_changes_nothi
 }
 
 #[test]
+fn d1_of_two_that_replace_the_same_refused_one_the_first_takes_effect() {
+    let (one, wrong) = ([(0xaa, None, "[]")], create("card", 1, &format!("\"box\":\"{}\"", id(9))));
+    let (refused, retries) = (replacing(1, 1, &wrong, &[]), [2, 3].map(|seq| replacing(seq, 1, &create("kind", seq, ""), &[1])));
+    let apart = [&[refused.clone()][..], &retries[..1], &retries[1..]];
+    let together = [&[refused.clone(), retries[0].clone(), retries[1].clone()][..]];
+    for pushes in [&apart[..], &together[..]] {
+        let mut store = Store::default();
+        let told: Vec<String> = pushes.iter().flat_map(|units| codes(&answered(&mut store, &one, units))).collect();
+        assert_eq!(told, ["missing_parent", "applied", "too_late"]);
+        assert_eq!(store.rows.len(), 1);
+        assert_eq!(codes(&answered(&mut store, &one, &[refused.clone()])), ["too_late"], "it is told what became of it");
+        assert_eq!(store.marks.len(), 3);
+    }
+}
+
+#[test]
 fn d1_what_has_been_replaced_does_not_take_effect_when_it_comes_after_all() {
     let mut store = Store::default();
     let one = [(0xaa, None, "[]")];

@@ -15,7 +15,12 @@ use driftline_core::wire::Push;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LOG: Insert = Insert { table: "_log", columns: &["space", "rev", "part", "actor", "seq", "hash", "schema", "changes"], conflict: "" };
-const MARK: Insert = Insert { table: "_mark", columns: &["space", "actor", "seq", "hash", "applied", "outcome"], conflict: "" };
+const MARK: Insert = Insert {
+    table: "_mark",
+    columns: &["space", "actor", "seq", "hash", "applied", "outcome"],
+    // What was refused, and another has replaced, is marked anew.
+    conflict: " ON CONFLICT (space, actor, seq) DO UPDATE SET outcome = excluded.outcome",
+};
 const DYING: Insert = Insert { table: "_dying", columns: &["space", "tbl", "id", "rev"], conflict: " ON CONFLICT DO NOTHING" };
 const DELETED: Insert = Insert { table: "_deleted", columns: &["space", "id", "tbl", "rev"], conflict: " ON CONFLICT DO NOTHING" };
 const CLIENT: Insert = Insert {

@@ -199,11 +199,13 @@ function hold(txns, decision) {
   for (const txn of txns) answer(decision, txn, { outcome: 'held' });
 }
 
-/** What has been replaced may still be on its way: it must not take effect as well. */
+/** What has been replaced may still be on its way, or be replaced by another, too: it must not take effect as well. */
 function closeReplaced(client, seq, hash) {
-  if (client.settled.has(seq) || holds(client.closed, seq)) return;
+  const marked = client.settled.get(seq);
+  const stays = marked && (marked.told.outcome === 'applied' || !madeTogether(marked.hash, hash));
+  if (stays || holds(client.closed, seq)) return;
   const told = { outcome: 'refused', problem: problem('too_late', 'something else has taken effect in its place') };
-  client.settled.set(seq, { hash, told });
+  client.settled.set(seq, { hash: marked?.hash ?? hash, told });
 }
 
 /** Of a number that is closed the log alone tells. */

@@ -96,6 +96,26 @@ async fn d1_of_a_transaction_and_what_replaces_it_one_takes_effect() {
 }
 
 #[tokio::test]
+async fn d1_of_two_retries_of_what_was_refused_one_takes_effect() {
+    let world = World::new();
+    let mut alice = Client::new("alice", 1);
+    let lost = json!({"op": "create", "table": "card", "id": id(1), "set": {"box": id(9)}});
+    let mut units = [json!([lost]), json!([card(2)]), json!([card(3)])].map(|edits| alice.unit(edits));
+    for retry in &mut units[1..] {
+        retry["txns"][0]["replaces"] = json!([[0, 1]]);
+    }
+    let answers = [&units[..2], &units[2..], &units[..1]].map(<[_]>::to_vec);
+    let mut told = Vec::new();
+    for units in answers {
+        let answer = alice.send(&world, "a", units).await;
+        told.extend(answer["outcomes"].as_array().unwrap().iter().map(verdict));
+    }
+    assert_eq!(told, ["refused missing_parent", "applied", "refused too_late", "refused too_late"]);
+    assert_eq!(world.count("SELECT count(*) FROM card"), 1);
+    assert_eq!(world.count("SELECT count(*) FROM _mark"), 3);
+}
+
+#[tokio::test]
 async fn d7_two_principals_may_have_the_same_client_id() {
     let world = World::new();
     let (mut alice, mut bob) = (Client::new("alice", 1), Client::new("bob", 1));
