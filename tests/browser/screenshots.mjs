@@ -10,6 +10,7 @@ import { chromium } from 'playwright-core';
 import { runAsCommand } from '../../scripts/run.mjs';
 import { endAtExit, ROOT, runDriftline, startServer, tempDir, until } from './harness.mjs';
 import { untilKeptForOffline } from './page.mjs';
+import { bay } from './pictures.mjs';
 
 const APP = join(ROOT, 'www');
 export const PLACE = {
@@ -77,6 +78,34 @@ async function sample({ page }) {
   await page.locator('[data-testid=card]', { hasText: 'Start here' }).waitFor();
   await untilSaved(page);
 }
+
+/** Puts a picture beside the sample, as a drop does, and waits until it is on screen. */
+async function dropPicture(page, name, bytes) {
+  await page.evaluate(
+    ([name, base64]) => {
+      const data = new DataTransfer();
+      const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+      data.items.add(new File([bytes], name, { type: 'image/png' }));
+      const pane = document.querySelector('.react-flow__pane');
+      const { x, y, width, height } = pane.getBoundingClientRect();
+      const at = { clientX: x + width * 0.5, clientY: y + height * 0.55 };
+      pane.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true, ...at }));
+    },
+    [name, bytes.toString('base64')],
+  );
+  await page.locator('[data-testid=picture]', { has: page.locator(`img[alt="${name}"]`) }).waitFor();
+}
+
+const describeLast = (page, text) =>
+  page.evaluate((text) => {
+    const { card } = window.driftline.tables;
+    const last = card.query(({ image }) => image !== null).at(-1);
+    return card.update(last.id, { text }).saved;
+  }, text);
+
+const openPanel = async (page) => {
+  if (!(await page.locator('[data-testid=outbox-panel]').isVisible())) await page.click('[data-testid=panel-toggle]');
+};
 
 /** Opens something by the menu, which is at every size. */
 export async function choose(page, what) {
@@ -248,7 +277,7 @@ export const STATES = {
   panel: async (person) => {
     const { page, context } = person;
     await STATES.offline(person);
-    if (!(await page.locator('[data-testid=outbox-panel]').isVisible())) await page.click('[data-testid=panel-toggle]');
+    await openPanel(page);
     await page.waitForFunction(() => document.querySelectorAll('[data-testid=outbox-entry]').length === 2);
     await context.setOffline(true);
   },
@@ -321,6 +350,77 @@ export const STATES = {
     await page.waitForFunction(() => document.querySelector('[data-testid=avatar]'));
     await choose(page, 'people');
     await page.fill('[data-testid=my-name]', 'Ada Lovelace');
+  },
+  images: async (person) => {
+    const { page } = person;
+    await person.go(newSpace('images'));
+    await page.waitForSelector('[data-testid=welcome]');
+    await dropPicture(page, 'bay.png', bay(720, 480));
+    await describeLast(page, 'The bay at dusk, from the pier');
+    await untilSaved(page);
+    await page.waitForFunction(() => !document.querySelector('[data-testid=outbox-entry]'));
+  },
+  'images-described': async (person) => {
+    const { page } = person;
+    await STATES.images(person);
+    await page.locator('[data-testid=picture]').dblclick();
+    await page.waitForSelector('[data-testid=draft]');
+  },
+  'images-offline': async (person) => {
+    const { page, context } = person;
+    await person.go(newSpace('images-offline'));
+    await page.waitForSelector('[data-testid=welcome]');
+    await isStatus(page, 'saved');
+    await context.setOffline(true);
+    await isStatus(page, 'offline');
+    await dropPicture(page, 'bay.png', bay(360, 240));
+    await openPanel(page);
+    await page.locator('[data-testid=files-waiting]', { hasText: 'kept on this device' }).waitFor();
+    await page.waitForSelector('[data-testid=outbox-entry]');
+  },
+  'images-away': async (person) => {
+    const { page, world } = person;
+    const space = newSpace('images-away');
+    const other = await visit(world);
+    await other.go(space);
+    await dropPicture(other.page, 'bay.png', bay(720, 480));
+    await describeLast(other.page, 'The bay at dusk, from the pier');
+    await untilSaved(other.page);
+    await page.route('**/blobs/*', (route) => route.abort());
+    await person.go(space);
+    await page.locator('[data-testid=picture-away]', { hasText: 'Waiting for a network' }).waitFor();
+    await page.evaluate(() => {
+      const { card } = window.driftline.tables;
+      const [{ x, y }] = card.query();
+      const image = { hash: 'ab'.repeat(32), bytes: 10, type: 'image/png', width: 300, height: 200 };
+      const place = { x, y: y + 360, width: 300, height: 200, z: 9 };
+      return card.create({ kind: 'file', file: 'a.png', image: crypto.randomUUID(), extra: { image }, ...place }).saved;
+    });
+    await page.unroute('**/blobs/*');
+    await page.route('**/blobs/*', problem(404, 'not_found'));
+    await page.locator('[data-testid=picture-away]', { hasText: 'Waiting for another device' }).waitFor();
+  },
+  'images-parked': async (person) => {
+    const { page } = person;
+    await person.go(newSpace('images-parked'));
+    await page.waitForSelector('[data-testid=welcome]');
+    await page.route('**/blobs/*', problem(413, 'blobs_full'));
+    await dropPicture(page, 'bay.png', bay(360, 240));
+    await openPanel(page);
+    await page.waitForSelector('[data-testid=parked-file]');
+    await page.waitForSelector('[data-testid=banner][data-code=parked]');
+  },
+  'images-refused': async (person) => {
+    const { page } = person;
+    await person.go(newSpace('images-refused'));
+    await page.waitForSelector('[data-testid=welcome]');
+    await page.evaluate(() => {
+      const data = new DataTransfer();
+      data.items.add(new File(['no picture'], 'holiday.png', { type: 'image/png' }));
+      const event = new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true });
+      document.body.dispatchEvent(event);
+    });
+    await page.locator('[data-testid=notice]', { hasText: 'was not added' }).waitFor();
   },
 };
 

@@ -42,7 +42,7 @@ export function App({ space }: { space: string }) {
           Go to the canvas
         </a>
         <TopBar {...props} show={setShown} isPanelOpen={isPanelOpen} togglePanel={() => setIsPanelOpen(!isPanelOpen)} />
-        <Banner {...props} showPanel={() => setIsPanelOpen(true)} showLink={() => setShown('share')} />
+        <Banner notify={notify} showPanel={() => setIsPanelOpen(true)} showLink={() => setShown('share')} />
         <div className="stage">
           <ReactFlowProvider>
             <div className="frame" id="canvas" tabIndex={-1}>
@@ -92,7 +92,7 @@ function useNotices() {
 /** Asks what this person may do: at first, and whenever the answer may be another. */
 function useAccessQuestions(): void {
   const access = useAccessStore();
-  const { state, reason } = useStatus(useDatabase());
+  const { state, reason } = useStatus();
   const isConnected = state === 'saved' || state === 'saving';
   const isRefused = reason === 'unauthenticated' || reason === 'forbidden' || reason === 'wrong_user';
   useEffect(() => {

@@ -2,14 +2,21 @@
 
 import { type Json, newId } from 'driftline';
 import { contains, type Rect } from './canvas/geometry.js';
-import type { Imported, JsonObject } from './json-canvas.js';
+import { type Imported, type JsonObject, nothingImported } from './json-canvas.js';
 import type { Item } from './schema.js';
+
+/** A picture that the file holds itself. */
+export interface Embedded {
+  readonly name: string;
+  readonly dataUrl: string;
+}
 
 export interface Shape extends Rect {
   readonly id: string;
-  readonly kind: 'card' | 'box' | 'link';
+  readonly kind: 'card' | 'box' | 'link' | 'picture';
   readonly text: string;
   readonly url?: string;
+  readonly picture?: Embedded;
   readonly color: string | null;
   /** What our rows have no column for. */
   readonly extra: JsonObject | null;
@@ -38,14 +45,17 @@ export class Drawing {
   }
 
   rows(topZ: number): Imported {
-    const imported: Imported = { types: [], cards: [], boxes: [], connections: [], left_out: [] };
+    const imported = nothingImported();
     const items = new Map<string, Item>();
     this.shapes.forEach((shape, index) => {
       const id = newId();
       const place = placeOf(shape);
       const row = { id, source_id: shape.id, ...place, z: topZ + 1 + index, color: shape.color, extra: shape.extra };
       if (this.#isBox(shape)) imported.boxes.push({ ...row, label: shape.text || null });
-      else if (shape.kind === 'link') imported.cards.push({ ...row, kind: 'link', url: shape.url ?? '' });
+      else if (shape.picture) {
+        imported.cards.push({ ...row, kind: 'file', text: shape.text, file: shape.picture.name });
+        imported.pictures.set(id, shape.picture.dataUrl);
+      } else if (shape.kind === 'link') imported.cards.push({ ...row, kind: 'link', url: shape.url ?? '' });
       else imported.cards.push({ ...row, kind: 'text', text: shape.text });
       items.set(shape.id, this.#isBox(shape) ? { box: id } : { card: id });
     });
@@ -83,6 +93,13 @@ function placeOf({ x, y, width, height }: Rect): Rect {
     width: Math.max(SIZE_MIN.width, Math.round(width)),
     height: Math.max(SIZE_MIN.height, Math.round(height)),
   };
+}
+
+/** What is at an address, if that is a picture and the file holds it. */
+export function embedded(address: Json | undefined, name: Json | undefined): Embedded | undefined {
+  const dataUrl = asText(address);
+  const [, kind] = /^data:image\/([a-z0-9]+)/i.exec(dataUrl) ?? [];
+  return kind ? { name: asText(name) || `picture.${kind}`, dataUrl } : undefined;
 }
 
 /** A size for words whose drawing does not tell theirs. */

@@ -1,7 +1,8 @@
 /** What people do to a canvas, as edits. Each function is one transaction, unless its comment says otherwise. */
 
 import { increment } from 'driftline';
-import type { Place } from './canvas/geometry.js';
+import type { Place, Rect } from './canvas/geometry.js';
+import type { Described } from './images/described.js';
 import type { Box, Card, Item } from './schema.js';
 import type { Database } from './space.js';
 import { toggleTask } from './tasks.js';
@@ -21,6 +22,19 @@ export function createCard(db: Database, kind: 'text' | 'link' | 'file', center:
   const place = { x: Math.round(center.x - CARD_SIZE.width / 2), y: Math.round(center.y - CARD_SIZE.height / 2) };
   const content = kind === 'link' ? { url: text } : kind === 'file' ? { file: text } : { text };
   return db.tables.card.create({ kind, ...content, ...place, ...CARD_SIZE, z: topZ(db) + 1 }).id;
+}
+
+export interface NewPicture {
+  /** Of its row, which need not be there yet. */
+  readonly id: string;
+  readonly described: Described;
+  readonly name: string;
+}
+
+/** In JSON Canvas it is a node of a file, with what is known of the file beside it. */
+export function createPictureCard(db: Database, { id, described, name }: NewPicture, at: Rect): string {
+  const extra = { image: { ...described } };
+  return db.tables.card.create({ kind: 'file', file: name, image: id, extra, ...at, z: topZ(db) + 1 }).id;
 }
 
 /** A new box goes behind everything, so that it holds what it is drawn around. */
@@ -135,15 +149,18 @@ export function rowIdOf(item: Item): string {
   return 'card' in item ? item.card : item.box;
 }
 
-export function titleOf(card: Pick<Card, 'kind' | 'text' | 'file' | 'url'>): string {
+export function titleOf(card: Pick<Card, 'kind' | 'text' | 'file' | 'url' | 'image'>): string {
+  if (card.image) return firstLine(card.text) || card.file || 'Picture';
   const text = card.kind === 'file' ? card.file : card.kind === 'link' ? card.url : card.text;
-  return (
-    (text ?? '')
-      .replace(/^[#>\s-]+(\[[ xX]\]\s*)?/, '')
-      .replaceAll(/\*\*|__|`/g, '')
-      .split('\n')[0]
-      ?.slice(0, 80) || 'Empty card'
-  );
+  return firstLine(text ?? '') || 'Empty card';
+}
+
+function firstLine(text: string): string {
+  const [line = ''] = text
+    .replace(/^[#>\s-]+(\[[ xX]\]\s*)?/, '')
+    .replaceAll(/\*\*|__|`/g, '')
+    .split('\n');
+  return line.slice(0, 80);
 }
 
 function itemOf(db: Database, id: string): Item | undefined {

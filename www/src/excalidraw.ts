@@ -1,14 +1,13 @@
 /** Excalidraw's files and clipboard (https://docs.excalidraw.com/docs/codebase/json-schema), read into rows. */
 
 import type { Json } from 'driftline';
-import { asNumber, asText, Drawing, type Shape } from './drawing.js';
+import { asNumber, asText, Drawing, embedded, type Shape } from './drawing.js';
 import { type Imported, isObject, type JsonObject } from './json-canvas.js';
 
 const SHAPES = ['rectangle', 'ellipse', 'diamond'];
 const FRAMES = ['frame', 'magicframe'];
 const PAGES = ['embeddable', 'iframe'];
 const LEFT_OUT: Record<string, string> = {
-  image: 'images',
   freedraw: 'strokes of a pen',
   line: 'lines',
 };
@@ -44,15 +43,15 @@ export function readExcalidraw(file: JsonObject, topZ: number): Imported {
     if (type === 'arrow') drawing.arrows.push(arrowOf(element, words.get(asText(element.id))));
     else if (LEFT_OUT[type]) drawing.leaveOut(LEFT_OUT[type]);
     else if (!isBound(element)) {
-      const shape = shapeOf(element, words.get(asText(element.id)));
+      const shape = shapeOf(element, words.get(asText(element.id)), file);
       if (shape) drawing.shapes.push(shape);
-      else drawing.leaveOut(`elements of the kind “${type}”`);
+      else drawing.leaveOut(type === 'image' ? 'images' : `elements of the kind “${type}”`);
     }
   }
   return drawing.rows(topZ);
 }
 
-function shapeOf(element: JsonObject, words = ''): Shape | undefined {
+function shapeOf(element: JsonObject, words: string | undefined, { files }: JsonObject): Shape | undefined {
   const type = asText(element.type);
   const shape = {
     id: asText(element.id),
@@ -66,7 +65,12 @@ function shapeOf(element: JsonObject, words = ''): Shape | undefined {
   if (FRAMES.includes(type)) return { ...shape, kind: 'box', text: asText(element.name) || 'Frame' };
   if (PAGES.includes(type)) return { ...shape, kind: 'link', text: '', url: asText(element.link) };
   if (type === 'text') return { ...shape, kind: 'card', text: wordsOf(element) };
-  return SHAPES.includes(type) ? { ...shape, kind: 'card', text: words } : undefined;
+  if (type === 'image') {
+    const held = isObject(files) ? files[asText(element.fileId)] : undefined;
+    const picture = isObject(held) ? embedded(held.dataURL, undefined) : undefined;
+    return picture && { ...shape, kind: 'picture', text: '', picture };
+  }
+  return SHAPES.includes(type) ? { ...shape, kind: 'card', text: words ?? '' } : undefined;
 }
 
 function arrowOf(element: JsonObject, words: string | undefined) {

@@ -17,6 +17,8 @@ export interface Imported {
   cards: NewRow<CanvasSchema, 'card'>[];
   boxes: NewRow<CanvasSchema, 'box'>[];
   connections: NewRow<CanvasSchema, 'connection'>[];
+  /** By the id of a card: a picture that the file itself holds, as a data URL. */
+  pictures: Map<string, string>;
   /** What could not be taken, in sentences for the person who opened the file. */
   left_out: string[];
 }
@@ -57,10 +59,14 @@ const EDGE = {
 } as const;
 type Columns = { readonly [key: string]: readonly [column: string, type: 'string' | 'number'] };
 
+export function nothingImported(): Imported {
+  return { types: [], cards: [], boxes: [], connections: [], pictures: new Map(), left_out: [] };
+}
+
 /** Reads a file. New rows lie above `topZ`. Throws a sentence for people if the text is not JSON Canvas at all. */
 export function readCanvas(text: string, topZ = -1): Imported {
   const file = parse(text);
-  const imported: Imported = { types: [], cards: [], boxes: [], connections: [], left_out: [] };
+  const imported = nothingImported();
   const items = new Map<string, Item>();
 
   list(file, 'nodes').forEach((node, index) => {

@@ -2,6 +2,7 @@ import '@fontsource-variable/inter';
 import '@xyflow/react/dist/style.css';
 import './styles/base.css';
 import './styles/canvas.css';
+import './styles/picture.css';
 import './styles/panel.css';
 import './styles/toolbar.css';
 import './styles/topbar.css';
@@ -12,9 +13,10 @@ import './styles/people.css';
 
 import { createRoot } from 'react-dom/client';
 import { App } from './app.js';
+import { Files, FilesProvider } from './images/files.js';
 import { AccessProvider, AccessStore } from './share/access.js';
 import { takeFromAddress } from './share/pass.js';
-import { guardEdits } from './share/read-only.js';
+import { guardEdits, requireEdit } from './share/read-only.js';
 import { currentSpace, DatabaseProvider, isDebug, openSpace } from './space.js';
 import { Failure } from './states/failure.js';
 
@@ -32,11 +34,14 @@ try {
   const db = await openSpace(space);
   const access = new AccessStore(space);
   guardEdits(db, access);
-  if (isDebug) Object.assign(window, { driftline: db });
+  const files = new Files(db, space, () => requireEdit(access));
+  if (isDebug) Object.assign(window, { driftline: db, files });
   root.render(
     <DatabaseProvider value={db}>
       <AccessProvider value={access}>
-        <App space={space} />
+        <FilesProvider value={files}>
+          <App space={space} />
+        </FilesProvider>
       </AccessProvider>
     </DatabaseProvider>,
   );

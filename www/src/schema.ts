@@ -22,7 +22,7 @@ const optionalText = { type: 'text', nullable: true } as const;
 
 export const schema = defineSchema({
   name: 'canvas',
-  version: 1,
+  version: 2,
   tables: {
     connection_type: {
       fields: { name: { type: 'text', default: '', max_chars: 4000 }, color: optionalText },
@@ -38,6 +38,17 @@ export const schema = defineSchema({
         color: optionalText,
         votes: { type: 'counter' },
         ...fromFile,
+      },
+      references: { image: { to: ['image'], nullable: true, on_delete: 'set_null' } },
+    },
+    /** A file that the server has. Its row is made by the outbox of files, and nothing that refers to it is sent before. */
+    image: {
+      fields: {
+        hash: { type: 'text', max_chars: 64 },
+        bytes: { type: 'int' },
+        type: { type: 'text', max_chars: 100 },
+        width: { type: 'int' },
+        height: { type: 'int' },
       },
     },
     box: {
@@ -70,6 +81,7 @@ export const schema = defineSchema({
 });
 
 export type CanvasSchema = typeof schema;
+export type Image = Row<CanvasSchema, 'image'>;
 export type Card = Row<CanvasSchema, 'card'>;
 export type Box = Row<CanvasSchema, 'box'>;
 export type Connection = Row<CanvasSchema, 'connection'>;

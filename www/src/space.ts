@@ -34,10 +34,14 @@ export function addressOf(space: string): string {
 }
 
 /** As whom a space is opened here: with a pass as the user that it names. */
-export async function openSpace(space: string): Promise<Database> {
+export function optionsOf(space: string) {
   const user = userOf(space);
   const token = () => tokenOf(space);
-  return await open({ schema, space, url: '', token, trace: isTraced, ...(user !== undefined && { user }) });
+  return { schema, space, url: '', token, ...(user !== undefined && { user }) };
+}
+
+export async function openSpace(space: string): Promise<Database> {
+  return await open({ ...optionsOf(space), trace: isTraced });
 }
 
 const DatabaseContext = createContext<Database | null>(null);

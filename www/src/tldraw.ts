@@ -2,7 +2,7 @@
 
 import type { Json } from 'driftline';
 import { boundsOf } from './canvas/geometry.js';
-import { type Arrow, asNumber, asText, Drawing, type Shape, sizeOf } from './drawing.js';
+import { type Arrow, asNumber, asText, Drawing, embedded, type Shape, sizeOf } from './drawing.js';
 import { type Imported, isObject, type JsonObject } from './json-canvas.js';
 
 const PAGE_GAP = 200;
@@ -10,7 +10,6 @@ const LEFT_OUT: Record<string, string> = {
   draw: 'strokes of a pen',
   highlight: 'strokes of a pen',
   line: 'lines',
-  image: 'images',
   video: 'videos',
 };
 /** tldraw's colours by name, as the presets of JSON Canvas; black, grey and white are no colour. */
@@ -70,11 +69,11 @@ function pagesOf(file: JsonObject): Page[] | undefined {
   return values(document.pages).map((page) => {
     const bindings = object(page.bindings);
     const shapes = values(page.shapes).sort((a, b) => asNumber(a.childIndex) - asNumber(b.childIndex));
-    return { shapes, read: (shape, drawing) => readOld(shape, drawing, bindings) };
+    return { shapes, read: (shape, drawing) => readOld(shape, drawing, bindings, object(document.assets)) };
   });
 }
 
-function readOld(shape: JsonObject, drawing: Drawing, bindings: JsonObject): Shape | undefined {
+function readOld(shape: JsonObject, drawing: Drawing, bindings: JsonObject, assets: JsonObject): Shape | undefined {
   const { id, type } = { id: asText(shape.id), type: asText(shape.type) };
   const style = object(shape.style);
   const words = asText(shape.label) || asText(shape.text);
@@ -99,7 +98,23 @@ function readOld(shape: JsonObject, drawing: Drawing, bindings: JsonObject): Sha
     return undefined;
   }
   const extra = { tldraw: { type, rotation: asNumber(shape.rotation), style } };
+  if (type === 'image') {
+    const { src, fileName } = object(assets[asText(shape.assetId)]);
+    return pictureOr(drawing, { id, text: '', ...point(shape.point), ...size, color: null, extra }, src, fileName);
+  }
   return { id, kind: 'card', text: plain(words), ...point(shape.point), ...size, color: colorOf(style.color), extra };
+}
+
+/** The shape as a picture, if the file holds it: nothing is fetched from elsewhere. */
+function pictureOr(
+  drawing: Drawing,
+  shape: Omit<Shape, 'kind'>,
+  src: Json | undefined,
+  name: Json | undefined,
+): Shape | undefined {
+  const picture = embedded(src, name);
+  if (!picture) drawing.leaveOut('images');
+  return picture && { ...shape, kind: 'picture', picture };
 }
 
 function oldSize(shape: JsonObject, words: string) {
@@ -125,9 +140,10 @@ function recordPages(file: JsonObject): Page[] {
     if (typeName === 'binding') ends.set(`${fromId} ${object(props).terminal}`, asText(toId));
   const pageOf = (shape: JsonObject) => asText((lineageOf(shape, byId).at(-1) ?? shape).parentId);
   const order = (a: JsonObject, b: JsonObject) => (asText(a.index) < asText(b.index) ? -1 : 1);
+  const assets = new Map(records.filter((one) => one.typeName === 'asset').map((one) => [asText(one.id), one]));
   return [...new Set(shapes.map(pageOf))].map((page) => ({
     shapes: shapes.filter((shape) => pageOf(shape) === page).sort(order),
-    read: (shape, drawing) => readRecord(shape, drawing, byId, ends),
+    read: (shape, drawing) => readRecord(shape, drawing, byId, ends, assets),
   }));
 }
 
@@ -136,6 +152,7 @@ function readRecord(
   drawing: Drawing,
   byId: ReadonlyMap<string, JsonObject>,
   ends: ReadonlyMap<string, string>,
+  assets: ReadonlyMap<string, JsonObject>,
 ): Shape | undefined {
   const { id, type } = { id: asText(shape.id), type: asText(shape.type) };
   const props = object(shape.props);
@@ -159,6 +176,11 @@ function readRecord(
     case 'bookmark':
     case 'embed':
       return { ...made, ...(size ?? { width: 300, height: 120 }), kind: 'link', text: '', url: asText(props.url) };
+    case 'image': {
+      const { src, name } = object(assets.get(asText(props.assetId))?.props);
+      const text = asText(props.altText);
+      return pictureOr(drawing, { ...made, ...(size ?? sizeOf('')), text }, src, name);
+    }
     case 'note':
       return { ...made, width: 200, height: 200 + asNumber(props.growY), kind: 'card', text: words };
     case 'text':

@@ -1,13 +1,12 @@
 /** Makes new things, opens and saves files, and holds the type that the next connection gets. */
 
 import { useQuery } from 'driftline/react';
-import { Download, FileText, FolderOpen, Link, ListTodo, Plus, Spline, Square, StickyNote } from 'lucide-react';
+import { Download, FileText, FolderOpen, Image, Link, ListTodo, Plus, Spline, Square, StickyNote } from 'lucide-react';
 import { memo, useState } from 'react';
 import { createConnectionType } from './edits.js';
 import { FILE_TYPES } from './formats.js';
 import type { ConnectionType } from './schema.js';
 import { useDatabase } from './space.js';
-import { saveFile } from './transfer.js';
 
 const KINDS = [
   { kind: 'text', name: 'Card', Icon: StickyNote },
@@ -20,8 +19,9 @@ const KINDS = [
 export type NewKind = (typeof KINDS)[number]['kind'];
 
 export interface ToolbarProps {
-  readonly space: string;
   readonly create: (kind: NewKind) => void;
+  readonly addImage: () => void;
+  readonly save: () => void;
   readonly open: (file: File) => void;
   readonly connectionType: string | null;
   readonly setConnectionType: (id: string | null) => void;
@@ -30,8 +30,7 @@ export interface ToolbarProps {
 }
 
 export const Toolbar = memo(function Toolbar(props: ToolbarProps) {
-  const { space, create, open, connectionType, setConnectionType, isLegendOpen, toggleLegend } = props;
-  const db = useDatabase();
+  const { create, addImage, save, open, connectionType, setConnectionType, isLegendOpen, toggleLegend } = props;
   return (
     <div className="bar" role="toolbar" aria-label="Tools">
       {KINDS.map(({ kind, name, Icon }) => (
@@ -48,6 +47,17 @@ export const Toolbar = memo(function Toolbar(props: ToolbarProps) {
           <span>{name}</span>
         </button>
       ))}
+      <button
+        type="button"
+        className="tool"
+        aria-label="Add an image"
+        title="Add an image (I)"
+        data-testid="add-image"
+        onClick={addImage}
+      >
+        <Image size={18} aria-hidden />
+        <span>Image</span>
+      </button>
       <span className="divider" />
       <ConnectionTypeSelect label="Type of new connections" value={connectionType} onChange={setConnectionType} />
       <button
@@ -85,7 +95,7 @@ export const Toolbar = memo(function Toolbar(props: ToolbarProps) {
         aria-label="Save as a .canvas file"
         title="Save as a .canvas file"
         data-testid="save-file"
-        onClick={() => saveFile(db, space)}
+        onClick={save}
       >
         <Download size={18} aria-hidden />
         <span>Save</span>

@@ -11,6 +11,7 @@ import {
   Undo2,
 } from 'lucide-react';
 import { useState } from 'react';
+import { useFiles } from './images/files.js';
 import { Menu } from './panel/menu.js';
 import { useStatus } from './panel/use-sync.js';
 import { statusSentence, statusWords } from './panel/words.js';
@@ -35,15 +36,17 @@ export interface TopBarProps {
 
 export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBarProps) {
   const db = useDatabase();
-  const status = useStatus(db);
+  const files = useFiles();
+  const status = useStatus();
   const access = useAccess();
   const [isOnline, setIsOnline] = useState(true);
   const switchOnline = () => {
-    db.setOnline(!isOnline);
+    files.setOnline(!isOnline);
     setIsOnline(!isOnline);
   };
   const StatusIcon = STATUS_ICONS[status.state];
-  const waiting = status.queued + status.in_flight + status.parked;
+  const parked = status.parked + status.files.parked;
+  const waiting = status.queued + status.in_flight + status.files.waiting + parked;
   return (
     <header className="topbar">
       <h1 className="brand">
@@ -132,7 +135,7 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
       >
         <PanelRight size={20} aria-hidden />
         {waiting > 0 && (
-          <span className={`badge${status.parked > 0 ? ' is-parked' : ''}`} aria-hidden>
+          <span className={`badge${parked > 0 ? ' is-parked' : ''}`} aria-hidden>
             {waiting > 999 ? '999+' : waiting}
           </span>
         )}

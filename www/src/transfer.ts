@@ -4,6 +4,9 @@ import { DriftlineError } from 'driftline';
 import { centerOf, type Place } from './canvas/geometry.js';
 import { bottomZ, inSlices, rowIdOf, topZ } from './edits.js';
 import { boundsOfImported, readFile } from './formats.js';
+import { bringPictures } from './images/bring.js';
+import { knownPictures, withKnown } from './images/described.js';
+import type { Files } from './images/files.js';
 import { type Imported, writeCanvas } from './json-canvas.js';
 import type { Database } from './space.js';
 
@@ -17,8 +20,8 @@ export interface Opened {
 }
 
 /** As it says where things are, or around a place. One transaction a row, so that a row which is refused takes along only what refers to it. */
-export async function openFile(db: Database, text: string, center?: Place): Promise<Opened> {
-  const read = readFile(text, topZ(db));
+export async function openFile(db: Database, files: Files, text: string, center?: Place): Promise<Opened> {
+  const read = await bringPictures(db, files, readFile(text, topZ(db)));
   const { types, cards, boxes, connections, left_out } = settle(db, center ? centered(read, center) : read);
   const ids: string[] = [];
   const steps = [
@@ -100,14 +103,17 @@ export function copyText(db: Database, ids: ReadonlySet<string>): string {
 
 /** Copies of items, a step beside them. */
 export function duplicate(db: Database, ids: ReadonlySet<string>): string[] {
-  const imported = readFile(copyText(db, ids));
+  const read = readFile(copyText(db, ids));
+  const known = knownPictures(db);
+  const imported = { ...read, cards: read.cards.map((card) => withKnown(card, known)) };
   const bounds = boundsOfImported(imported);
   if (!bounds) return [];
   const { x, y } = centerOf(bounds);
   return paste(db, imported, { x: x + DUPLICATE_STEP, y: y + DUPLICATE_STEP });
 }
 
-export function saveFile(db: Database, name: string): void {
+/** Returns how many pictures the file only names: JSON Canvas has no place for their bytes. */
+export function saveFile(db: Database, name: string): number {
   const { card, box, connection, connection_type } = db.tables;
   const text = writeCanvas(card.query(), box.query(), connection.query(), connection_type.query());
   const link = document.createElement('a');
@@ -116,4 +122,5 @@ export function saveFile(db: Database, name: string): void {
   link.click();
   // The download has its own hold on the bytes by then.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  return card.query(({ image }) => image !== null).length;
 }

@@ -3,11 +3,14 @@
 import { Panel } from '@xyflow/react';
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import * as edits from '../edits.js';
+import { useFiles } from '../images/files.js';
 import { sayError } from '../panel/codes.js';
 import { useDatabase } from '../space.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
+import { saveFile } from '../transfer.js';
 import { useCamera } from './camera.js';
-import type { Controls, Overlay } from './controls.js';
+import { commandOf } from './commands.js';
+import { type Controls, count, type Overlay } from './controls.js';
 import { type Editing, EditingProvider } from './editing.js';
 import { Flow } from './flow.js';
 import type { Place } from './geometry.js';
@@ -33,6 +36,7 @@ export interface CanvasProps {
 
 export function Canvas({ space, notify }: CanvasProps) {
   const db = useDatabase();
+  const files = useFiles();
   const scene = useMemo(() => new Scene(db), [db]);
   const camera = useCamera();
   const [editedId, setEditedId] = useState<string | null>(null);
@@ -83,6 +87,7 @@ export function Canvas({ space, notify }: CanvasProps) {
   const controls = useRef<Controls>(undefined as never);
   controls.current = {
     db,
+    files,
     scene,
     camera,
     snapping,
@@ -123,6 +128,12 @@ export function Canvas({ space, notify }: CanvasProps) {
     [attempt],
   );
   const openFile = useCallback((file: File) => void open(controls.current, file), []);
+  const addImage = useCallback(() => commandOf('image').run(controls.current), []);
+  const save = useCallback(() => {
+    const { db, notify } = controls.current;
+    const named = saveFile(db, space);
+    if (named > 0) notify(`Saved. Left out: ${count(named, 'image')}, which a .canvas file can only name.`);
+  }, [space]);
   const toggleLegend = useCallback(() => controls.current.toggle('legend'), []);
   const close = useCallback(() => setOverlay(null), []);
 
@@ -147,8 +158,9 @@ export function Canvas({ space, notify }: CanvasProps) {
         <Flow controls={controls} drag={drag} attempt={attempt}>
           <Panel position="top-center" className="bars">
             <Toolbar
-              space={space}
               create={create}
+              addImage={addImage}
+              save={save}
               open={openFile}
               connectionType={connectionType}
               setConnectionType={setConnectionType}

@@ -3,6 +3,7 @@ import { ExternalLink, FileText, ThumbsUp } from 'lucide-react';
 import Markdown from 'markdown-to-jsx';
 import { memo } from 'react';
 import { tickTask, titleOf, vote } from '../edits.js';
+import { Picture } from '../images/picture.js';
 import type { Card as CardRow } from '../schema.js';
 import { useDatabase } from '../space.js';
 import { useEditing } from './editing.js';
@@ -21,19 +22,25 @@ export const Card = memo(function Card({ id, data: { row }, selected }: NodeProp
   const db = useDatabase();
   const editing = useEditing();
   const isReadable = useStore((state) => state.transform[2] >= READABLE_ZOOM);
-  const column = row.kind === 'file' ? 'file' : row.kind === 'link' ? 'url' : 'text';
+  const hasPicture = row.image !== null;
+  const column = hasPicture ? 'text' : row.kind === 'file' ? 'file' : row.kind === 'link' ? 'url' : 'text';
+  const draft = editing.id === id && (
+    <Draft
+      label={hasPicture ? 'What the picture shows' : LABELS[column]}
+      value={row[column] ?? ''}
+      multiline={column === 'text'}
+      onInput={(value) => editing.attempt(() => db.tables.card.update(id, { [column]: value }))}
+      onEnd={editing.end}
+    />
+  );
+  const className = hasPicture ? 'card-picture' : `card-${column}`;
+  const look = { className, color: row.color, keepsRatio: hasPicture };
   return (
-    <Item id={id} kind="card" className={`card-${column}`} color={row.color} isSelected={selected} minHeight={48}>
-      {editing.id === id ? (
-        <Draft
-          label={LABELS[column]}
-          value={row[column] ?? ''}
-          multiline={column === 'text'}
-          onInput={(value) => editing.attempt(() => db.tables.card.update(id, { [column]: value }))}
-          onEnd={editing.end}
-        />
+    <Item id={id} kind="card" {...look} isSelected={selected} minHeight={48}>
+      {hasPicture ? (
+        <Picture row={row} draft={draft} isReadable={isReadable} />
       ) : (
-        <Body row={row} isReadable={isReadable} tick={(nth) => editing.attempt(() => tickTask(db, id, nth))} />
+        draft || <Body row={row} isReadable={isReadable} tick={(nth) => editing.attempt(() => tickTask(db, id, nth))} />
       )}
       {isReadable && (row.votes !== 0 || selected) && (
         <button

@@ -2,8 +2,10 @@
 
 import * as edits from '../edits.js';
 import { readClipboard } from '../formats.js';
+import { bringPictures, noteCopied } from '../images/bring.js';
+import { sayError } from '../panel/codes.js';
 import { copyText, paste } from '../transfer.js';
-import { type Controls, count, selectedItems } from './controls.js';
+import { type Controls, count, few, selectedItems } from './controls.js';
 import type { Place } from './geometry.js';
 import { GRID } from './snap.js';
 
@@ -11,6 +13,7 @@ import { GRID } from './snap.js';
 export function copied(controls: Controls): string | undefined {
   const items = selectedItems(controls);
   if (items.length === 0) return undefined;
+  noteCopied(controls.files);
   controls.say(`Copied ${count(items.length, 'item')}.`);
   return copyText(controls.db, new Set(items));
 }
@@ -38,13 +41,20 @@ function beside(text: string, at: Place): Place {
 const ADDRESS = /^https?:\/\/\S+$/i;
 
 /** A canvas becomes what it holds; a web address becomes a link, and any other text a card. */
-export function pasteText({ db, scene, say }: Controls, text: string, place: Place): void {
+export async function pasteText({ db, files, scene, say, notify }: Controls, text: string, place: Place) {
   const words = text.trim();
   if (!words) return;
   const at = beside(text, place);
-  const imported = readClipboard(text);
+  const read = readClipboard(text);
   const kind = ADDRESS.test(words) ? 'link' : 'text';
-  const ids = imported ? paste(db, imported, at) : [edits.createCard(db, kind, at, words)];
-  scene.select(ids);
-  say([`Pasted ${count(ids.length, 'item')}.`, ...(imported?.left_out ?? [])].join(' '));
+  try {
+    const imported = read && (await bringPictures(db, files, read));
+    const ids = imported ? paste(db, imported, at) : [edits.createCard(db, kind, at, words)];
+    scene.select(ids);
+    const leftOut = imported?.left_out ?? [];
+    say([`Pasted ${count(ids.length, 'item')}.`, ...leftOut].join(' '));
+    if (leftOut.length > 0) notify(few(leftOut).join(' '));
+  } catch (error) {
+    notify(sayError(error));
+  }
 }

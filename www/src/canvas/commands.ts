@@ -1,6 +1,7 @@
 /** Everything that can be done by a key or from a menu. The help sheet shows this list. */
 
 import * as edits from '../edits.js';
+import { choosePictures } from '../images/add.js';
 import { duplicate } from '../transfer.js';
 import { contentsOf } from './arrange.js';
 import { copied, pasteText, removeSelection } from './clipboard.js';
@@ -23,6 +24,7 @@ const MAKE: Command[] = [
   { id: 'list', name: 'New list', group: 'Make', keys: ['L'], run: make('list') },
   { id: 'link', name: 'New link', group: 'Make', keys: ['K'], run: make('link') },
   { id: 'box', name: 'New box', group: 'Make', keys: ['B'], run: make('box') },
+  { id: 'image', name: 'Add an image…', group: 'Make', keys: ['I'], run: choosePictures },
   {
     id: 'connect',
     name: 'Connect the two selected',

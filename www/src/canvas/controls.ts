@@ -1,15 +1,20 @@
 /** What a command acts with: the rows, what is selected, what is in view, and what is shown beside the canvas. */
 
+import type { Files } from '../images/files.js';
 import type { Database } from '../space.js';
 import type { Camera } from './camera.js';
 import type { Place } from './geometry.js';
 import type { Scene } from './scene.js';
 import type { Snapping } from './snapping.js';
 
+/** What a notice holds. */
+const SENTENCES_MAX = 5;
+
 export type Overlay = 'search' | 'legend' | 'help';
 
 export interface Controls {
   readonly db: Database;
+  readonly files: Files;
   readonly scene: Scene;
   readonly camera: Camera;
   readonly snapping: Snapping;
@@ -41,4 +46,10 @@ export function selectedConnections({ db, scene }: Controls): string[] {
 
 export function count(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
+/** As many sentences as a notice holds; the others are counted. */
+export function few(sentences: readonly string[]): string[] {
+  const more = sentences.length - SENTENCES_MAX;
+  return [...sentences.slice(0, SENTENCES_MAX), ...(more > 0 ? [`And ${more} more.`] : [])];
 }

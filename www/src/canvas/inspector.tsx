@@ -47,7 +47,7 @@ export function Inspector({ controls }: { controls: RefObject<Controls> }) {
       <Swatches label="Colour" onChoose={(color) => attempt(() => edits.paint(db, selection, color))} />
       {items.length === 1 && connections.length === 0 && (
         <button type="button" className="text-button" data-testid="edit-text" onClick={() => run('edit')}>
-          Edit text
+          {db.tables.card.get(items[0] ?? '')?.image ? 'Describe' : 'Edit text'}
         </button>
       )}
       {items.length === 2 && (

@@ -13,10 +13,11 @@ export interface ItemProps {
   readonly color: string | null;
   readonly isSelected: boolean;
   readonly minHeight: number;
+  readonly keepsRatio?: boolean;
   readonly children: React.ReactNode;
 }
 
-export function Item({ id, kind, className, color, isSelected, minHeight, children }: ItemProps) {
+export function Item({ id, kind, className, color, isSelected, minHeight, keepsRatio = false, children }: ItemProps) {
   const editing = useEditing();
   const [isOver, setIsOver] = useState(false);
   const isConnecting = useConnection((connection) => connection.inProgress);
@@ -38,6 +39,7 @@ export function Item({ id, kind, className, color, isSelected, minHeight, childr
         <NodeResizer
           minWidth={80}
           minHeight={minHeight}
+          keepAspectRatio={keepsRatio}
           onResize={(_event, { x, y, width, height }) => editing.resize(id, { x, y, width, height }, false)}
           onResizeEnd={(_event, { x, y, width, height }) => editing.resize(id, { x, y, width, height }, true)}
         />

@@ -15,7 +15,7 @@ const ON_ITEMS = [
   ['zoom-selection'],
 ];
 const ON_GROUND = [
-  ['card', 'list', 'link', 'box'],
+  ['card', 'list', 'link', 'box', 'image'],
   ['paste', 'select-all'],
   ['zoom-fit', 'search', 'legend', 'help'],
 ];

@@ -1,21 +1,22 @@
 /** Copy, cut, paste and drop, as the browser tells of them. */
 
 import { type RefObject, useEffect } from 'react';
+import { addPictures } from '../images/add.js';
+import { isPicture } from '../images/reading.js';
 import { openFile } from '../transfer.js';
 import { copied, pasteText, removeSelection } from './clipboard.js';
-import type { Controls } from './controls.js';
+import { type Controls, few } from './controls.js';
 import type { Place } from './geometry.js';
 import { isTyping } from './use-keyboard.js';
 
 const TEXT_FILE = /\.(md|txt)$/i;
-const SENTENCES_MAX = 5;
 
 export function useClipboard(controls: RefObject<Controls>, attempt: (edit: () => void) => void): void {
   useEffect(() => {
     // Words that are marked somewhere on the page are what is meant then.
     const isOthers = (event: ClipboardEvent) =>
       isTyping(event.target) || (event.type !== 'paste' && getSelection()?.isCollapsed === false);
-    const take = (event: ClipboardEvent) => {
+    const copy = (event: ClipboardEvent) => {
       const text = isOthers(event) ? undefined : copied(controls.current);
       if (text === undefined) return;
       event.preventDefault();
@@ -25,31 +26,40 @@ export function useClipboard(controls: RefObject<Controls>, attempt: (edit: () =
     const paste = (event: ClipboardEvent) => {
       if (isOthers(event)) return;
       const place = controls.current.place();
-      const [file] = event.clipboardData?.files ?? [];
+      const files = [...(event.clipboardData?.files ?? [])];
       const text = event.clipboardData?.getData('text/plain') ?? '';
-      if (!file && !text) return;
+      if (files.length === 0 && !text) return;
       event.preventDefault();
-      if (text) attempt(() => pasteText(controls.current, text, place));
-      else if (file) open(controls.current, file, place);
+      // Some systems hand over the name of a copied file as a text beside it.
+      const isName = files.some(({ name }) => name === text.trim());
+      if (text && !isName) pasteText(controls.current, text, place);
+      else take(controls.current, files, place);
     };
-    document.addEventListener('copy', take);
-    document.addEventListener('cut', take);
+    document.addEventListener('copy', copy);
+    document.addEventListener('cut', copy);
     document.addEventListener('paste', paste);
     return () => {
-      document.removeEventListener('copy', take);
-      document.removeEventListener('cut', take);
+      document.removeEventListener('copy', copy);
+      document.removeEventListener('cut', copy);
       document.removeEventListener('paste', paste);
     };
   }, [controls, attempt]);
 }
 
+/** Pictures become cards; any other file is opened. */
+function take(controls: Controls, files: readonly File[], place: Place): void {
+  const pictures = files.filter(isPicture);
+  if (pictures.length > 0) addPictures(controls, pictures, place);
+  for (const file of files) if (!isPicture(file)) open(controls, file, place);
+}
+
 /** Opens a file as it says where things are, or around a place. A file of words becomes a card. */
 export async function open(controls: Controls, file: File, place?: Place): Promise<void> {
-  const { db, scene, camera, notify } = controls;
+  const { db, files, scene, camera, notify } = controls;
   try {
     const text = await file.text();
-    if (TEXT_FILE.test(file.name)) return pasteText(controls, text, place ?? camera.center());
-    const { ids, left_out } = await openFile(db, text, place);
+    if (TEXT_FILE.test(file.name)) return await pasteText(controls, text, place ?? camera.center());
+    const { ids, left_out } = await openFile(db, files, text, place);
     scene.select([]);
     camera.fit([...ids].flatMap((id) => db.tables.card.get(id) ?? db.tables.box.get(id) ?? []));
     notify([`Opened ${file.name}: ${ids.length} items.`, ...few(left_out)].join(' '));
@@ -58,18 +68,12 @@ export async function open(controls: Controls, file: File, place?: Place): Promi
   }
 }
 
-/** As many sentences as a notice holds; the others are counted. */
-function few(sentences: readonly string[]): string[] {
-  const more = sentences.length - SENTENCES_MAX;
-  return [...sentences.slice(0, SENTENCES_MAX), ...(more > 0 ? [`And ${more} more.`] : [])];
-}
-
 export function drop(controls: Controls, event: React.DragEvent): void {
-  const { files } = event.dataTransfer;
+  const files = [...event.dataTransfer.files];
   const text = event.dataTransfer.getData('text/plain');
   if (files.length === 0 && !text) return;
   event.preventDefault();
   const place = controls.camera.at({ x: event.clientX, y: event.clientY });
   if (files.length === 0) pasteText(controls, text, place);
-  for (const file of files) open(controls, file, place);
+  else take(controls, files, place);
 }

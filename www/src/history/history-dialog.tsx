@@ -92,7 +92,7 @@ export function HistoryDialog({ space, notify, close }: HistoryDialogProps) {
 
 /** Why versions cannot be read, or gone back to, just now; empty where they can. */
 function useWhyNot(): { read: string; write: string } {
-  const status = useStatus(useDatabase());
+  const status = useStatus();
   const access = useAccess();
   if (status.state === 'offline') {
     const read = 'The versions are on the server, and you are offline. They are here again once there is a network.';

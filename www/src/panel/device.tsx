@@ -1,5 +1,6 @@
 /** What this device holds: a way out for work that cannot be sent, a way in for a file of it, and the spaces. */
 
+import { useFiles } from '../images/files.js';
 import { addressOf, useDatabase } from '../space.js';
 import { DeleteSpace } from '../spaces/delete-space.js';
 import { canOpen, useSpaces } from '../spaces/use-spaces.js';
@@ -19,7 +20,8 @@ export interface DeviceProps {
 
 export function Device({ space, notify, showSpaces }: DeviceProps) {
   const db = useDatabase();
-  const status = useStatus(db);
+  const files = useFiles();
+  const status = useStatus();
   const [spaces, readSpaces] = useSpaces();
   const importWork = async (file: File) => {
     try {
@@ -40,7 +42,7 @@ export function Device({ space, notify, showSpaces }: DeviceProps) {
           data-testid="export-unsynced"
           title="Saves everything that is not on the server to a file"
           disabled={status.queued + status.in_flight + status.parked === 0}
-          onClick={() => exportUnsent(db, space, notify)}
+          onClick={() => exportUnsent(db, files, notify)}
         >
           Export what waits
         </button>

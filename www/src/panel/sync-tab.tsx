@@ -4,6 +4,7 @@ import type { OutboxEntry } from 'driftline';
 import { type Database, useDatabase } from '../space.js';
 import { sayError } from './codes.js';
 import { Device } from './device.js';
+import { FilesSection } from './files.js';
 import type { TabProps } from './panel.js';
 import { Parked } from './parked.js';
 import { useOutbox, useStatus } from './use-sync.js';
@@ -14,7 +15,7 @@ const SHOWN_MAX = 100;
 
 export function SyncTab({ space, notify, showSpaces }: TabProps) {
   const db = useDatabase();
-  const status = useStatus(db);
+  const status = useStatus();
   const entries = useOutbox(db);
   const isParked = (entry: OutboxEntry) => entry.state === 'parked' || entry.state === 'suspended';
   const parked = entries.filter(isParked);
@@ -50,6 +51,7 @@ export function SyncTab({ space, notify, showSpaces }: TabProps) {
         </section>
       )}
 
+      <FilesSection notify={notify} />
       <Outbox waiting={waiting} hasParked={parked.length > 0} notify={notify} />
       <Device space={space} notify={notify} showSpaces={showSpaces} />
     </>
@@ -114,6 +116,7 @@ function Outbox({ waiting, hasParked, notify }: OutboxProps) {
 function after(db: Database, entry: OutboxEntry, places: ReadonlyMap<string, number>): string {
   const names = entry.waits_on.map((awaited) => {
     const [table, id] = awaited.split(' ');
+    if (table === 'image' && id) return 'its picture, which has to arrive first';
     if (table && id) return `${rowName(db, { table, id })}, which has not come yet`;
     return places.has(awaited) ? `№ ${places.get(awaited)}` : 'one held back';
   });

@@ -2,17 +2,17 @@
 
 import type { OutboxEntry } from 'driftline';
 import { useEffect, useState, useSyncExternalStore } from 'react';
+import { type SyncStatus, useFiles } from '../images/files.js';
 import type { Database } from '../space.js';
 
 /** The outbox of a long flight is big: it is read only while it is shown, and the more waits, the less often. */
 const READ_INTERVAL_MS = 250;
 const READ_INTERVAL_MS_PER_ENTRY = 0.1;
 
-export function useStatus(db: Database) {
-  return useSyncExternalStore(
-    (listener) => db.onStatus(listener),
-    () => db.status,
-  );
+/** Of the space and its files together. */
+export function useStatus(): SyncStatus {
+  const files = useFiles();
+  return useSyncExternalStore(files.subscribe, () => files.status);
 }
 
 export function useOutbox(db: Database): OutboxEntry[] {

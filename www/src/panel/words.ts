@@ -2,6 +2,7 @@
 
 import type { OutboxEntry, RowRef, Status } from 'driftline';
 import { rowIdOf, titleOf } from '../edits.js';
+import type { SyncStatus } from '../images/files.js';
 import type { Item } from '../schema.js';
 import type { Database } from '../space.js';
 import { troubleOf } from '../states/trouble.js';
@@ -22,6 +23,7 @@ const TABLES: Record<string, string> = {
   box: 'box',
   connection: 'connection',
   connection_type: 'connection type',
+  image: 'picture',
 };
 
 export const countOf = (count: number, one: string, many = `${one}s`) =>
@@ -29,34 +31,43 @@ export const countOf = (count: number, one: string, many = `${one}s`) =>
 
 const unsent = ({ queued, in_flight }: Status) => queued + in_flight;
 
+/** `2 changes and 1 picture`; empty where nothing waits. */
+function waitingWords(status: SyncStatus): string {
+  const { files } = status;
+  const changes = unsent(status) > 0 ? countOf(unsent(status), 'change') : '';
+  const pictures = files.waiting > 0 ? countOf(files.waiting, 'picture') : '';
+  return [changes, pictures].filter(Boolean).join(' and ');
+}
+
 /** A few words, always true, for the place where there is little room. */
-export function statusWords(status: Status): string {
+export function statusWords(status: SyncStatus): string {
+  const waits = waitingWords(status);
   switch (status.state) {
     case 'saved':
       return status.reason === 'schema_newer' ? 'Saved · newer version' : 'All changes saved';
     case 'saving':
-      return unsent(status) > 0 ? 'Saving…' : 'Loading…';
+      return waits ? 'Saving…' : 'Loading…';
     case 'offline':
-      return unsent(status) > 0 ? `Offline · ${countOf(unsent(status), 'change')} kept here` : 'Offline';
+      return waits ? `Offline · ${waits} kept here` : 'Offline';
     case 'not_saving':
-      if (isLocalWait(status)) return `Held back · ${Math.max(status.parked, 1)}`;
-      return isShutOut(status) && unsent(status) === 0 ? 'No access' : 'Not saving';
+      if (isLocalWait(status)) return `Held back · ${Math.max(status.parked + status.files.parked, 1)}`;
+      return isShutOut(status) && !waits ? 'No access' : 'Not saving';
   }
 }
 
 /** A sentence or two on the same. */
-export function statusSentence(status: Status): string {
-  const waits = unsent(status);
+export function statusSentence(status: SyncStatus): string {
+  const waits = waitingWords(status);
   const trouble = troubleOf(status);
   if (trouble) return `${trouble.title}. ${trouble.detail}`;
   switch (status.state) {
     case 'saved':
       return 'The server has everything that was made here.';
     case 'saving':
-      return waits > 0 ? `${countOf(waits, 'change')} on the way to the server.` : 'The canvas is being loaded.';
+      return waits ? `${waits} on the way to the server.` : 'The canvas is being loaded.';
     default:
-      return waits > 0
-        ? `${countOf(waits, 'change')} kept on this device, sent once there is a network again.`
+      return waits
+        ? `${waits} kept on this device, sent once there is a network again.`
         : 'There is no way to the server. You can go on: what you make is kept on this device.';
   }
 }
@@ -90,8 +101,15 @@ function titleIn(db: Database, table: string, id: string): string | null | undef
   const connection = table === 'connection' && db.tables.connection.get(id);
   if (connection)
     return connection.label ?? `${itemTitle(db, connection.start_item)} → ${itemTitle(db, connection.end_item)}`;
+  if (table === 'image') return pictureTitle(db, id);
   if (table === 'connection_type') return db.tables.connection_type.get(id)?.name;
   return undefined;
+}
+
+/** A picture is called what its card is. */
+function pictureTitle(db: Database, id: string): string | undefined {
+  const [card] = db.tables.card.query(({ image }) => image === id);
+  return card && titleOf(card).slice(0, 40);
 }
 
 function itemTitle(db: Database, item: Item): string {

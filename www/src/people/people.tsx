@@ -1,7 +1,7 @@
 /** The people of this canvas: what this page says of its own, and what the others say of theirs. */
 
+import { useStatus } from 'driftline/react';
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
-import { useStatus } from '../panel/use-sync.js';
 import { isLetIn, useAccess } from '../share/access.js';
 import { useDatabase } from '../space.js';
 import { keepMe, type Me, meOf, readMe } from './me.js';

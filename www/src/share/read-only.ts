@@ -8,14 +8,18 @@ import { type AccessStore, canEdit } from './access.js';
 const METHODS = ['transaction', 'undo', 'redo', 'importUnsynced'] as const;
 const TABLE_METHODS = ['create', 'update', 'delete'] as const;
 
+/** Throws where this person may not change the canvas. */
+export function requireEdit(access: AccessStore): void {
+  if (canEdit(access.told)) return;
+  const code = access.told?.role === 'none' ? 'no_access' : 'read_only';
+  throw new DriftlineError({ code, detail: SENTENCES[code] ?? '' });
+}
+
 export function guardEdits(db: Database, access: AccessStore): void {
   const guard = <T extends object>(object: T, name: keyof T) => {
     const method = object[name] as (...args: unknown[]) => unknown;
     const guarded = (...args: unknown[]) => {
-      if (!canEdit(access.told)) {
-        const code = access.told?.role === 'none' ? 'no_access' : 'read_only';
-        throw new DriftlineError({ code, detail: SENTENCES[code] ?? '' });
-      }
+      requireEdit(access);
       return method.apply(object, args);
     };
     Object.defineProperty(object, name, { value: guarded });

@@ -1,6 +1,7 @@
 /** The spaces that this device holds, for everybody whose pass it has. */
 
 import { deleteSpace, evictSpaces, listSpaces, type Owner, type SpaceInfo } from 'driftline';
+import { removeBlobs } from 'driftline/blobs';
 import { useCallback, useEffect, useState } from 'react';
 import { schema } from '../schema.js';
 import { knownUsers, userOf } from '../share/pass.js';
@@ -41,12 +42,21 @@ export function useSpaces(): [spaces: readonly Held[], read: () => void] {
 
 /** From this device alone. With `discard`, also what is not on the server. */
 export async function removeSpace({ name, user }: Held, discard: boolean): Promise<void> {
+  // Its files first: where some of them have not been sent, nothing has happened yet.
+  await removeBlobs({ ...ownerOf(user), space: name, discard });
   await deleteSpace(name, { ...ownerOf(user), discard });
 }
 
 /** Leaves the spaces opened last, and whatever has unsent work or is open. Returns how many went. */
 export async function evictAllBut(keepSpaces: number): Promise<number> {
   const users = [undefined, ...knownUsers()];
-  const gone = await Promise.all(users.map((user) => evictSpaces({ ...ownerOf(user), keepSpaces })));
-  return gone.flat().length;
+  const gone = users.map(async (user) => {
+    const names = await evictSpaces({ ...ownerOf(user), keepSpaces });
+    for (const space of names) {
+      // A picture that no card waits for may be on its way still: it stays, and goes when the space is opened again.
+      await removeBlobs({ ...ownerOf(user), space }).catch(() => {});
+    }
+    return names.length;
+  });
+  return (await Promise.all(gone)).reduce((sum, count) => sum + count, 0);
 }

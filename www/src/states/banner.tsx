@@ -2,6 +2,7 @@
 
 import { CircleAlert, Eye, RefreshCw, TriangleAlert } from 'lucide-react';
 import { type ReactNode, useState } from 'react';
+import { useFiles } from '../images/files.js';
 import { exportUnsent } from '../panel/export.js';
 import { useStatus } from '../panel/use-sync.js';
 import { countOf } from '../panel/words.js';
@@ -11,22 +12,23 @@ import { type Remedy, type Trouble, troubleOf } from './trouble.js';
 import { useUpdate } from './use-update.js';
 
 export interface BannerProps {
-  readonly space: string;
   readonly notify: (text: string) => void;
   readonly showPanel: () => void;
   readonly showLink: () => void;
 }
 
-export function Banner({ space, notify, showPanel, showLink }: BannerProps) {
+export function Banner({ notify, showPanel, showLink }: BannerProps) {
   const db = useDatabase();
-  const status = useStatus(db);
+  const files = useFiles();
+  const status = useStatus();
   const access = useAccess();
   const update = useUpdate();
   const [isReadOnlyKnown, setIsReadOnlyKnown] = useState(false);
-  const reload = () => location.reload();
+  // Where a newer version of the page waits, loading again alone would bring the old one back.
+  const reload = update ?? (() => location.reload());
   const remedies: Record<Remedy, { words: string; act: () => void }> = {
     reload: { words: 'Load again', act: reload },
-    export: { words: 'Export what waits', act: () => exportUnsent(db, space, notify) },
+    export: { words: 'Export what waits', act: () => exportUnsent(db, files, notify) },
     link: { words: 'Use another link', act: showLink },
     panel: { words: 'Show', act: showPanel },
   };

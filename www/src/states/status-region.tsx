@@ -3,12 +3,11 @@
 import { useEffect, useState } from 'react';
 import { useStatus } from '../panel/use-sync.js';
 import { statusSentence, statusWords } from '../panel/words.js';
-import { useDatabase } from '../space.js';
 
 const STAYS_MS = 1_500;
 
 export function StatusRegion() {
-  const status = useStatus(useDatabase());
+  const status = useStatus();
   const isQuiet = status.state === 'saved' || status.state === 'saving';
   const words = isQuiet ? statusWords(status) : statusSentence(status);
   const [told, setTold] = useState('');

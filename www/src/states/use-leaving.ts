@@ -1,14 +1,16 @@
 /** Asks before the page is closed while it holds what this device could not save. */
 
-import { useEffect } from 'react';
+import { useEffect, useSyncExternalStore } from 'react';
+import { useFiles } from '../images/files.js';
 import { useStatus } from '../panel/use-sync.js';
-import { useDatabase } from '../space.js';
 import { troubleOf } from './trouble.js';
 
 export function useLeaving(): void {
-  const db = useDatabase();
-  const status = useStatus(db);
-  const mayLose = troubleOf(status)?.isUrgent === true && status.queued + status.in_flight > 0;
+  const files = useFiles();
+  const status = useStatus();
+  const isAdding = useSyncExternalStore(files.subscribe, () => files.isAdding);
+  const isUnsaved = troubleOf(status)?.isUrgent === true && status.queued + status.in_flight > 0;
+  const mayLose = isUnsaved || isAdding;
   useEffect(() => {
     if (!mayLose) return;
     const ask = (event: BeforeUnloadEvent) => event.preventDefault();

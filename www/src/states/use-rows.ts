@@ -1,7 +1,7 @@
 /** Whether the canvas holds anything, and whether that is known already. */
 
+import { useStatus } from 'driftline/react';
 import { useCallback, useEffect, useState, useSyncExternalStore } from 'react';
-import { useStatus } from '../panel/use-sync.js';
 import { type Database, useDatabase } from '../space.js';
 
 const hasRows = (db: Database) => db.tables.card.size + db.tables.box.size > 0;

@@ -32,7 +32,12 @@ function watch(setReady: (ready: Ready) => void): () => void {
     look();
     registration.addEventListener(
       'updatefound',
-      () => registration.installing?.addEventListener('statechange', look, { signal }),
+      () => {
+        const found = registration.installing;
+        // Where the two tell of it one after the other, the worker knows first that it waits.
+        const hear = () => (found?.state === 'installed' ? setReady(found) : look());
+        found?.addEventListener('statechange', hear, { signal });
+      },
       { signal },
     );
     // A page may stay open for weeks, and the browser asks by itself only when one is loaded.

@@ -3,6 +3,7 @@
 import { useReactFlow } from '@xyflow/react';
 import { FolderOpen, Lock, Sparkles } from 'lucide-react';
 import { FILE_TYPES } from '../formats.js';
+import { useFiles } from '../images/files.js';
 import { sayError } from '../panel/codes.js';
 import { useStatus } from '../panel/use-sync.js';
 import { canEdit, useAccess } from '../share/access.js';
@@ -56,12 +57,13 @@ const STEPS = [
 
 function Empty({ notify }: { notify: (text: string) => void }) {
   const db = useDatabase();
+  const files = useFiles();
   const flow = useReactFlow();
-  const status = useStatus(db);
+  const status = useStatus();
   const isUnknown = status.rev === 0 && (status.state === 'offline' || troubleOf(status) !== undefined);
   const open = async (text: string) => {
     try {
-      const { ids } = await openFile(db, text);
+      const { ids } = await openFile(db, files, text);
       // Once they are drawn.
       setTimeout(() => flow.fitView({ nodes: ids.map((id) => ({ id })), padding: 0.2, maxZoom: 1 }), 50);
     } catch (error) {

@@ -171,6 +171,51 @@ test('a drawing of tldraw becomes rows, placed where its frames are', () => {
   assert.deepEqual(drawn.left_out, ['Left out: 1 images.']);
 });
 
+const PIXEL = 'data:image/png;base64,iVBORw0KGgo=';
+/** Name, words and address of each picture that a file holds. */
+const pictures = (imported: Imported) =>
+  imported.cards.flatMap(({ id = '', file, text }) => {
+    const address = imported.pictures.get(id);
+    return address ? [[file, text, address]] : [];
+  });
+
+test('v8_pictures_that_a_drawing_holds_itself_come_along_and_those_elsewhere_are_counted', () => {
+  const excalidraw = read({
+    ...EXCALIDRAW,
+    elements: [shape('i', { type: 'image', fileId: 'f' }), shape('j', { type: 'image', fileId: 'gone' })],
+    files: { f: { dataURL: PIXEL } },
+  });
+  assert.deepEqual(pictures(excalidraw), [['picture.png', '', PIXEL]]);
+  assert.deepEqual(excalidraw.left_out, ['Left out: 1 images.']);
+
+  const asset = (id: string, src: string) => ({
+    typeName: 'asset',
+    id,
+    type: 'image',
+    props: { src, name: 'tide.png' },
+  });
+  const size = { w: 300, h: 200 };
+  const tldraw = read({
+    records: [
+      asset('asset:1', PIXEL),
+      asset('asset:2', 'https://example.org/tide.png'),
+      record('a1', 'image', { ...size, assetId: 'asset:1', altText: 'The tide' }),
+      record('a2', 'image', { ...size, assetId: 'asset:2' }),
+    ],
+  });
+  assert.deepEqual(pictures(tldraw), [['tide.png', 'The tide', PIXEL]]);
+  assert.deepEqual(tldraw.left_out, ['Left out: 1 images.']);
+
+  const first = read({
+    document: {
+      pages: { one: { shapes: { p: old('p', { type: 'image', assetId: 'x' }), q: old('q', { type: 'image' }) } } },
+      assets: { x: { src: PIXEL, fileName: 'tide.png' } },
+    },
+  });
+  assert.deepEqual(pictures(first), [['tide.png', '', PIXEL]]);
+  assert.deepEqual(first.left_out, ['Left out: 1 images.']);
+});
+
 test('a clipboard is a canvas only if it holds one', () => {
   assert.equal(readClipboard('just words'), undefined);
   assert.equal(readClipboard('{ not json'), undefined);
@@ -193,7 +238,7 @@ test('hostile drawings end in a sentence or in nothing, never in a loop', () => 
 
 const DATA_DIR = resolve(process.env.DRIFTLINE_REAL_DATA ?? '../../shared/data');
 const REAL = {
-  'excalidraw-vscode-test.excalidraw': { cards: 5, connections: 1 },
+  'excalidraw-vscode-test.excalidraw': { cards: 6, connections: 1 },
   'tldraw-v1-Example.tldr': { cards: 4, connections: 1 },
   'tldraw-v1-old-doc.json': { cards: 270, connections: 3 },
 };

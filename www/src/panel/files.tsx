@@ -1,0 +1,81 @@
+/** The pictures that the server does not have: how many are on their way, and those that it would not take. */
+
+import type { ParkedBlob } from 'driftline/blobs';
+import { titleOf } from '../edits.js';
+import { cardsOf } from '../images/described.js';
+import { type SyncStatus, useFiles } from '../images/files.js';
+import { useDatabase } from '../space.js';
+import { sayError } from './codes.js';
+import { sizeWords } from './measures.js';
+import { useStatus } from './use-sync.js';
+import { countOf } from './words.js';
+
+export function FilesSection({ notify }: { notify: (text: string) => void }) {
+  const files = useFiles();
+  const status = useStatus();
+  const { waiting, parked } = status.files;
+  if (waiting + parked === 0) return null;
+  return (
+    <section aria-labelledby="files-title" data-testid="files">
+      <h2 id="files-title">Pictures · {waiting + parked}</h2>
+      {waiting > 0 && (
+        <p className="sentence" data-testid="files-waiting">
+          {waitingSentence(status)}
+        </p>
+      )}
+      {parked > 0 && (
+        <ul className="entries">
+          {files.parked().map((blob) => (
+            <ParkedPicture key={blob.hash} blob={blob} notify={notify} />
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function waitingSentence({ files: { state, reason, waiting, bytes } }: SyncStatus): string {
+  const what = `${countOf(waiting, 'picture')}, ${sizeWords(bytes)},`;
+  const verb = waiting === 1 ? 'is' : 'are';
+  if (state === 'offline') return `${what} ${verb} kept on this device and sent once there is a network again.`;
+  if (state === 'not_saving') return `${what} ${verb} kept on this device. ${sayError({ code: reason })}`;
+  return `${what} ${verb} on the way to the server. The cards that show ${waiting === 1 ? 'it' : 'them'} follow.`;
+}
+
+function ParkedPicture({ blob, notify }: { blob: ParkedBlob; notify: (text: string) => void }) {
+  const db = useDatabase();
+  const files = useFiles();
+  const [card] = cardsOf(db, blob.hash);
+  const attempt = (act: Promise<void>) => act.catch((error) => notify(sayError(error)));
+  return (
+    <li className="entry is-parked" data-testid="parked-file" data-hash={blob.hash} data-code={blob.problem.code}>
+      <div>
+        <p>
+          Send {card ? `picture “${titleOf(card).slice(0, 40)}”` : 'a picture'}, {sizeWords(blob.bytes)}
+        </p>
+        <p className="problem">
+          {sayError(blob.problem)} <code>{blob.problem.code}</code>
+        </p>
+        <div className="actions">
+          <button
+            type="button"
+            className="button"
+            data-testid="retry-file"
+            onClick={() => attempt(files.retry(blob.hash))}
+          >
+            Retry
+          </button>
+          <button
+            type="button"
+            className="button"
+            data-testid="discard-file"
+            title="Gives the picture up. Its card stays, with its words"
+            onClick={() => attempt(files.discard(blob.hash))}
+          >
+            Discard
+          </button>
+        </div>
+      </div>
+    </li>
+  );
+}
