@@ -9,6 +9,7 @@ import { useDatabase } from '../space.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
 import { saveFile } from '../transfer.js';
 import { useCamera } from './camera.js';
+import { carried } from './carried.js';
 import { commandOf } from './commands.js';
 import { type Controls, count, type Overlay } from './controls.js';
 import { type Editing, EditingProvider } from './editing.js';
@@ -37,7 +38,7 @@ export interface CanvasProps {
 export function Canvas({ space, notify }: CanvasProps) {
   const db = useDatabase();
   const files = useFiles();
-  const scene = useMemo(() => new Scene(db), [db]);
+  const scene = useMemo(() => new Scene(db, carried), [db]);
   const camera = useCamera();
   const [editedId, setEditedId] = useState<string | null>(null);
   const [connectionType, setConnectionType] = useState<string | null>(null);

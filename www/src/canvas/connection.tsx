@@ -7,17 +7,24 @@ import {
   Position,
   useInternalNode,
 } from '@xyflow/react';
-import { memo } from 'react';
+import { memo, useSyncExternalStore } from 'react';
+import { useEditing } from './editing.js';
+import { NOWHERE, type Place, type Rect } from './geometry.js';
 import type { ConnectionEdge } from './model.js';
 
 export const Connection = memo(function Connection(props: EdgeProps<ConnectionEdge>) {
   const { source, target, data, selected, markerStart, markerEnd, style } = props;
   const start = useInternalNode(source);
   const end = useInternalNode(target);
+  // Where both ends are carried, all of it is, as it is drawn.
+  const isHeld = data?.isHeld ?? false;
+  const startBy = useCarriedBy(source, isHeld);
+  const endBy = useCarriedBy(target, isHeld);
   if (!start || !end || !data) return null;
   const { row, type } = data;
-  const from = attach(start, end, row.from_side);
-  const to = attach(end, start, row.to_side);
+  const [a, b] = [rectangle(start, startBy), rectangle(end, endBy)];
+  const from = attach(a, b, row.from_side);
+  const to = attach(b, a, row.to_side);
   const [path, x, y] = getBezierPath({
     sourceX: from.x,
     sourceY: from.y,
@@ -32,14 +39,14 @@ export const Connection = memo(function Connection(props: EdgeProps<ConnectionEd
       <BaseEdge
         path={path}
         style={{ ...style, strokeWidth: selected ? 3 : 2 }}
-        interactionWidth={20}
+        interactionWidth={startBy === endBy ? 20 : 0}
         {...(markerStart && { markerStart })}
         {...(markerEnd && { markerEnd })}
       />
       {label && (
         <EdgeLabelRenderer>
           <div
-            className={`connection-label${selected ? ' is-selected' : ''}`}
+            className={`connection-label${selected ? ' is-selected' : ''}${isHeld ? ' is-held' : ''}`}
             style={{ transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` }}
           >
             {label}
@@ -50,14 +57,14 @@ export const Connection = memo(function Connection(props: EdgeProps<ConnectionEd
   );
 });
 
-/** Where a connection meets a node. A side that the row leaves open is the one that faces the other node. */
-function attach(
-  node: InternalNode,
-  other: InternalNode,
-  side: string | null,
-): { x: number; y: number; side: Position } {
-  const a = rectangle(node);
-  const b = rectangle(other);
+/** How far a hand has carried an item from where its node says. */
+function useCarriedBy(id: string, isDrawnThere: boolean): Place {
+  const { scene } = useEditing();
+  return useSyncExternalStore(scene.subscribe, () => (isDrawnThere ? NOWHERE : scene.carriedBy(id)));
+}
+
+/** Where a connection meets an item. A side that the row leaves open is the one that faces the other item. */
+function attach(a: Rect, b: Rect, side: string | null): { x: number; y: number; side: Position } {
   const dx = b.x + b.width / 2 - (a.x + a.width / 2);
   const dy = b.y + b.height / 2 - (a.y + a.height / 2);
   const isBeside = Math.abs(dx) / (a.width + b.width) > Math.abs(dy) / (a.height + b.height);
@@ -74,7 +81,8 @@ function attach(
   }
 }
 
-function rectangle(node: InternalNode) {
-  const { width = 0, height = 0 } = node.measured;
-  return { ...node.internals.positionAbsolute, width, height };
+function rectangle({ measured, internals }: InternalNode, by: Place): Rect {
+  const { width = 0, height = 0 } = measured;
+  const { x, y } = internals.positionAbsolute;
+  return { x: x + by.x, y: y + by.y, width, height };
 }

@@ -5,6 +5,9 @@ export interface Place {
   readonly y: number;
 }
 
+/** By how far something is moved that stays where it is. */
+export const NOWHERE: Place = { x: 0, y: 0 };
+
 export interface Rect extends Place {
   readonly width: number;
   readonly height: number;
@@ -36,6 +39,10 @@ export function contains(outer: Rect, inner: Rect): boolean {
     inner.x + inner.width <= outer.x + outer.width &&
     inner.y + inner.height <= outer.y + outer.height
   );
+}
+
+export function isSameRect(a: Rect, b: Rect): boolean {
+  return a.x === b.x && a.y === b.y && a.width === b.width && a.height === b.height;
 }
 
 export function grow(rect: Rect, by: Place): Rect {

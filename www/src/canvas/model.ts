@@ -11,7 +11,7 @@ export type Face<T> = Omit<T, 'x' | 'y' | 'z' | 'width' | 'height'>;
 export type CardNode = Node<{ row: Face<Card> }, 'card'>;
 export type BoxNode = Node<{ row: Face<Box> }, 'box'>;
 export type CanvasNode = CardNode | BoxNode;
-export type ConnectionEdge = Edge<{ row: Connection; type: ConnectionType | undefined }, 'connection'>;
+export type ConnectionEdge = Edge<{ row: Connection; type: ConnectionType | undefined; isHeld: boolean }, 'connection'>;
 
 export const SIDES = [Position.Top, Position.Right, Position.Bottom, Position.Left] as const;
 const HANDLE_SIZE = 12;
@@ -69,6 +69,7 @@ function frame(row: Card | Box, { isSelected, held }: Shown<CanvasNode>) {
     position: { x, y },
     selected: isSelected,
     dragging: held !== undefined,
+    ...(held !== undefined && { className: 'is-held' }),
     width,
     height,
     // Sizes and handles given beforehand spare the library from mounting every node once just to measure it.
@@ -92,21 +93,30 @@ function handle(side: Position, width: number, height: number): NodeHandle {
   };
 }
 
-export function makeEdge(db: Database, id: string, { isSelected }: Shown<ConnectionEdge>): ConnectionEdge | undefined {
+export interface ShownEdge {
+  readonly isSelected: boolean;
+  /** The items that a hand is on. */
+  readonly held: ReadonlyMap<string, Held>;
+}
+
+export function makeEdge(db: Database, id: string, { isSelected, held }: ShownEdge): ConnectionEdge | undefined {
   const row = db.tables.connection.get(id);
   if (!row) return undefined;
   const type = row.connection_type === null ? undefined : db.tables.connection_type.get(row.connection_type);
   const color = cssColor(row.color ?? type?.color ?? null) ?? 'var(--line)';
+  const [source, target] = [rowIdOf(row.start_item), rowIdOf(row.end_item)];
+  const isHeld = held.has(source) && held.has(target);
   const arrow = { type: MarkerType.ArrowClosed, color, width: 16, height: 16 };
   return {
     id,
     type: 'connection',
-    source: rowIdOf(row.start_item),
-    target: rowIdOf(row.end_item),
+    source,
+    target,
     sourceHandle: sideOf(row.from_side),
     targetHandle: sideOf(row.to_side),
     selected: isSelected,
-    data: { row, type },
+    data: { row, type, isHeld },
+    ...(isHeld && { className: 'is-held' }),
     style: { stroke: color },
     ariaLabel: nameOf(db, row),
     domAttributes: CONNECTION_ATTRIBUTES,

@@ -7,7 +7,7 @@ import type { ChangedRows } from 'driftline';
 import { rowIdOf } from '../edits.js';
 import type { Connection } from '../schema.js';
 import type { Database } from '../space.js';
-import { boundsOf, contains, grow, intersects, type Place, type Placed, type Rect } from './geometry.js';
+import { boundsOf, contains, grow, intersects, NOWHERE, type Place, type Placed, type Rect } from './geometry.js';
 import { type CanvasNode, type ConnectionEdge, makeEdge, makeNode, sameNodeOr } from './model.js';
 import type { Guide } from './snap.js';
 
@@ -23,6 +23,11 @@ export type Held = Place & Partial<Rect>;
 const NOTHING: ReadonlyMap<string, Held> = new Map();
 const NO_GUIDES: readonly Guide[] = [];
 
+/** Moves what is drawn as held, all of it at once. */
+export interface Carried {
+  readonly by: (place: Place) => void;
+}
+
 export class Scene {
   readonly #db: Database;
   readonly #listeners = new Set<() => void>();
@@ -33,10 +38,13 @@ export class Scene {
   #selection: ReadonlySet<string> = new Set();
   #held = NOTHING;
   #guides = NO_GUIDES;
+  #carriedBy = NOWHERE;
+  readonly #carried: Carried | undefined;
   #drawn: Drawn = { nodes: [], edges: [], selection: this.#selection, isEmpty: true };
 
-  constructor(db: Database) {
+  constructor(db: Database, carried?: Carried) {
     this.#db = db;
+    this.#carried = carried;
   }
 
   /** Follows the rows until the function that it returns is called. */
@@ -90,13 +98,39 @@ export class Scene {
     this.#tell();
   }
 
-  /** Shows items elsewhere than their rows say, with the lines that they have come to rest on, until it is called with fewer. */
-  hold(places: ReadonlyMap<string, Held>, guides: readonly Guide[] = NO_GUIDES): void {
+  /** Shows items elsewhere than their rows say, until it is called with fewer. */
+  hold(places: ReadonlyMap<string, Held>): void {
     const ids = new Set([...this.#held.keys(), ...places.keys()]);
     this.#held = places;
-    this.#guides = guides.length === 0 ? NO_GUIDES : guides;
+    this.#guides = NO_GUIDES;
+    this.#carriedBy = NOWHERE;
+    this.#carried?.by(NOWHERE);
     this.#remake(ids);
+    for (const [id, edge] of this.#edges) {
+      if (edge.data?.isHeld !== this.#isHeld(edge)) this.#put(this.#edges, id, this.#edge(id));
+    }
     this.#tell();
+  }
+
+  /**
+   * Shows what is held that far from where it is held, with the lines that it has come to rest on. Nothing is made anew: the page moves
+   * what it has drawn.
+   */
+  carry(by: Place, guides: readonly Guide[]): void {
+    this.#carriedBy = by;
+    this.#guides = guides.length === 0 ? NO_GUIDES : guides;
+    this.#carried?.by(by);
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** A connection goes where its ends go. */
+  #isHeld({ source, target }: ConnectionEdge): boolean {
+    return this.#held.has(source) && this.#held.has(target);
+  }
+
+  /** How far an item is shown from where its node says. */
+  carriedBy(id: string): Place {
+    return this.#held.has(id) ? this.#carriedBy : NOWHERE;
   }
 
   release(): void {
@@ -108,7 +142,7 @@ export class Scene {
       const node = this.#nodes.get(id);
       if (node) this.#put(this.#nodes, id, sameNodeOr(node, this.#node(id, node)));
       const edge = node ? undefined : this.#edges.get(id);
-      if (edge) this.#put(this.#edges, id, this.#edge(id, edge));
+      if (edge) this.#put(this.#edges, id, this.#edge(id));
     }
   }
 
@@ -116,8 +150,8 @@ export class Scene {
     return makeNode(this.#db, id, { before, isSelected: this.#selection.has(id), held: this.#held.get(id) });
   }
 
-  #edge(id: string, before?: ConnectionEdge): ConnectionEdge | undefined {
-    return makeEdge(this.#db, id, { before, isSelected: this.#selection.has(id) });
+  #edge(id: string): ConnectionEdge | undefined {
+    return makeEdge(this.#db, id, { isSelected: this.#selection.has(id), held: this.#held });
   }
 
   #put<T>(map: Map<string, T>, id: string, made: T | undefined): void {
@@ -166,7 +200,7 @@ export class Scene {
     this.#remake(items);
     const types = changed.get('connection_type');
     for (const [id, edge] of this.#edges) if (types?.has(edge.data?.type?.id ?? '')) connections.add(id);
-    for (const [id, edge] of this.#edges) if (connections.has(id)) this.#put(this.#edges, id, this.#edge(id, edge));
+    for (const id of this.#edges.keys()) if (connections.has(id)) this.#put(this.#edges, id, this.#edge(id));
     // What came, or moved into sight, brings its connections and their other ends along.
     const isNew = (id: string) => !this.#nodes.has(id) && this.#isNear(id);
     const isNewEdge = (id: string) => !this.#edges.has(id) && this.#db.tables.connection.get(id) !== undefined;

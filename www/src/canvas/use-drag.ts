@@ -5,18 +5,18 @@ import { useMemo, useRef } from 'react';
 import { type Moved, move } from '../edits.js';
 import type { Database } from '../space.js';
 import { withContents } from './arrange.js';
-import { boundsOf, intersects, type Place, type Placed, type Rect } from './geometry.js';
+import { boundsOf, intersects, isSameRect, type Place, type Placed, type Rect } from './geometry.js';
 import type { CanvasNode } from './model.js';
 import type { Scene } from './scene.js';
 import { type Guide, snap } from './snap.js';
 import type { Snapping } from './snapping.js';
 
 /**
- * Others see about 20 positions a second, and 10 where many things are dragged, whose sending costs frames here. The engine folds
+ * Others see about 20 positions a second, and one where many things are dragged: writing many costs a frame here. The engine folds
  * those that have not been sent.
  */
 const WRITE_INTERVAL_MS = 50;
-const WRITE_INTERVAL_MANY_MS = 100;
+const WRITE_INTERVAL_MANY_MS = 1000;
 const MANY = 10;
 /** More than this are written when they are let go, because a frame has no room for them. */
 const LIVE_MAX = 500;
@@ -31,6 +31,8 @@ interface Drag {
   readonly bounds: Rect;
   readonly others: readonly Rect[];
   by: Place;
+  /** From where what is held is carried, and with what in view. */
+  held: { readonly by: Place; readonly view: Rect };
   isCancelled: boolean;
 }
 
@@ -65,8 +67,15 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       return performance.now() - writtenAt >= interval;
     };
     const moved = ({ items, by }: Drag) => items.map(({ id, x, y }) => ({ id, x: x + by.x, y: y + by.y }));
-    const hold = (drag: Drag, guides: readonly Guide[]) =>
-      scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place])), guides);
+    const hold = (drag: Drag) => scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place])));
+    const carry = (drag: Drag, guides: readonly Guide[]) => {
+      // The library leaves out what is not in view: where that has moved, it is told anew where things are.
+      if (!isSameRect(view(), drag.held.view)) {
+        drag.held = { by: drag.by, view: view() };
+        hold(drag);
+      }
+      scene.carry({ x: drag.by.x - drag.held.by.x, y: drag.by.y - drag.held.by.y }, guides);
+    };
 
     const onNodeDragStart: OnNodeDrag<CanvasNode> = (_event, node) => {
       const items = withContents(db, scene.selection.has(node.id) ? scene.selection : [node.id]);
@@ -75,8 +84,10 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       if (!lead || !bounds) return;
       const taken = new Set(items.map((item) => item.id));
       const inView = view();
+      const by = { x: 0, y: 0 };
       const others = scene.around.filter((item) => !taken.has(item.id) && intersects(item, inView));
-      drag = { lead, items, bounds, others, by: { x: 0, y: 0 }, isCancelled: false };
+      drag = { lead, items, bounds, others, by, held: { by, view: inView }, isCancelled: false };
+      hold(drag);
     };
     /** The library says where the hand is; where things go from there is decided here. */
     const onPositions = (changes: readonly NodeChange<CanvasNode>[]) => {
@@ -87,7 +98,7 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       const bounds = { ...drag.bounds, x: drag.bounds.x + raw.x, y: drag.bounds.y + raw.y };
       const snapped = snap(bounds, drag.others, { toItems, toGrid, reach: SNAP_REACH_PX / zoom() });
       drag.by = { x: raw.x + snapped.dx, y: raw.y + snapped.dy };
-      hold(drag, snapped.guides);
+      carry(drag, snapped.guides);
     };
     const onNodeDrag: OnNodeDrag<CanvasNode> = (event) => {
       isFree = event.ctrlKey || event.metaKey;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Place } from '../canvas/geometry.js';
 import { Scene } from '../canvas/scene.js';
 import type { Database } from '../space.js';
 
@@ -35,14 +36,15 @@ function makeSpace(items: Record<string, [x: number, y: number]>, lines: readonl
       return () => {};
     },
   };
-  const scene = new Scene(db as unknown as Database);
+  const moves: Place[] = [];
+  const scene = new Scene(db as unknown as Database, { by: (place) => moves.push(place) });
   scene.follow();
   const change = (name: string, id: string, row: Record<string, unknown> | null) => {
     if (row) rows(name).set(id, { ...rows(name).get(id), id, ...row });
     else rows(name).delete(id);
     hear(new Map([[name, new Set([id])]]));
   };
-  return { scene, change };
+  return { scene, change, moves };
 }
 
 const ids = (all: readonly { id: string }[]) => all.map(({ id }) => id).sort();
@@ -90,6 +92,42 @@ test('what a hand is on is where the hand is, whatever its row says, until it is
   assert.deepEqual(scene.read().nodes[0]?.position, { x: 40, y: 30 });
   scene.release();
   assert.deepEqual(scene.read().nodes[0]?.position, { x: 7, y: 30 });
+});
+
+test('what a hand carries is moved by the page, and nothing of it is made anew', () => {
+  const { scene, moves } = makeSpace({ a: [0, 0], b: [200, 0], c: [400, 0] }, [
+    ['a', 'b'],
+    ['b', 'c'],
+  ]);
+  scene.look(VIEW);
+  scene.hold(
+    new Map([
+      ['a', { x: 5, y: 5 }],
+      ['b', { x: 205, y: 5 }],
+    ]),
+  );
+  const { nodes, edges } = scene.read();
+  const classes = (all: readonly { id: string; className?: string }[]) => all.map((one) => [one.id, one.className]);
+  assert.deepEqual(classes(nodes), [
+    ['a', 'is-held'],
+    ['b', 'is-held'],
+    ['c', undefined],
+  ]);
+  assert.deepEqual(classes(edges), [
+    ['ab', 'is-held'],
+    ['bc', undefined],
+  ]);
+  scene.carry({ x: 30, y: 40 }, []);
+  assert.deepEqual(moves.at(-1), { x: 30, y: 40 });
+  assert.deepEqual([scene.carriedBy('a'), scene.carriedBy('c')], [moves.at(-1), { x: 0, y: 0 }]);
+  assert.equal(scene.read().nodes, nodes);
+  assert.equal(scene.read().edges, edges);
+  scene.release();
+  assert.deepEqual(moves.at(-1), { x: 0, y: 0 });
+  assert.deepEqual(
+    classes([...scene.read().nodes, ...scene.read().edges]).map(([, name]) => name),
+    Array(5).fill(undefined),
+  );
 });
 
 test('what only moved shows the same face, and what is deleted is not selected any more', () => {
