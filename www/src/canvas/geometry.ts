@@ -45,6 +45,10 @@ export function isSameRect(a: Rect, b: Rect): boolean {
   return a.x === b.x && a.y === b.y && a.width === b.width && a.height === b.height;
 }
 
+export function shift(rect: Rect, by: Place): Rect {
+  return { ...rect, x: rect.x + by.x, y: rect.y + by.y };
+}
+
 export function grow(rect: Rect, by: Place): Rect {
   return { x: rect.x - by.x, y: rect.y - by.y, width: rect.width + 2 * by.x, height: rect.height + 2 * by.y };
 }

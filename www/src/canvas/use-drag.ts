@@ -5,7 +5,7 @@ import { useMemo, useRef } from 'react';
 import { type Moved, move } from '../edits.js';
 import type { Database } from '../space.js';
 import { withContents } from './arrange.js';
-import { boundsOf, intersects, isSameRect, type Place, type Placed, type Rect } from './geometry.js';
+import { boundsOf, contains, intersects, isSameRect, type Place, type Placed, type Rect, shift } from './geometry.js';
 import type { CanvasNode } from './model.js';
 import type { Scene } from './scene.js';
 import { type Guide, snap } from './snap.js';
@@ -69,8 +69,9 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
     const moved = ({ items, by }: Drag) => items.map(({ id, x, y }) => ({ id, x: x + by.x, y: y + by.y }));
     const hold = (drag: Drag) => scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place])));
     const carry = (drag: Drag, guides: readonly Guide[]) => {
-      // The library leaves out what is not in view: where that has moved, it is told anew where things are.
-      if (!isSameRect(view(), drag.held.view)) {
+      // The library leaves out what is not in view: where that has moved, or not all was in it, it is told anew where things are.
+      const { by, view: before } = drag.held;
+      if (!isSameRect(view(), before) || !contains(before, shift(drag.bounds, by))) {
         drag.held = { by: drag.by, view: view() };
         hold(drag);
       }
@@ -95,7 +96,7 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       if (!drag || drag.isCancelled || change?.type !== 'position' || !change.position || !change.dragging) return;
       const raw = { x: change.position.x - drag.lead.x, y: change.position.y - drag.lead.y };
       const { toItems, toGrid } = isFree ? FREE : now.current;
-      const bounds = { ...drag.bounds, x: drag.bounds.x + raw.x, y: drag.bounds.y + raw.y };
+      const bounds = shift(drag.bounds, raw);
       const snapped = snap(bounds, drag.others, { toItems, toGrid, reach: SNAP_REACH_PX / zoom() });
       drag.by = { x: raw.x + snapped.dx, y: raw.y + snapped.dy };
       carry(drag, snapped.guides);
