@@ -27,7 +27,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 pub const UPLOAD_OFFSET: &str = "upload-offset";
 pub const UPLOAD_LENGTH: &str = "upload-length";
@@ -35,6 +37,8 @@ pub const UPLOAD_LENGTH: &str = "upload-length";
 pub const UNNAMED: &str = "application/octet-stream";
 /// SVG is none of these: it may hold scripts.
 const IMAGES: [&str; 5] = ["image/avif", "image/gif", "image/jpeg", "image/png", "image/webp"];
+/// A reader that takes nothing for so long holds its place no longer.
+const STALL: Duration = Duration::from_secs(30);
 /// An upload of which nothing has come for a day is given up.
 const UPLOAD_TTL_S: i64 = 24 * 3_600;
 
@@ -108,8 +112,7 @@ async fn read(State(app): State<App>, place: Place, headers: HeaderMap) -> Resul
     let asked = Asked { space, hash, principal: principal.name };
     let Found::Whole(number, blob) = look_up(&app, asked).await? else { return Err(absent()) };
     let head = described(&blob);
-    let reading = Arc::new(Reading { app, space: number, hash, blob });
-    Ok((head, reading.body(seat)).into_response())
+    Ok((head, Reading { app, space: number, hash, blob }.body(seat)).into_response())
 }
 
 /// A blob on its way out.
@@ -121,17 +124,22 @@ struct Reading {
 }
 
 impl Reading {
-    fn body(self: Arc<Self>, seat: Seat) -> Body {
-        let chunks = unfold(Some((0_u64, seat)), move |next| {
-            let reading = self.clone();
-            async move {
-                let (index, seat) = next.filter(|(index, _)| index * CHUNK_BYTES < reading.blob.bytes)?;
-                let chunk = reading.chunk(index).await;
-                let next = chunk.is_ok().then_some((index + 1, seat));
-                Some((chunk, next))
+    /// A reader that takes nothing for too long loses its place, and the stream breaks off.
+    fn body(self, seat: Seat) -> Body {
+        let (chunks, received) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for index in 0..self.blob.bytes.div_ceil(CHUNK_BYTES) {
+                let chunk = self.chunk(index).await;
+                let is_over = chunk.is_err();
+                let taken = timeout(STALL, chunks.send(chunk)).await;
+                if is_over || !matches!(taken, Ok(Ok(()))) {
+                    break;
+                }
             }
+            drop(seat);
         });
-        Body::from_stream(chunks.fuse())
+        let stream = unfold(received, |mut received| async move { received.recv().await.map(|chunk| (chunk, received)) });
+        Body::from_stream(stream.fuse())
     }
 
     /// Where it cannot be read, the stream breaks off before its length.
@@ -158,7 +166,7 @@ async fn begin(State(app): State<App>, place: Place, request: Request) -> Result
     let said = number(&parts.headers, UPLOAD_LENGTH)?;
     // Before it has come.
     refuse_too_large(&app, said.unwrap_or_default())?;
-    let _held = hold_body(&app, &body)?;
+    let held = hold_body(&app, &body)?;
     let data = take_body(&parts.headers, body).await?;
     let length = data.len() as u64;
     let bytes = said.unwrap_or(length);
@@ -169,9 +177,12 @@ async fn begin(State(app): State<App>, place: Place, request: Request) -> Result
     let media_type = media_type(&parts.headers);
     let (limit, sent) = (app.limits.space_blob_bytes, asked.clone());
     let taken = app.writer.work(&asked.space, move |store| {
+        // Until it is written, also where whoever sent it does not wait for that.
+        let _held = held;
         let Asked { space, hash, principal } = &sent;
         let space = table::lock_or_make(store, space)?;
         if let Some(blob) = table::blob(store, space, hash)? {
+            table::forget(store, space, hash, principal)?;
             return Ok((Found::Whole(space, blob), None));
         }
         let used = table::used_bytes(store, space, hash, principal)?;
@@ -194,15 +205,19 @@ async fn go_on(State(app): State<App>, place: Place, request: Request) -> Result
     let principal = admit(&app, &parts.headers, &space, Action::Write).await?.name;
     let asked = Asked { space, hash, principal };
     let offset = number(&parts.headers, UPLOAD_OFFSET)?.ok_or_else(|| invalid("say by `upload-offset` where the bytes belong"))?;
-    let _held = hold_body(&app, &body)?;
+    let held = hold_body(&app, &body)?;
     let data = take_body(&parts.headers, body).await?;
     let sent = asked.clone();
     let taken = app.writer.work(&asked.space, move |store| {
+        let _held = held;
         let (space, upload) = match find(store, &sent)? {
             Found::Part(space, upload) if upload.received == offset => (space, upload),
             Found::Part(_, upload) => return Err(refused(wrong_offset(upload.received))),
             Found::Nothing => return Err(refused(wrong_offset(0))),
-            whole @ Found::Whole(..) => return Ok((whole, None)),
+            Found::Whole(space, blob) => {
+                table::forget(store, space, &sent.hash, &sent.principal)?;
+                return Ok((Found::Whole(space, blob), None));
+            }
         };
         if offset.saturating_add(data.len() as u64) > upload.bytes {
             return Err(refused(invalid("these are more bytes than `upload-length` said when the upload began")));

@@ -2,7 +2,8 @@
 //!
 //! A row is found by the words of its texts: runs of letters and digits, in lower case. A push indexes the rows that it makes, by the
 //! set, and what it changes of others. Where many of these come within a second, as in a large catch-up, each would be indexed again
-//! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. `_search_space`
+//! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. So do the new rows of many small
+//! pushes: every commit that touches the index writes a segment of it, which costs more than the words of a row. `_search_space`
 //! says up to which revision all that has changed is indexed or waits; where that is not the space's own, because a server without search
 //! has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
 //!
@@ -40,6 +41,9 @@ const DIRTY: Insert = Insert { table: "_search_dirty", columns: &["space", "tbl"
 const DOC: Insert = Insert { table: "_search_doc", columns: &["doc", "space", "tbl", "id"], conflict: "" };
 const WORDS: Insert = Insert { table: "_search", columns: &["rowid", "words"], conflict: "" };
 
+/// New rows of one push that may wait as well; of more, indexing them at once costs less than noting them and reading them back.
+const MADE_FEW: usize = 5;
+
 /// What comes within this time counts as one.
 const BURST: Duration = Duration::from_secs(1);
 /// Spaces whose last changes are remembered, before all are forgotten.
@@ -48,7 +52,7 @@ const BURST_SPACES: usize = 10_000;
 /// What an operator sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Where more texts of a space than this change within a second, indexing them is left to a job.
+    /// Where more texts of a space than this change or come, a few at a time, within a second, indexing them is left to a job.
     pub rows_at_once: usize,
 }
 
@@ -95,11 +99,12 @@ pub fn note(store: &Store, space: i64, known: &Known, plan: &Plan) -> DbResult<(
     let reworded = plan.updates.iter().filter(is_kept).filter(|(key, _)| plan.reworded.contains(key));
     let gone = plan.deletes.iter().filter(is_kept).map(|(key, _)| (*key, None));
     let changed: Vec<_> = reworded.map(|(key, row)| (*key, Some(row))).chain(gone).collect();
-    index(store, space, &made)?;
-    if store.bursts.count(space, changed.len()) > search.rows_at_once {
-        defer(store, space, changed.iter().map(|(key, _)| *key))?;
+    let (may_wait, at_once) = if made.len() <= MADE_FEW { ([made, changed].concat(), vec![]) } else { (changed, made) };
+    index(store, space, &at_once)?;
+    if store.bursts.count(space, may_wait.len()) > search.rows_at_once {
+        defer(store, space, may_wait.iter().map(|(key, _)| *key))?;
     } else {
-        index(store, space, &changed)?;
+        index(store, space, &may_wait)?;
     }
     reach(store, space, plan.space.rev)
 }

@@ -172,7 +172,10 @@ async fn v8_what_a_space_has_is_not_sent_again_and_nobody_spoils_anothers_upload
     let bytes = bytes_of(5);
     let hash = hash_of(&bytes);
     let (alice, bob, eve) = (Sender::new(&world, "alice", &hash), Sender::new(&world, "bob", &hash), Sender::new(&world, "eve", &hash));
-    assert_eq!(alice.begin(BYTES, &bytes[..500_000]).await.status, 202);
+    let dave = Sender::new(&world, "dave", &hash);
+    for one in [&alice, &dave] {
+        assert_eq!(one.begin(BYTES, &bytes[..500_000]).await.status, 202);
+    }
     assert_eq!(eve.begin(BYTES, &[0; 600_000]).await.status, 202);
     assert_eq!(bob.head().await.0, 404, "a part is its sender's");
     assert_eq!(eve.go_on(600_000, &[0; 100_000]).await.code(), (422, "hash_mismatch".to_string()));
@@ -180,7 +183,9 @@ async fn v8_what_a_space_has_is_not_sent_again_and_nobody_spoils_anothers_upload
     assert_eq!(bob.ask("PUT", &[], bytes.clone()).await.offset(), whole(201));
     assert_eq!(alice.head().await, whole(200), "it is there, whoever has sent it");
     assert_eq!(alice.begin(BYTES, &[]).await.offset(), whole(200));
-    // Nobody has gone on with this one, which a day takes away.
+    assert_eq!(world.count("SELECT count(*) FROM _blob_upload"), 1, "what she has sent of it is not kept beside it");
+    assert_eq!(world.count("SELECT count(*) FROM _blob_chunk"), 3 + 2);
+    // Nobody has gone on with the other one, which a day takes away.
     let server = open(&world.config);
     world.db().batch("UPDATE _blob_upload SET at = at - 86000").unwrap();
     server.jobs().await;
@@ -190,6 +195,28 @@ async fn v8_what_a_space_has_is_not_sent_again_and_nobody_spoils_anothers_upload
     assert_eq!(world.count("SELECT count(*) FROM _blob_upload"), 0);
     assert_eq!((world.count("SELECT count(*) FROM _blob_chunk"), found(&world)), (3, vec![]));
     assert!(bob.get().await.body == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v8_who_takes_nothing_of_a_blob_for_long_loses_the_place() {
+    let world = World::new();
+    // Some of it is read ahead of the reader.
+    let bytes = bytes_of(6).repeat(4);
+    let alice = Sender::new(&world, "alice", &hash_of(&bytes));
+    assert_eq!(alice.ask("PUT", &[], bytes.clone()).await.status, 201);
+    let open = || async {
+        let request = Request::builder().uri(&alice.path).header(header::AUTHORIZATION, format!("Bearer {}", alice.token));
+        world.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let mut stalled = Vec::new();
+    while stalled.last().is_none_or(|answer: &axum::response::Response| answer.status() == 200) {
+        stalled.push(open().await);
+    }
+    assert_eq!(stalled.pop().unwrap().status(), 429);
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    assert!(alice.get().await.body == bytes, "there is a place again");
+    let rest = to_bytes(stalled.remove(0).into_body(), usize::MAX).await;
+    assert!(rest.is_ok_and(|rest| rest.len() < bytes.len()), "the stream has broken off");
 }
 
 #[tokio::test(flavor = "multi_thread")]

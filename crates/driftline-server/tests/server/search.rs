@@ -136,7 +136,7 @@ fn catalog(world: &World) -> String {
 async fn c3_a_catch_up_that_is_indexed_later_finds_the_same_and_makes_no_table() {
     let (world, server) = world(20);
     let before = catalog(&world);
-    let small = history(&world, "small", 5).await;
+    let small = history(&world, "small", 1).await;
     agrees(&world, "small", &small).await;
     let large = history(&world, "large", 40).await;
     assert!(find(&world, "large", "ash").await.1, "what waits is told as stale");
@@ -147,6 +147,25 @@ async fn c3_a_catch_up_that_is_indexed_later_finds_the_same_and_makes_no_table()
     agrees(&world, "small", &small).await;
     assert_eq!(world.count("SELECT count(*) FROM _search_dirty"), 0);
     assert_eq!(catalog(&world), before);
+}
+
+/// Each commit that touches the index costs more than the words of one row.
+#[tokio::test(flavor = "multi_thread")]
+async fn c3_new_rows_of_many_small_pushes_wait_and_those_of_a_large_one_do_not() {
+    let (world, server) = world(3);
+    let mut alice = Client::new("alice", 1);
+    let mut waiting = Vec::new();
+    for n in 1..=5 {
+        alice.edit(&world, "a", json!([card(n, "oak")])).await;
+        waiting.push(world.count("SELECT count(*) FROM _search_dirty"));
+    }
+    assert_eq!(waiting, [0, 0, 0, 1, 2]);
+    let many: Vec<Json> = (10..20).map(|n| card(n, "oak")).collect();
+    alice.edit(&world, "a", json!(many)).await;
+    assert_eq!(world.count("SELECT count(*) FROM _search_dirty"), 2);
+    assert_eq!(find(&world, "a", "oak").await, (vec![19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 3, 2, 1], true));
+    server.jobs().await;
+    assert_eq!(find(&world, "a", "oak").await, (vec![19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 5, 4, 3, 2, 1], false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
