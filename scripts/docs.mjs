@@ -14,7 +14,7 @@ const API = 'docs/api.md';
 
 /** The navigation. A page that is not named here comes under the last heading. */
 const NAVIGATION = [
-  ['Start', ['README.md', 'docs/quickstart.md']],
+  ['Start', ['README.md', 'docs/quickstart.md', guide('bundlers')]],
   [
     'Guides',
     [

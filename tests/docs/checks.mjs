@@ -32,6 +32,7 @@ export const CHECKS = {
   ts: async (blocks) => [...(await checkTypes(blocks, 'ts')), ...(await checkSchemas(blocks, 'ts'))],
   tsx: async (blocks) => [...(await checkTypes(blocks, 'tsx')), ...(await checkSchemas(blocks, 'tsx'))],
   js: checkSyntax,
+  jsx: checkSyntax,
   json: checkJson,
   sh: checkCommands,
   sql: checkSql,
@@ -96,7 +97,7 @@ async function checkSchemas(blocks, language) {
 async function checkSyntax(blocks) {
   const problems = await Promise.all(
     blocks.map((block) =>
-      transform(block.code, { loader: 'js', format: 'esm', logLevel: 'silent' }).then(
+      transform(block.code, { loader: block.language, format: 'esm', logLevel: 'silent' }).then(
         () => [],
         (error) => error.errors.map(({ text, location }) => `${block.page}:${block.line + location.line - 1}: ${text}`),
       ),

@@ -57,6 +57,7 @@ test('p3_a_planted_error_is_found_where_it_stands', async () => {
       /TS2322/,
     ],
     [2, ['```js', 'const = 1;', '```'], /Expected/],
+    [2, ['```jsx', 'export const one = <p>;', '```'], /Unexpected|Expected/],
     [2, ['```json', '{"a": {…}, }', '```'], /JSON/],
     [
       2,
@@ -72,7 +73,7 @@ test('p3_a_planted_error_is_found_where_it_stands', async () => {
     [3, ['```sh', 'npm start', 'npm run strat', '```'], /no script `strat`/],
     [2, ['```sh', 'npm --prefix www run nothing', '```'], /www\/package.json has no script `nothing`/],
     [2, ['```sh', 'cargo build -p driftline-server --features postgress', '```'], /no feature postgress/],
-    [2, ['```sh', 'rm -r data', '```'], /nobody checks the program `rm`/],
+    [2, ['```sh', 'truncate data', '```'], /nobody checks the program `truncate`/],
     [
       6,
       ['```ts', "import { defineSchema } from 'driftline';", SCHEMA, '```', '```sql', 'SELECT m FROM card', '```'],

@@ -7,10 +7,11 @@ import { parse } from 'smol-toml';
 import { ROOT } from '../../scripts/run.mjs';
 import { runDriftline } from '../browser/harness.mjs';
 
+const APPS_DIR = join(ROOT, 'tests', 'package', 'apps');
 const COMMANDS_DIR = join(ROOT, 'crates', 'driftline-server', 'src', 'cmd');
 
 /** Programs of which nothing is to be checked here. */
-const OTHERS = ['mkdir', 'cd', 'cp', 'cat', 'sqlite3', 'curl'];
+const OTHERS = ['mkdir', 'cd', 'cp', 'mv', 'rm', 'cat', 'grep', 'sqlite3', 'curl'];
 const OF_NPM = ['ci', 'install', 'init', 'pkg'];
 
 const PROGRAMS = { driftline: checkDriftline, npm: checkNpm, npx: checkNpx, cargo: checkCargo, node: checkNode };
@@ -121,8 +122,11 @@ async function checkNpm(args) {
   if (!Object.hasOwn(scripts, name)) return `${file} has no script \`${name}\``;
 }
 
+/** Programs of this repository, of the package itself, and of the bundlers in which it is tried. */
 async function checkNpx([name]) {
-  if (!existsSync(join(ROOT, 'node_modules', '.bin', name))) return `no package here brings \`${name}\``;
+  if (existsSync(join(ROOT, 'node_modules', '.bin', name)) || existsSync(join(APPS_DIR, name))) return;
+  const { bin } = JSON.parse(await readFile(join(ROOT, 'crates', 'driftline-client', 'package.json'), 'utf8'));
+  if (!Object.hasOwn(bin, name)) return `no package here brings \`${name}\``;
 }
 
 async function checkCargo(args) {

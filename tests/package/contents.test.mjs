@@ -11,9 +11,10 @@ import { serveFolder } from './site.mjs';
 
 const SCHEMA_ONLY_LIMIT_BYTES = 1_000;
 /** What the tarball holds: what can be run, its types, and what a person reads. */
-const RUN = ['blobs', 'devtools', 'index', 'presence', 'react', 'service-worker', 'driftline_client'].map(
-  (name) => `dist/${name}.js`,
-);
+const RUN = [
+  ...['blobs', 'devtools', 'index', 'presence', 'react', 'service-worker', 'driftline_client'],
+  ...['driftline-worker', 'worker'],
+].map((name) => `dist/${name}.js`);
 const TYPES = [
   ...[
     'backoff',

@@ -54,15 +54,29 @@ async function pack() {
 export async function installApp(name) {
   const source = join(APPS, name);
   const folder = await withDependencies(name, source);
-  for (const entry of readdirSync(folder)) {
-    if (entry !== 'node_modules') rmSync(join(folder, entry), { recursive: true });
-  }
+  fill(folder, source);
   // Caches of bundlers tell packages by their version, which stays the same from build to build.
   rmSync(join(folder, 'node_modules', '.cache'), { recursive: true, force: true });
   rmSync(join(folder, 'node_modules', '.vite'), { recursive: true, force: true });
-  cpSync(source, folder, { recursive: true });
   await installPackage(folder);
   return folder;
+}
+
+/** What `installApp` gives, with what is in `source` in place of the app itself. */
+export async function installAround(name, source) {
+  const folder = await installApp(name);
+  fill(folder, source);
+  return folder;
+}
+
+/** Has a folder hold what another holds, beside the packages that are installed in it. */
+function fill(folder, source) {
+  for (const entry of readdirSync(folder)) {
+    if (entry !== 'node_modules') rmSync(join(folder, entry), { recursive: true });
+  }
+  for (const entry of readdirSync(source)) {
+    if (entry !== 'node_modules') cpSync(join(source, entry), join(folder, entry), { recursive: true });
+  }
 }
 
 async function withDependencies(name, source) {

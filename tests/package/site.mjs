@@ -1,6 +1,7 @@
 // What serves an app's page: a folder on a server that knows nothing of Driftline, or a bundler's own server.
 
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
@@ -12,15 +13,17 @@ const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'applic
 
 /**
  * Serves files as any host of static pages does; `stop` ends it, or else the end of the tests. `folders` is one, or several by what paths
- * begin with, the longest first. `headers` are given with each file, or those that the function says for its path.
+ * begin with, the longest first. `headers` are given with each file, or those that the function says for its path. Where there is no
+ * file, `instead` is the one that is given, if one is named.
  */
-export async function serveFolder(folders, headers = {}) {
+export async function serveFolder(folders, headers = {}, instead = undefined) {
   const places = Object.entries(typeof folders === 'string' ? { '/': folders } : folders);
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
     const [prefix, folder] = places.find(([prefix]) => pathname.startsWith(prefix)) ?? [];
     const name = pathname.endsWith('/') ? `${pathname}index.html` : pathname;
-    const path = folder && join(folder, name.slice(prefix.length));
+    const asked = folder && join(folder, name.slice(prefix.length));
+    const path = instead && !existsSync(asked) ? join(folder, instead) : asked;
     const bytes = path && (await readFile(path).catch(() => undefined));
     if (bytes === undefined) return response.writeHead(404).end();
     const type = TYPES[extname(path)] ?? 'application/octet-stream';
