@@ -662,6 +662,43 @@ fn m3_a_tab_that_read_a_record_before_it_was_upgraded_does_not_undo_that_at_the_
 }
 
 #[test]
+fn m3_d2_what_an_earlier_sender_told_of_and_did_not_write_anew_is_written_before_it_is_sent() {
+    let mut store = Store::default();
+    let mut old = Tab::of(schema(ONE)).lead(&store);
+    make(&mut old, &[create("note", 1, "")]);
+    old.sync(&mut store);
+    let beside = |slot: u32, text: &str| Tab::of_config(Config { slot, client: 0xbb, ..common::config_for(schema(text)) });
+    let mut closed = beside(1, ONE);
+    closed.open(Disk::default());
+    closed.now = old.now + 60_000;
+    let key = make(&mut closed, &[create("note", 2, "")]);
+    let left = || SlotDisk { slot: 1, records: closed.disk.values().cloned().collect(), high: Vec::new() };
+    migrate(&mut store);
+    let mut sender = reload(&old, THREE);
+    let mut next = beside(2, THREE);
+    next.disk.extend(sender.disk.clone());
+    next.kept = sender.kept.clone();
+    next.open(Disk { slots: vec![left()], ..next.kept.clone() });
+    // The sending tab dies with this on its way to the disk.
+    sender.hold_slot = Some(1);
+    sender.effects.clear();
+    sender.engine.handle_adopted(sender.now, left());
+    sender.run();
+    let told = sender.told();
+    told.iter().for_each(|text| next.engine.handle_peer(next.now, text));
+    next.run();
+    let told = next.engine.outbox().get(key).unwrap().body.clone();
+    assert!(told.starts_with("{\"schema\":3"), "heard of: {told}");
+    next.hold_slot = Some(1);
+    // A tab has opened there meanwhile, so that nothing is left behind for who leads now.
+    next.engine.handle_lead(next.now, 3, next.kept.meta.clone().as_deref(), Vec::new());
+    next.run();
+    next.open(Disk { slots: vec![left()], ..next.kept.clone() });
+    next.run();
+    assert_eq!((next.held.len(), next.pushes.len()), (1, 0), "it is written first");
+}
+
+#[test]
 fn m3_d5_an_upgraded_record_is_settled_by_its_old_words_and_not_by_others_of_a_copy_made_at_the_same_time() {
     for same in [true, false] {
         let mut store = Store::default();

@@ -235,6 +235,11 @@ impl Engine {
                     self.settle_again(slot.slot, key);
                 }
                 self.note_twice(slot.slot, key);
+                // An earlier sender has told how it writes this anew, and may have died before it had.
+                let is_older = |known: &Entry| known.upgraded.is_some() && known.body != entry.body;
+                if self.sender.is_some() && self.outbox.get(key).is_some_and(is_older) {
+                    self.put(key);
+                }
                 // What this tab has in memory is as new or newer.
                 if self.outbox.get(key).is_none() && !self.is_leaving(slot.slot, key) && !self.is_settled(key) && !was_over && !gone {
                     if let Some(new) = self.outbox.replacement(entry.made) {
