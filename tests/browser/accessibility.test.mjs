@@ -62,6 +62,7 @@ for (const name of [
   'history',
   'share-guarded',
   'people',
+  'images-parked',
 ]) {
   test(`whatever_is_touched_on_a_phone_is_44_pixels_wide_and_high_in_the_state_${name}`, async () => {
     assert.deepEqual(await withState(world, name, { size: 'phone' }, tooSmall), []);
