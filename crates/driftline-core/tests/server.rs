@@ -341,7 +341,7 @@ fn d1_of_two_that_replace_the_same_refused_one_the_first_takes_effect() {
         let told: Vec<String> = pushes.iter().flat_map(|units| codes(&answered(&mut store, &one, units))).collect();
         assert_eq!(told, ["missing_parent", "applied", "too_late"]);
         assert_eq!(store.rows.len(), 1);
-        assert_eq!(codes(&answered(&mut store, &one, &[refused.clone()])), ["too_late"], "it is told what became of it");
+        assert_eq!(codes(&answered(&mut store, &one, std::slice::from_ref(&refused))), ["too_late"], "it is told what became of it");
         assert_eq!(store.marks.len(), 3);
     }
 }
