@@ -41,6 +41,7 @@ const BOUNDS = {
   'set-null-forgotten': { by: 'integrity', within: 15 },
   'snapshot-hides-what-waits': { by: 'sim', within: 15 },
   'step-taken-twice': { by: 'migrations', within: 45 },
+  'taken-twice-after-a-refusal': { by: 'dedupe', within: 8000 },
   'undo-over-what-others-wrote': { by: 'undo', within: 80 },
   'update-folded-into-a-restore': { by: 'undo', within: 300 },
 }

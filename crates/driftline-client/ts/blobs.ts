@@ -18,7 +18,7 @@ import { DriftlineError, newId, type OpenOptions } from './index.js';
 import type { Unsubscribe } from './rows.js';
 import type { NewRow, SchemaInput, TableName } from './schema.js';
 import type { Status } from './status.js';
-import { ANONYMOUS, hold, prefixOf, type Release } from './storage.js';
+import { ANONYMOUS, hold, holdOpen, prefixOf, type Release } from './storage.js';
 
 export type { BlobStatus, ParkedBlob, RemoveOptions };
 
@@ -84,7 +84,7 @@ export class Blobs<S extends SchemaInput> {
   static async open<S extends SchemaInput>(db: Db<S>, options: BlobsOptions<S>): Promise<Blobs<S>> {
     const { space, app = options.schema.name, user = ANONYMOUS } = options;
     const prefix = prefixOf({ app, user });
-    const release = (await hold(openLock(prefix, space), { mode: 'shared' })) as Release;
+    const release = await holdBoth(prefix, space);
     const blobs = new Blobs(db, options, prefix, release);
     try {
       await blobs.#watch.refresh();
@@ -204,7 +204,8 @@ export class Blobs<S extends SchemaInput> {
   async #load(hash: string): Promise<string> {
     this.#requireOpen();
     const here = await this.#store.content(hash).catch(() => undefined);
-    const { type, parts } = here ?? (await this.#download(hash));
+    const isDamaged = here && (await sha256(await new Blob(here.parts).arrayBuffer())) !== hash;
+    const { type, parts } = here && !isDamaged ? here : await this.#download(hash).catch(isDamaged ? lost : undefined);
     this.#requireOpen();
     return URL.createObjectURL(new Blob(parts, { type: safeType(type) }));
   }
@@ -244,6 +245,14 @@ export class Blobs<S extends SchemaInput> {
   }
 }
 
+/** Keeps others from removing the files, and from deleting the space with them. */
+async function holdBoth(prefix: string, space: string): Promise<Release> {
+  const held = [await holdOpen(prefix, space), await hold(openLock(prefix, space), { mode: 'shared' })];
+  return () => {
+    for (const release of held) release?.();
+  };
+}
+
 /** Opens the files of a space beside it, with the options that the space was opened with. Close it before the space. */
 export function openBlobs<S extends SchemaInput>(db: Db<S>, options: BlobsOptions<S>): Promise<Blobs<S>> {
   return coded(Blobs.open(db, options));
@@ -255,6 +264,13 @@ export function openBlobs<S extends SchemaInput>(db: Db<S>, options: BlobsOption
  */
 export function removeBlobs(options: RemoveOptions): Promise<void> {
   return coded(remove(options));
+}
+
+/** Nobody has what is damaged here. */
+function lost(error: unknown): never {
+  if ((error as { code?: unknown }).code !== 'not_found') throw error;
+  const detail = 'What this device has of the file is damaged, and the server does not have it: put it again.';
+  throw new DriftlineError({ code: 'blob_lost', detail });
 }
 
 /** Errors of this entry are of the same class as those of the package, of which a bundle may have its own. */

@@ -84,7 +84,7 @@ class Visit<P> implements Presence<P> {
   /** Says the latest, now or as soon as it may be said. */
   #speak(): void {
     if (this.#next || !this.#connection.isOpen || this.#state === this.#said) return;
-    const wait = Math.max(this.#connection.pauseMs, this.#saidAt + SAY_EVERY_MS - Date.now());
+    const wait = Math.max(this.#connection.pauseMs, this.#saidAt + SAY_EVERY_MS - performance.now());
     if (wait > 0) {
       this.#next = setTimeout(() => {
         this.#next = undefined;
@@ -93,7 +93,7 @@ class Visit<P> implements Presence<P> {
       return;
     }
     this.#said = this.#state;
-    this.#saidAt = Date.now();
+    this.#saidAt = performance.now();
     this.#connection.say(this.#said);
   }
 

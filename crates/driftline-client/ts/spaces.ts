@@ -1,9 +1,11 @@
 /** The spaces that this device holds for a user: all of it works offline, and without opening one. */
 
+import type { Entry } from './blobs/store.js';
 import { DriftlineError } from './errors.js';
 import {
   ANONYMOUS,
   baseName,
+  blobsName,
   databaseNames,
   deleteDatabase,
   done,
@@ -27,9 +29,9 @@ export interface SpaceInfo {
   readonly openedAt: number;
   /** The revision held here; null while no server has told what the space holds, as of one that was made offline. */
   readonly rev: number | null;
-  /** About what its rows take here. */
+  /** About what its rows and files take here. */
   readonly bytes: number;
-  /** Transactions on this disk that the server has not accepted. */
+  /** Transactions on this disk that the server has not accepted, and files that it does not have or whose rows are still to be made. */
   readonly unsynced: number;
   /** Whether a page has it open. */
   readonly isOpen: boolean;
@@ -38,7 +40,7 @@ export interface SpaceInfo {
 export interface Budget {
   /** At most so many spaces stay. */
   readonly keepSpaces?: number;
-  /** At most about so many bytes of rows stay. */
+  /** At most about so many bytes of rows and files stay. */
   readonly keepBytes?: number;
 }
 
@@ -53,6 +55,8 @@ interface Found {
   answered: Set<string>;
   /** By key. */
   records: Map<string, string>;
+  /** Hashes of files that have not arrived, or whose rows are still to be made. */
+  files: Set<string>;
 }
 
 interface Look {
@@ -66,8 +70,9 @@ type Part = string | number;
 export async function listSpaces(owner: Owner): Promise<SpaceInfo[]> {
   const prefix = prefixOf(owner);
   const [{ spaces }, open] = await Promise.all([look(prefix), openSpaces(prefix)]);
-  const list = [...spaces].map(([name, { openedAt, rev, bytes, records }]) => {
-    return { name, openedAt, rev, bytes, unsynced: records.size, isOpen: open.has(name) };
+  const list = [...spaces].map(([name, found]) => {
+    const { openedAt, rev, bytes } = found;
+    return { name, openedAt, rev, bytes, unsynced: waitingIn(found), isOpen: open.has(name) };
   });
   return list.sort((a, b) => b.openedAt - a.openedAt);
 }
@@ -82,7 +87,7 @@ export async function deleteSpace(space: string, options: Owner & { readonly dis
     const { slots, spaces } = await look(prefix);
     const found = spaces.get(space);
     if (!found) return;
-    if (found.records.size > 0 && !options.discard) throw unsynced([[space, found]]);
+    if (waitingIn(found) > 0 && !options.discard) throw unsynced([[space, found]]);
     await remove(prefix, slots, space, found);
   });
 }
@@ -137,19 +142,20 @@ export async function signOut(options: SignOutOptions): Promise<SignedOut> {
   const prefix = prefixOf(options);
   return await alone(userLock(prefix), [...(await openSpaces(prefix))], async () => {
     const { slots, spaces } = await look(prefix);
-    const waiting = [...spaces].filter(([, found]) => found.records.size > 0);
+    const waiting = [...spaces].filter(([, found]) => waitingIn(found) > 0);
     if (waiting.length > 0 && !options.unsynced) throw unsynced(waiting);
     if (waiting.length === 0 || options.unsynced === 'discard') {
       for (const name of databaseNames(prefix, slots)) await deleteDatabase(name);
       return { files: [] };
     }
     const { app, user = ANONYMOUS } = options;
-    const files = waiting.map(async ([space, { records }]) => {
+    const edited = waiting.filter(([, { records }]) => records.size > 0);
+    const files = edited.map(async ([space, { records }]) => {
       return { space, text: await writeFile({ app, user, space, records: [...records.values()] }) };
     });
     const written = options.unsynced === 'export' ? await Promise.all(files) : [];
     for (const [space, found] of spaces) {
-      if (found.records.size === 0) await remove(prefix, slots, space, found);
+      if (waitingIn(found) === 0) await remove(prefix, slots, space, found);
     }
     return { files: written };
   });
@@ -169,8 +175,10 @@ async function alone<T>(lock: string, names: readonly string[], work: () => Prom
   }
 }
 
+const waitingIn = ({ records, files }: Found) => records.size + files.size;
+
 function unsynced(waiting: readonly (readonly [space: string, found: Found])[]): DriftlineError {
-  const counts = waiting.map(([space, { records }]) => `${space} (${records.size})`).join(', ');
+  const counts = waiting.map(([space, found]) => `${space} (${waitingIn(found)})`).join(', ');
   const detail = `There is work that the server has not accepted: ${counts}. Send it, export it, or say that it shall be given up.`;
   return new DriftlineError({ code: 'unsynced', detail });
 }
@@ -185,12 +193,35 @@ async function look(prefix: string): Promise<Look> {
     const [keys, records] = await Promise.all([done(store.getAllKeys()), done(store.getAll())]);
     for (const [index, key] of keys.entries()) {
       const [space, client, seq] = key as [string, string, number];
-      const found = spaces.get(space) ?? nothing();
-      spaces.set(space, found);
+      const found = foundIn(spaces, space);
       if (!found.answered.has(`${client}:${seq}`)) found.records.set(`${client}:${seq}`, String(records[index]));
     }
   });
+  await lookAtFiles(prefix, spaces);
   return { slots, spaces };
+}
+
+async function lookAtFiles(prefix: string, spaces: Map<string, Found>): Promise<void> {
+  const database = await openDatabase(blobsName(prefix));
+  if (!database) return;
+  const tx = database.transaction(['entry', 'row']);
+  const [entry, row] = [tx.objectStore('entry'), tx.objectStore('row')];
+  const all = [done(entry.getAllKeys()), done(entry.getAll()), done(row.getAllKeys())];
+  const found = await Promise.all(all as Promise<unknown>[]).finally(() => database.close());
+  const [keys, entries, rows] = found as [string[][], Entry[], string[][]];
+  for (const [index, [space, hash]] of keys.entries()) {
+    const found = foundIn(spaces, space as string);
+    const { bytes, state } = entries[index] as Entry;
+    found.bytes += bytes;
+    if (state !== 'uploaded') found.files.add(hash as string);
+  }
+  for (const [space, hash] of rows) foundIn(spaces, space as string).files.add(hash as string);
+}
+
+function foundIn(spaces: Map<string, Found>, space: string): Found {
+  const found = spaces.get(space) ?? nothing();
+  spaces.set(space, found);
+  return found;
 }
 
 /** Returns the number of slots ever used. */
@@ -202,14 +233,24 @@ async function lookAtBase(base: IDBDatabase, spaces: Map<string, Found>): Promis
     if (what !== 'opened') continue;
     const { rev = null, receipts = {}, sent = 0, answered = [] } = JSON.parse(meta.get(`${space}\nmeta`) ?? '{}');
     const [openedAt, bytes = 0] = ['opened', 'bytes'].map((name) => meta.get(`${space}\n${name}`));
-    const found = { openedAt, rev, bytes, receipts, sent, answered: new Set<string>(answered), records: new Map() };
+    const known = { openedAt, rev, bytes, receipts, sent };
+    const found = { ...nothing(), ...known, answered: new Set<string>(answered) };
     spaces.set(String(space), found);
   }
   return meta.get('slots') ?? 0;
 }
 
 function nothing(): Found {
-  return { openedAt: 0, rev: null, bytes: 0, receipts: {}, sent: 0, answered: new Set(), records: new Map() };
+  return {
+    openedAt: 0,
+    rev: null,
+    bytes: 0,
+    receipts: {},
+    sent: 0,
+    answered: new Set(),
+    records: new Map(),
+    files: new Set(),
+  };
 }
 
 /**
@@ -228,6 +269,11 @@ async function remove(prefix: string, slots: number, space: string, { receipts, 
       txn.delete(within(space));
     }),
   );
+  const blobs = await openDatabase(blobsName(prefix));
+  const drop = (tx: IDBTransaction) => {
+    for (const name of tx.objectStoreNames) tx.objectStore(name).delete(within(space));
+  };
+  if (blobs) await write(blobs, drop).finally(() => blobs.close());
   const base = await openDatabase(baseName(prefix));
   if (!base) return;
   const forget = (tx: IDBTransaction) => {

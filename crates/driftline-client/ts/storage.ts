@@ -21,6 +21,7 @@ export function prefixOf({ app, user = ANONYMOUS }: Owner): string {
 }
 
 export const baseName = (prefix: string) => `${prefix}base`;
+export const blobsName = (prefix: string) => `${prefix}blobs`;
 const outboxName = (prefix: string, slot: number) => `${prefix}outbox/${slot}`;
 
 // ---- Locks ----
@@ -124,7 +125,11 @@ export async function eachOutbox(prefix: string, slots: number, look: (database:
 
 /** Every database of a user. */
 export function databaseNames(prefix: string, slots: number): string[] {
-  return [baseName(prefix), ...[...Array(slots).keys(), IMPORTED].map((slot) => outboxName(prefix, slot))];
+  return [
+    baseName(prefix),
+    blobsName(prefix),
+    ...[...Array(slots).keys(), IMPORTED].map((slot) => outboxName(prefix, slot)),
+  ];
 }
 
 /** What the engine makes of a file's records: what is to be written, and told to every tab. */

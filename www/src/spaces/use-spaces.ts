@@ -1,7 +1,6 @@
 /** The spaces that this device holds, for everybody whose pass it has. */
 
 import { deleteSpace, evictSpaces, listSpaces, type Owner, type SpaceInfo } from 'driftline';
-import { removeBlobs } from 'driftline/blobs';
 import { useCallback, useEffect, useState } from 'react';
 import { schema } from '../schema.js';
 import { knownUsers, userOf } from '../share/pass.js';
@@ -42,21 +41,12 @@ export function useSpaces(): [spaces: readonly Held[], read: () => void] {
 
 /** From this device alone. With `discard`, also what is not on the server. */
 export async function removeSpace({ name, user }: Held, discard: boolean): Promise<void> {
-  // Its files first: where some of them have not been sent, nothing has happened yet.
-  await removeBlobs({ ...ownerOf(user), space: name, discard });
   await deleteSpace(name, { ...ownerOf(user), discard });
 }
 
 /** Leaves the spaces opened last, and whatever has unsent work or is open. Returns how many went. */
 export async function evictAllBut(keepSpaces: number): Promise<number> {
   const users = [undefined, ...knownUsers()];
-  const gone = users.map(async (user) => {
-    const names = await evictSpaces({ ...ownerOf(user), keepSpaces });
-    for (const space of names) {
-      // A picture that no card waits for may be on its way still: it stays, and goes when the space is opened again.
-      await removeBlobs({ ...ownerOf(user), space }).catch(() => {});
-    }
-    return names.length;
-  });
+  const gone = users.map(async (user) => (await evictSpaces({ ...ownerOf(user), keepSpaces })).length);
   return (await Promise.all(gone)).reduce((sum, count) => sum + count, 0);
 }

@@ -2,8 +2,8 @@
 
 import { DriftlineError } from '../errors.js';
 import type { SchemaInput } from '../schema.js';
-import { done, hold, type Owner, openDatabase, prefixOf, within, write } from '../storage.js';
-import { blobsName, type Entry } from './store.js';
+import { blobsName, done, hold, type Owner, openDatabase, prefixOf, within, write } from '../storage.js';
+import type { Entry } from './store.js';
 
 /** A page holds it while it has the files of a space open. */
 export const openLock = (prefix: string, space: string) => `${prefix}blobs/${space}/open`;

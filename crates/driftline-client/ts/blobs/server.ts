@@ -3,8 +3,10 @@
 import { DriftlineError, type Problem } from '../errors.js';
 import { CHUNK_BYTES, type Store } from './store.js';
 
-/** A megabyte in this time is a network on which little else works either. */
+/** What has not got through by then is cut. */
 const REQUEST_MS = 60_000;
+/** The least that is sent at once where a whole chunk does not get through. */
+const LEAST_PART_BYTES = 16 * 1024;
 /** A server that asks for a day is asked again within the hour. */
 const RETRY_AFTER_MAX_S = 3_600;
 
@@ -53,9 +55,13 @@ interface Asked {
   readonly body?: Blob;
 }
 
+type Read<T> = (response: Response, alive: () => void) => Promise<T>;
+
 export class BlobServer {
   readonly #options: ServerOptions;
   readonly #until: AbortSignal;
+  /** Halved where a part does not get through; grows by little with each that does. */
+  #partBytes = CHUNK_BYTES;
 
   /** Requests end with `until`. */
   constructor(options: ServerOptions, until: AbortSignal) {
@@ -70,13 +76,20 @@ export class BlobServer {
     if (there.bytes !== bytes) there = { offset: 0, bytes, isWhole: false };
     while (!there.isWhole) {
       sent(there.offset);
-      const part = await partAt(store, hash, there.offset, bytes);
-      there = await this.#send(hash, type, there, part);
+      const part = await partAt(store, hash, there.offset, bytes, this.#partBytes);
+      there =
+        (await this.#send(hash, type, there, part).catch((error) => this.#halve(error))) ?? (await this.look(hash));
     }
   }
 
+  /** Resolves where a smaller part may get through. */
+  #halve(error: unknown): undefined {
+    if (!isTooMuch(error) || this.#partBytes <= LEAST_PART_BYTES) throw error;
+    this.#partBytes /= 2;
+  }
+
   async look(hash: string): Promise<There> {
-    const response = await this.#ask(hash, { method: 'HEAD' }, [404]);
+    const response = await this.#ask(hash, { method: 'HEAD' }, async (answer) => answer, [404]);
     if (response.status === 404) return { offset: 0, bytes: -1, isWhole: false };
     const number = (name: string) => Number(response.headers.get(name) ?? -1);
     return { offset: number('upload-offset'), bytes: number('upload-length'), isWhole: response.status === 200 };
@@ -84,15 +97,14 @@ export class BlobServer {
 
   /** The bytes of a blob, which are what their name says. */
   async download(hash: string): Promise<{ type: string; content: ArrayBuffer }> {
-    const response = await this.#ask(hash, { method: 'GET' });
-    const content = await response.arrayBuffer().catch(() => {
-      throw unreachable('The file broke off on its way.');
+    const { type, content } = await this.#ask(hash, { method: 'GET' }, async ({ headers, body }, alive) => {
+      return { type: safeType(headers.get('content-type') ?? ''), content: await contentOf(body, alive) };
     });
     if ((await sha256(content)) !== hash) {
       const detail = 'What came as this file has another SHA-256 than its name says.';
-      throw new Refusal({ code: 'hash_mismatch', detail }, response.status);
+      throw new Refusal({ code: 'hash_mismatch', detail }, 200);
     }
-    return { type: safeType(response.headers.get('content-type') ?? ''), content };
+    return { type, content };
   }
 
   async #send(hash: string, type: string, { offset, bytes }: There, body: Blob): Promise<There> {
@@ -100,14 +112,24 @@ export class BlobServer {
       offset === 0
         ? { method: 'PUT', headers: { 'content-type': type, 'upload-length': String(bytes) }, body }
         : { method: 'PATCH', headers: { 'content-type': BYTES, 'upload-offset': String(offset) }, body };
-    const response = await this.#ask(hash, asked);
-    const told = await response.json().catch(() => {
-      throw unreachable('The answer broke off on its way.');
+    const there = await this.#ask(hash, asked, async (response) => {
+      const told = await response.json();
+      return { offset: told.offset, bytes: told.bytes, isWhole: response.status !== 202 };
     });
-    return { offset: told.offset, bytes: told.bytes, isWhole: response.status !== 202 };
+    this.#partBytes = Math.min(CHUNK_BYTES, this.#partBytes + LEAST_PART_BYTES);
+    return there;
   }
 
-  async #ask(hash: string, { method, headers = {}, body }: Asked, also: readonly number[] = []): Promise<Response> {
+  /** The token, the answer and its body have to come within a time, which begins anew whenever `read` says that more has come. */
+  #ask<T>(hash: string, asked: Asked, read: Read<T>, also: readonly number[] = []): Promise<T> {
+    return this.#within(async (signal, alive) => {
+      const response = await this.#fetch(hash, asked, signal);
+      if (!response.ok && !also.includes(response.status)) throw await refusalOf(response);
+      return await read(response, alive);
+    });
+  }
+
+  async #fetch(hash: string, { method, headers = {}, body }: Asked, signal: AbortSignal): Promise<Response> {
     const { url, space, user } = this.#options;
     const origin = (url === '' ? location.origin : url).replace(/\/+$/, '');
     const init: RequestInit = {
@@ -120,11 +142,7 @@ export class BlobServer {
       ...(body && { body }),
       ...(method === 'GET' ? {} : { cache: 'no-store' }),
     };
-    const response = await this.#within((signal) =>
-      (this.#options.fetch ?? fetch)(`${origin}/v1/spaces/${space}/blobs/${hash}`, { ...init, signal }),
-    );
-    if (response.ok || also.includes(response.status)) return response;
-    throw await refusalOf(response);
+    return await (this.#options.fetch ?? fetch)(`${origin}/v1/spaces/${space}/blobs/${hash}`, { ...init, signal });
   }
 
   async #credential(): Promise<Record<string, string>> {
@@ -133,15 +151,23 @@ export class BlobServer {
     return text ? { authorization: `Bearer ${text}` } : {};
   }
 
-  async #within(send: (signal: AbortSignal) => Promise<Response>): Promise<Response> {
+  async #within<T>(send: (signal: AbortSignal, alive: () => void) => Promise<T>): Promise<T> {
     const abort = new AbortController();
-    const end = () => abort.abort();
-    const timer = setTimeout(end, REQUEST_MS);
+    const cut = () => abort.abort(unreachable('The server does not answer in time.', 408));
+    const end = () => abort.abort(unreachable('The files were closed.'));
+    let timer = setTimeout(cut, REQUEST_MS);
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(cut, REQUEST_MS);
+    };
     this.#until.addEventListener('abort', end, { once: true });
+    const ended = new Promise<never>((_, fail) => {
+      abort.signal.addEventListener('abort', () => fail(abort.signal.reason), { once: true });
+    });
     try {
-      return await send(abort.signal);
-    } catch {
-      throw unreachable('The server does not answer.');
+      return await Promise.race([send(abort.signal, alive), ended]);
+    } catch (error) {
+      throw error instanceof DriftlineError ? error : unreachable('The server does not answer.');
     } finally {
       clearTimeout(timer);
       this.#until.removeEventListener('abort', end);
@@ -149,15 +175,34 @@ export class BlobServer {
   }
 }
 
-function unreachable(detail: string): Refusal {
-  return new Refusal({ code: 'unreachable', detail }, 0);
+function unreachable(detail: string, status = 0): Refusal {
+  return new Refusal({ code: 'unreachable', detail }, status);
 }
 
-/** The bytes from `offset` to the end of their chunk; none where all are there, and only the hash is to be looked at. */
-async function partAt(store: Store, hash: string, offset: number, bytes: number): Promise<Blob> {
+/** Whether a part was cut for its time, or something before the server takes no such body; the server itself says what is too large. */
+function isTooMuch(error: unknown): boolean {
+  return error instanceof Refusal && (error.status === 408 || error.code === 'status_413');
+}
+
+async function contentOf(
+  body: ReadableStream<Uint8Array<ArrayBuffer>> | null,
+  alive: () => void,
+): Promise<ArrayBuffer> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const reader = body?.getReader();
+  for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
+    alive();
+    parts.push(next.value);
+  }
+  return await new Blob(parts).arrayBuffer();
+}
+
+/** At most `most` bytes from `offset`, to the end of their chunk; none where all are there, and only the hash is to be looked at. */
+async function partAt(store: Store, hash: string, offset: number, bytes: number, most: number): Promise<Blob> {
   if (offset >= bytes) return new Blob([]);
   const chunk = await store.chunk(hash, Math.floor(offset / CHUNK_BYTES));
-  if (chunk) return new Blob([chunk.slice(offset % CHUNK_BYTES)]);
+  const start = offset % CHUNK_BYTES;
+  if (chunk) return new Blob([chunk.slice(start, start + most)]);
   const detail = 'This device has lost bytes of the file before they were sent: choose it again.';
   throw new Refusal({ code: 'blob_lost', detail }, 400);
 }

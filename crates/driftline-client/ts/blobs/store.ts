@@ -1,7 +1,7 @@
 /** Blobs on this device: a database of their own for each user, in which every write is on disk before it counts. */
 
 import type { Problem } from '../errors.js';
-import { done, openDatabase, within, write } from '../storage.js';
+import { blobsName, done, openDatabase, within, write } from '../storage.js';
 
 /** Bytes of each part of a blob but its last, here and on the way to the server. */
 export const CHUNK_BYTES = 1024 * 1024;
@@ -39,8 +39,9 @@ export interface Store {
   held(): Promise<Held>;
   /** Keeps a blob to be sent, with its row. On disk when it resolves. */
   add(hash: string, type: string, content: ArrayBuffer, row?: RowToMake): Promise<void>;
-  /** Keeps what the server has. */
+  /** Keeps what the server has, in place of what is damaged here. */
   cache(hash: string, type: string, content: ArrayBuffer): Promise<void>;
+  /** As the disk has it: whether it is what its name says is for the reader to see. */
   content(hash: string): Promise<{ type: string; parts: ArrayBuffer[] } | undefined>;
   chunk(hash: string, index: number): Promise<ArrayBuffer | undefined>;
   settle(hash: string, state: Entry['state'], problem?: Problem): Promise<void>;
@@ -53,8 +54,6 @@ export interface Store {
   evict(keepBytes: number): Promise<void>;
   close(): void;
 }
-
-export const blobsName = (prefix: string) => `${prefix}blobs`;
 
 export class BlobStore implements Store {
   readonly #name: string;
@@ -87,7 +86,8 @@ export class BlobStore implements Store {
     await this.#write(async (tx) => {
       const entries = tx.objectStore('entry');
       const known = (await done(entries.get([this.#space, hash]))) as Entry | undefined;
-      if (!known) this.#putContent(tx, hash, content);
+      // Also of what is known: what the disk has of it may be damaged.
+      this.#putContent(tx, hash, content);
       // Of what was uploaded before, the server is asked whether it is still there before a row says so.
       const isSettled = known?.state === 'uploaded' && !row;
       const now = Date.now();
@@ -100,9 +100,9 @@ export class BlobStore implements Store {
   async cache(hash: string, type: string, content: ArrayBuffer): Promise<void> {
     await this.#write(async (tx) => {
       const entries = tx.objectStore('entry');
-      if (await done(entries.get([this.#space, hash]))) return;
+      const known = await done(entries.get([this.#space, hash]));
       const [bytes, now] = [content.byteLength, Date.now()];
-      entries.put({ bytes, type, state: 'uploaded', at: now, usedAt: now }, [this.#space, hash]);
+      if (!known) entries.put({ bytes, type, state: 'uploaded', at: now, usedAt: now }, [this.#space, hash]);
       this.#putContent(tx, hash, content);
     });
   }
@@ -114,8 +114,7 @@ export class BlobStore implements Store {
       return { entry: await entry, parts: await parts };
     });
     const { entry, parts } = found;
-    const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    if (!entry || bytes !== entry.bytes) return undefined;
+    if (!entry) return undefined;
     await this.#change(hash, (now) => ({ ...now, usedAt: Date.now() })).catch(() => {}); // It can be read all the same.
     return { type: entry.type, parts };
   }

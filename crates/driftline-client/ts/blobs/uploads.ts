@@ -12,8 +12,8 @@ const BASE_MS = 500;
 const CAP_MS = 30_000;
 /** Whoever has something to do says so; this is for what nobody says. */
 const IDLE_MS = 600_000;
-/** These say nothing of the blob, and would be said of any other: all wait. */
-const OF_ALL = [0, 401, 403, 404, 405, 408, 429, 503, 507];
+/** These say nothing of the blob, and would be said of any other: all wait. So does what stands before the server, with more than 500. */
+const OF_ALL = [0, 401, 403, 404, 405, 408, 429];
 /** Another part is asked for, or the same once more, and then it is a person's to decide. */
 const AGAIN = ['wrong_offset', 'hash_mismatch'];
 const AGAIN_TIMES = 3;
@@ -31,10 +31,12 @@ export interface UploadsOptions {
   readonly random?: () => number;
 }
 
-/** When to try again, after how many failures. */
+/** When to try again, after how many failures. Not by the time of day, which may be set back. */
 class BackOff {
   #failures = 0;
   notBefore = 0;
+  /** How much of the blob the server has had. */
+  reached = 0;
 
   get failures(): number {
     return this.#failures;
@@ -42,7 +44,7 @@ class BackOff {
 
   fail(retryAfterMs: number, random: () => number): void {
     const wait = backOffMs(this.#failures++, BASE_MS, CAP_MS, random);
-    this.notBefore = Date.now() + Math.max(wait, retryAfterMs);
+    this.notBefore = performance.now() + Math.max(wait, retryAfterMs);
   }
 }
 
@@ -99,7 +101,7 @@ export class Uploads {
   /** Does one thing. Returns after how many ms there may be another. */
   async #step(): Promise<number> {
     const { entries, rows } = await this.#options.store.held();
-    const now = Date.now();
+    const now = performance.now();
     const made = rows.find(({ hash, problem }) => entries.get(hash)?.state === 'uploaded' && !problem);
     if (made && this.#rows.notBefore <= now) {
       await this.#make(made.hash, made);
@@ -121,11 +123,16 @@ export class Uploads {
 
   async #upload(hash: string, { type, bytes }: Entry): Promise<void> {
     const { store, server, changed, trouble } = this.#options;
+    let reached = 0;
+    const sent = (offset: number) => {
+      reached = offset;
+      trouble(null);
+    };
     try {
-      await server.upload(store, hash, type, bytes, () => trouble(null));
+      await server.upload(store, hash, type, bytes, sent);
       await store.settle(hash, 'uploaded');
     } catch (error) {
-      await this.#failed(hash, error);
+      await this.#failed(hash, error, reached);
       return;
     }
     this.#all = new BackOff();
@@ -134,17 +141,20 @@ export class Uploads {
     changed();
   }
 
-  async #failed(hash: string, error: unknown): Promise<void> {
+  async #failed(hash: string, error: unknown, reached: number): Promise<void> {
     const { store, changed, trouble, until, random = Math.random } = this.#options;
     if (until.aborted) return;
     const { status, retryAfterMs, code, detail } =
       error instanceof Refusal ? error : new Refusal(problemOf(error), error instanceof DriftlineError ? 500 : 0);
-    if (OF_ALL.includes(status)) {
+    if (OF_ALL.includes(status) || status > 500) {
       this.#all.fail(retryAfterMs, random);
       trouble(code);
       return;
     }
-    const own = this.#aside.get(hash) ?? new BackOff();
+    const before = this.#aside.get(hash) ?? new BackOff();
+    // Somebody else sends it as well: it gets there.
+    const own = code === 'wrong_offset' && reached > before.reached ? new BackOff() : before;
+    own.reached = Math.max(reached, before.reached);
     this.#aside.set(hash, own);
     const isOver = status < 500 && !(AGAIN.includes(code) && own.failures < AGAIN_TIMES);
     own.fail(retryAfterMs, random);

@@ -69,7 +69,7 @@ export class Connection {
 
   /** For so long the server wants to hear nothing. */
   get pauseMs(): number {
-    return Math.max(0, this.#pausedUntil - Date.now());
+    return Math.max(0, this.#pausedUntil - performance.now());
   }
 
   say(text: string): void {
@@ -132,7 +132,7 @@ export class Connection {
     if (message.presence) this.#listener.heard(message.presence);
     if (message.pause !== undefined) {
       const pause = Math.min(message.pause, LONGEST_PAUSE_S) * 1_000;
-      this.#pausedUntil = Date.now() + pause + Math.random() * STAGGER_MS;
+      this.#pausedUntil = performance.now() + pause + Math.random() * STAGGER_MS;
     }
     if (message.ping === undefined) return;
     this.#failures = 0;

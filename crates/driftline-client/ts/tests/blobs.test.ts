@@ -18,9 +18,14 @@ const settled = async () => {
 };
 
 function clock(t: TestContext) {
-  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  // The time of day stands still: no wait may depend on it.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  t.mock.method(Date, 'now', () => 0);
   return async (ms: number) => {
     await settled();
+    now += ms;
     t.mock.timers.tick(ms);
     await settled();
   };
@@ -109,6 +114,94 @@ test('r1_a_busy_server_is_asked_when_it_says_and_no_sooner', async (t) => {
   await pass(1);
   assert.deepEqual([seen.length, entries.get(HASH)?.state, troubles.at(-1)], [3, 'uploaded', null]);
   await stop();
+});
+
+test('v8_a_part_that_does_not_get_through_is_halved_and_grows_again_by_little', async (t) => {
+  const pass = clock(t);
+  const { store, entries } = memory();
+  await store.add(HASH, PNG, new ArrayBuffer(CHUNK_BYTES));
+  const KIB = 1024;
+  const parts: number[] = [];
+  let offset = 0;
+  const { server: blobs } = server(({ method, bytes }) => {
+    if (method === 'HEAD') return offset > 0 ? part(offset, CHUNK_BYTES) : missing();
+    parts.push(bytes / KIB);
+    if (parts.length === 1) return new Promise(() => {});
+    if (bytes > 200 * KIB) return new Response(null, { status: parts.length === 2 ? 408 : 413 });
+    offset += bytes;
+    return told(offset < CHUNK_BYTES ? 202 : 201, offset, CHUNK_BYTES);
+  });
+  const { stop } = running({ store, server: blobs });
+  await pass(60_000);
+  await settled();
+  assert.equal(entries.get(HASH)?.state, 'uploaded');
+  assert.deepEqual(parts, [1024, 512, 256, 128, 144, 160, 176, 192, 208, 104, 120]);
+  await stop();
+});
+
+test('v8_a_file_that_somebody_else_sends_as_well_is_not_parked_while_it_grows', async (t) => {
+  const pass = clock(t);
+  const { store, entries } = memory();
+  await store.add(HASH, PNG, new ArrayBuffer(100));
+  let offset = 0;
+  const { server: blobs } = server(({ method }) => {
+    if (method !== 'HEAD') return problem(409, 'wrong_offset');
+    offset += 5;
+    return part(offset, 100);
+  });
+  const { stop } = running({ store, server: blobs });
+  for (let n = 0; n < 10; n++) await pass(500);
+  assert.deepEqual([offset, entries.get(HASH)?.state], [55, 'waiting']);
+  await stop();
+});
+
+test('r1_what_stands_before_the_server_makes_all_files_wait_and_counts_against_none', async (t) => {
+  for (const status of [429, 502, 503, 504]) {
+    await t.test(`${status}`, async (t) => {
+      const pass = clock(t);
+      const { store, entries } = memory();
+      for (const hash of [HASH, OTHER]) await store.add(hash, PNG, new ArrayBuffer(10));
+      const away = new Response(null, { status, headers: { 'retry-after': '7' } });
+      const { seen, server: blobs } = server(({ method }, nth) =>
+        nth === 0 ? away : method === 'HEAD' ? missing() : told(201, 10, 10),
+      );
+      const { stop } = running({ store, server: blobs });
+      await pass(6_999);
+      assert.equal(seen.length, 1);
+      await pass(1);
+      assert.deepEqual(
+        [...entries.values()].map(({ state }) => state),
+        ['uploaded', 'uploaded'],
+      );
+      await stop();
+    });
+  }
+});
+
+test('v8_a_body_or_a_token_that_does_not_come_is_cut_and_one_that_comes_slowly_is_not', async (t) => {
+  const pass = clock(t);
+  const content = new TextEncoder().encode('pixels');
+  const hash = await sha256(content.buffer as ArrayBuffer);
+  let more: ReadableStreamDefaultController | undefined;
+  const start = (controller: ReadableStreamDefaultController) => {
+    more = controller;
+  };
+  const { server: blobs } = server(() => new Response(new ReadableStream({ start })));
+  const cut = assert.rejects(blobs.download(hash), { code: 'unreachable', status: 408 });
+  await pass(60_000);
+  await cut;
+  const slow = blobs.download(hash);
+  for (const byte of content) {
+    await pass(59_000);
+    more?.enqueue(Uint8Array.of(byte));
+  }
+  await settled();
+  more?.close();
+  assert.deepEqual(new Uint8Array((await slow).content), content);
+  const { server: mute } = server(missing, () => new Promise(() => {}) as never);
+  const waits = assert.rejects(mute.look(hash), { code: 'unreachable', status: 408 });
+  await pass(60_000);
+  await waits;
 });
 
 test('r1_without_a_network_the_waits_double_up_to_a_cap_and_end_when_it_is_back', async (t) => {

@@ -11,8 +11,13 @@ const schema = defineSchema({ name: 's', version: 1, tables: { card: {} } });
 
 beforeEach(() => {
   fakeSockets();
+  mock.restoreAll();
   mock.timers.reset();
   mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  // The time of day goes backwards: no wait may depend on it.
+  const now = Date.now.bind(Date);
+  mock.method(performance, 'now', now);
+  mock.method(Date, 'now', () => -now());
   // The longest wait that the back-off may choose.
   mock.method(Math, 'random', () => 1);
 });
@@ -115,9 +120,9 @@ test('v5_it_connects_again_after_longer_and_longer_up_to_30_s', async () => {
   await join();
   for (let round = 0; round < 9; round += 1) {
     FakeSocket.last.end(1006);
-    const [count, began] = [FakeSocket.all.length, Date.now()];
+    const [count, began] = [FakeSocket.all.length, performance.now()];
     while (FakeSocket.all.length === count) await wait(500);
-    waits.push(Date.now() - began);
+    waits.push(performance.now() - began);
   }
   assert.deepEqual(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
   // A word from the server ends the series.
