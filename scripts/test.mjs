@@ -80,6 +80,7 @@ const STEPS = [
   { part: 'protocol', name: 'the protocol: vectors, a second server, OpenAPI', run: () => testFolder('conformance') },
   { part: 'docs', name: 'the code on the pages', run: () => testFolder('docs') },
   { part: 'bundlers', name: 'the package in bundlers', run: () => testFolder('package') },
+  { part: 'browser', name: 'judges of the scripted hour', run: () => testFolder('hour') },
   { part: 'browser', name: 'types of the examples', run: checkExamples },
   { part: 'browser', name: 'browser tests', run: testBrowsers },
 ];

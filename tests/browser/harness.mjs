@@ -418,6 +418,12 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
       await untilGone(killBrowser(browser.pid, profile));
       await closed;
     },
+    /** Ends the processes of all its pages at once (SIGKILL); the browser itself goes on. */
+    killTabs: async () => {
+      const pids = browser.pids.filter((pid) => commandLine(pid).includes('--type=renderer'));
+      for (const pid of pids) signal(pid, 'SIGKILL');
+      await untilGone(pids);
+    },
     /** Starts Chromium again on the same profile, after `kill` or `close`. */
     reopen: async () => Object.assign(browser, await open()),
     /** Ends the browser as a user would. */

@@ -22,17 +22,25 @@ export interface Difference {
 /** A version that is larger than this, compressed, is not fetched just to be looked at. */
 export const COMPARED_BYTES_MAX = 4_000_000;
 
+const noAnswer = () => new DriftlineError({ code: 'no_answer', detail: 'The server does not answer. Try again.' });
+
+/** What an answer holds, unless it breaks off on its way. */
+const whole = <T>(reading: Promise<T>): Promise<T> =>
+  reading.catch(() => {
+    throw noAnswer();
+  });
+
 async function ask(space: string, path: string, method: 'GET' | 'POST' = 'GET'): Promise<Response> {
   const request = { method, headers: headersFor(space) };
   const answer = await fetch(`/v1/spaces/${space}/versions${path}`, request).catch(() => undefined);
-  if (!answer) throw new DriftlineError({ code: 'no_answer', detail: 'The server does not answer. Try again.' });
+  if (!answer) throw noAnswer();
   if (answer.ok) return answer;
   const { code = 'unavailable', detail = '' } = await answer.json().catch(() => ({}));
   throw new DriftlineError({ code, detail });
 }
 
 export async function listVersions(space: string): Promise<Version[]> {
-  const { versions } = await (await ask(space, '')).json();
+  const { versions } = await whole((await ask(space, '')).json());
   return versions;
 }
 
@@ -42,12 +50,12 @@ export async function keepVersion(space: string): Promise<void> {
 
 /** Goes back, by edits like any other: they arrive as everybody's do. Returns how many. */
 export async function restoreVersion(space: string, rev: number): Promise<number> {
-  const { edits } = await (await ask(space, `/${rev}/restore`, 'POST')).json();
+  const { edits } = await whole((await ask(space, `/${rev}/restore`, 'POST')).json());
   return edits;
 }
 
 export async function compare(db: Database, space: string, rev: number): Promise<Difference> {
-  const then = readSnapshot(await (await ask(space, `/${rev}`)).text());
+  const then = readSnapshot(await whole((await ask(space, `/${rev}`)).text()));
   const now = new Map<string, Row>();
   for (const [table, rows] of Object.entries(db.tables)) {
     for (const row of rows.query()) now.set(`${table} ${row.id}`, row as unknown as Row);

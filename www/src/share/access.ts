@@ -49,8 +49,10 @@ export class AccessStore {
       const isLapsed = answer.status === 401 && 'authorization' in headers;
       return this.#set({ role: isLapsed ? 'lapsed' : 'none', isGuarded: true });
     }
-    if (!answer?.ok) return;
-    const { role, expires_s } = await answer.json();
+    // An answer may break off on its way.
+    const told = answer?.ok ? await answer.json().catch(() => undefined) : undefined;
+    if (!told) return;
+    const { role, expires_s } = told;
     this.#set({ role: role === 'read' ? 'read' : 'write', isGuarded: expires_s !== null });
   }
 

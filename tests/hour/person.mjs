@@ -1,0 +1,134 @@
+// A person at a device of their own: a browser with one or two tabs of the app, and a network between it and the server.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startFaultyNetwork } from '../browser/faulty.mjs';
+import { openBrowser, startNetwork, until } from '../browser/harness.mjs';
+import { untilKeptForOffline } from '../browser/page.mjs';
+import { Truth } from './truth.mjs';
+
+const VIEWPORT = { width: 1600, height: 1000 };
+const ACTION_TIMEOUT_MS = 10_000;
+const OPEN_TIMEOUT_MS = 40_000;
+/** What a browser says by itself when a request fails. */
+const OF_NETWORK = /Failed to load resource|net::ERR_|WebSocket connection to|Failed to fetch|service worker/i;
+
+export class Person {
+  name;
+  truth = new Truth();
+  /** What the browsers' consoles held that no failing network explains. */
+  errors = [];
+  browser;
+  /** `near` is cut and stalled, `far` fails at random. */
+  near;
+  far;
+  #space;
+  #tabs = [];
+  #ready = Promise.resolve();
+  #doing = Promise.resolve();
+  /** How often something of this person was killed: what was begun before is not finished afterwards. */
+  lives = 0;
+
+  static async open({ name, space, serverPort, seed }) {
+    const person = new Person();
+    person.name = name;
+    person.#space = space;
+    person.far = await startFaultyNetwork(serverPort, { seed });
+    person.near = await startNetwork(person.far.port);
+    person.browser = await openBrowser({ options: { viewport: VIEWPORT, reducedMotion: 'reduce' } });
+    await person.openTab();
+    await untilKeptForOffline(person.#tabs[0]);
+    return person;
+  }
+
+  get tabs() {
+    return this.#tabs;
+  }
+
+  /** The tab with that number, or the first; once it can be used. */
+  async tab(number = 0) {
+    await this.#ready;
+    return this.#tabs[number] ?? this.#tabs[0];
+  }
+
+  async openTab() {
+    this.truth.begin('opening');
+    const page = await this.browser.context.newPage();
+    page.setDefaultTimeout(ACTION_TIMEOUT_MS);
+    page.on('pageerror', (error) => this.errors.push(`thrown: ${error.stack ?? error.message}`));
+    page.on('console', (message) => {
+      const text = `${message.text()} ${message.location().url}`;
+      if (message.type() === 'error' && !OF_NETWORK.test(text)) this.errors.push(`console: ${text}`);
+    });
+    await page.goto(`${this.near.url}/?space=${this.#space}&debug=1`, { timeout: OPEN_TIMEOUT_MS });
+    await page.waitForFunction(() => window.driftline, undefined, { timeout: OPEN_TIMEOUT_MS });
+    await page.evaluate(() => window.driftline.loaded);
+    await page.click('[data-testid=tab-inspector]');
+    await page.locator('.inspector-tab .sentence').first().waitFor();
+    // Escape closes a panel that has the focus.
+    await page.evaluate(() => document.activeElement?.blur());
+    this.truth.end('opening');
+    if (this.#tabs.push(page) > 1) this.truth.begin('tabs');
+  }
+
+  async closeSecondTab() {
+    const [, page] = this.#tabs.splice(1);
+    await page?.close();
+    this.truth.end('tabs');
+  }
+
+  /** Ends by SIGKILL what `kill` ends, and opens one tab again `afterMs` later. */
+  async die(kill, afterMs) {
+    const before = this.#ready;
+    this.#ready = (async () => {
+      await before;
+      this.lives += 1;
+      const pages = this.#tabs.splice(0);
+      await kill(pages);
+      for (const what of ['tabs', 'switched']) this.truth.end(what);
+      await sleep(afterMs);
+      await this.openTab();
+    })();
+    await this.#ready;
+  }
+
+  killBrowser = (afterMs) =>
+    this.die(async () => {
+      await this.browser.kill();
+      await this.browser.reopen();
+      if (this.truth.was('told')) await this.browser.context.setOffline(true);
+    }, afterMs);
+
+  killTabs = (afterMs) =>
+    this.die(async (pages) => {
+      await this.browser.killTabs();
+      for (const page of pages) await page.close();
+    }, afterMs);
+
+  /** One thing after the other: nobody reaches for a switch while typing. */
+  alone(act) {
+    const done = this.#doing.then(act);
+    this.#doing = done.catch(() => {});
+    return done;
+  }
+
+  /** Waits until nothing is on its way to the disk: the status says that it is saved on this device. */
+  async untilOnDisk(page) {
+    await page.waitForFunction(() => window.driftline.outbox().every(({ state }) => state !== 'saving'));
+  }
+
+  async untilSettled({ timeoutMs }) {
+    const [page] = this.#tabs;
+    let line;
+    const isSettled = async () => {
+      const { state, reason, queued, in_flight, text } = await page.evaluate(() => {
+        const { line, ...status } = window.driftline.status;
+        return { ...status, text: line };
+      });
+      line = `${text} ${state} ${reason}`;
+      return queued + in_flight === 0 && (state === 'saved' || reason === 'parked');
+    };
+    await until(`${this.name} to settle`, isSettled, { timeoutMs, everyMs: 250 }).catch((error) => {
+      throw new Error(`${error.message}; the status is ${line}`);
+    });
+  }
+}
