@@ -147,10 +147,13 @@ async function runInBrowser(browser, module, act = async () => {}) {
   const page = await browser.context.newPage();
   const [errors, logged] = [[], []];
   page.on('pageerror', (error) => errors.push(`${error}`));
-  page.on('console', (message) => logged.push(Promise.all(message.args().map((value) => value.jsonValue()))));
+  const hear = (message) => logged.push(Promise.all(message.args().map((value) => value.jsonValue())));
+  page.on('console', hear);
   await page.goto(server.url);
   await until('the block to end', async () => errors.length > 0 || (await page.evaluate(() => globalThis.isDone)));
   if (errors.length === 0) await act(page);
+  // What is said from now on nobody could ask the closed page about.
+  page.off('console', hear);
   const said = (await Promise.all(logged)).map((values) => JSON.stringify(values));
   await page.close();
   await server.stop();

@@ -202,7 +202,7 @@ async function partAt(store: Store, hash: string, offset: number, bytes: number,
   if (offset >= bytes) return new Blob([]);
   const chunk = await store.chunk(hash, Math.floor(offset / CHUNK_BYTES));
   const start = offset % CHUNK_BYTES;
-  if (chunk) return new Blob([chunk.slice(start, start + most)]);
+  if (chunk && start < chunk.byteLength) return new Blob([chunk.slice(start, start + most)]);
   const detail = 'This device has lost bytes of the file before they were sent: choose it again.';
   throw new Refusal({ code: 'blob_lost', detail }, 400);
 }
