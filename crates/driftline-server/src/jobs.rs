@@ -265,11 +265,12 @@ impl Jobs {
 
     /// `is_stale`: somebody has begun to send a blob, and given up.
     fn look_at(&self, space: i64, name: &str, is_stale: bool, due: &mut Due) -> Result<Progress, Failed> {
-        let prune = self.step("prune", name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
+        // Before the log is shortened: it tells what is to be indexed.
         let filled = match self.search {
             Some(_) => self.step("search", name, || search::fill(&self.store, &self.writer, space)),
             None => Some(Progress::Done),
         };
+        let prune = self.step("prune", name, || prune::prune(&self.store, &self.writer, space, self.keeping.revisions, &self.metrics));
         let expired = match is_stale {
             true => self.step("blobs", name, || blobs::expire(&self.store, &self.writer, space)),
             false => Some(Progress::Done),
@@ -375,10 +376,17 @@ impl Jobs {
     fn count(&self) {
         let Metrics { marks, dying_roots, search_waiting, effects_waiting, effects_parked, .. } = &*self.metrics;
         let Metrics { blobs, blob_bytes, blob_uploads, .. } = &*self.metrics;
+        let unsearched = match self.search {
+            Some(_) => {
+                "(SELECT count(*) FROM _search_dirty) + count(*) FROM _space AS s LEFT JOIN _search_space AS n ON n.space = s.id \
+                 WHERE n.rev IS NULL OR n.rev < s.rev"
+            }
+            None => "0",
+        };
         let counted = [
             ("count(*) FROM _mark", marks),
             ("count(*) FROM _dying", dying_roots),
-            ("count(*) FROM _search_dirty", search_waiting),
+            (unsearched, search_waiting),
             ("count(*) FROM _effect WHERE NOT parked", effects_waiting),
             ("count(*) FROM _effect WHERE parked", effects_parked),
             ("count(*) FROM _blob", blobs),

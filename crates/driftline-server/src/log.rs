@@ -65,7 +65,7 @@ fn read_at_once(store: &Store, space: &str, principal: &str, cursor: u64, until:
 
 /// Changes as they were written under a version of the schema, in terms of the present one; `None` where nothing leads from there
 /// to here.
-fn in_present_terms(schema: &Schema, version: u32, text: &str) -> Option<String> {
+pub fn in_present_terms(schema: &Schema, version: u32, text: &str) -> Option<String> {
     if version == schema.version {
         return Some(text.to_string());
     }

@@ -123,7 +123,7 @@ impl Metrics {
             watched_spaces: Gauge::default(), "Spaces with a live connection";
             marks: Gauge::default(), "Marks kept for dedupe, when last counted";
             dying_roots: Gauge::default(), "Large deletes under way, when last counted";
-            search_waiting: Gauge::default(), "Rows that wait to be indexed for search, when last counted";
+            search_waiting: Gauge::default(), "Rows that wait to be indexed for search, and spaces whose log has yet to be read for it, when last counted";
             effects_waiting: Gauge::default(), "Calls to the webhook that are due or to be tried again, when last counted";
             effects_parked: Gauge::default(), "Calls to the webhook that were given up, when last counted";
             calls: Family::default(), "Calls to the webhook by outcome";

@@ -2,19 +2,26 @@
 //!
 //! A row is found by the words of its texts: runs of letters and digits, in lower case. A push indexes the rows that it makes, by the
 //! set, and what it changes of others. Where many of these come within a second, as in a large catch-up, each would be indexed again
-//! and again: they then only wait in `_search_dirty`, and a job indexes each once, when the space is quiet. So do the new rows of many small
-//! pushes: every commit that touches the index writes a segment of it, which costs more than the words of a row. `_search_space`
-//! says up to which revision all that has changed is indexed or waits; where that is not the space's own, because a server without search
-//! has written, the job begins anew. So nothing is lost by a crash, and search says when it is stale.
+//! and again. So would the new rows of many small pushes cost too much: every commit that touches the index writes a segment of it. Then
+//! the index falls behind: `_search_space` says up to which revision it knows everything, and such a push does not move that. When the space
+//! is quiet, a job reads in the log what has changed since, puts each row once into `_search_dirty`, and indexes what waits there. Where
+//! the log does not go back so far, all rows wait. So nothing is lost by a crash or by a server without search, a small push that is left
+//! for later writes nothing, and search says when it is stale. A push that makes many rows while the index
+//! knows everything indexes those, and puts what else it changes into `_search_dirty` itself. Beside servers of a newer version of the schema
+//! one of an older indexes nothing.
 //!
 //! All spaces share an index. Each of its words begins with its space (`7~word`), so a look at one does not grow with the others.
 
-use crate::db::{DbResult, Dialect, Insert, Param};
+use crate::db::{DbError, DbResult, Dialect, Insert, Param};
 use crate::jobs::Progress;
 use crate::load::read_space;
+use crate::log::in_present_terms;
 use crate::reap;
 use crate::store::{Known, Store, StoreError};
 use crate::writer::Background;
+use driftline_core::edit::{Edit, Op, Values};
+use driftline_core::json::Json;
+use driftline_core::limits;
 use driftline_core::reconcile::Plan;
 use driftline_core::schema::{Kind, Schema};
 use driftline_core::value::{Row, RowId, RowKey, Value};
@@ -34,6 +41,9 @@ const WORD_CHARS: usize = 64;
 const ROW_WORDS_BYTES: usize = 800_000;
 /// Rows that are indexed in one transaction: pushes wait for it no longer than for each other.
 const FILL_ROWS: i64 = 2_000;
+/// Rows of the log's changes that come to wait in one transaction, at most those of as many revisions and bytes as an answer has; a
+/// revision is taken whole.
+const GATHER_ROWS: usize = 20_000;
 /// Such transactions before other spaces have their turn.
 const FILL_STEPS: usize = 10;
 
@@ -41,7 +51,7 @@ const DIRTY: Insert = Insert { table: "_search_dirty", columns: &["space", "tbl"
 const DOC: Insert = Insert { table: "_search_doc", columns: &["doc", "space", "tbl", "id"], conflict: "" };
 const WORDS: Insert = Insert { table: "_search", columns: &["rowid", "words"], conflict: "" };
 
-/// New rows of one push that may wait as well; of more, indexing them at once costs less than noting them and reading them back.
+/// New rows of one push that may wait as well; of more, indexing them at once costs less than reading them back.
 const MADE_FEW: usize = 5;
 
 /// What comes within this time counts as one.
@@ -82,29 +92,33 @@ impl Bursts {
     }
 }
 
-/// Notes what a push has changed, in its transaction.
+/// Indexes what a push has changed, in its transaction, or leaves it to the job.
 pub fn note(store: &Store, space: i64, known: &Known, plan: &Plan) -> DbResult<()> {
     let Some(search) = store.search else { return Ok(()) };
     if plan.space.rev == known.rev {
         return Ok(());
     }
     let is_new = known.space.is_none();
-    if !is_new && noted(store, space)? != Some(known.rev) {
+    if is_outdated(store)? || (!is_new && noted(store, space)? != Some(known.rev)) {
         return Ok(());
     }
     let has_texts: Vec<bool> = (0..store.schema.tables.len()).map(|table| has_texts(&store.schema, table)).collect();
     let is_searched = |key: &RowKey| has_texts[key.table as usize];
     let is_kept = |row: &&(RowKey, Row)| is_searched(&row.0);
-    let made: Vec<_> = plan.inserts.iter().filter(is_kept).map(|(key, row)| (*key, Some(row))).collect();
+    let made = plan.inserts.iter().filter(is_kept).map(|(key, row)| (*key, Some(row)));
     let reworded = plan.updates.iter().filter(is_kept).filter(|(key, _)| plan.reworded.contains(key));
     let gone = plan.deletes.iter().filter(is_kept).map(|(key, _)| (*key, None));
     let changed: Vec<_> = reworded.map(|(key, row)| (*key, Some(row))).chain(gone).collect();
-    let (may_wait, at_once) = if made.len() <= MADE_FEW { ([made, changed].concat(), vec![]) } else { (changed, made) };
-    index(store, space, &at_once)?;
-    if store.bursts.count(space, may_wait.len()) > search.rows_at_once {
-        defer(store, space, may_wait.iter().map(|(key, _)| *key))?;
+    let made: Vec<_> = made.collect();
+    let makes_few = made.len() <= MADE_FEW;
+    let may_wait = changed.len() + if makes_few { made.len() } else { 0 };
+    if store.bursts.count(space, may_wait) <= search.rows_at_once {
+        index(store, space, &[made, changed].concat())?;
+    } else if makes_few {
+        return Ok(());
     } else {
-        index(store, space, &may_wait)?;
+        index(store, space, &made)?;
+        defer(store, space, changed.iter().map(|(key, _)| *key))?;
     }
     reach(store, space, plan.space.rev)
 }
@@ -116,6 +130,12 @@ pub fn note_gone(store: &Store, space: i64, rows: &[RowKey]) -> DbResult<()> {
         return store.db.execute("DELETE FROM _search_space WHERE space = ?1", &[space.into()]);
     }
     defer(store, space, rows.iter().copied().filter(|key| has_texts(&store.schema, key.table as usize)))
+}
+
+/// Whether servers of a newer version of the schema may be at work on the same database: these index what this one does not know, and
+/// can read in the log what this one writes.
+fn is_outdated(store: &Store) -> DbResult<bool> {
+    store.db.exists("SELECT 1 FROM _migration WHERE version > ?1 LIMIT 1", &[store.schema.version.into()])
 }
 
 fn has_texts(schema: &Schema, table: usize) -> bool {
@@ -135,7 +155,7 @@ fn defer(store: &Store, space: i64, rows: impl Iterator<Item = RowKey>) -> DbRes
     store.db.insert(DIRTY, &values)
 }
 
-/// Up to which revision all that has changed is indexed, or waits.
+/// Up to which revision all that has changed is indexed, or waits in `_search_dirty`.
 fn noted(store: &Store, space: i64) -> DbResult<Option<u64>> {
     store.db.first("SELECT rev FROM _search_space WHERE space = ?1", &[space.into()], |row| row.bits(0))
 }
@@ -229,33 +249,81 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Indexes what waits in a space, some rows to a transaction.
 pub fn fill(store: &Store, writer: &Background, space: i64) -> Result<Progress, StoreError> {
-    match writer.write(space, move |store| begin_anew(store, space)) {
-        None => return Ok(Progress::Stopping),
-        Some(begun) => begun?,
-    }
-    for _ in 0..FILL_STEPS {
-        if !store.db.reading(|| is_waiting(store, space))? {
+    for turn in 0..FILL_STEPS {
+        let look = || Ok::<_, DbError>((noted(store, space)? != Some(revision(store, space, "")?.0), is_waiting(store, space)?));
+        let (is_behind, is_waiting) = store.db.reading(look)?;
+        if !is_behind && !is_waiting || store.db.reading(|| is_outdated(store))? {
             return Ok(Progress::Done);
         }
-        match writer.write(space, move |store| fill_some(store, space)) {
+        // In turns: while a space is pushed to, its log goes on.
+        let step = if is_behind && !(is_waiting && turn % 2 == 1) { gather } else { fill_some };
+        match writer.write(space, move |store| step(store, space)) {
             None => return Ok(Progress::Stopping),
-            Some(filled) => filled?,
+            Some(done) => done?,
         }
     }
     Ok(Progress::Later)
 }
 
-fn lock(store: &Store, space: i64) -> DbResult<u64> {
-    let sql = format!("SELECT rev FROM _space WHERE id = ?1{}", store.db.row_lock());
-    store.db.one(&sql, &[space.into()], |row| row.bits(0))
+/// The revision of a space, and the first that its log goes back to.
+fn revision(store: &Store, space: i64, lock: &str) -> DbResult<(u64, u64)> {
+    let sql = format!("SELECT rev, horizon FROM _space WHERE id = ?1{lock}");
+    store.db.one(&sql, &[space.into()], |row| Ok((row.bits(0)?, row.bits(1)?)))
 }
 
-/// Where the index does not know what has changed, all rows of the space wait.
-fn begin_anew(store: &Store, space: i64) -> DbResult<()> {
-    let rev = lock(store, space)?;
-    if noted(store, space)? == Some(rev) {
-        return Ok(());
-    }
+/// Lets wait what has changed since the index knew everything, or all of it where nothing tells what that is.
+fn gather(store: &Store, space: i64) -> DbResult<()> {
+    let (rev, horizon) = revision(store, space, store.db.row_lock())?;
+    let told = match noted(store, space)? {
+        _ if is_outdated(store)? => return Ok(()),
+        Some(noted) if noted == rev => return Ok(()),
+        Some(noted) if noted >= horizon && noted < rev => read_log(store, space, noted)?,
+        _ => None,
+    };
+    let Some((reached, rows)) = told else {
+        all_wait(store, space)?;
+        return reach(store, space, rev);
+    };
+    defer(store, space, rows.into_iter())?;
+    reach(store, space, reached)
+}
+
+/// The rows whose words have changed after a revision, and up to which one that is; `None` where the log cannot be understood.
+fn read_log(store: &Store, space: i64, noted: u64) -> DbResult<Option<(u64, BTreeSet<RowKey>)>> {
+    let (mut reached, mut rows, mut is_clear, mut bytes) = (noted, BTreeSet::new(), true, 0);
+    let sql = "SELECT rev, schema, changes FROM _log WHERE space = ?1 AND rev > ?2 AND rev <= ?3 ORDER BY rev, part";
+    let last = noted.saturating_add(limits::CHANGES_REVISIONS as u64);
+    store.db.each_while(sql, &[space.into(), Param::bits(noted), Param::bits(last)], |row| {
+        let rev = row.bits(0)?;
+        if rev != reached && (rows.len() >= GATHER_ROWS || bytes >= limits::CHANGES_BYTES) {
+            return Ok(false);
+        }
+        let text = row.text(2)?;
+        bytes += text.len();
+        let changes = in_present_terms(&store.schema, row.number(1)?, &text).and_then(|text| read_edits(&store.schema, &text));
+        is_clear = changes.is_some() && rev <= reached + 1;
+        reached = rev;
+        rows.extend(changes.into_iter().flatten().filter(|edit| rewords(&store.schema, edit)).map(|edit| edit.row));
+        Ok::<_, DbError>(is_clear)
+    })?;
+    // A log with a hole tells nothing.
+    Ok((is_clear && reached > noted).then_some((reached, rows)))
+}
+
+fn read_edits(schema: &Schema, text: &str) -> Option<Vec<Edit>> {
+    let changes = Json::parse(text).ok()?;
+    changes.as_list()?.iter().map(|change| Edit::read(schema, change, Values::Final).ok()).collect()
+}
+
+/// Whether an edit changes the words of a row.
+fn rewords(schema: &Schema, edit: &Edit) -> bool {
+    let columns = &schema.tables[edit.row.table as usize].columns;
+    let is_text = |column: u16| matches!(columns[column as usize].kind, Kind::Text { .. });
+    has_texts(schema, edit.row.table as usize) && (edit.op != Op::Update || edit.set.iter().any(|(column, _)| is_text(*column)))
+}
+
+/// All rows of a space wait. What is indexed and not there any more is found out when its turn comes.
+fn all_wait(store: &Store, space: i64) -> DbResult<()> {
     for (i, table) in store.schema.tables.iter().enumerate().filter(|(i, _)| has_texts(&store.schema, *i)) {
         let name = &store.layout.table(i as u16).name;
         let sql = format!(
@@ -263,21 +331,22 @@ fn begin_anew(store: &Store, space: i64) -> DbResult<()> {
         );
         store.db.execute(&sql, &[space.into(), table.name.as_str().into()])?;
     }
-    // What is indexed and not there any more is found out when its turn comes.
     let indexed = if store.db.dialect() == Dialect::Sqlite { "_search_doc" } else { "_search" };
     let sql =
         format!("INSERT INTO _search_dirty (space, tbl, id) SELECT space, tbl, id FROM {indexed} WHERE space = ?1 ON CONFLICT DO NOTHING");
-    store.db.execute(&sql, &[space.into()])?;
-    reach(store, space, rev)
+    store.db.execute(&sql, &[space.into()])
 }
 
 fn fill_some(store: &Store, space: i64) -> DbResult<()> {
-    lock(store, space)?;
+    revision(store, space, store.db.row_lock())?;
+    if is_outdated(store)? {
+        return Ok(());
+    }
     let sql = "SELECT tbl, id FROM _search_dirty WHERE space = ?1 ORDER BY tbl, id LIMIT ?2";
     let mut waiting: BTreeMap<String, Vec<RowId>> = BTreeMap::new();
     store.db.each(sql, &[space.into(), FILL_ROWS.into()], |row| {
         waiting.entry(row.text(0)?.into_owned()).or_default().push(row.id(1)?);
-        Ok::<_, crate::db::DbError>(())
+        Ok::<_, DbError>(())
     })?;
     for (name, ids) in waiting {
         // A table may have gone since, or is not searched any more.
@@ -319,7 +388,7 @@ pub fn find(store: &Store, space: &str, asked: &str, limit: usize) -> DbResult<S
             let (id, table) = (row.id(1)?, store.schema.table(&row.text(0)?));
             let is_searched = |table: &u16| has_texts(&store.schema, usize::from(*table));
             found.extend(table.filter(is_searched).map(|table| RowKey { table, id }).filter(|key| !hidden.contains(key)));
-            Ok::<_, crate::db::DbError>(found.len() <= limit)
+            Ok::<_, DbError>(found.len() <= limit)
         })?;
     }
     let more = found.len() > limit;

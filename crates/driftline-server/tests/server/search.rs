@@ -78,6 +78,9 @@ async fn c3_search_finds_words_of_the_space_and_what_begins_with_the_last() {
     assert_eq!(without.request("GET", "/v1/spaces/a/search?q=x", Some(&token("alice")), "").await.0, 404);
 }
 
+/// The spaces whose index does not know what the log tells.
+const BEHIND: &str = "SELECT count(*) FROM _search_space AS n JOIN _space AS s ON s.id = n.space WHERE n.rev < s.rev";
+
 const WORDS: [&str; 7] = ["ash", "birch", "cedar", "elm", "fir", "oak", "pine"];
 
 /// The same random history in a space: creates, changes, moves, deletes; some at once.
@@ -140,12 +143,12 @@ async fn c3_a_catch_up_that_is_indexed_later_finds_the_same_and_makes_no_table()
     agrees(&world, "small", &small).await;
     let large = history(&world, "large", 40).await;
     assert!(find(&world, "large", "ash").await.1, "what waits is told as stale");
-    assert!(world.count("SELECT count(*) FROM _search_dirty") > 8);
+    assert!(world.count(BEHIND) + world.count("SELECT count(*) FROM _search_dirty") > 0);
     assert!(!find(&world, "small", "ash").await.1, "no other space is");
     server.jobs().await;
     agrees(&world, "large", &large).await;
     agrees(&world, "small", &small).await;
-    assert_eq!(world.count("SELECT count(*) FROM _search_dirty"), 0);
+    assert_eq!((world.count(BEHIND), world.count("SELECT count(*) FROM _search_dirty")), (0, 0));
     assert_eq!(catalog(&world), before);
 }
 
@@ -154,18 +157,38 @@ async fn c3_a_catch_up_that_is_indexed_later_finds_the_same_and_makes_no_table()
 async fn c3_new_rows_of_many_small_pushes_wait_and_those_of_a_large_one_do_not() {
     let (world, server) = world(3);
     let mut alice = Client::new("alice", 1);
-    let mut waiting = Vec::new();
     for n in 1..=5 {
         alice.edit(&world, "a", json!([card(n, "oak")])).await;
-        waiting.push(world.count("SELECT count(*) FROM _search_dirty"));
+        assert_eq!(world.count(BEHIND), i64::from(n > 3), "{n}");
     }
-    assert_eq!(waiting, [0, 0, 0, 1, 2]);
     let many: Vec<Json> = (10..20).map(|n| card(n, "oak")).collect();
     alice.edit(&world, "a", json!(many)).await;
-    assert_eq!(world.count("SELECT count(*) FROM _search_dirty"), 2);
-    assert_eq!(find(&world, "a", "oak").await, (vec![19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 3, 2, 1], true));
+    assert_eq!(find(&world, "a", "oak").await, (vec![3, 2, 1], true), "what comes after what waits, waits too");
     server.jobs().await;
     assert_eq!(find(&world, "a", "oak").await, (vec![19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 5, 4, 3, 2, 1], false));
+    alice.edit(&world, "b", json!(many)).await;
+    assert_eq!(find(&world, "b", "oak").await, ((10..20).rev().collect(), false));
+}
+
+/// More than is read of the log in one transaction, with what has no words in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn c3_a_long_log_is_read_in_parts() {
+    let (world, server) = world(0);
+    let mut alice = Client::new("alice", 1);
+    for from in (0..45_000).step_by(1_000) {
+        let cards: Vec<Json> = (from..from + 1_000).map(|n| card(n, if n % 9_000 == 7 { "oak" } else { "elm" })).collect();
+        assert_eq!(verdict(&alice.edit(&world, "a", json!(cards)).await), "applied");
+        let moved = json!({"op": "update", "table": "card", "id": id(from), "set": {"x": 5}});
+        assert_eq!(verdict(&alice.edit(&world, "a", json!([moved])).await), "applied");
+    }
+    alice.edit(&world, "a", json!([{"op": "delete", "table": "card", "id": id(7)}])).await;
+    for _ in 0..100 {
+        server.jobs().await;
+        if world.count(BEHIND) == 0 && world.count("SELECT count(*) FROM _search_dirty") == 0 {
+            break;
+        }
+    }
+    assert_eq!(find(&world, "a", "oak").await, ([4, 3, 2, 1].map(|n| n * 9_000 + 7).to_vec(), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,4 +277,76 @@ async fn c4_a_fill_that_fails_at_any_statement_delays_only_search() {
         forget_index(&world);
     }
     assert!(failed > 8, "{failed} statements are too few");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c4_a_log_whose_reading_fails_at_any_statement_is_read_again() {
+    let (mut world, server) = world(0);
+    let mut alice = Client::new("alice", 1);
+    let cards: Vec<Json> = (1..=30).map(|n| card(n, "oak")).collect();
+    alice.edit(&world, "a", json!(cards)).await;
+    server.jobs().await;
+    server.stop().await.unwrap();
+    let mut failed = 0;
+    for nth in 1..200 {
+        // Its jobs index nothing meanwhile.
+        let mut without = world.config.clone();
+        (without.search, without.faults.fail_statement) = (None, None);
+        let server = open(&without);
+        world.router = server.router();
+        let (word, row) = (format!("word{nth}"), nth % 30 + 1);
+        let update = json!({"op": "update", "table": "card", "id": id(row), "set": {"text": word}});
+        assert_eq!(verdict(&alice.edit(&world, "a", json!([update])).await), "applied");
+        server.stop().await.unwrap();
+        world.config.faults.fail_statement = Some(nth);
+        let server = open(&world.config);
+        world.router = server.router();
+        server.jobs().await;
+        assert_eq!(find(&world, "a", &word).await, (vec![row], false), "statement {nth}");
+        let is_over = figure(&world, "driftline_jobs_total{job=\"search\",result=\"failed\"} ").await == 0.0;
+        server.stop().await.unwrap();
+        if is_over {
+            break;
+        }
+        failed += 1;
+    }
+    assert!(failed > 8, "{failed} statements are too few");
+}
+
+/// It does not know their tables and texts, and they can read what it writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn c4_beside_servers_of_a_newer_schema_an_older_one_indexes_nothing() {
+    let (world, server) = world(100);
+    let mut alice = Client::new("alice", 1);
+    alice.edit(&world, "a", json!([card(1, "oak")])).await;
+    let before = world.text("SELECT CAST(count(*) AS TEXT) FROM _migration");
+    let newer = "INSERT INTO _migration (number, name, sha256, version, oldest_server, applied_at) VALUES (99, 'newer', '', 99, 1, 0)";
+    world.db().batch(newer).unwrap();
+    alice.edit(&world, "a", json!([card(2, "oak")])).await;
+    server.jobs().await;
+    assert_eq!(find(&world, "a", "oak").await, (vec![1], true));
+    world.db().batch("DELETE FROM _migration WHERE number = 99").unwrap();
+    assert_eq!(world.text("SELECT CAST(count(*) AS TEXT) FROM _migration"), before);
+    // The space is looked at again once somebody has changed it.
+    alice.edit(&world, "a", json!([card(3, "oak")])).await;
+    server.jobs().await;
+    assert_eq!(find(&world, "a", "oak").await, (vec![3, 2, 1], false));
+}
+
+/// Where the log does not tell all, all rows are looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn c4_a_hole_in_the_log_is_no_hole_in_the_index() {
+    for hole in ["rev = 2", "rev >= 2"] {
+        let (world, server) = world(0);
+        let mut alice = Client::new("alice", 1);
+        alice.edit(&world, "a", json!([card(1, "oak"), card(11, "oak")])).await;
+        server.jobs().await;
+        alice.edit(&world, "a", json!([card(2, "oak")])).await;
+        alice.edit(&world, "a", json!([card(3, "oak")])).await;
+        let rev: i64 = world.count("SELECT rev FROM _search_space");
+        let sql = format!("DELETE FROM _log WHERE {}", hole.replace('2', &(rev + 1).to_string()));
+        world.db().batch(&sql).unwrap();
+        server.jobs().await;
+        assert_eq!(find(&world, "a", "oak").await, (vec![11, 3, 2, 1], false), "{hole}");
+    }
 }

@@ -132,7 +132,7 @@ async fn n1_a_database_that_is_killed_loses_and_doubles_nothing() {
     let killing = async {
         let mut kills = 0;
         while !over.load(Ordering::Relaxed) && kills < 12 {
-            sleep(Duration::from_millis(300)).await;
+            sleep(Duration::from_millis(100)).await;
             tokio::task::block_in_place(|| cluster.kill_and_start());
             kills += 1;
         }
