@@ -44,6 +44,7 @@ const BOUNDS = {
   'taken-twice-after-a-refusal': { by: 'dedupe', within: 8000 },
   'undo-over-what-others-wrote': { by: 'undo', within: 80 },
   'update-folded-into-a-restore': { by: 'undo', within: 300 },
+  'waits-for-good': { by: 'sim', within: 40 },
 }
 
 const HERE = join(ROOT, 'tests', 'mutants')

@@ -384,8 +384,8 @@ impl World {
         let mut unknown = BTreeSet::new();
         outbox.visit(&sending, |members, wait, _| {
             let stuck = match &wait {
-                Some(Wait::Rows(rows)) => rows.iter().all(|row| self.space_of(tab).server.visible().contains_key(row)),
                 Some(Wait::Parked | Wait::Keys(_)) => false,
+                Some(Wait::Rows(_)) => !members.iter().any(|entry| entry.awaits),
                 Some(Wait::Saving | Wait::Aside) | None => true,
             };
             if stuck && unknown.is_empty() && found.is_none() {

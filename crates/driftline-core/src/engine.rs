@@ -15,7 +15,7 @@ use crate::dedupe::is_shared;
 use crate::edit::{Edit, Op};
 use crate::json::Json;
 use crate::merge::Hlc;
-use crate::outbox::{Entry, Key, Outbox, Sending, State};
+use crate::outbox::{Entry, Key, Outbox, Sending};
 use crate::reconcile::mix;
 use crate::replica::Replica;
 use crate::schema::Schema;
@@ -142,6 +142,10 @@ pub struct Engine {
     pub(crate) unheard: SortedMap<Key, u32>,
     /// Keys of which another tab has said that they are over before their own tab had shown them, and when.
     pub(crate) early: SortedMap<Key, u64>,
+    /// Of those whose records may still be on disk, the revision at which they were said to be.
+    pub(crate) early_settled: SortedMap<Key, u64>,
+    /// Records in the slots of others that this tab has written as the sending one, until they are to be deleted.
+    pub(crate) rewrote: SortedMap<Key, u32>,
     /// What waits, for a while, for something that it goes on from and that has not been heard of.
     pub(crate) unseen: SortedSet<Key>,
     /// The highest number of each client that earlier tabs used in this slot, until the others have been told.
@@ -158,6 +162,8 @@ pub struct Engine {
     pub(crate) undeleted: Vec<crate::peers::Undeleted>,
     /// The latest epoch that was heard of: who speaks under an earlier one was frozen, and has been replaced.
     pub(crate) epoch_heard: u64,
+    /// The epoch under which a sending tab has last told what waits. 0: none has, or the disk was read since another sends.
+    pub(crate) epoch_told: u64,
     /// Whether another tab has ever been heard.
     pub(crate) has_company: bool,
     /// Whether what was made is to be written at once.
@@ -225,6 +231,8 @@ impl Engine {
             twice: SortedSet::new(),
             unheard: SortedMap::new(),
             early: SortedMap::new(),
+            rewrote: SortedMap::new(),
+            early_settled: SortedMap::new(),
             unseen: SortedSet::new(),
             earlier: config.high.clone(),
             vanished: SortedSet::new(),
@@ -234,6 +242,7 @@ impl Engine {
             peer: None,
             undeleted: Vec::new(),
             epoch_heard: 0,
+            epoch_told: 0,
             has_company: false,
             hurried: false,
             pings: 0,
@@ -501,10 +510,6 @@ impl Engine {
     /// Whether a key was known and is no more.
     pub(crate) fn is_over(&self, key: Key) -> bool {
         self.has_number(key) && self.outbox.get(key).is_none() && !self.unheard.contains_key(&key)
-    }
-
-    pub(crate) fn is_queued(&self, key: Key) -> bool {
-        self.outbox.get(key).is_some_and(|entry| entry.state == State::Queued)
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Entry {
     pub after: Vec<Key>,
     /// Transactions of other tabs that it goes on from: a tab may hear of it before it hears of these.
     pub seen: Vec<Key>,
+    /// When it was made, a row that it refers to was not there yet, as one that comes with its file: it waits as long as that takes.
+    pub awaits: bool,
     /// The keys that it had before somebody decided about it, the latest last: should those be found on disk, too, this one counts, and
     /// where one of them has taken effect, the server refuses this one.
     pub was: Vec<Key>,
@@ -413,7 +415,7 @@ impl Outbox {
     }
 
     /// The rows an entry refers to that neither the base nor any transaction has; a few are enough.
-    fn missing(&self, entry: &Entry, lacks: &dyn Fn(&Edit, u16, RowKey) -> bool) -> Vec<RowKey> {
+    pub fn missing(&self, entry: &Entry, lacks: &dyn Fn(&Edit, u16, RowKey) -> bool) -> Vec<RowKey> {
         let mut missing = Vec::new();
         for edit in &entry.edits {
             for (column, target) in edit.references() {
@@ -423,11 +425,6 @@ impl Outbox {
             }
         }
         missing
-    }
-
-    /// Whether a transaction refers to a row that is nowhere, so that sending it would be in vain.
-    pub fn lacks_rows(&self, key: Key, lacks: &dyn Fn(&Edit, u16, RowKey) -> bool) -> bool {
-        self.get(key).is_some_and(|entry| !self.missing(entry, lacks).is_empty())
     }
 
     /// Why an entry cannot go by itself; its dependencies aside.
@@ -632,6 +629,9 @@ impl Entry {
         if self.suspended {
             out.push_str(",\"suspended\":true");
         }
+        if self.awaits {
+            out.push_str(",\"awaits\":true");
+        }
         if self.unanswered {
             out.push_str(",\"unanswered\":true");
         }
@@ -712,6 +712,7 @@ impl Entry {
             releases,
             after: read_pairs(json.list("after"))?,
             seen: read_pairs(json.list("seen"))?,
+            awaits: json.flag("awaits"),
             was: read_pairs(json.list("was"))?,
             state: parked.unwrap_or(State::Queued),
             version: 0,
@@ -780,6 +781,7 @@ impl Txn {
             releases,
             after,
             seen: Vec::new(),
+            awaits: false,
             was,
             state,
             version,

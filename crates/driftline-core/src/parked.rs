@@ -114,12 +114,7 @@ impl Engine {
         }
         match entry.state.clone() {
             // It would wait for that row for ever, and be shown as on its way.
-            State::Parked { problem, .. }
-                if problem.code == "missing_parent"
-                    && self.outbox.lacks_rows(key, &|edit, column, row| self.replica.lacks(&self.schema, edit, column, row)) =>
-            {
-                return Err(problem);
-            }
+            State::Parked { problem, .. } if problem.code == "missing_parent" && self.lacking(key).is_some() => return Err(problem),
             State::Parked { spent: true, .. } => {
                 self.refuse_too_late(key)?;
                 self.rekey(key, None);
@@ -303,6 +298,7 @@ impl Engine {
             let body = txn.to_body(&self.schema, made.at);
             let old = std::mem::replace(&mut entry, txn.into_entry(body, made, self.slot, releases, Vec::new()));
             (entry.after, entry.seen, entry.version) = (old.after, old.seen, old.version);
+            entry.awaits = self.awaits(&entry.edits);
             // What it did is no more.
             self.history.forget(key);
         }

@@ -99,6 +99,7 @@ impl Engine {
                 return;
             }
             (self.epoch_heard, self.pings) = (epoch, 0);
+            self.doubt_earlier_sender();
         }
         match json.text("t") {
             Some("hello" | "ping") => self.tell_peers_lead(),
@@ -377,13 +378,13 @@ impl Engine {
             }
         }
         self.wait_for_unseen(now_ms, &offered);
+        if !offered.is_empty() {
+            self.note_work();
+        }
         for key in unsaved {
             if self.outbox.get(key).is_none() {
                 self.unheard.insert(key, slot);
             }
-        }
-        if frozen {
-            self.park_missed();
         }
         if let Some(sender) = self.sender.as_mut().filter(|_| slot == IMPORTED) {
             // Whoever tells of a file knows from disk what an earlier one brought, whose tab may have died before it told of that.
@@ -406,6 +407,10 @@ impl Engine {
         let (key, slot) = (entry.made.key, entry.slot);
         // A file may bring anew what is over; only what was said to be just now was meant.
         let early = self.early.remove(&key).is_some_and(|said| slot != IMPORTED || now_ms < said + UNSEEN_MS);
+        if let Some(rev) = self.early_settled.remove(&key).filter(|_| early && self.sender.is_none()) {
+            // Should whoever settled it not live to delete it, its number must not count as over before somebody has.
+            self.undeleted.push(Undeleted { slot, key, rev, epoch: self.epoch_heard });
+        }
         if early || was_over || self.is_settled(key) {
             // Of what has been settled first and shown then, it may be shown more than once.
             self.see_number(slot, key);
@@ -430,7 +435,9 @@ impl Engine {
         };
         // What waits here under a number is not changed by what a file has under it.
         let waits_here = |known: &Entry| slot == IMPORTED && known.slot != IMPORTED;
-        if self.is_leaving(slot, key) || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
+        let comes_again = slot == IMPORTED && self.take_back_delete(key);
+        let is_leaving = self.is_leaving(slot, key) && !comes_again;
+        if is_leaving || self.outbox.get(key).is_some_and(|known| older(known) || waits_here(known)) {
             return Heard::Known;
         }
         self.see_clock(entry.made.at);
@@ -457,6 +464,10 @@ impl Engine {
             self.gone_meanwhile.remove(&key);
         }
         self.outbox.insert(entry);
+        if comes_again {
+            // What is being deleted may be what the file has brought.
+            self.put(key);
+        }
         Heard::New
     }
 
@@ -492,6 +503,10 @@ impl Engine {
             let expected = self.undeleted.iter().any(|left| left.key == key && (left.slot == IMPORTED || self.has_number(key)));
             self.undeleted.retain(|left| left.key != key);
             self.unheard.remove(&key);
+            // This tab slept, and wrote that again before it heard of its end.
+            if let Some(slot) = self.rewrote.get(&key).copied().filter(|_| self.outbox.get(key).is_none()) {
+                self.delete(slot, key);
+            }
             news |= self.hear_over(now_ms, key, true);
             if expected {
                 // It had been heard of: should a file bring it again, it is not this that was meant.
@@ -533,6 +548,7 @@ impl Engine {
             None => {
                 if !self.is_over(key) {
                     self.early.insert(key, now_ms);
+                    self.early_settled.remove(&key);
                 }
                 return false;
             }
@@ -556,6 +572,14 @@ impl Engine {
         self.event_keys("accepted", &accepted);
     }
 
+    /// What a sending tab that slept has told of may have been over for long when it woke: then the disk knows better.
+    pub(crate) fn doubt_earlier_sender(&mut self) {
+        if self.loaded && (1..self.epoch_heard).contains(&self.epoch_told) {
+            self.epoch_told = 0;
+            self.ask_reload();
+        }
+    }
+
     fn hear_base(&mut self, now_ms: u64, json: &Json) {
         if self.sender.is_some() {
             return;
@@ -569,6 +593,8 @@ impl Engine {
             }
             if self.hear_over(now_ms, key, false) {
                 accepted.push(key);
+            } else if self.early.contains_key(&key) {
+                self.early_settled.insert(key, rev);
             }
         }
         for record in json.list("records").iter() {
@@ -581,6 +607,7 @@ impl Engine {
             }
             // Who sends now says that it waits: that an earlier one called it settled counts no more.
             let epoch = self.epoch_heard;
+            self.epoch_told = epoch;
             self.undeleted.retain(|left| left.key != entry.made.key || left.epoch >= epoch);
             self.unheard.remove(&entry.made.key);
             self.note_twice(slot, entry.made.key);

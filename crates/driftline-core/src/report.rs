@@ -89,7 +89,7 @@ impl Engine {
         }
         let trouble = match (&self.sender, &self.peer) {
             (Some(sender), _) => sender.told_trouble(),
-            (None, _) if self.is_sender_silent() => Some("no answer".to_string()),
+            (None, _) if self.is_sender_silent() => Some("sender_silent".to_string()),
             (None, Some(peer)) if !peer.online => return ("offline", None),
             (None, Some(peer)) => peer.trouble.clone(),
             (None, None) => self.left_trouble.clone(),

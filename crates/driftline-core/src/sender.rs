@@ -32,6 +32,10 @@ const POLL_MS: u64 = 10_000;
 
 /// Bodies of one push, in bytes: a batch is on its way quickly, and far below the server's limit.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// What refers to a row that is not there any more waits so long for it.
+const LOST_MS: u64 = 10_000;
+/// What another tab has shown it offers within this time, unless the browser has frozen it.
+const OFFER_MS: u64 = 5_000;
 /// The mark of what may have been sent is set this far ahead.
 const SENT_AHEAD_MS: u64 = 10_000;
 
@@ -65,8 +69,10 @@ pub(crate) struct Sender {
     pub doubts: bool,
     /// There is something in the queue, and none of it can go.
     pub starved: bool,
-    /// Deleted rows to which something referred that was not ours to park.
-    pub missed: Vec<RowKey>,
+    /// Until then another tab may take to offer what it has shown.
+    offer_until: u64,
+    /// What waits for rows that are not there any more, and since when; 0 where their delete was heard.
+    lost: SortedMap<Key, u64>,
     pub live: Live,
     live_failures: u32,
     live_not_before: u64,
@@ -118,7 +124,8 @@ impl Sender {
             unchecked: false,
             doubts: false,
             starved: false,
-            missed: Vec::new(),
+            offer_until: 0,
+            lost: SortedMap::new(),
             live: Live::Off,
             live_failures: 0,
             live_not_before: 0,
@@ -218,12 +225,24 @@ impl Engine {
     }
 
     fn push(&mut self, now_ms: u64) {
+        self.queue_found();
         let units = self.batch(now_ms);
         // What waits, waits for rows that nobody has made, or for what is parked: that is not saving.
         let unseen = self.unseen.iter().any(|key| self.outbox.get(*key).is_some_and(|entry| entry.unseen_until_ms > now_ms));
         let starved = units.is_empty() && self.outbox.counts().queued > 0 && self.is_saved() && !unseen;
+        // What another tab has shown and not offered yet is for a while not told to wait for rows: it is about to be.
+        let unoffered = |e: &Entry| e.slot != self.slot && e.saved && !e.frozen && e.state == State::Queued;
+        let is_offered = starved && self.outbox.keys(&unoffered).is_empty();
         let Some(sender) = &mut self.sender else { return };
-        sender.starved = starved;
+        if !starved || is_offered {
+            sender.offer_until = 0;
+        } else if sender.offer_until == 0 {
+            sender.offer_until = now_ms + OFFER_MS;
+        }
+        sender.starved = is_offered || (starved && now_ms >= sender.offer_until);
+        if starved || sender.lost.values().any(|since| *since == 0) {
+            self.park_lost(now_ms);
+        }
         if self.must_be_told_first(now_ms, &units) {
             return;
         }
@@ -281,6 +300,13 @@ impl Engine {
         sender.sent_wanted = newest.max(Hlc::new(now_ms + SENT_AHEAD_MS, 0).0);
         self.commit(now_ms);
         true
+    }
+
+    /// There is something new to send: until that has been looked at, nobody can say that all waits for rows.
+    pub(crate) fn note_work(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            sender.starved = false;
+        }
     }
 
     fn batch(&self, now_ms: u64) -> Vec<Ready> {
@@ -437,6 +463,8 @@ impl Engine {
             for key in sender.aside.iter() {
                 times.extend(self.outbox.get(*key).map(|entry| entry.aside_until_ms));
             }
+            times.extend(sender.lost.values().map(|since| since + LOST_MS));
+            times.push(sender.offer_until);
             for key in self.unseen.iter() {
                 times.extend(self.outbox.get(*key).map(|entry| entry.unseen_until_ms));
             }

@@ -93,6 +93,10 @@ impl Engine {
                 known += 1;
                 continue;
             }
+            if self.is_leaving(IMPORTED, key) {
+                // The delete could come after what the file brings.
+                return Err(Problem::new("in_flight", "the record of what is in the file is being deleted here; try again in a moment"));
+            }
             entry.unanswered = true;
             count += 1;
             bytes += entry.body.len();

@@ -583,13 +583,13 @@ fn l1_a_sending_tab_that_does_not_answer_is_told_and_replaced_within_10_s() {
     let mut replaced = Vec::new();
     while replaced.is_empty() && tab.now < frozen + 60_000 {
         replaced = wait(&mut tab, 500);
-        if tab.engine.status().contains("\"not_saving\",\"reason\":\"no answer\"") {
+        if tab.engine.status().contains("\"not_saving\",\"reason\":\"sender_silent\"") {
             told.get_or_insert(tab.now - frozen);
         }
     }
     assert!(told.is_some_and(|ms| ms <= 6_500), "{told:?}");
     assert!((6_000..=10_000).contains(&(replaced[0] - frozen)), "{replaced:?}");
-    assert!(tab.engine.status().contains("no answer"), "while it takes over, too");
+    assert!(tab.engine.status().contains("sender_silent"), "while it takes over, too");
     // Nobody comes: it is tried again.
     assert_eq!(wait(&mut tab, 10_000).len(), 1);
 }

@@ -474,3 +474,126 @@ fn r3_what_came_too_late_is_not_sent_again_but_discarded() {
     assert_eq!((outbox(&tab).len(), tab.disk.len(), store.rows.len()), (0, 0, 1));
     assert_eq!(tab.engine.replica().view().get(row("box", 1)).unwrap().values[1], Value::Text("first".into()));
 }
+
+// ---- what refers to a row that is nowhere ----
+
+/// Lets time pass, second by second, and answers what is asked.
+fn wait(tab: &mut Tab, store: &mut Store, seconds: u64) {
+    for _ in 0..seconds {
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        while let Some((id, body)) = tab.pushes.pop() {
+            let answer = store.push(&tab.schema, &body).unwrap();
+            tab.engine.handle_answer(tab.now, id, 200, None, &answer);
+            tab.run();
+        }
+    }
+}
+
+fn states(tab: &Tab) -> Vec<String> {
+    outbox(tab).iter().map(|entry| entry["state"].as_str().unwrap().to_string()).collect()
+}
+
+/// Two tabs; somebody deletes a card, which the one that sends hears of, and then the other, which has not, connects it.
+fn late_reference() -> (Tab, Store, Key) {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    make(&mut tab, &[create("card", 1, ""), create("kind", 3, "")]);
+    tab.sync(&mut store);
+    let mut other = Tab::of_config(Config { slot: 1, client: 0xab, ..common::config() });
+    other.open(tab.left());
+    store.push(&tab.schema, &common::push_text(None, "[]", &[(9, common::body(9, &delete("card", 1)))]).replace("00aa", "00dd")).unwrap();
+    wait(&mut tab, &mut store, 15);
+    assert!(!tab.engine.replica().view().contains(row("card", 1)));
+    for text in tab.told() {
+        if !text.contains("\"t\":\"base\"") {
+            other.engine.handle_peer(other.now, &text);
+        }
+    }
+    let conn = create("conn", 10, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(3)));
+    let key = make(&mut other, &[conn]);
+    for text in other.told() {
+        tab.engine.handle_peer(tab.now, &text);
+    }
+    tab.run();
+    (tab, store, key)
+}
+
+#[test]
+fn r2_what_was_made_on_a_row_after_its_delete_was_heard_is_parked_and_goes_when_the_row_is_there_again() {
+    let (mut tab, mut store, key) = late_reference();
+    wait(&mut tab, &mut store, 5);
+    assert_eq!(states(&tab), ["waiting"], "the row may be on its way");
+    wait(&mut tab, &mut store, 10);
+    let left = parked(&tab);
+    assert_eq!((left.len(), &left[0]["key"], &left[0]["problem"]["code"]), (1, &json!(key_text(key)), &json!("missing_parent")));
+    assert_eq!(left[0]["problem"]["rows"], json!([name("card", 1)]));
+    assert!(tab.engine.status().contains("\"not_saving\",\"reason\":\"parked\""), "{}", tab.engine.status());
+    wait(&mut tab, &mut store, 60);
+    assert_eq!(parked(&tab), left, "and stays so");
+    let back = format!("{{\"op\":\"restore\",\"table\":\"card\",\"id\":\"{}\",\"set\":{{}}}}", id(1));
+    store.push(&tab.schema, &common::push_text(None, "[]", &[(10, common::body(10, &back))]).replace("00aa", "00dd")).unwrap();
+    wait(&mut tab, &mut store, 30);
+    assert!(outbox(&tab).is_empty() && store.rows.contains_key(&row("conn", 10)), "{:?}", outbox(&tab));
+}
+
+#[test]
+fn r2_what_refers_to_a_row_that_is_nowhere_is_not_parked_before_the_server_was_asked_for_it() {
+    let (mut tab, mut store, _) = late_reference();
+    for _ in 0..60 {
+        tab.now += 1_000;
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        while let Some((id, _)) = tab.pushes.pop() {
+            tab.engine.handle_send_failed(tab.now, id, SendFailure::Network);
+            tab.run();
+        }
+    }
+    assert_eq!(states(&tab), ["waiting"], "nobody knows whether the row is there");
+    wait(&mut tab, &mut store, 60);
+    assert_eq!(states(&tab), ["parked"]);
+}
+
+#[test]
+fn r2_what_awaits_a_new_row_goes_on_waiting_when_the_one_that_it_let_go_of_is_deleted() {
+    let mut store = Store::default();
+    let mut tab = Tab::leading(&store);
+    make(&mut tab, &[create("box", 1, "")]);
+    make(&mut tab, &[create("card", 2, &format!("\"box\":\"{}\"", id(1)))]);
+    tab.sync(&mut store);
+    // The new one comes later, as one does that comes with its file.
+    make(&mut tab, &[update("card", 2, &format!("\"set\":{{\"box\":\"{}\"}}", id(7)))]);
+    store.push(&tab.schema, &common::push_text(None, "[]", &[(9, common::body(9, &delete("box", 1)))]).replace("00aa", "00dd")).unwrap();
+    wait(&mut tab, &mut store, 60);
+    assert!(!tab.engine.replica().view().contains(row("box", 1)));
+    assert_eq!(states(&tab), ["waiting"]);
+    make(&mut tab, &[create("box", 7, "")]);
+    wait(&mut tab, &mut store, 5);
+    assert!(outbox(&tab).is_empty() && store.rows[&row("card", 2)].values.contains(&Value::Ref(row("box", 7))));
+}
+
+#[test]
+fn r2_what_needs_a_deleted_row_is_parked_while_other_edits_flow() {
+    let (mut tab, mut store, _) = late_reference();
+    let conn = |n: u64| create("conn", n, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(5), id(3)));
+    make(&mut tab, &[create("card", 5, "")]);
+    wait(&mut tab, &mut store, 1);
+    tab.engine.set_online(tab.now, false);
+    let lost = make(&mut tab, &[conn(11)]);
+    store.push(&tab.schema, &common::push_text(None, "[]", &[(10, common::body(10, &delete("card", 5)))]).replace("00aa", "00dd")).unwrap();
+    tab.engine.set_online(tab.now, true);
+    for n in 0..5 {
+        // Before each answer there is something new.
+        tab.now += 1_000;
+        make(&mut tab, &[create("box", 100 + n, "")]);
+        tab.engine.handle_tick(tab.now);
+        tab.run();
+        let Some((id, body)) = tab.pushes.pop() else { continue };
+        make(&mut tab, &[create("box", 200 + n, "")]);
+        let answer = store.push(&tab.schema, &body).unwrap();
+        tab.engine.handle_answer(tab.now, id, 200, None, &answer);
+        tab.run();
+    }
+    assert!(parked(&tab).iter().any(|entry| entry["key"] == json!(key_text(lost))), "{:?}", states(&tab));
+}

@@ -203,6 +203,33 @@ fn l1_what_a_replaced_tab_wrote_again_it_deletes_when_it_hears_that_it_is_over()
 }
 
 #[test]
+fn l1_what_a_replaced_tab_wrote_again_and_then_settled_itself_it_deletes_when_another_has() {
+    let mut closed = beside(3);
+    let key = make(&mut closed, &create("kind", 1, ""));
+    let record = closed.disk[&key].replacen('{', "{\"suspended\":true,", 1);
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    tab.engine.handle_adopted(tab.now, SlotDisk { slot: 3, records: vec![record], high: Vec::new() });
+    tab.run();
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    // Frozen here; the next tab sends it and deletes the record.
+    tab.disk.clear();
+    tab.engine.handle_answer(tab.now, request, 500, None, "{\"code\":\"internal\"}");
+    tab.run();
+    assert!(tab.disk.contains_key(&key), "it has written it again, as suspended");
+    assert_eq!(goes(&mut tab, 600_000), [[key.1]]);
+    let (request, body) = tab.pushes.pop().unwrap();
+    let answer = store.push(&schema(), &body).unwrap();
+    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
+    tab.engine.handle_unlead(tab.now);
+    tab.run();
+    assert!(tab.engine.outbox().is_empty() && tab.disk.contains_key(&key));
+    hear(&mut tab, &[void(key)]);
+    assert!(tab.disk.is_empty());
+}
+
+#[test]
 fn d5_what_a_retry_stands_for_is_told_by_when_it_was_made_and_not_by_its_number_alone() {
     let (mut tab, mut other) = (beside(1), beside(2));
     let own = make(&mut tab, &create("kind", 1, ""));
@@ -820,6 +847,58 @@ fn q2_what_this_tab_wrote_again_is_deleted_when_its_retry_is_heard_of() {
 }
 
 #[test]
+fn d2_what_was_called_settled_before_it_was_shown_is_not_told_to_be_over_before_its_record_is_gone() {
+    let mut store = Store::default();
+    let disk = sending(&mut store).left();
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, "\"name\":\"\""));
+    made_elsewhere(&mut store, 1, &create("kind", 1, "\"name\":\"\""));
+    let mut tab = reading(2, &disk);
+    let at = format!("\"rev\":1,\"digest\":\"{:032x}\",\"changes\":[{{", store.space.digest.0);
+    hear(&mut tab, &[base(1, &create("kind", 1, "\"name\":\"\""), key).replacen("\"changes\":[{", &at, 1)]);
+    hear(&mut tab, &maker.told());
+    // Whoever settled it has died; its own tab is open, and so its slot is not among those handed over.
+    tab.hold_slot = Some(1);
+    tab.engine.handle_lead(tab.now, 2, disk.meta.as_deref(), Vec::new());
+    tab.run();
+    goes(&mut tab, 1_000);
+    let (request, body) = tab.pushes.pop().expect("it asks what is new");
+    assert_eq!(closed_by(&body, key.0), serde_json::json!([]));
+    let (slot, save) = tab.held.pop().expect("it deletes the record");
+    assert_eq!(slot, 1);
+    tab.engine.handle_saved(tab.now, slot, save);
+    tab.engine.handle_send_failed(tab.now, request, SendFailure::Network);
+    tab.run();
+    goes(&mut tab, 60_000);
+    assert_eq!(closed_by(&tab.pushes.pop().unwrap().1, key.0), serde_json::json!([[1, 1]]));
+}
+
+#[test]
+fn q2_what_a_sender_that_slept_tells_a_tab_that_opens_is_gone_once_its_successor_is_heard_of() {
+    let mut maker = beside(1);
+    let key = make(&mut maker, &create("kind", 1, ""));
+    let record = serde_json::to_string(&maker.disk[&key]).unwrap();
+    let told = format!("{{\"schema\":1,\"t\":\"base\",\"epoch\":2,\"changes\":[],\"settled\":[],\"records\":[[1,{record}]]}}");
+    // It was sent and deleted long ago, by the sender of epoch 5.
+    let disk = || Disk { slots: vec![SlotDisk { slot: 1, records: Vec::new(), high: vec![key] }], ..Disk::default() };
+    for is_heard_first in [true, false] {
+        let mut tab = Tab::of_config(Config { slot: 2, client: 0xac, ..config() });
+        hear(&mut tab, std::slice::from_ref(&told));
+        if is_heard_first {
+            hear(&mut tab, &[lead(5, "")]);
+        }
+        tab.open(disk());
+        hear(&mut tab, &[lead(5, "")]);
+        assert_eq!(tab.effects.iter().filter(|effect| **effect == Effect::Reload).count(), 1);
+        tab.engine.handle_reloaded(tab.now, disk());
+        tab.run();
+        assert!(tab.engine.outbox().is_empty());
+        hear(&mut tab, &[lead(6, "")]);
+        assert_eq!(tab.effects.iter().filter(|effect| **effect == Effect::Reload).count(), 1, "once is enough");
+    }
+}
+
+#[test]
 fn d1_what_a_new_sender_has_deleted_is_not_there_again_when_its_own_tab_tells_of_it_late() {
     let mut store = Store::default();
     let mut sender = sending(&mut store);
@@ -1042,10 +1121,12 @@ fn q1_what_is_not_on_disk_is_parked_only_once_it_is() {
     // Another tab may yet give its number to something else, should this one die.
     assert_eq!(tab.engine.outbox().get(key).unwrap().state, State::Queued);
     assert!(!tab.told().concat().contains(&id(3)));
+    tab.hold_saves = false;
     for (slot, save) in std::mem::take(&mut tab.held) {
         tab.engine.handle_saved(tab.now, slot, save);
     }
     tab.run();
+    tab.sync(&mut store);
     assert!(matches!(tab.engine.outbox().get(key).unwrap().state, State::Parked { spent: false, .. }));
 }
 
@@ -1094,34 +1175,6 @@ fn r3_what_a_dead_sender_had_discarded_is_not_written_again_into_the_slot_of_an_
     next.run();
     assert!(next.disk.is_empty() && next.engine.outbox().is_empty());
     assert!(next.told().concat().contains("void"), "the others may have it, too");
-}
-
-#[test]
-fn q2_what_is_parked_as_it_is_saved_hides_nothing_that_was_saved_with_it() {
-    let mut store = Store::default();
-    made_elsewhere(&mut store, 1, &create("card", 1, ""));
-    made_elsewhere(&mut store, 2, &create("kind", 2, ""));
-    let mut tab = sending(&mut store);
-    let mut other = reading(1, &tab.left());
-    tab.hold_saves = true;
-    let first = make(&mut tab, &create("box", 4, ""));
-    for (slot, save) in std::mem::take(&mut tab.held) {
-        tab.engine.handle_save_failed(tab.now, slot, save, "storage_aborted");
-    }
-    let second = make(&mut tab, &create("conn", 3, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(1), id(2))));
-    made_elsewhere(&mut store, 3, &common::delete("kind", 2));
-    tab.engine.handle_live_message(tab.now, "{\"ping\":3}");
-    tab.run();
-    let (request, body) = tab.pushes.pop().expect("it asks what is new");
-    let answer = store.push(&schema(), &body).unwrap();
-    tab.engine.handle_answer(tab.now, request, 200, None, &answer);
-    tab.hold_saves = false;
-    tab.now += 1_000;
-    tab.engine.handle_tick(tab.now);
-    tab.run();
-    assert!(matches!(tab.engine.outbox().get(second).unwrap().state, State::Parked { .. }));
-    hear(&mut other, &tab.told());
-    assert!(other.engine.outbox().get(first).is_some(), "its number is below that of what was parked");
 }
 
 #[test]
@@ -1207,6 +1260,41 @@ fn r6_a_tab_whose_turn_ends_says_no_better_than_before_until_somebody_sends() {
     assert_eq!(state(&tab), "no answer");
     hear(&mut tab, &[lead(2, "")]);
     assert_eq!(state(&tab), serde_json::Value::Null);
+}
+
+#[test]
+fn r6_what_is_new_while_a_request_is_out_is_not_told_to_wait_for_rows() {
+    let mut store = Store::default();
+    let mut tab = sending(&mut store);
+    let state = |tab: &Tab| serde_json::from_str::<serde_json::Value>(&tab.engine.status()).unwrap()["state"].as_str().unwrap().to_string();
+    make(&mut tab, &create("card", 1, &format!("\"box\":\"{}\"", id(9))));
+    tab.sync(&mut store);
+    for made_here in [true, false] {
+        goes(&mut tab, 20_000);
+        assert_eq!((tab.pushes.len(), state(&tab)), (1, "not_saving".to_string()));
+        if made_here {
+            make(&mut tab, &create("kind", 2, ""));
+        } else {
+            let mut other = beside(1);
+            hear(&mut other, &[lead(1, "")]);
+            make(&mut other, &create("kind", 3, ""));
+            hear(&mut tab, &other.told());
+        }
+        assert_eq!(state(&tab), "saving");
+        tab.sync(&mut store);
+    }
+}
+
+#[test]
+fn r6_what_another_tab_has_yet_to_offer_is_not_told_to_wait_for_rows() {
+    let mut tab = sending(&mut Store::default());
+    let mut other = beside(1);
+    make(&mut other, &create("kind", 1, ""));
+    hear(&mut tab, &other.told());
+    assert!(goes(&mut tab, 1_000).is_empty(), "it is the other's until it is offered");
+    let status: serde_json::Value = serde_json::from_str(&tab.engine.status()).unwrap();
+    assert_eq!((&status["state"], &status["reason"], &status["queued"]), (&"saving".into(), &serde_json::Value::Null, &1.into()));
+    assert!(!tab.told().concat().contains("starved"), "nor are the others told so");
 }
 
 #[test]

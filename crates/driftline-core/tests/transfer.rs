@@ -566,6 +566,34 @@ fn q9_what_was_just_discarded_comes_back_from_its_file_at_once() {
 }
 
 #[test]
+fn q9_what_a_file_brings_again_while_its_record_is_about_to_go_stays_on_disk() {
+    let store = Store::default();
+    let mut elsewhere = device(SECOND, &store);
+    let keys = [1, 2].map(|n| make(&mut elsewhere, &[create("box", n, "")]));
+    let (file, _) = elsewhere.export();
+    // The delete of the first is under way, that of the second waits for it.
+    for again in keys {
+        let mut tab = device(FIRST, &store);
+        assert_eq!(tab.import(&file), Ok((2, 0, 0)));
+        tab.hold_slot = Some(IMPORTED);
+        for key in keys {
+            tab.engine.discard(tab.now, key, false).unwrap();
+            tab.run();
+        }
+        assert_eq!((tab.held.len(), tab.engine.outbox().len()), (1, 0));
+        assert_eq!(tab.import(&file), Err("in_flight".to_string()), "here one can wait; another tab does not know");
+        import_beside(&mut tab, &file);
+        // The disk may have come to it only after the file.
+        tab.imported.remove(&keys[0]);
+        tab.hold_slot = None;
+        let (slot, id) = tab.held.pop().unwrap();
+        tab.engine.handle_saved(tab.now, slot, id);
+        tab.run();
+        assert!(tab.engine.outbox().get(again).is_some() && tab.imported.contains_key(&again), "{:?}", tab.imported.keys());
+    }
+}
+
+#[test]
 fn q9_what_a_file_brings_again_after_a_server_was_set_back_is_not_dropped_as_answered() {
     let mut backup = Store::default();
     let mut tab = device(FIRST, &backup);

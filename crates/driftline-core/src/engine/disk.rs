@@ -72,6 +72,7 @@ impl Engine {
         self.load(disk);
         self.loaded = true;
         self.tell_peers_opened();
+        self.doubt_earlier_sender();
         self.effects.push_back(Effect::Event("{\"event\":\"loaded\"}".to_string()));
         self.pump(now_ms);
     }

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::load::hangs_on;
 use crate::merge::Hlc;
 use crate::order::{Step, arrange, components};
-use crate::outbox::{Key, Made};
+use crate::outbox::{Entry, Key, Made};
 use crate::patch::{Patch, append};
 use crate::problem::Problem;
 use crate::schema::{EditsToDeleted, Kind};
@@ -377,13 +377,22 @@ impl Engine {
     fn append(&mut self, txn: Txn, body: String, releases: Vec<RowKey>, after: Vec<Key>) -> Key {
         let key = self.new_key();
         let made = Made { at: txn.at.0, key };
-        self.outbox.insert(txn.into_entry(body, made, self.slot, releases, after));
+        let awaits = self.awaits(&txn.edits);
+        self.outbox.insert(Entry { awaits, ..txn.into_entry(body, made, self.slot, releases, after) });
         self.note_seen(key, Vec::new());
         self.put(key);
         key
     }
 
+    /// Whether a row that these refer to is not there yet. Before the disk has been read nobody can tell.
+    pub(crate) fn awaits(&self, edits: &[Edit]) -> bool {
+        let is_made = |row: RowKey| edits.iter().any(|edit| edit.makes() && edit.row == row);
+        let is_there = |row: RowKey| self.replica.view().contains(row) || is_made(row);
+        self.loaded && edits.iter().flat_map(Edit::references).any(|(_, target)| !is_there(target))
+    }
+
     fn note_seen(&mut self, key: Key, mut seen: Vec<Key>) {
+        self.note_work();
         seen.append(&mut self.outbox.seen_by(key));
         sort_dedup(&mut seen);
         if let Some(entry) = self.outbox.get_mut(key) {
@@ -401,7 +410,7 @@ impl Engine {
             all.clear();
         }
         let mut entry = txn.into_entry(body, old.made, old.slot, all, Vec::new());
-        entry.version = old.version + 1;
+        (entry.version, entry.awaits) = (old.version + 1, self.awaits(&entry.edits));
         self.outbox.insert(entry);
         self.note_seen(key, old.seen);
         self.put(key);

@@ -110,8 +110,6 @@ impl Engine {
         }
         self.forget_answered(&saving.deletes);
         self.tell_peers_saved(slot, &saved, &saving.deletes);
-        // Before it can go out; and told after those with the numbers below it.
-        self.park_missed();
         saved.extend(&gone);
         self.event_keys("saved", &saved);
         self.event_keys("accepted", &gone);
@@ -162,6 +160,9 @@ impl Engine {
         (entry.saved, entry.calm) = (false, false);
         entry.rewritten |= entry.frozen;
         let slot = entry.slot;
+        if entry.frozen && slot != self.slot && slot != IMPORTED {
+            self.rewrote.insert(key, slot);
+        }
         self.saver(slot).puts.insert(key);
     }
 
@@ -169,6 +170,7 @@ impl Engine {
     pub(crate) fn delete(&mut self, slot: u32, key: Key) {
         self.note_early(slot, key);
         self.leaving.insert(key);
+        self.rewrote.remove(&key);
         let saver = self.saver(slot);
         saver.puts.remove(&key);
         saver.deletes.insert(key);
@@ -184,6 +186,20 @@ impl Engine {
         let replaced = || self.replaces.iter().any(|replaces| replaces.old == key && !replaces.goes);
         self.leaving.contains(&key)
             && (slot != IMPORTED || replaced() || self.savers.iter().any(|saver| saver.slot == slot && deletes(saver)))
+    }
+
+    /// A file has brought again what was discarded or settled, and whose record was about to go: that stays. Not that of what a retry
+    /// stands for.
+    pub(crate) fn take_back_delete(&mut self, key: Key) -> bool {
+        if !self.is_leaving(IMPORTED, key) || self.replaces.iter().any(|replaces| replaces.old == key) {
+            return false;
+        }
+        let saver = self.saver(IMPORTED);
+        saver.deletes.remove(&key);
+        if saver.in_flight.as_ref().is_none_or(|saving| !saving.deletes.contains(&key)) {
+            self.leaving.remove(&key);
+        }
+        true
     }
 
     fn delete_replaced(&mut self, new: Key) {

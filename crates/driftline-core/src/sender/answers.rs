@@ -1,14 +1,14 @@
 //! What comes back: answers to requests, what they settle and park, and the base that they move on or replace.
 
 use super::live::Live;
-use super::{Kind, Request, SendFailure};
+use super::{Kind, LOST_MS, Request, SendFailure};
 use crate::backoff::delay_ms;
 use crate::edit::Edit;
 use crate::engine::{Absorbed, Effect, Engine, IMPORTED};
 use crate::limits;
-use crate::outbox::{Key, State};
+use crate::outbox::{Entry, Key, State};
 use crate::problem::Problem;
-use crate::sorted::{SortedSet, sort_dedup};
+use crate::sorted::SortedSet;
 use crate::upgrade::upgrade_snapshot;
 use crate::value::RowKey;
 use crate::wire::{Answer, Outcome, PushClient, Snapshot, read_answer, read_snapshot, snapshot_version};
@@ -106,7 +106,7 @@ impl Engine {
                 taken.extend(clients.get(*client).map(|client| (client.id, *seq)));
             }
         }
-        let mut parked = self.settle_outcomes(now_ms, clients, answer.outcomes);
+        let parked = self.settle_outcomes(now_ms, clients, answer.outcomes);
         if self.hear_version(answer.schema) {
             self.event_keys("accepted", &taken);
             return self.note_base(Absorbed { from: self.replica.rev, to: self.replica.rev, ..Absorbed::default() }, &parked);
@@ -136,7 +136,7 @@ impl Engine {
                 self.send_again(&|rev| rev > absorbed.to);
             }
         }
-        parked.extend(self.park_orphans(&absorbed.deleted));
+        self.lose(&absorbed.deleted);
         self.note_base(absorbed, &parked);
     }
 
@@ -206,48 +206,77 @@ impl Engine {
         self.send_again(&|rev| rev <= absorbed.to);
     }
 
-    /// What refers to a row that someone else has deleted can never be sent as it is: the user decides.
-    pub(crate) fn park_orphans(&mut self, deleted: &[RowKey]) -> Vec<Key> {
-        let mut orphans = Vec::new();
+    /// What needs a row that has just been deleted waits no longer for it, also where it was made before that row was there.
+    pub(super) fn lose(&mut self, deleted: &[RowKey]) {
         for row in deleted {
             if self.replica.in_base(*row) || self.outbox.creates(*row) {
                 continue;
             }
-            for entry in self.outbox.referring(*row) {
-                let refers = |edit: &Edit| edit.references().any(|r| r.1 == *row && !self.schema.is_loose(edit, r.0));
-                if entry.state == State::Queued && entry.edits.iter().any(refers) {
-                    orphans.push((entry.made.key, *row));
+            let needs = |edit: &Edit| edit.references().any(|r| r.1 == *row && !self.schema.is_loose(edit, r.0));
+            let entries = self.outbox.referring(*row).filter(|entry| entry.edits.iter().any(needs));
+            for key in entries.map(|entry| entry.made.key).collect::<Vec<Key>>() {
+                if let Some(sender) = &mut self.sender {
+                    sender.lost.insert(key, 0);
+                }
+                let is_ours = self.may_alter(key);
+                if self.outbox.get_mut(key).is_some_and(|entry| std::mem::take(&mut entry.awaits)) && is_ours {
+                    self.put(key);
                 }
             }
         }
-        sort_dedup(&mut orphans);
-        let mut parked = Vec::new();
-        for (key, row) in orphans {
-            if !self.may_alter(key) || self.outbox.get(key).is_some_and(|entry| !entry.saved) {
-                // Another tab has not offered it yet, and may be folding it, or it is not on disk: it is parked when it comes.
-                if let Some(sender) = self.sender.as_mut().filter(|sender| !sender.missed.contains(&row)) {
-                    sender.missed.push(row);
-                }
-            } else if self.is_queued(key) {
-                let table = &self.schema.tables[row.table as usize].name;
-                let problem = Problem::new("missing_parent", format!("the {table} that this refers to was deleted by someone else"));
-                let problem = problem.row(&self.schema, row);
-                self.park(key, problem, false);
-                parked.push(key);
-            }
-        }
-        parked
     }
 
-    /// The same of what refers to rows that were deleted earlier, and has become ours to park.
-    pub(crate) fn park_missed(&mut self) {
-        let Some(missed) = self.sender.as_ref().map(|sender| sender.missed.clone()) else { return };
-        let parked = self.park_orphans(&missed);
-        self.tell_changed(&parked);
-        let outbox = &self.outbox;
-        if let Some(sender) = &mut self.sender {
-            sender.missed.retain(|row| outbox.referring(*row).next().is_some());
+    /// What refers to a row that was there when it was made and is not any more can never be sent as it is: the user decides. Where nobody
+    /// has heard of a delete since, it may have been deleted before: so it waits a little, and the server is asked. Should the row come
+    /// back, it goes.
+    pub(super) fn park_lost(&mut self, now_ms: u64) {
+        let mut lost = Vec::new();
+        for key in self.outbox.keys(&|e| e.state == State::Queued && e.saved && !e.awaits) {
+            lost.extend(self.lacking(key).filter(|_| self.may_alter(key)).map(|row| (key, row)));
         }
+        let Some(sender) = &mut self.sender else { return };
+        let before = std::mem::take(&mut sender.lost);
+        for (key, _) in &lost {
+            let since = before.get(key).copied();
+            sender.want_pull |= since.is_none();
+            sender.lost.insert(*key, since.unwrap_or(now_ms));
+        }
+        let is_due = |since: u64| since + LOST_MS <= now_ms;
+        // Who has slept asks once more.
+        let is_old = now_ms >= sender.last_pull + 2 * LOST_MS;
+        sender.want_pull |= is_old && sender.lost.values().any(|since| is_due(*since));
+        let asked = !sender.want_pull && sender.trouble.is_none() && !self.behind;
+        lost.retain(|(key, _)| sender.lost.get(key).is_some_and(|since| *since == 0 || (asked && is_due(*since))));
+        let mut parked = Vec::new();
+        for (key, row) in lost {
+            let table = &self.schema.tables[row.table as usize].name;
+            let problem = Problem::new("missing_parent", format!("the {table} that this refers to is not there any more"));
+            let problem = problem.row(&self.schema, row);
+            self.park(key, problem, false);
+            parked.push(key);
+        }
+        self.tell_changed(&parked);
+    }
+
+    /// Lets go what was parked for a row that is there now, before it was ever sent.
+    pub(super) fn queue_found(&mut self) {
+        if self.outbox.counts().parked == 0 {
+            return;
+        }
+        let is_lost = |e: &Entry| matches!(&e.state, State::Parked { problem, spent: false } if problem.code == "missing_parent");
+        let mut found = self.outbox.keys(&is_lost);
+        found.retain(|key| self.may_alter(*key) && self.lacking(*key).is_none());
+        for key in &found {
+            self.outbox.set_state(*key, State::Queued);
+            self.put(*key);
+        }
+        self.tell_changed(&found);
+    }
+
+    /// A row that a transaction refers to and that is nowhere, so that sending it would be in vain.
+    pub(crate) fn lacking(&self, key: Key) -> Option<RowKey> {
+        let lacks = |edit: &Edit, column: u16, row: RowKey| self.replica.lacks(&self.schema, edit, column, row);
+        self.outbox.missing(self.outbox.get(key)?, &lacks).first().copied()
     }
 
     pub(crate) fn park(&mut self, key: Key, problem: Problem, spent: bool) {

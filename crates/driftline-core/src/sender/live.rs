@@ -58,8 +58,8 @@ impl Engine {
                         sender.want_pull = true;
                     }
                     self.settle_applied(&mut absorbed);
-                    let parked = self.park_orphans(&absorbed.deleted);
-                    self.note_base(absorbed, &parked);
+                    self.lose(&absorbed.deleted);
+                    self.note_base(absorbed, &[]);
                 }
                 None => {
                     if let Some(sender) = &mut self.sender {
