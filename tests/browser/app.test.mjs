@@ -320,3 +320,30 @@ test('v7_a_person_sees_the_spaces_of_this_device_and_deletes_them_offline', asyn
   await entry('first-space').waitFor({ state: 'detached' });
   assert.equal(await entry('second-space').locator('[data-testid=delete-space]').count(), 0, 'it is open');
 });
+
+test('r6_work_offline_holds_for_all_tabs_of_the_space', async () => {
+  const space = 'tabs-off';
+  const person = await openPerson(space);
+  const first = person.page;
+  await untilSaved(first);
+  const second = await person.show();
+  await untilSaved(second);
+  const sendsFirst = await first.evaluate(() => window.driftline.status.sender);
+  const [sends, follows] = sendsFirst ? [first, second] : [second, first];
+  const isOff = (page) => page.getAttribute('[data-testid=online-switch]', 'aria-checked');
+  const sent = await logCount(server, space);
+  await follows.click('[data-testid=online-switch]');
+  await until('the tab that sends to be off', async () => (await isOff(sends)) === 'true');
+  await follows.evaluate(() => window.driftline.tables.card.create({ text: 'kept here' }).saved);
+  // A tab that is opened now has it from the others.
+  const third = await person.show();
+  await until('the third tab to be off', async () => (await isOff(third)) === 'true');
+  for (const page of [first, second, third]) await untilStatus(page, 'offline');
+  assert.equal(await logCount(server, space), sent, 'nobody has sent what was made');
+  await third.click('[data-testid=online-switch]');
+  for (const page of [first, second, third]) {
+    await untilSaved(page);
+    assert.equal(await isOff(page), 'false');
+  }
+  assert.equal(await logCount(server, space), sent + 1);
+});

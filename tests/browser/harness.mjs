@@ -427,7 +427,11 @@ export async function openBrowser({ profile = tempDir('profile'), args = [], opt
     /** Starts Chromium again on the same profile, after `kill` or `close`. */
     reopen: async () => Object.assign(browser, await open()),
     /** Ends the browser as a user would. */
-    close: () => browser.context.close(),
+    close: () =>
+      browser.context.close().catch((error) => {
+        // It may have ended by itself a moment before: that is what was wanted.
+        if (!/has been closed/.test(error.message)) throw error;
+      }),
   };
   running.add(() => killBrowser(browser.pid, profile));
   return browser;

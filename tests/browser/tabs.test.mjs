@@ -49,7 +49,10 @@ test('l1_a_sending_tab_that_hangs_is_replaced_and_changes_nothing_when_it_goes_o
   const goesOn = hang(first, HANG_MS);
   keys.push(await make(second, 'while the first hangs'));
   const status = () => second.evaluate(() => `${window.db.status.state} ${window.db.status.reason}`);
-  await until('the second to say that it is not being saved', async () => (await status()) === 'not_saving no answer');
+  await until(
+    'the second to say that it is not being saved',
+    async () => (await status()) === 'not_saving sender_silent',
+  );
   await until('the second to send', () => sends(second), { timeoutMs: 60_000 });
   await untilSynced(second);
   assertKeys(await readLog(server, SPACE), keys);

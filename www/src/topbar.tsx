@@ -10,9 +10,10 @@ import {
   TriangleAlert,
   Undo2,
 } from 'lucide-react';
-import { useState } from 'react';
+import { useCallback } from 'react';
 import { useFiles } from './images/files.js';
 import { Menu } from './panel/menu.js';
+import { useOffline } from './panel/offline.js';
 import { useStatus } from './panel/use-sync.js';
 import { statusSentence, statusWords } from './panel/words.js';
 import { Avatars } from './people/avatars.js';
@@ -39,11 +40,8 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
   const files = useFiles();
   const status = useStatus();
   const access = useAccess();
-  const [isOnline, setIsOnline] = useState(true);
-  const switchOnline = () => {
-    files.setOnline(!isOnline);
-    setIsOnline(!isOnline);
-  };
+  const apply = useCallback((isOffline: boolean) => files.setOnline(!isOffline), [files]);
+  const [isOffline, switchOffline] = useOffline(space, apply);
   const StatusIcon = STATUS_ICONS[status.state];
   const parked = status.parked + status.files.parked;
   const waiting = status.queued + status.in_flight + status.files.waiting + parked;
@@ -114,12 +112,12 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
       <button
         type="button"
         role="switch"
-        aria-checked={!isOnline}
+        aria-checked={isOffline}
         aria-label="Work offline"
         title="While it is on, nothing is sent and everything is kept on this device"
         className="switch"
         data-testid="online-switch"
-        onClick={switchOnline}
+        onClick={switchOffline}
       >
         <span className="track" aria-hidden />
         <span className="words">Work offline</span>
@@ -150,7 +148,7 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
       >
         <Ellipsis size={20} aria-hidden />
       </button>
-      <Menu show={show} isOnline={isOnline} switchOnline={switchOnline} />
+      <Menu show={show} isOffline={isOffline} switchOffline={switchOffline} />
     </header>
   );
 }

@@ -20,11 +20,11 @@ const THEMES: readonly { theme: Theme; name: string; Icon: typeof Sun }[] = [
 
 export interface MenuProps {
   readonly show: (what: Shown) => void;
-  readonly isOnline: boolean;
-  readonly switchOnline: () => void;
+  readonly isOffline: boolean;
+  readonly switchOffline: () => void;
 }
 
-export function Menu({ show, isOnline, switchOnline }: MenuProps) {
+export function Menu({ show, isOffline, switchOffline }: MenuProps) {
   const element = useRef<HTMLElement>(null);
   const [theme, choose] = useTheme();
   return (
@@ -46,13 +46,13 @@ export function Menu({ show, isOnline, switchOnline }: MenuProps) {
       <button
         type="button"
         role="switch"
-        aria-checked={!isOnline}
+        aria-checked={isOffline}
         className="app-menu-item only-phone"
         data-testid="app-menu-online"
-        onClick={switchOnline}
+        onClick={switchOffline}
       >
         <CloudOff size={18} aria-hidden /> Work offline
-        <span className="state">{isOnline ? 'off' : 'on'}</span>
+        <span className="state">{isOffline ? 'on' : 'off'}</span>
       </button>
       <fieldset className="themes">
         <legend>Theme</legend>

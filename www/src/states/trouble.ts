@@ -70,6 +70,10 @@ const SERVER: Record<string, Trouble> = {
     detail: 'The server did not take it. It is kept here; look at why, then retry or give it up.',
     remedy: 'panel',
   },
+  sender_silent: {
+    title: 'Another tab does not answer',
+    detail: `It sends for this one, which takes over if it stays silent. ${KEPT}`,
+  },
   'no answer': { title: 'The server does not answer', detail: `It is asked again by itself. ${KEPT}` },
 };
 

@@ -44,6 +44,7 @@ function whyOf(one: OutboxEntry, seen: Partial<Seen> = {}, others: readonly Outb
 test('p3_why_something_waits_is_told_in_one_way_for_each_reason', () => {
   const queued = entry('c:2', 'queued');
   const offline = { ...SAVING, state: 'offline' } as const;
+  const silent = { ...SAVING, state: 'not_saving', reason: 'sender_silent', sender: false } as const;
   const told = [
     whyOf(entry('c:1', 'saving')),
     whyOf(queued, { status: offline, network: { ...NETWORK, browser: false } }),
@@ -56,10 +57,13 @@ test('p3_why_something_waits_is_told_in_one_way_for_each_reason', () => {
     whyOf(queued, { status: { ...SAVING, state: 'not_saving', reason: 'schema_newer' } }),
     whyOf(queued, { status: { ...SAVING, state: 'not_saving', reason: 'server_full' } }),
     whyOf(queued, { status: { ...SAVING, sender: false } }),
+    whyOf(queued, { status: silent }),
     whyOf(queued, { isFirstLoad: true }),
     whyOf(queued, {}, [entry('c:1', 'in_flight')]),
     whyOf(queued),
     whyOf(entry('c:1', 'in_flight'), { sentAt: 98_800 }),
+    whyOf(entry('c:1', 'in_flight'), { status: { ...SAVING, sender: false } }),
+    whyOf(entry('c:1', 'in_flight'), { status: silent }),
     whyOf(entry('c:1', 'applied')),
   ];
   assert.deepEqual(told, [
@@ -74,10 +78,13 @@ test('p3_why_something_waits_is_told_in_one_way_for_each_reason', () => {
     'Waits for a newer page. The server or another tab has a newer version of the app: load this page again.',
     'Waits for the server. The server’s disk is full. It is tried again by itself: after 30 s at most, or when the server says.',
     'Waits for another tab, which sends for this one.',
+    'Waits for another tab. The tab that sends for this one has not answered for some seconds: this one takes over if it stays silent.',
     'Waits for the first load: nothing is sent before this device knows what the space holds.',
     'Waits for its turn behind the push in flight: one goes at a time.',
     'Nothing known here holds it: it goes with one of the next requests.',
     'Sent 1.2 s ago; the server has not answered yet.',
+    'Another tab has sent it, and waits for the server’s answer.',
+    'Another tab has sent it. The tab that sends for this one has not answered for some seconds: this one takes over if it stays silent.',
     'Taken by the server. It leaves the outbox once this device holds the revision that it made.',
   ]);
 });
@@ -115,7 +122,9 @@ test('p3_each_reason_of_a_status_has_a_sentence', () => {
   const told = readFileSync('ts/status.ts', 'utf8');
   const reasons = [...told.matchAll(/`(storage_[a-z]+|schema_newer)`/g)].map(([, reason]) => reason ?? '');
   assert.ok(reasons.length > 6, 'the reasons were found');
-  const without = [...codes, ...reasons, 'waiting', 'parked', 'opening', 'no answer'].filter((one) => !REASONS[one]);
+  const without = [...codes, ...reasons, 'waiting', 'parked', 'opening', 'no answer', 'sender_silent'].filter(
+    (one) => !REASONS[one],
+  );
   assert.deepEqual(without, []);
 });
 

@@ -18,6 +18,8 @@ export const REASONS: Readonly<Record<string, string>> = {
   storage_failed: 'Writing to disk failed: it is being tried again.',
 
   'no answer': 'A request has been out for 5 s or more, or was cut off, and no answer has come.',
+  sender_silent:
+    'The tab that sends for this one has not answered for some seconds: this one takes over if it stays silent.',
   unauthenticated: 'The server wants a valid token: the app is asked for one at each try.',
   forbidden: 'The token does not allow this: the app is asked for another at each try.',
   wrong_user: 'The token is another user’s: these edits wait for one of their own user.',

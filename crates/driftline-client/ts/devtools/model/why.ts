@@ -54,6 +54,7 @@ function parked({ problem, dependents = [] }: OutboxEntry): string {
 
 function inFlight({ status, sentAt, now }: Seen): string {
   const since = sentAt === null ? '' : ` ${duration(now - sentAt)} ago`;
+  if (status.reason === 'sender_silent') return `Another tab has sent it. ${reasonSentence(status.reason)}`;
   if (status.sender === false) return 'Another tab has sent it, and waits for the server’s answer.';
   return `Sent${since}; the server has not answered yet.`;
 }
@@ -92,6 +93,7 @@ function queued(seen: Seen): string {
   if (isOfDisk(reason)) return `Waits for this device’s disk. ${reasonSentence(reason ?? '')}`;
   if (state === 'offline')
     return `Waits for the network${since(seen)}. ${offlineSentence(status, network)}${nextTry(seen)}`;
+  if (reason === 'sender_silent') return `Waits for another tab${since(seen)}. ${reasonSentence(reason)}`;
   const another = status.sender === false ? ' Another tab sends for this one.' : '';
   if (reason && REASONS_OF_TOKEN.has(reason)) return `Waits for a token. ${reasonSentence(reason)}${another}`;
   if (pausedUntil !== null && pausedUntil > now) {
