@@ -115,7 +115,7 @@ async function playRound({ actions, troubles, secondTab }, people, server, run) 
 }
 
 /** What a person has seen saved is on this device after each kill, whatever the server has of it. */
-async function checkKept(person, { ledger }) {
+async function checkKept(person, { ledger, watch }) {
   let missing;
   const isKept = async () => {
     const page = await person.tab();
@@ -125,7 +125,11 @@ async function checkKept(person, { ledger }) {
     return missing.length === 0;
   };
   // It may be killed once more meanwhile.
-  const isKeptOrDead = () => isKept().catch(() => false);
+  const isKeptOrDead = () =>
+    isKept().catch((error) => {
+      watch.swallowed.add(error.message);
+      return false;
+    });
   await until(`${person.name} to see all again`, isKeptOrDead, { timeoutMs: KEPT_MS }).catch((error) => {
     throw new Error(`${error.message}: ${missing?.join(', ')}`);
   });
@@ -138,7 +142,7 @@ async function work(person, actions, run) {
   }
 }
 
-async function carryOut(person, action, { ledger, folder }) {
+async function carryOut(person, action, { ledger, watch, folder }) {
   const page = await person.tab(action.tab);
   const { lives } = person;
   const hands = new Hands(page, ledger, PACE_MS);
@@ -154,9 +158,11 @@ async function carryOut(person, action, { ledger, folder }) {
     await person.untilOnDisk(page);
     ledger.seen(person.name, changes);
   } catch (error) {
-    // Killed in the midst of it, or somebody else has just deleted what it is about.
-    const isExplained = person.lives !== lives || !(await hands.areThere(action));
+    // Killed in the midst of it; somebody else has just deleted what it is about; or it lies below something else.
+    const isCovered = error.message.includes('intercepts pointer events');
+    const isExplained = isCovered || person.lives !== lives || !(await hands.areThere(action).catch(() => true));
     if (!isExplained) throw await described(error, person, action, page, folder);
+    watch.swallowed.add(`${action.do}: ${error.message}`);
     if (plan) ledger.unsure(person.name, plan.may);
   }
 }
@@ -179,15 +185,16 @@ export function describe({ seed, rounds, seconds, ledger, watch, troubles, parke
     Object.entries(counts)
       .map(([name, count]) => `${name} ${count}`)
       .join(', ');
-  const waits = [...watch.table]
-    .sort(([, a], [, b]) => b - a)
-    .map(([name, count]) => `  ${String(count).padStart(5)}  ${name}`);
   return [
     `seed ${seed}, ${rounds} rounds in ${seconds} s`,
     `troubles: ${list(troubles)}`,
     `actions: ${list(ledger.counts)}; held back and given up: ${parked ?? '?'}; rows in the end: ${rows ?? '?'}`,
     `waits that were looked at in ${watch.samples} samples, by what the inspector said:`,
-    ...waits,
+    ...watch.table.lines,
+    'of these the device itself said otherwise for a moment:',
+    ...watch.momentary.lines,
+    'errors that a kill, a closed tab, somebody else’s deletion or what lies above explains:',
+    ...watch.swallowed.lines,
     failures.length === 0 ? 'both see the same picture, and every wait was explained' : `wrong: ${failures.length}`,
     ...failures,
   ];

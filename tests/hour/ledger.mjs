@@ -56,14 +56,28 @@ export class Ledger {
   /** `rows`: by id, each with its `table`. Returns sentences about what is not as it must be. */
   judge(rows) {
     const wrong = [...this.#rows].flatMap(([id, known]) => this.#judgeRow(id, known, rows));
-    const strays = [...this.#strays];
-    for (const [id, row] of rows) {
-      if (this.#rows.has(id)) continue;
-      const at = strays.findIndex(({ table, isIt }) => table === row.table && isIt(row));
-      if (at < 0) wrong.push(`made by nobody, or twice: ${row.table} ${id} ${JSON.stringify(row)}`);
-      else strays.splice(at, 1);
-    }
+    const unknown = [...rows].filter(([id]) => !this.#rows.has(id));
+    const rowOf = new Map();
+    for (const [id, row] of unknown)
+      if (!this.#findStray(row, rowOf))
+        wrong.push(`made by nobody, or twice: ${row.table} ${id} ${JSON.stringify(row)}`);
     return wrong;
+  }
+
+  /**
+   * Finds a stray that explains the row, each for one row: one that another row has taken goes over where that row finds another
+   * (augmenting paths of a bipartite matching). So a row is told as unexplained only if no assignment explains them all.
+   */
+  #findStray(row, rowOf, tried = new Set()) {
+    for (const stray of this.#strays) {
+      if (tried.has(stray) || stray.table !== row.table || !stray.isIt(row)) continue;
+      tried.add(stray);
+      const other = rowOf.get(stray);
+      if (other && !this.#findStray(other, rowOf, tried)) continue;
+      rowOf.set(stray, row);
+      return true;
+    }
+    return false;
   }
 
   #judgeRow(id, known, rows) {
@@ -77,7 +91,8 @@ export class Ledger {
 
   #lifeOf({ events, ends = [] }, rows) {
     if (ends.some((end) => !rows.has(end))) return 'gone';
-    if (events.some((event) => isUnsure(event, 'life'))) return 'either';
+    if (events.some((event, index) => isUnsure(event, 'life') && !isSettled(event, events.slice(index + 1))))
+      return 'either';
     const last = events.findLast(({ op }) => ['create', 'delete', 'restore'].includes(op));
     if (last.op === 'delete') return 'gone';
     return ends.some((end) => this.#wasGone(end)) ? 'either' : 'there';
@@ -85,6 +100,9 @@ export class Ledger {
 
   #wasGone = (id) => this.#rows.get(id)?.events.some(isOfLife) ?? true;
 }
+
+/** Who did something to it afterwards, on the same device, saw that it was there. */
+const isSettled = ({ who }, later) => later.some((event) => event.who === who && event.op !== 'unsure');
 
 const isOfLife = (event) => ['delete', 'restore'].includes(event.op) || isUnsure(event, 'life');
 const isUnsure = ({ op, what }, field) => op === 'unsure' && (what === undefined || what.includes(field));

@@ -1,5 +1,6 @@
 // A person at a device of their own: a browser with one or two tabs of the app, and a network between it and the server.
 
+import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFaultyNetwork } from '../browser/faulty.mjs';
 import { openBrowser, startNetwork, until } from '../browser/harness.mjs';
@@ -23,6 +24,7 @@ export class Person {
   far;
   #space;
   #tabs = [];
+  /** Pages are opened and killed, and browsers told of the network, one after the other. */
   #ready = Promise.resolve();
   #doing = Promise.resolve();
   /** How often something of this person was killed: what was begun before is not finished afterwards. */
@@ -44,14 +46,20 @@ export class Person {
     return this.#tabs;
   }
 
-  /** The tab with that number, or the first; once it can be used. */
+  /** The tab with that number, or the first; once it can be used and nothing is about to kill it. */
   async tab(number = 0) {
-    await this.#ready;
+    for (let ready; ready !== this.#ready; ) {
+      ready = this.#ready;
+      await ready;
+    }
     return this.#tabs[number] ?? this.#tabs[0];
   }
 
-  async openTab() {
+  openTab = () => this.#inTurn(() => this.#openTab());
+
+  async #openTab() {
     this.truth.begin('opening');
+    if (this.#tabs.length > 0) this.truth.begin('tabs');
     const page = await this.browser.context.newPage();
     page.setDefaultTimeout(ACTION_TIMEOUT_MS);
     page.on('pageerror', (error) => this.errors.push(`thrown: ${error.stack ?? error.message}`));
@@ -67,29 +75,43 @@ export class Person {
     // Escape closes a panel that has the focus.
     await page.evaluate(() => document.activeElement?.blur());
     this.truth.end('opening');
-    if (this.#tabs.push(page) > 1) this.truth.begin('tabs');
+    this.#tabs.push(page);
   }
 
-  async closeSecondTab() {
-    const [, page] = this.#tabs.splice(1);
-    await page?.close();
-    this.truth.end('tabs');
+  closeSecondTab = () =>
+    this.#inTurn(async () => {
+      for (const page of this.#tabs.splice(1)) await page.close();
+      this.truth.end('tabs');
+      this.#assertKnown();
+    });
+
+  /** A page that nobody knows of would hold locks, and send: what the others then say of it is true. */
+  #assertKnown() {
+    const isApp = (page) => page.url().startsWith(this.near.url);
+    const unknown = this.browser.context.pages().filter((page) => isApp(page) && !this.#tabs.includes(page));
+    assert.equal(unknown.length, 0, `${this.name} has ${unknown.length} pages open that the script does not know`);
+  }
+
+  /** What the browser says of the network. A page that is being opened meanwhile would go on saying what was so before. */
+  tellOffline = (isOffline) => this.#inTurn(() => this.browser.context.setOffline(isOffline));
+
+  #inTurn(act) {
+    const done = this.#ready.then(act);
+    this.#ready = done;
+    return done;
   }
 
   /** Ends by SIGKILL what `kill` ends, and opens one tab again `afterMs` later. */
-  async die(kill, afterMs) {
-    const before = this.#ready;
-    this.#ready = (async () => {
-      await before;
+  die = (kill, afterMs) =>
+    this.#inTurn(async () => {
       this.lives += 1;
       const pages = this.#tabs.splice(0);
       await kill(pages);
       for (const what of ['tabs', 'switched']) this.truth.end(what);
+      this.#assertKnown();
       await sleep(afterMs);
-      await this.openTab();
-    })();
-    await this.#ready;
-  }
+      await this.#openTab();
+    });
 
   killBrowser = (afterMs) =>
     this.die(async () => {

@@ -20,8 +20,8 @@ const TROUBLES = {
     }),
   offline: ({ forMs }, person) =>
     so(person, 'told', forMs, {
-      begin: () => person.browser.context.setOffline(true),
-      end: () => person.browser.context.setOffline(false),
+      begin: () => person.tellOffline(true),
+      end: () => person.tellOffline(false),
     }),
   'switched-off': ({ forMs }, person) => switchOff(person, forMs),
   stalled: ({ forMs }, person) =>

@@ -16,12 +16,13 @@ export class Truth {
     for (const span of this.#spans) if (span.what === what) span.to = Math.min(span.to, this.#now());
   }
 
-  /** Whether it is so, or was so within that many ms. */
-  was = (what, withinMs = 0) => this.#spans.some((span) => span.what === what && span.to >= this.#now() - withinMs);
+  /** Whether it was so at that time, or within so many ms before. */
+  was = (what, withinMs = 0, at = this.#now()) =>
+    this.#spans.some((span) => span.what === what && span.from <= at && span.to >= at - withinMs);
 
-  /** For how long it has been so without a break, in ms; 0 where it is not. */
-  lasts(what) {
-    const span = this.#spans.find((one) => one.what === what && one.to > this.#now());
-    return span ? this.#now() - span.from : 0;
+  /** For how long it had been so without a break by then, in ms; 0 where it was not. */
+  lasts(what, at = this.#now()) {
+    const span = this.#spans.find((one) => one.what === what && one.from <= at && one.to > at);
+    return span ? at - span.from : 0;
   }
 }
