@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the other side has to answer a goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// A reader that takes longer over one message is better off reconciling.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -160,15 +162,23 @@ pub async fn upgrade(app: App, space: String, upgrade: WebSocketUpgrade) -> Resp
         let mut seat = seat;
         let Closing(code, reason) = serve(&app, &space, &mut socket, &mut seat).await;
         tracing::debug!(space, code, reason, "live connection closes");
-        let frame = CloseFrame { code, reason: reason.into() };
-        let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
+        let _ = timeout(CLOSE_TIMEOUT, close(&mut socket, CloseFrame { code, reason: reason.into() })).await;
         drop(seat);
     })
 }
 
+/// The closing handshake of RFC 6455. Until the other side has heard of the end it may go on speaking, and a connection that is
+/// closed under its sender takes the reason with it.
+async fn close(socket: &mut WebSocket, frame: CloseFrame) {
+    if socket.send(Message::Close(Some(frame))).await.is_ok() {
+        while let Some(Ok(_)) = socket.recv().await {}
+    }
+}
+
 async fn serve(app: &App, space: &str, socket: &mut WebSocket, seat: &mut Seat) -> Closing {
-    let hello = match timeout(HELLO_TIMEOUT, socket.recv()).await {
-        Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Hello>(&text).ok().filter(Hello::asks),
+    let Ok(first) = timeout(HELLO_TIMEOUT, socket.recv()).await else { return Closing(4408, "nothing is heard") };
+    let hello = match first {
+        Some(Ok(Message::Text(text))) => serde_json::from_str::<Hello>(&text).ok().filter(Hello::asks),
         _ => None,
     };
     let Some(hello) = hello else { return Closing(4400, "the first message is {token, cursor}") };

@@ -151,6 +151,21 @@ async fn v1_live_says_why_it_closes() {
 }
 
 #[tokio::test]
+async fn v1_a_refusal_reaches_whoever_is_still_speaking() {
+    let mut world = World::new();
+    let running = start(&mut world).await;
+    let mut socket = connect(&running, json!({"cursor": 0})).await;
+    for n in 0..4 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let said = socket.send(Message::text(json!({"presence": n}).to_string())).await;
+        said.unwrap_or_else(|error| panic!("the connection breaks at word {n}: {error}"));
+    }
+    assert_eq!(next(&mut socket).await, 4401);
+    let silent = async { connect_async(format!("ws://{}/v1/spaces/a/live", running.address)).await.unwrap().0 };
+    assert_eq!(next(&mut silent.await).await, 4408, "who says nothing has said nothing wrong");
+}
+
+#[tokio::test]
 async fn v1_a_stop_says_goodbye_and_answers_what_waits() {
     let mut world = World::new();
     let running = start(&mut world).await;
