@@ -186,9 +186,10 @@ test('what is dragged is under the hand all the way, its connections with it, al
   const drawn = () =>
     page.evaluate(() => {
       const at = (node) => ['x', 'y'].map((key) => Math.round(node.getBoundingClientRect()[key]));
-      const all = [...document.querySelectorAll('[data-testid=card], .connection-label')];
+      const all = [...document.querySelectorAll('.react-flow__node, .connection-label')];
+      const shown = all.filter((node) => getComputedStyle(node).visibility === 'visible');
       return Object.fromEntries(
-        all.map((node) => [node.textContent.trim().split(/\s/)[0].replace(/\d+$/, ''), at(node)]),
+        shown.map((node) => [node.textContent.trim().split(/\s/)[0].replace(/\d+$/, ''), at(node)]),
       );
     });
   const before = await drawn();
@@ -471,14 +472,51 @@ test('search finds words anywhere in the space and goes there', async () => {
   await said.filter({ hasText: 'Nothing' }).waitFor();
 });
 
+test('what is dragged is seen once, where it will be, with the connections that lead to it', async () => {
+  const page = await openCanvas({
+    cards: { Left: [0, 0], Right: [240, 0], Fixed: [300, 300] },
+    lines: [
+      ['Left', 'Right', 'within'],
+      ['Right', 'Fixed', 'between'],
+    ],
+  });
+  await page.locator('.connection-label').nth(1).waitFor();
+  await click(page, 'Left');
+  await click(page, 'Right', 'Shift');
+  const { x, y } = await card(page, 'Left').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 90, y: y + 120 });
+  const whileHeld = await seen(page);
+  await page.mouse.up();
+  await page.waitForFunction(() => !document.querySelector('.carried'));
+  const after = await seen(page);
+  const words = after.map((one) => one.split(':')[0]);
+  assert.deepEqual(words, ['', '', 'Fixed', 'Left', 'Right', 'between', 'within']);
+  assert.deepEqual(whileHeld, after);
+});
+
+/** The items, labels and lines that can be seen, and where, in pixels. A line has no words. */
+function seen(page) {
+  return page.evaluate(() => {
+    const all = [...document.querySelectorAll('.react-flow__node, .connection-label, .react-flow__edge-path')];
+    return all
+      .filter((one) => getComputedStyle(one).visibility === 'visible')
+      .map((one) => {
+        const { x, y, width, height } = one.getBoundingClientRect();
+        const text = one.matches('path') ? '' : one.innerText.trim().split('\n')[0];
+        return `${text}: ${[x, y, width, height].map(Math.round).join(' ')}`;
+      })
+      .sort();
+  });
+}
+
 test('what is dragged snaps to the lines of others, which are shown, and to the grid', async () => {
   const page = await openCanvas({ cards: { Fixed: [0, 0], Moved: [300, 210] } });
   // Four pixels short of the left edge of the other.
   const { x, y } = await card(page, 'Moved').boundingBox();
   await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 30 - 296, y: y + 40 });
-  await page.locator('[data-testid=guide]').first().waitFor();
+  await page.locator('[data-testid=guides]:not([d=""])').waitFor({ state: 'attached' });
   await page.mouse.up();
-  assert.equal(await page.locator('[data-testid=guide]').count(), 0);
+  assert.equal(await page.locator('[data-testid=guides]').count(), 0);
   assert.equal((await places(page)).Moved[0], 0);
   await page.click('[data-testid=view-snap-items]');
   await page.click('[data-testid=view-snap-grid]');

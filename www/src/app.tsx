@@ -5,7 +5,7 @@ import { Canvas } from './canvas/canvas.js';
 import { HistoryDialog } from './history/history-dialog.js';
 import { sayError } from './panel/codes.js';
 import { Panel } from './panel/panel.js';
-import { useStatus } from './panel/use-sync.js';
+import { useStatusPart } from './panel/use-sync.js';
 import { PeopleOverlay } from './people/overlay.js';
 import { PeopleProvider } from './people/people.js';
 import { PeopleDialog } from './people/people-dialog.js';
@@ -21,6 +21,7 @@ import { type Shown, TopBar } from './topbar.js';
 import { listenForUndo } from './undo.js';
 
 const NOTICE_MS = 8_000;
+const REFUSALS: ReadonlySet<string> = new Set(['unauthenticated', 'forbidden', 'wrong_user']);
 /** On less the panel would cover the canvas: it is opened when asked for. */
 const ROOM_FOR_PANEL = '(min-width: 721px)';
 
@@ -92,9 +93,8 @@ function useNotices() {
 /** Asks what this person may do: at first, and whenever the answer may be another. */
 function useAccessQuestions(): void {
   const access = useAccessStore();
-  const { state, reason } = useStatus();
-  const isConnected = state === 'saved' || state === 'saving';
-  const isRefused = reason === 'unauthenticated' || reason === 'forbidden' || reason === 'wrong_user';
+  const isConnected = useStatusPart(({ state }) => state === 'saved' || state === 'saving');
+  const isRefused = useStatusPart(({ reason }) => REFUSALS.has(reason ?? ''));
   useEffect(() => {
     if (isConnected || isRefused) access.ask();
   }, [access, isConnected, isRefused]);

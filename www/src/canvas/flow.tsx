@@ -19,7 +19,6 @@ import { ZOOM_MAX, ZOOM_MIN } from './camera.js';
 import { Card } from './card.js';
 import { Connection } from './connection.js';
 import type { Controls } from './controls.js';
-import { Guides } from './guides.js';
 import type { CanvasNode, ConnectionEdge } from './model.js';
 import type { Scene } from './scene.js';
 import { Selecting } from './selection.js';
@@ -41,8 +40,7 @@ export interface FlowProps {
 }
 
 export function Flow({ controls, drag, attempt, children }: FlowProps) {
-  const { scene, camera } = controls.current;
-  useDrawn(scene);
+  useDrawn(controls.current.scene);
   const handlers = useHandlers(controls, drag, attempt);
   const canEdit = useCanEdit();
   return (
@@ -73,7 +71,6 @@ export function Flow({ controls, drag, attempt, children }: FlowProps) {
       aria-label="Canvas: Tab goes through the items, ? shows all keys"
     >
       <Background variant={BackgroundVariant.Dots} gap={GRID} size={1.5} color="var(--dots)" />
-      <Guides scene={scene} zoom={camera.zoom} />
       {children}
     </ReactFlow>
   );

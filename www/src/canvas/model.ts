@@ -11,7 +11,13 @@ export type Face<T> = Omit<T, 'x' | 'y' | 'z' | 'width' | 'height'>;
 export type CardNode = Node<{ row: Face<Card> }, 'card'>;
 export type BoxNode = Node<{ row: Face<Box> }, 'box'>;
 export type CanvasNode = CardNode | BoxNode;
-export type ConnectionEdge = Edge<{ row: Connection; type: ConnectionType | undefined; isHeld: boolean }, 'connection'>;
+/** What a hand has of a connection: both of its ends, or one. */
+export type Grip = 'is-held' | 'is-loose';
+export type ConnectionEdge = Edge<
+  { row: Connection; type: ConnectionType | undefined; grip: Grip | undefined },
+  'connection'
+>;
+type Ends = Pick<ConnectionEdge, 'source' | 'target'>;
 
 export const SIDES = [Position.Top, Position.Right, Position.Bottom, Position.Left] as const;
 const HANDLE_SIZE = 12;
@@ -105,7 +111,7 @@ export function makeEdge(db: Database, id: string, { isSelected, held }: ShownEd
   const type = row.connection_type === null ? undefined : db.tables.connection_type.get(row.connection_type);
   const color = cssColor(row.color ?? type?.color ?? null) ?? 'var(--line)';
   const [source, target] = [rowIdOf(row.start_item), rowIdOf(row.end_item)];
-  const isHeld = held.has(source) && held.has(target);
+  const grip = gripOf({ source, target }, held);
   const arrow = { type: MarkerType.ArrowClosed, color, width: 16, height: 16 };
   return {
     id,
@@ -115,8 +121,8 @@ export function makeEdge(db: Database, id: string, { isSelected, held }: ShownEd
     sourceHandle: sideOf(row.from_side),
     targetHandle: sideOf(row.to_side),
     selected: isSelected,
-    data: { row, type, isHeld },
-    ...(isHeld && { className: 'is-held' }),
+    data: { row, type, grip },
+    ...(grip && { className: grip }),
     style: { stroke: color },
     ariaLabel: nameOf(db, row),
     domAttributes: CONNECTION_ATTRIBUTES,
@@ -124,6 +130,12 @@ export function makeEdge(db: Database, id: string, { isSelected, held }: ShownEd
     ...(row.from_end === 'arrow' && { markerStart: arrow }),
     ...((row.to_end ?? 'arrow') === 'arrow' && { markerEnd: arrow }),
   };
+}
+
+/** A connection goes where its ends go. */
+export function gripOf({ source, target }: Ends, held: ReadonlyMap<string, Held>): Grip | undefined {
+  const hands = [source, target].filter((id) => held.has(id)).length;
+  return ([undefined, 'is-loose', 'is-held'] as const)[hands];
 }
 
 function nameOf(db: Database, row: Connection): string {

@@ -7,8 +7,19 @@ import type { ChangedRows } from 'driftline';
 import { rowIdOf } from '../edits.js';
 import type { Connection } from '../schema.js';
 import type { Database } from '../space.js';
-import { boundsOf, contains, grow, intersects, NOWHERE, type Place, type Placed, type Rect } from './geometry.js';
-import { type CanvasNode, type ConnectionEdge, makeEdge, makeNode, sameNodeOr } from './model.js';
+import {
+  boundsOf,
+  contains,
+  grow,
+  intersects,
+  NOWHERE,
+  type Place,
+  type Placed,
+  type Rect,
+  shift,
+} from './geometry.js';
+import { type CanvasNode, type ConnectionEdge, gripOf, makeEdge, makeNode, sameNodeOr } from './model.js';
+import { type Route, routeOf } from './route.js';
 import type { Guide } from './snap.js';
 
 export interface Drawn {
@@ -21,11 +32,22 @@ export interface Drawn {
 /** Where an item is, and of which size, while a hand is on it. */
 export type Held = Place & Partial<Rect>;
 const NOTHING: ReadonlyMap<string, Held> = new Map();
-const NO_GUIDES: readonly Guide[] = [];
 
-/** Moves what is drawn as held, all of it at once. */
+/** Where what a hand carries is shown. */
+export interface Carrying {
+  /** From where it is held. */
+  readonly by: Place;
+  /** Of the connections that lead from it to what stays, by their ids. */
+  readonly routes: Iterable<readonly [string, Route]>;
+  /** The lines that it has come to rest on. */
+  readonly guides: readonly Guide[];
+}
+
+/** Shows what is held elsewhere than its nodes say, without any node being made anew. */
 export interface Carried {
-  readonly by: (place: Place) => void;
+  readonly to: (carrying: Carrying) => void;
+  /** What is held has changed, or is where its nodes say. */
+  readonly drop: () => void;
 }
 
 export class Scene {
@@ -37,8 +59,6 @@ export class Scene {
   #window: Rect = { x: -1, y: -1, width: 0, height: 0 };
   #selection: ReadonlySet<string> = new Set();
   #held = NOTHING;
-  #guides = NO_GUIDES;
-  #carriedBy = NOWHERE;
   readonly #carried: Carried | undefined;
   #drawn: Drawn = { nodes: [], edges: [], selection: this.#selection, isEmpty: true };
 
@@ -63,10 +83,6 @@ export class Scene {
   /** Items that are on screen or close by. */
   get around(): readonly Placed[] {
     return this.#drawn.nodes.map(({ id, position, width = 0, height = 0 }) => ({ id, ...position, width, height }));
-  }
-
-  get guides(): readonly Guide[] {
-    return this.#guides;
   }
 
   /** A hand is on something. */
@@ -102,35 +118,33 @@ export class Scene {
   hold(places: ReadonlyMap<string, Held>): void {
     const ids = new Set([...this.#held.keys(), ...places.keys()]);
     this.#held = places;
-    this.#guides = NO_GUIDES;
-    this.#carriedBy = NOWHERE;
-    this.#carried?.by(NOWHERE);
+    this.#carried?.drop();
     this.#remake(ids);
     for (const [id, edge] of this.#edges) {
-      if (edge.data?.isHeld !== this.#isHeld(edge)) this.#put(this.#edges, id, this.#edge(id));
+      if (edge.data?.grip !== gripOf(edge, places)) this.#put(this.#edges, id, this.#edge(id));
     }
     this.#tell();
   }
 
-  /**
-   * Shows what is held that far from where it is held, with the lines that it has come to rest on. Nothing is made anew: the page moves
-   * what it has drawn.
-   */
+  /** Shows what is held that far from where it is held, with the lines that it has come to rest on. */
   carry(by: Place, guides: readonly Guide[]): void {
-    this.#carriedBy = by;
-    this.#guides = guides.length === 0 ? NO_GUIDES : guides;
-    this.#carried?.by(by);
-    for (const listener of this.#listeners) listener();
+    this.#carried?.to({ by, routes: this.#routes(by), guides });
   }
 
-  /** A connection goes where its ends go. */
-  #isHeld({ source, target }: ConnectionEdge): boolean {
-    return this.#held.has(source) && this.#held.has(target);
+  /** Of the connections that have one end in the hand. */
+  *#routes(by: Place): Iterable<readonly [string, Route]> {
+    for (const [id, { data, source, target }] of this.#edges) {
+      if (data?.grip !== 'is-loose') continue;
+      const [start, end] = [source, target].map((end) => this.#shown(end, by));
+      if (start && end) yield [id, routeOf(data.row, start, end)];
+    }
   }
 
-  /** How far an item is shown from where its node says. */
-  carriedBy(id: string): Place {
-    return this.#held.has(id) ? this.#carriedBy : NOWHERE;
+  #shown(id: string, by: Place): Rect | undefined {
+    const node = this.#nodes.get(id);
+    if (!node) return undefined;
+    const { position, width = 0, height = 0 } = node;
+    return shift({ ...position, width, height }, this.#held.has(id) ? by : NOWHERE);
   }
 
   release(): void {

@@ -2,6 +2,7 @@
 
 import type { NodeChange, OnNodeDrag } from '@xyflow/react';
 import { useMemo, useRef } from 'react';
+import { flushSync } from 'react-dom';
 import { type Moved, move } from '../edits.js';
 import type { Database } from '../space.js';
 import { withContents } from './arrange.js';
@@ -20,6 +21,8 @@ const WRITE_INTERVAL_MANY_MS = 1000;
 const MANY = 10;
 /** More than this are written when they are let go, because a frame has no room for them. */
 const LIVE_MAX = 500;
+/** Of the width of what is in view: so far is carried what reaches beyond it before it is drawn anew. */
+const STEP_SHARE = 1 / 16;
 /** On screen, whatever the zoom. */
 const SNAP_REACH_PX = 6;
 
@@ -67,11 +70,18 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       return performance.now() - writtenAt >= interval;
     };
     const moved = ({ items, by }: Drag) => items.map(({ id, x, y }) => ({ id, x: x + by.x, y: y + by.y }));
-    const hold = (drag: Drag) => scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place])));
+    // At once, because what is carried is a copy of what is drawn.
+    const hold = (drag: Drag) =>
+      flushSync(() => scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place]))));
+    /** The library leaves out connections that are not in view: where that has moved, or they may have come into it, it is told anew. */
+    const isElsewhere = ({ bounds, by, held }: Drag) => {
+      const now = view();
+      const [dx, dy] = [Math.abs(by.x - held.by.x), Math.abs(by.y - held.by.y)];
+      const isFar = Math.max(dx, dy) > now.width * STEP_SHARE;
+      return !isSameRect(now, held.view) || (isFar && !contains(held.view, shift(bounds, held.by)));
+    };
     const carry = (drag: Drag, guides: readonly Guide[]) => {
-      // The library leaves out what is not in view: where that has moved, or not all was in it, it is told anew where things are.
-      const { by, view: before } = drag.held;
-      if (!isSameRect(view(), before) || !contains(before, shift(drag.bounds, by))) {
+      if (isElsewhere(drag)) {
         drag.held = { by: drag.by, view: view() };
         hold(drag);
       }

@@ -6,7 +6,7 @@ import { DeleteSpace } from '../spaces/delete-space.js';
 import { canOpen, useSpaces } from '../spaces/use-spaces.js';
 import { sayError } from './codes.js';
 import { exportUnsent } from './export.js';
-import { useStatus } from './use-sync.js';
+import { useStatusPart } from './use-sync.js';
 import { countOf } from './words.js';
 
 /** The dialog has the others. */
@@ -21,7 +21,7 @@ export interface DeviceProps {
 export function Device({ space, notify, showSpaces }: DeviceProps) {
   const db = useDatabase();
   const files = useFiles();
-  const status = useStatus();
+  const hasWaiting = useStatusPart(({ queued, in_flight, parked }) => queued + in_flight + parked > 0);
   const [spaces, readSpaces] = useSpaces();
   const importWork = async (file: File) => {
     try {
@@ -41,7 +41,7 @@ export function Device({ space, notify, showSpaces }: DeviceProps) {
           className="button"
           data-testid="export-unsynced"
           title="Saves everything that is not on the server to a file"
-          disabled={status.queued + status.in_flight + status.parked === 0}
+          disabled={!hasWaiting}
           onClick={() => exportUnsent(db, files, notify)}
         >
           Export what waits

@@ -15,6 +15,12 @@ export function useStatus(): SyncStatus {
   return useSyncExternalStore(files.subscribe, () => files.status);
 }
 
+/** One word of it. Whoever needs no more is not drawn anew with every edit. */
+export function useStatusPart<T extends string | number | boolean>(pick: (status: SyncStatus) => T): T {
+  const files = useFiles();
+  return useSyncExternalStore(files.subscribe, () => pick(files.status));
+}
+
 export function useOutbox(db: Database): OutboxEntry[] {
   const [entries, setEntries] = useState<OutboxEntry[]>(() => db.outbox());
   useEffect(() => {

@@ -2,14 +2,15 @@
 
 import { useEffect, useSyncExternalStore } from 'react';
 import { useFiles } from '../images/files.js';
-import { useStatus } from '../panel/use-sync.js';
+import { useStatusPart } from '../panel/use-sync.js';
 import { troubleOf } from './trouble.js';
 
 export function useLeaving(): void {
   const files = useFiles();
-  const status = useStatus();
   const isAdding = useSyncExternalStore(files.subscribe, () => files.isAdding);
-  const isUnsaved = troubleOf(status)?.isUrgent === true && status.queued + status.in_flight > 0;
+  const isUnsaved = useStatusPart(
+    (status) => troubleOf(status)?.isUrgent === true && status.queued + status.in_flight > 0,
+  );
   const mayLose = isUnsaved || isAdding;
   useEffect(() => {
     if (!mayLose) return;

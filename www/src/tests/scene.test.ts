@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Place } from '../canvas/geometry.js';
+import { routeOf } from '../canvas/route.js';
 import { Scene } from '../canvas/scene.js';
+import type { Connection } from '../schema.js';
 import type { Database } from '../space.js';
 
 type Rows = Map<string, Record<string, unknown>>;
@@ -36,8 +37,11 @@ function makeSpace(items: Record<string, [x: number, y: number]>, lines: readonl
       return () => {};
     },
   };
-  const moves: Place[] = [];
-  const scene = new Scene(db as unknown as Database, { by: (place) => moves.push(place) });
+  const moves: unknown[] = [];
+  const scene = new Scene(db as unknown as Database, {
+    to: ({ by, routes, guides }) => moves.push([by, [...routes], guides]),
+    drop: () => moves.push('dropped'),
+  });
   scene.follow();
   const change = (name: string, id: string, row: Record<string, unknown> | null) => {
     if (row) rows(name).set(id, { ...rows(name).get(id), id, ...row });
@@ -115,15 +119,19 @@ test('what a hand carries is moved by the page, and nothing of it is made anew',
   ]);
   assert.deepEqual(classes(edges), [
     ['ab', 'is-held'],
-    ['bc', undefined],
+    ['bc', 'is-loose'],
   ]);
   scene.carry({ x: 30, y: 40 }, []);
-  assert.deepEqual(moves.at(-1), { x: 30, y: 40 });
-  assert.deepEqual([scene.carriedBy('a'), scene.carriedBy('c')], [moves.at(-1), { x: 0, y: 0 }]);
+  const [from, to] = [
+    { x: 235, y: 45, width: 100, height: 50 },
+    { x: 400, y: 0, width: 100, height: 50 },
+  ];
+  const row = edges.find(({ id }) => id === 'bc')?.data?.row as Connection;
+  assert.deepEqual(moves.at(-1), [{ x: 30, y: 40 }, [['bc', routeOf(row, from, to)]], []]);
   assert.equal(scene.read().nodes, nodes);
   assert.equal(scene.read().edges, edges);
   scene.release();
-  assert.deepEqual(moves.at(-1), { x: 0, y: 0 });
+  assert.equal(moves.at(-1), 'dropped');
   assert.deepEqual(
     classes([...scene.read().nodes, ...scene.read().edges]).map(([, name]) => name),
     Array(5).fill(undefined),
