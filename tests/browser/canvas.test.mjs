@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openBrowser, ROOT, startServer, tempDir } from './harness.mjs';
 
 const APP = join(ROOT, 'www');
@@ -164,6 +165,8 @@ test('i8_a_drag_is_undone_in_one_step_though_it_was_sent_on_the_way', async () =
   const rev = await page.evaluate(() => window.driftline.status.rev);
   await page.waitForFunction((rev) => window.driftline.status.rev > rev, rev - 1);
   await page.waitForFunction(() => window.driftline.outbox().length === 0);
+  // A hand that rests is still the same hand.
+  await sleep(700);
   await page.mouse.move(x + 130, y + 108, { steps: 30 });
   await page.mouse.up();
   assert.notDeepEqual((await places(page)).One, [0, 0]);

@@ -65,16 +65,18 @@ export function connect(
 }
 
 /** Moves or resizes, in as many transactions as the limit asks for. Whole pixels, because the file format wants them. */
-export function move(db: Database, moved: readonly Moved[]): void {
+/** Moves of one `gesture` are taken back together. */
+export function move(db: Database, moved: readonly Moved[], gesture?: number): void {
   const isElsewhere = ({ id, ...place }: Moved) => {
     const row = db.tables.card.get(id) ?? db.tables.box.get(id);
     return row && Object.entries(place).some(([key, value]) => Math.round(value) !== row[key as 'x']);
   };
-  inSlices(db, moved.filter(isElsewhere), (tx, { id, ...place }) => {
+  const edit = (tx: Transaction, { id, ...place }: Moved) => {
     const patch = Object.fromEntries(Object.entries(place).map(([key, value]) => [key, Math.round(value)]));
     if (db.tables.card.get(id)) tx.card.update(id, patch);
     else tx.box.update(id, patch);
-  });
+  };
+  inSlices(db, moved.filter(isElsewhere), edit, gesture === undefined ? {} : { gesture });
 }
 
 /** Deletes items and connections. Connections of a deleted item go with it: the schema says so. */
@@ -137,11 +139,12 @@ export function inSlices<T>(
   db: Database,
   all: readonly T[],
   edit: (tx: Transaction, one: T, index: number) => void,
+  options: { readonly gesture?: number } = {},
 ): void {
   for (let from = 0; from < all.length; from += EDITS_MAX) {
     db.transaction((tx) => {
       for (const [index, one] of all.slice(from, from + EDITS_MAX).entries()) edit(tx, one, from + index);
-    });
+    }, options);
   }
 }
 

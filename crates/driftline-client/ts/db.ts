@@ -28,6 +28,8 @@ export interface TransactionOptions {
   readonly after?: readonly (Change | string)[];
   /** `false`: `undo` passes it over, as what the app did and not its user. */
   readonly undo?: boolean;
+  /** Any whole number. Updates of one gesture, such as a drag that is written on its way, are one step to `undo`, however long it takes. */
+  readonly gesture?: number;
 }
 
 /** With `dependents`, a decision also concerns those that cannot take effect without the transaction. */
@@ -365,8 +367,9 @@ export class Db<S extends SchemaInput> {
 
   #commit({ edits, ids }: Edits, options: TransactionOptions): Change {
     const after = options.after?.map((change) => (typeof change === 'string' ? change : change.key));
+    const { gesture, undo } = options;
     const answer: Answer = JSON.parse(
-      this.#open().edit(JSON.stringify({ edits, after, ...(options.undo === false && { apart: true }) })),
+      this.#open().edit(JSON.stringify({ edits, after, gesture, ...(undo === false && { apart: true }) })),
     );
     if ('problem' in answer) throw new DriftlineError(answer.problem);
     this.#askToPersist();

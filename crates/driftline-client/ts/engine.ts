@@ -1,6 +1,6 @@
 /** What the engine in wasm does for an open space. Everything crosses as one JSON text per transaction or per frame. */
 export interface Engine {
-  /** Takes `{edits, after, apart}`; returns `{key, patch}`, or `{problem}` and then nothing has changed. */
+  /** Takes `{edits, after, apart, gesture}`; returns `{key, patch}`, or `{problem}` and then nothing has changed. */
   edit(json: string): string;
   /** The waiting transactions as a JSON list. */
   outbox(): string;

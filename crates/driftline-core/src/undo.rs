@@ -18,7 +18,7 @@ use crate::value::{Row, RowKey, Value};
 const STEPS: usize = 200;
 /// Rows that all steps may tell of: they are kept in memory.
 const ROWS: usize = 20_000;
-/// Updates of the same fields that follow one another this closely are one step: a drag is taken back as a whole.
+/// Updates of the same fields that follow one another this closely are one step, where the app does not say which gesture they belong to.
 const GESTURE_MS: u64 = 500;
 
 /// What became of a row.
@@ -35,6 +35,8 @@ enum Change {
 #[derive(Debug, Clone)]
 pub struct Undoable {
     pub key: Key,
+    /// By the app's own number: what belongs to one gesture is one step, however long it takes.
+    pub gesture: Option<u64>,
     at_ms: u64,
     changes: Vec<(RowKey, Change)>,
 }
@@ -63,7 +65,7 @@ impl Undoable {
             };
             changes.push((*row, change));
         }
-        Undoable { key, at_ms, changes }
+        Undoable { key, gesture: None, at_ms, changes }
     }
 
     /// Several transactions that are one step.
@@ -81,25 +83,32 @@ impl Undoable {
         Some(joined)
     }
 
-    /// Takes in a step that goes on with this one's gesture.
+    /// Takes in a step that goes on with this one's gesture: where both only set fields, and nobody has written in between.
     fn take_in(&mut self, later: &Undoable) -> bool {
-        if later.at_ms > self.at_ms + GESTURE_MS || later.changes.len() != self.changes.len() {
+        let is_named = self.gesture.is_some();
+        let is_soon = later.at_ms <= self.at_ms + GESTURE_MS && later.changes.len() == self.changes.len();
+        if self.gesture != later.gesture || !(is_named || is_soon) {
             return false;
         }
-        for ((row, change), (later_row, later)) in self.changes.iter().zip(&later.changes) {
-            let (Change::Set(set), Change::Set(later)) = (change, later) else { return false };
-            if row != later_row || set.len() != later.len() || !set.iter().zip(later).all(|(a, b)| a.0 == b.0 && a.2 == b.1) {
-                return false;
-            }
-        }
-        for ((_, change), (_, later)) in self.changes.iter_mut().zip(&later.changes) {
-            if let (Change::Set(set), Change::Set(later)) = (change, later) {
-                for (mine, later) in set.iter_mut().zip(later) {
-                    mine.2 = later.2.clone();
+        let mut changes = self.changes.clone();
+        let has_room = changes.len() + later.changes.len() <= ROWS;
+        for (row, change) in &later.changes {
+            let Change::Set(later) = change else { return false };
+            match changes.iter_mut().find(|mine| mine.0 == *row) {
+                Some((_, Change::Set(set))) => {
+                    for one in later {
+                        match set.iter_mut().find(|mine| mine.0 == one.0) {
+                            Some(mine) if mine.2 == one.1 => mine.2 = one.2.clone(),
+                            None if is_named => set.push(one.clone()),
+                            _ => return false,
+                        }
+                    }
                 }
+                None if is_named && has_room => changes.push((*row, change.clone())),
+                _ => return false,
             }
         }
-        (self.at_ms, self.key) = (later.at_ms, later.key);
+        (self.at_ms, self.key, self.changes) = (later.at_ms, later.key, changes);
         true
     }
 

@@ -51,6 +51,14 @@ fn make(tab: &mut Tab, edits: &[String]) {
     tab.run();
 }
 
+/// A step of a gesture, long after the one before.
+fn go_on(tab: &mut Tab, gesture: u64, edits: &[String]) {
+    tab.now += 10_000;
+    let json = format!("{{\"edits\": [{}], \"gesture\": {gesture}}}", edits.join(","));
+    tab.engine.transact(tab.now, &json).unwrap();
+    tab.run();
+}
+
 fn undo(tab: &mut Tab) -> usize {
     tab.now += 10_000;
     let made = tab.engine.undo(tab.now).unwrap();
@@ -588,4 +596,43 @@ fn i6_a_local_delete_cancels_what_waits_below() {
     w.sync();
     assert_eq!((w.store.rows.len(), parked(&w.ann).len(), w.ann.engine.outbox().len()), (1, 0, 0));
     w.assert_same();
+}
+
+#[test]
+fn i8_a_gesture_is_one_step_however_long_it_takes_and_no_more_than_that() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    make(ann, &[create("card", 1, ""), create("card", 2, "")]);
+    make(ann, &[update("card", 1, r#""set": {"x": 1}"#)]);
+    go_on(ann, 7, &[update("card", 1, r#""set": {"x": 2}"#)]);
+    go_on(ann, 7, &[update("card", 1, r#""set": {"x": 3, "y": 3}"#), update("card", 2, r#""set": {"x": 9}"#)]);
+    go_on(ann, 7, &[update("card", 2, r#""set": {"x": 10}"#), update("card", 1, r#""set": {"y": 4}"#)]);
+    go_on(ann, 8, &[update("card", 1, r#""set": {"x": 5}"#)]);
+    assert_eq!(ann.engine.undo_depths(), (4, 0));
+    let at = |tab: &Tab, card, name| match seen(tab, "card", card, name) {
+        Some(Value::Real(at)) => at,
+        other => panic!("{name} of {card} is {other:?}"),
+    };
+    let places = |tab: &Tab| [1, 2].map(|card| [at(tab, card, "x"), at(tab, card, "y")]);
+    undo(ann);
+    assert_eq!(places(ann), [[3.0, 4.0], [10.0, 0.0]]);
+    undo(ann);
+    assert_eq!(places(ann), [[1.0, 0.0], [0.0, 0.0]]);
+    ann.now += 10_000;
+    ann.engine.redo(ann.now).unwrap();
+    assert_eq!(places(ann), [[3.0, 4.0], [10.0, 0.0]]);
+    undo(ann);
+    undo(ann);
+    assert_eq!(places(ann), [[0.0, 0.0], [0.0, 0.0]]);
+}
+
+#[test]
+fn i8_what_a_gesture_makes_after_something_else_is_a_step_of_its_own() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    go_on(ann, 7, &[create("card", 1, "")]);
+    go_on(ann, 7, &[update("card", 1, r#""set": {"x": 2}"#)]);
+    make(ann, &[update("card", 1, r#""set": {"x": 3}"#)]);
+    go_on(ann, 7, &[update("card", 1, r#""set": {"x": 4}"#)]);
+    assert_eq!(ann.engine.undo_depths(), (4, 0));
 }

@@ -54,13 +54,16 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
   return useMemo(() => {
     let drag: Drag | undefined;
     let writtenAt = 0;
+    /** Numbers each drag and each resizing: what they write on the way is taken back with them. */
+    let gesture = 0;
+    let isResizing = false;
     /** Ctrl or Cmd, while dragging, lets go of all lines. */
     let isFree = false;
 
     const write = (moved: readonly Moved[]) => {
       writtenAt = performance.now();
       try {
-        move(db, moved);
+        move(db, moved, gesture);
       } catch (error) {
         report(error);
       }
@@ -97,6 +100,7 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       const inView = view();
       const by = { x: 0, y: 0 };
       const others = scene.around.filter((item) => !taken.has(item.id) && intersects(item, inView));
+      gesture += 1;
       drag = { lead, items, bounds, others, by, held: { by, view: inView }, isCancelled: false };
       hold(drag);
     };
@@ -130,6 +134,8 @@ export function useDrag({ db, scene, report, snapping, view, zoom }: DragOptions
       return true;
     };
     const resize = (id: string, rect: Rect, isOver: boolean) => {
+      if (!isResizing) gesture += 1;
+      isResizing = !isOver;
       if (!isOver) scene.hold(new Map([[id, rect]]));
       if (isOver || isTime(1)) write([{ id, ...rect }]);
       if (isOver) scene.release();

@@ -22,7 +22,7 @@ use crate::value::{Row, RowKey, Value};
 const ENVELOPE_BYTES: usize = 128;
 
 impl Engine {
-    /// Makes a transaction of `{"edits": […], "after": ["client:seq", …]}`. Returns its key and the patch of the view, or why it
+    /// Makes a transaction of `{"edits": […], "after": ["client:seq", …], "gesture": 7}`. Returns its key and the patch of the view, or why it
     /// cannot be: then nothing has changed.
     pub fn transact(&mut self, now_ms: u64, json: &str) -> Result<(Key, String), Problem> {
         let json = Json::parse(json).map_err(Problem::invalid)?;
@@ -31,7 +31,8 @@ impl Engine {
         if after.len() != json.list("after").len() || after.len() > limits::AFTER_KEYS {
             return Err(Problem::invalid("`after` lists at most 1,000 keys"));
         }
-        let (key, patch, step) = self.make(now_ms, edits, after)?;
+        let (key, patch, mut step) = self.make(now_ms, edits, after)?;
+        step.gesture = json.uint("gesture");
         // What nobody did with his own hands is no step of his.
         if !json.flag("apart") {
             self.history.push(step);
