@@ -28,7 +28,7 @@ export interface TransactionOptions {
   readonly after?: readonly (Change | string)[];
   /** `false`: `undo` passes it over, as what the app did and not its user. */
   readonly undo?: boolean;
-  /** Any whole number. Updates of one gesture, such as a drag that is written on its way, are one step to `undo`, however long it takes. */
+  /** Any whole number from 0 up. Updates of one gesture, such as a drag that is written on its way, are one step to `undo`, however long it takes. */
   readonly gesture?: number;
 }
 

@@ -91,11 +91,19 @@ impl Undoable {
             return false;
         }
         let mut changes = self.changes.clone();
-        let has_room = changes.len() + later.changes.len() <= ROWS;
+        // Transactions of a gesture mostly change the same rows in the same order.
+        let mut next = 0;
         for (row, change) in &later.changes {
             let Change::Set(later) = change else { return false };
-            match changes.iter_mut().find(|mine| mine.0 == *row) {
-                Some((_, Change::Set(set))) => {
+            let (before, after) = changes.split_at(next.min(changes.len()));
+            let at = after.iter().position(|mine| mine.0 == *row).map(|at| next + at);
+            match at.or_else(|| before.iter().position(|mine| mine.0 == *row)) {
+                Some(at) => {
+                    next = at + 1;
+                    let Change::Set(set) = &mut changes[at].1 else { return false };
+                    if !is_named && set.len() != later.len() {
+                        return false;
+                    }
                     for one in later {
                         match set.iter_mut().find(|mine| mine.0 == one.0) {
                             Some(mine) if mine.2 == one.1 => mine.2 = one.2.clone(),
@@ -104,12 +112,18 @@ impl Undoable {
                         }
                     }
                 }
-                None if is_named && has_room => changes.push((*row, change.clone())),
-                _ => return false,
+                None if is_named && changes.len() < ROWS => changes.push((*row, change.clone())),
+                None => return false,
             }
         }
         (self.at_ms, self.key, self.changes) = (later.at_ms, later.key, changes);
         true
+    }
+
+    /// Whether a gesture has ended where it began, as one that was given up.
+    fn is_back(&self) -> bool {
+        let is_back = |change: &Change| matches!(change, Change::Set(set) if set.iter().all(|one| one.1 == one.2));
+        self.gesture.is_some() && self.changes.iter().all(|(_, change)| is_back(change))
     }
 
     /// The edits that take the step back, as far as nobody has gone on from it.
@@ -136,7 +150,7 @@ impl Undoable {
                 (Change::Set(set), Some(now)) => {
                     let mut edit = Edit::new(Op::Update, *row);
                     for (column, before, after) in set {
-                        // A gesture may have ended where it began.
+                        // It may have gone and come back.
                         if before == after {
                             continue;
                         }
@@ -275,7 +289,15 @@ impl History {
     /// A person did something: what was undone before cannot be redone any more.
     pub fn push(&mut self, step: Undoable) {
         self.undone.clear();
-        if step.changes.is_empty() || self.done.last_mut().is_some_and(|last| last.take_in(&step)) {
+        if step.changes.is_empty() {
+            return;
+        }
+        if let Some(last) = self.done.last_mut()
+            && last.take_in(&step)
+        {
+            if last.is_back() {
+                self.done.pop();
+            }
             return;
         }
         self.done.push(step);

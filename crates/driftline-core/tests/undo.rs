@@ -636,3 +636,62 @@ fn i8_what_a_gesture_makes_after_something_else_is_a_step_of_its_own() {
     go_on(ann, 7, &[update("card", 1, r#""set": {"x": 4}"#)]);
     assert_eq!(ann.engine.undo_depths(), (4, 0));
 }
+
+#[test]
+fn i8_updates_of_other_fields_are_steps_of_their_own_however_soon_they_come() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    make(ann, &[create("card", 1, ""), create("card", 2, "")]);
+    for set in [r#"{"x": 1, "y": 1}"#, r#"{"x": 2, "y": 2}"#, r#"{"x": 3}"#, r#"{"x": 4}"#] {
+        ann.now += 16;
+        ann.make(&update("card", 1, &format!("\"set\": {set}"))).unwrap();
+    }
+    assert_eq!(ann.engine.undo_depths(), (3, 0));
+}
+
+#[test]
+fn i8_a_gesture_that_comes_back_to_where_it_began_leaves_no_step() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    make(ann, &[create("card", 1, "")]);
+    for x in [5, 6, 0] {
+        assert_eq!(ann.engine.undo_depths().0, if x == 5 { 1 } else { 2 });
+        go_on(ann, 7, &[update("card", 1, &format!("\"set\": {{\"x\": {x}}}"))]);
+    }
+    assert_eq!(ann.engine.undo_depths(), (1, 0));
+}
+
+#[test]
+fn i8_what_does_not_number_a_gesture_is_refused() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    for wrong in ["-1", "1.5", "1e300", "null", "\"7\"", "[7]"] {
+        let json = format!("{{\"edits\": [{}], \"gesture\": {wrong}}}", create("card", 1, ""));
+        let problem = ann.engine.transact(ann.now, &json).unwrap_err();
+        assert_eq!(problem.code, "invalid", "{wrong}");
+    }
+    assert_eq!((ann.engine.outbox().len(), ann.engine.undo_depths()), (0, (0, 0)));
+}
+
+#[test]
+fn i8_a_gesture_with_many_rows_is_one_step_in_whatever_order_they_come() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    let cards: Vec<u64> = (1..=2_000).collect();
+    for cards in cards.chunks(500) {
+        make(ann, &cards.iter().map(|card| create("card", *card, "")).collect::<Vec<_>>());
+    }
+    let steps = ann.engine.undo_depths().0;
+    let moves = |x: u64, cards: &mut dyn Iterator<Item = &u64>| -> Vec<String> {
+        cards.map(|card| update("card", *card, &format!("\"set\": {{\"x\": {x}}}"))).collect()
+    };
+    for half in cards.chunks(1_000) {
+        go_on(ann, 1, &moves(1, &mut half.iter()));
+        go_on(ann, 1, &moves(2, &mut half.iter().rev()));
+    }
+    assert_eq!(ann.engine.undo_depths().0, steps + 1);
+    // One transaction holds 1,000 edits.
+    ann.now += 10_000;
+    assert_eq!(ann.engine.undo(ann.now).unwrap().len(), 2);
+    assert!(cards.iter().all(|card| seen(ann, "card", *card, "x") == Some(Value::Real(0.0))));
+}

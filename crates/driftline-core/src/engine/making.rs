@@ -31,8 +31,12 @@ impl Engine {
         if after.len() != json.list("after").len() || after.len() > limits::AFTER_KEYS {
             return Err(Problem::invalid("`after` lists at most 1,000 keys"));
         }
+        let gesture = json.uint("gesture");
+        if gesture.is_none() && json.get("gesture").is_some() {
+            return Err(Problem::invalid("`gesture` is a whole number from 0 up"));
+        }
         let (key, patch, mut step) = self.make(now_ms, edits, after)?;
-        step.gesture = json.uint("gesture");
+        step.gesture = gesture;
         // What nobody did with his own hands is no step of his.
         if !json.flag("apart") {
             self.history.push(step);
