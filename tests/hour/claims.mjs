@@ -199,13 +199,8 @@ export function judgeSentence(sentence, claims, { truth, at, isStuck = false, he
   return fits({ sentence, ...here }) ? { name } : { name, misfit: 'the device itself shows otherwise' };
 }
 
-/** A switch is one tab's; another may send all the same. */
-function whatSendsNothing(truth, at) {
-  const lasts = (what) => truth.lasts(what, at) > AT_ONCE_MS;
-  return ['told', 'switched'].filter(
-    (what) => lasts(what) && !(what === 'switched' && truth.was('tabs', AT_ONCE_MS, at)),
-  );
-}
+/** Either holds for all tabs of a device. */
+const whatSendsNothing = (truth, at) => ['told', 'switched'].filter((what) => truth.lasts(what, at) > AT_ONCE_MS);
 
 /** Nothing of this is for people. */
 const RAW = /\bundefined\b|\bNaN\b|\[object |\bTypeError\b|\bError:|^\s+at .+:\d+:\d+|\bstorage_[a-z]+|panicked at/m;

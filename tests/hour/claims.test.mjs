@@ -216,7 +216,7 @@ test('p3_nothing_is_on_its_way_from_a_device_that_sends_nothing', () => {
   assert.equal(judge(1_000, 'told').wrong, undefined);
   assert.equal(judge(4_000, 'told').wrong, 'and yet nothing is sent: told');
   assert.equal(judge(4_000, 'switched').wrong, 'and yet nothing is sent: switched');
-  assert.equal(judge(4_000, 'switched', 'tabs').wrong, undefined, 'another tab is not switched off with it');
+  assert.equal(judge(4_000, 'switched', 'tabs').wrong, 'and yet nothing is sent: switched', 'nor from another tab');
   const old = { truth: truthOf().truth, at: 100_000, here };
   assert.ok(judgeSentence('Sent 45 s ago; the server has not answered yet.', OF_ENTRIES, old).misfit);
 });

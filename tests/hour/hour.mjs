@@ -6,7 +6,8 @@
 //
 // A minute of the script is a round; it takes less on the clock. The same seed is the same script of actions and troubles.
 
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -26,14 +27,10 @@ const SCHEMA = join(APP, 'server', 'schema.json');
 const SPACE = 'hour';
 const PACE_MS = 300;
 const KEPT_MS = 5_000;
+const PICTURES = process.env.DRIFTLINE_PICTURES;
 
 /** Runs it to the end and returns what was done and what is wrong. `folder` is where the pictures are left. */
-export async function runHour({
-  rounds,
-  seed,
-  folder = process.env.DRIFTLINE_PICTURES ?? tempDir('hour'),
-  tell = () => {},
-}) {
+export async function runHour({ rounds, seed, folder = PICTURES ?? tempDir('hour'), tell = () => {} }) {
   const began = Date.now();
   const server = await startServer({
     schema: SCHEMA,
@@ -154,9 +151,10 @@ async function carryOut(person, action, { ledger, watch, folder }) {
       ledger.counts.skipped += 1;
       return;
     }
+    const { rev } = await page.evaluate(() => window.driftline.status);
     const changes = await plan.act();
     await person.untilOnDisk(page);
-    ledger.seen(person.name, changes);
+    ledger.seen(person.name, changes, rev);
   } catch (error) {
     // Killed in the midst of it; somebody else has just deleted what it is about; or it lies below something else.
     const isCovered = error.message.includes('intercepts pointer events');
@@ -210,9 +208,13 @@ async function main(args) {
   if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(seed))
     throw new Error('--minutes and --seed take numbers');
   say(`seed ${seed}`);
-  const run = await runHour({ rounds, seed, tell: say });
+  // Pictures that differ are there to be looked at afterwards.
+  const folder = PICTURES ?? mkdtempSync(join(tmpdir(), 'driftline-hour-'));
+  const run = await runHour({ rounds, seed, folder, tell: say });
   console.log(`\n${describe(run).join('\n')}`);
-  process.exit(run.failures.length > 0 ? 1 : 0);
+  if (run.failures.length > 0) process.exit(1);
+  if (!PICTURES) rmSync(folder, { recursive: true });
+  process.exit(0);
 }
 
 await runAsCommand(import.meta.url, main);

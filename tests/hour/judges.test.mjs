@@ -107,6 +107,37 @@ test('what was cut short is certain again once the same person has seen it there
   assert.deepEqual(judge([], ['ben', { op: 'vote' }]), [], 'another device may have been behind');
 });
 
+test('of a delete and a restore that do not know of each other the one that comes last to the server has its way', () => {
+  const judge = (rows, last, at) => {
+    const ledger = new Ledger();
+    ledger.seen('ann', [{ op: 'create', table: 'card', id: 'a', name: 'amber', set: { text: 'amber' } }], 1);
+    ledger.seen(
+      'ann',
+      [
+        { op: 'delete', id: 'a' },
+        { op: 'restore', id: 'a' },
+      ],
+      5,
+    );
+    ledger.seen('ben', [{ op: 'delete', id: 'a' }], at);
+    return ledger.judge(new Map(rows), new Map([['a', last]]));
+  };
+  const there = [['a', { table: 'card', text: 'amber' }]];
+  assert.deepEqual(judge(there, { op: 'create', rev: 9 }, 8), [], 'her restore came after what he knew');
+  assert.deepEqual(judge([], { op: 'delete', rev: 9 }, 8), []);
+  assert.match(judge(there, { op: 'create', rev: 8 }, 8)[0], /^back again: card “amber”.*; the server last: create at/);
+  assert.match(judge(there, { op: 'delete', rev: 9 }, 8)[0], /^back again/);
+
+  const ledger = new Ledger();
+  ledger.seen('ann', [{ op: 'create', table: 'card', id: 'a', name: 'amber', set: { text: 'amber' } }], 1);
+  ledger.seen('ben', [{ op: 'delete', id: 'a' }], 5);
+  assert.match(
+    ledger.judge(new Map(there), new Map([['a', { op: 'create', rev: 9 }]]))[0],
+    /^back again/,
+    'nobody did',
+  );
+});
+
 /** A person whose canvas looks like this as it stands, and like that once the page has been loaded anew. */
 function seenAs(name, stood, anew) {
   let picture = stood;

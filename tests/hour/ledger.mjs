@@ -23,13 +23,16 @@ export class Ledger {
   nameOf = (id) => [...this.#ids].find(([, one]) => one === id)?.[0] ?? id;
   isKnown = (id) => this.#rows.has(id);
 
-  /** `changes`: `{ id, table?, name?, op: 'create' | 'set' | 'vote' | 'delete' | 'restore', set?, ends? }`. */
-  seen(who, changes) {
+  /**
+   * `changes`: `{ id, table?, name?, op: 'create' | 'set' | 'vote' | 'delete' | 'restore', set?, ends? }`. `rev`: the revision that the
+   * device held when they were made.
+   */
+  seen(who, changes, rev = Number.POSITIVE_INFINITY) {
     this.counts.seen += 1;
     for (const { id, table, name, ends, ...change } of changes) {
       if (change.op === 'create') this.#rows.set(id, { table, ends, events: [] });
       if (name !== undefined) this.#ids.set(name, id);
-      this.#rows.get(id)?.events.push({ who, at: this.#now(), ...change });
+      this.#rows.get(id)?.events.push({ who, at: this.#now(), rev, ...change });
     }
   }
 
@@ -53,9 +56,13 @@ export class Ledger {
     return own.filter(([id]) => !ids.includes(id)).map(([id, { table }]) => `${table} “${this.nameOf(id)}”`);
   }
 
-  /** `rows`: by id, each with its `table`. Returns sentences about what is not as it must be. */
-  judge(rows) {
-    const wrong = [...this.#rows].flatMap(([id, known]) => this.#judgeRow(id, known, rows));
+  /**
+   * `rows`: by id, each with its `table`. `lastOf`: by id, what the server last did to the life of a row, `{ op: 'create' | 'delete', rev }`: in
+   * its log a restore stands as the create that it came to. Returns sentences
+   * about what is not as it must be.
+   */
+  judge(rows, lastOf = new Map()) {
+    const wrong = [...this.#rows].flatMap(([id, known]) => this.#judgeRow(id, known, rows, lastOf.get(id)));
     const unknown = [...rows].filter(([id]) => !this.#rows.has(id));
     const rowOf = new Map();
     for (const [id, row] of unknown)
@@ -80,12 +87,13 @@ export class Ledger {
     return false;
   }
 
-  #judgeRow(id, known, rows) {
+  #judgeRow(id, known, rows, last) {
     const about = `${known.table} “${this.nameOf(id)}”`;
     const row = rows.get(id);
-    const life = this.#lifeOf(known, rows);
-    if (!row) return life === 'there' ? [`lost: ${about}, ${tellEvents(known)}`] : [];
-    if (life === 'gone') return [`back again: ${about}, ${tellEvents(known)}`];
+    const life = isCrossed(known, row, last) ? 'either' : this.#lifeOf(known, rows);
+    const tell = () => `${tellEvents(known)}; the server last: ${last?.op} at revision ${last?.rev}`;
+    if (!row) return life === 'there' ? [`lost: ${about}, ${tell()}`] : [];
+    if (life === 'gone') return [`back again: ${about}, ${tell()}`];
     return [...judgeFields(known, row), ...judgeVotes(known, row)].map((wrong) => `${about}: ${wrong}`);
   }
 
@@ -93,12 +101,25 @@ export class Ledger {
     if (ends.some((end) => !rows.has(end))) return 'gone';
     if (events.some((event, index) => isUnsure(event, 'life') && !isSettled(event, events.slice(index + 1))))
       return 'either';
-    const last = events.findLast(({ op }) => ['create', 'delete', 'restore'].includes(op));
+    const last = lastOfLife(events);
     if (last.op === 'delete') return 'gone';
     return ends.some((end) => this.#wasGone(end)) ? 'either' : 'there';
   }
 
   #wasGone = (id) => this.#rows.get(id)?.events.some(isOfLife) ?? true;
+}
+
+const lastOfLife = (events) => events.findLast(({ op }) => ['create', 'delete', 'restore'].includes(op));
+
+/**
+ * Whether somebody else's delete or restore reached the server after the last that was seen, and was not known on the device where that
+ * was made: of two who do not know of each other, the one that comes to the server last has its way.
+ */
+function isCrossed({ events }, row, last) {
+  if (last === undefined || (last.op === 'delete') === (row !== undefined)) return false;
+  const seen = lastOfLife(events);
+  const way = last.op === 'delete' ? 'delete' : 'restore';
+  return last.rev > seen.rev && events.some(({ who, op }) => who !== seen.who && op === way);
 }
 
 /** Who did something to it afterwards, on the same device, saw that it was there. */
@@ -136,4 +157,4 @@ function judgeVotes({ events }, { votes }) {
   return votes >= sure && votes <= most ? [] : [`it has ${votes} votes, and ${sure} were given`];
 }
 
-const tellEvents = ({ events }) => events.map(({ who, op }) => `${who} ${op}`).join(', ');
+const tellEvents = ({ events }) => events.map(({ who, op, rev }) => `${who} ${op} at revision ${rev}`).join(', ');

@@ -69,8 +69,11 @@ async function switchOff(person, forMs) {
     await page.evaluate(() => document.activeElement.blur());
   };
   try {
-    person.truth.begin('switched');
-    await person.alone(flip);
+    // What the person is doing comes to its end first, and that may take a while.
+    await person.alone(() => {
+      person.truth.begin('switched');
+      return flip();
+    });
     await sleep(forMs);
     if (person.lives === lives) await person.alone(flip);
   } catch (error) {

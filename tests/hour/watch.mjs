@@ -79,7 +79,7 @@ export class Watch {
       const { name, wrong, misfit } = judgeSentence(sentence, claims, { truth: person.truth, ...facts });
       this.table.add(`${what}: ${name}`);
       const told = `${who(facts.here.status)}: ${what}: “${sentence}”: `;
-      if (wrong) this.#report(told + wrong);
+      if (wrong) this.#report(`${told}${wrong}\n  ${tellHere(facts.here)}`);
       if (misfit)
         misfits.set(`${about} ${name}`, {
           name: `${what}: ${name}`,
