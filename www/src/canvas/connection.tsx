@@ -26,7 +26,7 @@ export const Connection = memo(function Connection(props: EdgeProps<ConnectionEd
           <div
             className={`connection-label${selected ? ' is-selected' : ''} ${grip ?? ''}`}
             data-of={id}
-            style={{ transform: transformOf(route) }}
+            style={{ transform: transformOf(route), zIndex: heightOf(id) }}
           >
             {label}
           </div>
@@ -35,6 +35,9 @@ export const Connection = memo(function Connection(props: EdgeProps<ConnectionEd
     </>
   );
 });
+
+/** In the page labels stand in the order in which they were first drawn; which of two lies above is to be the same on every screen. */
+const heightOf = (id: string) => Number.parseInt(id.slice(-7), 16);
 
 function rectangle({ measured, internals }: InternalNode): Rect {
   const { width = 0, height = 0 } = measured;

@@ -5,6 +5,8 @@ export interface Place {
   readonly y: number;
 }
 
+export const distance = (a: Place, b: Place): number => Math.hypot(a.x - b.x, a.y - b.y);
+
 /** By how far something is moved that stays where it is. */
 export const NOWHERE: Place = { x: 0, y: 0 };
 

@@ -9,7 +9,9 @@ import type { Connection } from '../schema.js';
 import type { Database } from '../space.js';
 import {
   boundsOf,
+  centerOf,
   contains,
+  distance,
   grow,
   intersects,
   NOWHERE,
@@ -32,6 +34,13 @@ export interface Drawn {
 /** Where an item is, and of which size, while a hand is on it. */
 export type Held = Place & Partial<Rect>;
 const NOTHING: ReadonlyMap<string, Held> = new Map();
+
+/** So many new items are drawn at once; where there are more, twice as many follow with each paint, so that none of them freezes the page. */
+const AT_ONCE = 64;
+
+/** Calls back once what is drawn now is on screen. */
+export type AfterPaint = (act: () => void) => void;
+const afterPaint: AfterPaint = (act) => requestAnimationFrame(() => setTimeout(act));
 
 /** Where what a hand carries is shown. */
 export interface Carrying {
@@ -60,17 +69,27 @@ export class Scene {
   #selection: ReadonlySet<string> = new Set();
   #held = NOTHING;
   readonly #carried: Carried | undefined;
+  readonly #afterPaint: AfterPaint;
+  /** More is to be drawn after the next paint. */
+  #isFilling = false;
+  #isFollowing = false;
   #drawn: Drawn = { nodes: [], edges: [], selection: this.#selection, isEmpty: true };
 
-  constructor(db: Database, carried?: Carried) {
+  constructor(db: Database, carried?: Carried, after = afterPaint) {
     this.#db = db;
     this.#carried = carried;
+    this.#afterPaint = after;
   }
 
   /** Follows the rows until the function that it returns is called. */
   follow(): () => void {
+    this.#isFollowing = true;
     this.#fill();
-    return this.#db.subscribe((changed) => this.#apply(changed));
+    const stop = this.#db.subscribe((changed) => this.#apply(changed));
+    return () => {
+      this.#isFollowing = false;
+      stop();
+    };
   }
 
   subscribe = (listener: () => void): (() => void) => {
@@ -190,7 +209,7 @@ export class Scene {
     return bounds !== undefined && intersects(bounds, this.#window);
   }
 
-  #fill(): void {
+  #fill(most = AT_ONCE): void {
     const { card, box, connection } = this.#db.tables;
     const wanted = new Set<string>();
     for (const row of [...box.query(), ...card.query()]) if (this.#isNear(row.id)) wanted.add(row.id);
@@ -202,9 +221,37 @@ export class Scene {
     }
     for (const id of this.#nodes.keys()) if (!wanted.has(id)) this.#nodes.delete(id);
     for (const id of this.#edges.keys()) if (!crossing.has(id)) this.#edges.delete(id);
-    for (const id of wanted) this.#put(this.#nodes, id, this.#nodes.get(id) ?? this.#node(id));
-    for (const id of crossing) this.#put(this.#edges, id, this.#edges.get(id) ?? this.#edge(id));
+    const missing = [...wanted].filter((id) => !this.#nodes.has(id));
+    for (const id of this.#first(missing, most)) this.#put(this.#nodes, id, this.#node(id));
+    for (const id of crossing) if (!this.#edges.has(id)) this.#put(this.#edges, id, this.#edgeOfDrawn(id));
     this.#tell();
+    if (missing.length > most) this.#fillMore(most * 2);
+  }
+
+  #fillMore(most: number): void {
+    if (this.#isFilling) return;
+    this.#isFilling = true;
+    this.#afterPaint(() => {
+      this.#isFilling = false;
+      if (this.#isFollowing) this.#fill(most);
+    });
+  }
+
+  /** So many of these items: what is selected, and what is nearest to the middle of the window. */
+  #first(ids: readonly string[], most: number): readonly string[] {
+    if (ids.length <= most) return ids;
+    const middle = centerOf(this.#window);
+    const rank = (id: string) => {
+      const rect = this.#rect(id);
+      return rect === undefined || this.#selection.has(id) ? -1 : distance(centerOf(rect), middle);
+    };
+    const ranked = ids.map((id) => [rank(id), id] as const).sort(([a], [b]) => a - b);
+    return ranked.slice(0, most).map(([, id]) => id);
+  }
+
+  #edgeOfDrawn(id: string): ConnectionEdge | undefined {
+    const edge = this.#edge(id);
+    return edge && this.#nodes.has(edge.source) && this.#nodes.has(edge.target) ? edge : undefined;
   }
 
   #apply(changed: ChangedRows): void {
@@ -233,8 +280,8 @@ export class Scene {
     const { card, box } = this.#db.tables;
     this.#drawn = {
       // The same list where it is the same, because the library goes through all of a new one.
-      nodes: sameOr(this.#drawn.nodes, this.#nodes),
-      edges: sameOr(this.#drawn.edges, this.#edges),
+      nodes: inOrder(this.#drawn.nodes, this.#nodes),
+      edges: inOrder(this.#drawn.edges, this.#edges),
       selection: this.#selection,
       isEmpty: card.size + box.size === 0,
     };
@@ -242,7 +289,9 @@ export class Scene {
   }
 }
 
-function sameOr<T extends { id: string }>(before: T[], now: ReadonlyMap<string, T>): T[] {
-  const isSame = before.length === now.size && before.every((one) => now.get(one.id) === one);
-  return isSame ? before : [...now.values()];
+/** By their ids, and so by when they were made: what lies above of two at the same height is the same on every screen. */
+function inOrder<T extends { id: string }>(before: T[], now: ReadonlyMap<string, T>): T[] {
+  if (before.length !== now.size || !before.every(({ id }) => now.has(id)))
+    return [...now.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  return before.every((one) => now.get(one.id) === one) ? before : before.map((one) => now.get(one.id) ?? one);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { routeOf } from '../canvas/route.js';
-import { Scene } from '../canvas/scene.js';
+import { type Carrying, Scene } from '../canvas/scene.js';
 import type { Connection } from '../schema.js';
 import type { Database } from '../space.js';
 
@@ -38,17 +38,22 @@ function makeSpace(items: Record<string, [x: number, y: number]>, lines: readonl
     },
   };
   const moves: unknown[] = [];
-  const scene = new Scene(db as unknown as Database, {
-    to: ({ by, routes, guides }) => moves.push([by, [...routes], guides]),
-    drop: () => moves.push('dropped'),
-  });
-  scene.follow();
+  const carried = {
+    to: ({ by, routes, guides }: Carrying) => void moves.push([by, [...routes], guides]),
+    drop: () => void moves.push('dropped'),
+  };
+  const unpainted: (() => void)[] = [];
+  const scene = new Scene(db as unknown as Database, carried, (act) => unpainted.push(act));
+  const leave = scene.follow();
+  const paint = () => {
+    for (const act of unpainted.splice(0)) act();
+  };
   const change = (name: string, id: string, row: Record<string, unknown> | null) => {
     if (row) rows(name).set(id, { ...rows(name).get(id), id, ...row });
     else rows(name).delete(id);
     hear(new Map([[name, new Set([id])]]));
   };
-  return { scene, change, moves };
+  return { scene, change, moves, paint, leave };
 }
 
 const ids = (all: readonly { id: string }[]) => all.map(({ id }) => id).sort();
@@ -83,6 +88,57 @@ test('rows come into the view and leave it, and what did not change stays the ve
   assert.equal(scene.read().edges, edges);
   change('card', 'a', null);
   assert.deepEqual(ids(scene.read().nodes), ['far']);
+});
+
+/** A line of 1,000 cards in view, each connected with the next; the last of the rows is the one at the middle. */
+function makeCrowd() {
+  const cards = Array.from({ length: 1_000 }, (_, n) => [`c${n}`, [n === 999 ? 450 : n - 100, 375]] as const);
+  const lines = cards.slice(1).map(([id], n) => [`c${n}`, id] as [string, string]);
+  return makeSpace(Object.fromEntries(cards) as Record<string, [number, number]>, lines);
+}
+
+test('of many items in view those at the middle are drawn first, and twice as many with each paint', () => {
+  const { scene, paint } = makeCrowd();
+  scene.look(VIEW);
+  const first = scene.read();
+  assert.equal(first.nodes.length, 64);
+  assert.ok(first.nodes.every(({ position }) => Math.abs(position.x + 50 - 500) <= 33));
+  assert.ok(
+    first.nodes.every(({ id }, n, all) => n === 0 || id > (all[n - 1]?.id ?? '')),
+    'whatever came first',
+  );
+  assert.ok(first.edges.length > 0);
+  for (const { source, target } of first.edges) assert.ok(scene.isDrawn(source) && scene.isDrawn(target));
+  const counts = [];
+  for (let n = 0; n < 5; n += 1) {
+    paint();
+    counts.push(scene.read().nodes.length);
+  }
+  assert.deepEqual(counts, [192, 448, 960, 1_000, 1_000]);
+  assert.equal(scene.read().edges.length, 999);
+  assert.deepEqual(
+    scene.read().nodes.map(({ id }) => id),
+    ids(scene.read().nodes),
+  );
+});
+
+test('what is selected is drawn first; what goes meanwhile is not drawn, and nothing is once the canvas is left', () => {
+  const { scene, change, paint, leave } = makeCrowd();
+  scene.select(['c0']);
+  scene.look(VIEW);
+  assert.ok(scene.isDrawn('c0'));
+  change('card', 'c1', null);
+  paint();
+  paint();
+  paint();
+  paint();
+  assert.equal(scene.read().nodes.length, 999);
+  assert.ok(!scene.isDrawn('c1') && scene.read().edges.length === 997);
+  scene.look({ ...VIEW, x: 50_000 });
+  scene.look(VIEW);
+  leave();
+  paint();
+  assert.equal(scene.read().nodes.length, 64);
 });
 
 test('what a hand is on is where the hand is, whatever its row says, until it is let go', () => {
