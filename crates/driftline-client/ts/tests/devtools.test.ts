@@ -241,6 +241,15 @@ test('p3_an_answer_that_is_read_late_is_no_guess', () => {
   assert.deepEqual(marksOf(history, 'c:1'), ['made 10', 'saved 10', 'sent 10', 'accepted 21']);
 });
 
+test('p3_what_goes_out_was_on_disk_before_though_the_outbox_was_read_earlier', () => {
+  const history = new History();
+  history.look([], true, 0);
+  history.look([entry('c:1', 'saving')], true, 10);
+  history.sent(push(1), 20);
+  history.look([entry('c:1', 'in_flight')], true, 30);
+  assert.deepEqual(marksOf(history, 'c:1'), ['made 10', 'saved 20', 'sent 20']);
+});
+
 test('p3_a_refusal_is_told_once_and_a_retry_goes_on_from_it', () => {
   const history = new History();
   history.look([], true, 0);

@@ -90,6 +90,8 @@ export class History {
       if (!this.#tracks.has(key)) this.#begin({ key, state: 'queued', edits, waits_on: [], problem: null }, at);
       const track = this.#tracks.get(key);
       if (!track) continue;
+      // Nothing goes out before it is on disk, and the outbox may have been read before it was.
+      if (track.entry.state === 'saving') this.#go(track, { ...track.entry, state: 'queued' }, at);
       for (const old of replaces) this.#goesOnAs(old, track);
       mark(track, { what: 'sent', at });
     }
