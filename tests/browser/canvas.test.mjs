@@ -83,6 +83,35 @@ const setOffline = async (page) => {
   await page.evaluate(() => window.driftline.setOnline(false));
 };
 
+/** How much is left of what shows a drag. */
+const inHand = (page) =>
+  page.locator('.carried, .carried-ends, .carried-guides, .carrying-shield, .is-held, .is-loose').count();
+/** Changes a card, by its words. */
+const change = (page, text, values) =>
+  page.evaluate(
+    ([text, values]) => {
+      const { card } = window.driftline.tables;
+      card.update(card.query().find((row) => row.text === text).id, values);
+    },
+    [text, values],
+  );
+/** The words of the items at a point of the screen, the topmost first, also of those that are held. */
+const words = (page, x, y) =>
+  page.evaluate(
+    ([x, y]) => {
+      const copies = [...document.querySelectorAll('.carried, .carried *, .carrying-shield')];
+      const were = copies.map((one) => [one, one.inert, one.style.pointerEvents]);
+      for (const one of copies) {
+        one.inert = false;
+        one.style.pointerEvents = one.matches('.carrying-shield') ? 'none' : 'auto';
+      }
+      const items = new Set(document.elementsFromPoint(x, y).map((one) => one.closest('.react-flow__node')));
+      for (const [one, inert, pointerEvents] of were) Object.assign(one, { inert }).style.pointerEvents = pointerEvents;
+      return [...items].flatMap((one) => one?.getAttribute('aria-label') ?? []);
+    },
+    [x, y],
+  );
+
 async function dragBetween(page, from, to, { steps = 6 } = {}) {
   await page.mouse.move(from.x, from.y);
   await page.mouse.down();
@@ -227,8 +256,128 @@ test('a drag that is stopped by Escape leaves everything where it was', async ()
   await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 90 });
   await page.keyboard.press('Escape');
   await page.mouse.move(x + 160, y + 120);
+  assert.equal(await inHand(page), 0);
   await page.mouse.up();
   assert.deepEqual((await places(page)).Two, [260, 0]);
+});
+
+test('i8_escape_puts_back_what_the_hand_has_put_and_not_what_another_has_put_since', async () => {
+  const page = await openCanvas(FOUR);
+  await page.keyboard.press('Control+a');
+  const steps = await page.evaluate(() => window.driftline.status.undo);
+  const { x, y } = await card(page, 'Two').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 90 });
+  await page.waitForFunction(() => window.driftline.tables.card.query().every((row) => row.y !== 0));
+  const other = await browser.context.newPage();
+  await other.goto(page.url());
+  await other.waitForFunction(() => window.driftline?.tables.card.size === 4);
+  await change(other, 'One', { x: 1500 });
+  await page.waitForFunction(() => window.driftline.tables.card.query().some(({ x }) => x === 1500));
+  await page.bringToFront();
+  const { One } = await places(page);
+  await page.keyboard.press('Escape');
+  await page.mouse.up();
+  assert.deepEqual(await places(page), { ...FOUR.cards, One });
+  assert.equal(One[0], 1500);
+  assert.equal(await page.evaluate(() => window.driftline.status.undo), steps + 1, 'one for what is as it was then');
+});
+
+test('what is held is let go where the hand is when that what the hand is on is deleted', async () => {
+  const page = await openCanvas(FOUR);
+  await page.keyboard.press('s');
+  await page.keyboard.press('Control+a');
+  const { x, y } = await card(page, 'Two').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 90 });
+  await page.evaluate(() => {
+    const { card } = window.driftline.tables;
+    card.delete(card.query().find(({ text }) => text === 'Two').id);
+  });
+  await page.waitForFunction(() => !document.querySelector('.carrying-shield'));
+  assert.equal(await inHand(page), 0);
+  const { One, ...others } = await places(page);
+  assert.ok(One[0] > 60 && One[1] > 40, `it went by ${One}`);
+  assert.deepEqual(others, { Three: [One[0], 160 + One[1]], Four: [260 + One[0], 160 + One[1]] });
+  // Neither does the canvas go on below a hand that holds nothing.
+  await page.mouse.move(1276, 400, { steps: 4 });
+  const view = () => page.evaluate(() => document.querySelector('.react-flow__viewport').style.transform);
+  const before = await view();
+  await sleep(300);
+  assert.equal(await view(), before);
+  await page.mouse.up();
+  assert.deepEqual((await places(page)).One, One);
+  await drag(page, 'One', 20, 20);
+  assert.notDeepEqual((await places(page)).One, One);
+});
+
+test('what is held shows what others make of it meanwhile', async () => {
+  const page = await openCanvas(FOUR);
+  await page.keyboard.press('Control+a');
+  const { x, y } = await card(page, 'Two').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 90 });
+  const held = () =>
+    page.$$eval('.carried [aria-roledescription=card]', (all) => all.map((one) => one.innerText.split('\n')[0]).sort());
+  assert.deepEqual((await held()).length, 4);
+  await change(page, 'One', { text: 'Uno' });
+  await page.evaluate(() => {
+    const { card } = window.driftline.tables;
+    card.delete(card.query().find(({ text }) => text === 'Four').id);
+  });
+  await page.waitForFunction(() => document.querySelector('.carried')?.innerText.includes('Uno'));
+  assert.deepEqual(await held(), ['Three', 'Two', 'Uno']);
+  await page.mouse.up();
+  assert.equal(await inHand(page), 0);
+});
+
+test('what is carried lies above all else, but boxes below connections and cards', async () => {
+  const page = await openCanvas({
+    boxes: { Low: [600, 0, 200, 200] },
+    cards: { Moved: [0, 0], High: [300, 0] },
+  });
+  await change(page, 'High', { z: 5000 });
+  const { x, y } = await card(page, 'Moved').boundingBox();
+  const high = await card(page, 'High').boundingBox();
+  await page.keyboard.press('s');
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: high.x + 40, y: y + 28 });
+  assert.deepEqual(await words(page, high.x + 100, high.y + 60), ['Moved', 'High']);
+  await page.mouse.up();
+  const low = await box(page, 'Low').boundingBox();
+  await dragBetween(page, { x: low.x + 100, y: low.y + 120 }, { x: high.x + 100, y: high.y + 120 });
+  assert.deepEqual(await words(page, high.x + high.width - 6, high.y + high.height - 6), ['High', 'Moved', 'Low']);
+  await page.mouse.up();
+});
+
+test('who drags by mouse keeps the focus', async () => {
+  const page = await openCanvas(FOUR);
+  await drag(page, 'One', 100, 50);
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'One');
+});
+
+test('what is resized is let go when it is deleted under the hand, and put back by Escape', async () => {
+  const page = await openCanvas(FOUR);
+  await click(page, 'One');
+  const take = async () => {
+    const { x, y, width, height } = await card(page, 'One').boundingBox();
+    await dragBetween(page, { x: x + width, y: y + height }, { x: x + width + 80, y: y + height + 60 });
+  };
+  const sizes = () =>
+    page.evaluate(() =>
+      window.driftline.tables.card
+        .query()
+        .flatMap(({ text, width, height }) => (text === 'One' ? [width, height] : [])),
+    );
+  await take();
+  await page.waitForFunction(() => window.driftline.tables.card.query().some(({ width }) => width > 200));
+  await page.keyboard.press('Escape');
+  await page.mouse.up();
+  assert.deepEqual(await sizes(), [200, 100]);
+  await take();
+  await page.keyboard.press('Delete');
+  await page.mouse.up();
+  assert.deepEqual(await sizes(), []);
+  await page.keyboard.press('Control+z');
+  await card(page, 'One').waitFor();
+  await drag(page, 'One', 100, 50);
+  assert.ok((await places(page)).One[0] > 50);
 });
 
 test('a box takes along what lies in it when the drag begins', async () => {
@@ -654,6 +803,40 @@ test('the menu does what it says, by mouse and by keys, and the help lists the k
   await help.getByText('Zoom to everything').waitFor();
   await page.keyboard.press('Escape');
   await help.waitFor({ state: 'detached' });
+});
+
+test('a finger drags until a second one comes', async () => {
+  const tablet = await openBrowser({
+    options: { viewport: { width: 1180, height: 820 }, hasTouch: true, isMobile: true, reducedMotion: 'reduce' },
+  });
+  try {
+    const page = await openCanvas({ cards: { One: [0, 0], Two: [0, 160] }, context: tablet.context });
+    await page.evaluate(() => localStorage.clear());
+    const session = await tablet.context.newCDPSession(page);
+    const touch = (type, ...points) =>
+      session.send('Input.dispatchTouchEvent', { type, touchPoints: points.map(([x, y], id) => ({ x, y, id })) });
+    const { x, y } = await card(page, 'One').boundingBox();
+    const slide = async (...steps) => {
+      await touch('touchStart', [x + 20, y + 10]);
+      for (const [dx, dy] of steps) await touch('touchMove', [x + 20 + dx, y + 10 + dy]);
+    };
+    await slide([5, 5], [60, 30], [120, 60]);
+    await page.locator('.carrying-shield').waitFor({ state: 'attached' });
+    await touch('touchStart', [x + 140, y + 70], [x + 300, y + 300]);
+    await touch('touchMove', [x + 240, y + 170], [x + 300, y + 300]);
+    assert.equal(await inHand(page), 0);
+    await touch('touchEnd');
+    const { One } = await places(page);
+    assert.ok(One[0] > 50 && One[0] < 70 && One[1] > 20, `it is where it was let go: ${One}`);
+    const at = await card(page, 'One').boundingBox();
+    await touch('touchStart', [at.x + 20, at.y + 10]);
+    for (const by of [5, 30, 60]) await touch('touchMove', [at.x + 20 + by, at.y + 10]);
+    await touch('touchEnd');
+    assert.equal(await inHand(page), 0);
+    assert.ok((await places(page)).One[0] > One[0] + 20);
+  } finally {
+    await tablet.close();
+  }
 });
 
 test('a finger pans, selects by a tap, and opens the menu when it stays', async () => {

@@ -21,6 +21,8 @@ export interface Camera {
   /** Moves only if it is not in view yet; with `isToRead` it also comes near enough. */
   readonly reveal: (rect: Rect, options?: { readonly isToRead?: boolean }) => void;
   readonly moveTo: (center: Place) => void;
+  /** Whether what a hand drags to the edge has the canvas move on below it. */
+  readonly panAtEdges: (isOn: boolean) => void;
   readonly panBy: (screen: Place) => void;
   readonly zoomBy: (factor: number) => void;
   readonly zoomTo: (zoom: number) => void;
@@ -63,6 +65,7 @@ function makeCamera(flow: ReactFlowInstance, store: ReturnType<typeof useStoreAp
       flow.setCenter(x, y, { zoom: wanted, ...glide() });
     },
     moveTo: ({ x, y }) => void flow.setCenter(x, y, { zoom: zoom() }),
+    panAtEdges: (isOn) => store.setState({ autoPanOnNodeDrag: isOn }),
     panBy: ({ x, y }) => {
       const now = flow.getViewport();
       flow.setViewport({ ...now, x: now.x - x, y: now.y - y });

@@ -15,6 +15,7 @@ import { type Controls, count, type Overlay } from './controls.js';
 import { type Editing, EditingProvider } from './editing.js';
 import { Flow } from './flow.js';
 import type { Place } from './geometry.js';
+import { hideSecondFinger } from './hand.js';
 import { Help } from './help.js';
 import { Inspector } from './inspector.js';
 import { Legend } from './legend.js';
@@ -61,7 +62,7 @@ export function Canvas({ space, notify }: CanvasProps) {
     },
     [report],
   );
-  const drag = useDrag({ db, scene, report, snapping, view: camera.view, zoom: camera.zoom });
+  const drag = useDrag({ db, scene, report, snapping, camera });
   const focus = useFocus(main);
   const edit = useCallback(
     (id: string) => {
@@ -80,9 +81,9 @@ export function Canvas({ space, notify }: CanvasProps) {
         if (isByKey && editedId) focus(editedId);
       },
       attempt,
-      resize: drag.resize,
+      resizing: drag,
     }),
-    [editedId, scene, attempt, drag.resize, focus],
+    [editedId, scene, attempt, drag, focus],
   );
   const menu = useMenu(scene);
   const controls = useRef<Controls>(undefined as never);
@@ -108,6 +109,8 @@ export function Canvas({ space, notify }: CanvasProps) {
   useClipboard(controls, attempt);
 
   useEffect(() => scene.follow(), [scene]);
+  useEffect(() => drag.finish, [drag]);
+  useEffect(hideSecondFinger, []);
   useEffect(() => camera.watch((view) => scene.look(view)), [camera, scene]);
   // The first rows to arrive, from this device or from the server, bring the view to them; later ones leave it alone.
   const hasView = useRef(false);

@@ -1,5 +1,5 @@
 /**
- * Shows what a hand carries as copies of what is drawn. What goes as it is (drawn with the class `is-held`) lies in one layer that the browser
+ * Shows what a hand carries as copies of what is drawn. What goes as it is (drawn with the class `is-held`) lies in layers that the browser
  * moves whole, and connections of which one end stays (`is-loose`) in another, as lines. To move each item by itself, or to have the lines made
  * anew by their components, costs a frame several milliseconds of style, layout and paint.
  */
@@ -9,20 +9,29 @@ import type { Carried, Carrying } from './scene.js';
 import type { Guide } from './snap.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
+const BOX = '.react-flow__node-box';
 
 class Copies {
   readonly #viewport: Element;
-  readonly #held = makeLayer('carried');
+  /** What moves whole: boxes below connections and cards, as they lie, and all else above everything. */
+  readonly #whole: readonly HTMLElement[];
   readonly #loose = makeLayer('carried-ends');
   readonly #lines = new Map<string, SVGPathElement>();
   readonly #labels = new Map<string, HTMLElement>();
+  readonly #over = makeLayer('carried-guides');
   readonly #guides = document.createElementNS(SVG, 'path');
   /** Lies over everything, so that the browser need not look for what is under the hand. */
   readonly #shield = makeLayer('carrying-shield', false);
+  /** What is hidden loses the focus. */
+  readonly #focused = document.activeElement;
 
   constructor(viewport: Element) {
     this.#viewport = viewport;
-    this.#held.append(...[...viewport.children].map(copyOfHeld));
+    const boxes = copiesOf(viewport, BOX, makeLayer('carried carried-boxes'));
+    this.#whole = [
+      ...(boxes.querySelector(BOX) ? [boxes] : []),
+      copiesOf(viewport, `:not(${BOX})`, makeLayer('carried')),
+    ];
     const lines = document.createElementNS(SVG, 'svg');
     this.#loose.append(groundOf(viewport), lines);
     for (const line of viewport.querySelectorAll<SVGElement>('.react-flow__edge.is-loose')) {
@@ -40,14 +49,18 @@ class Copies {
     }
     this.#guides.classList.add('guides');
     this.#guides.dataset.testid = 'guides';
-    lines.append(this.#guides);
+    const over = document.createElementNS(SVG, 'svg');
+    over.append(this.#guides);
+    this.#over.append(over);
     viewport.classList.add('is-carrying');
-    viewport.append(this.#loose, this.#held);
+    // Where connections lie: below the cards.
+    viewport.querySelector('.react-flow__nodes')?.before(this.#loose);
+    viewport.append(...this.#whole, this.#over);
     viewport.closest('.react-flow__renderer')?.append(this.#shield);
   }
 
   moveTo({ by, routes, guides }: Carrying): void {
-    this.#held.style.translate = `${by.x}px ${by.y}px`;
+    for (const layer of this.#whole) layer.style.translate = `${by.x}px ${by.y}px`;
     this.#guides.setAttribute('d', guides.map(lineOf).join(''));
     for (const [id, route] of routes) {
       this.#lines.get(id)?.setAttribute('d', route.path);
@@ -58,7 +71,9 @@ class Copies {
 
   remove(): void {
     this.#viewport.classList.remove('is-carrying');
-    for (const layer of [this.#held, this.#loose, this.#shield]) layer.remove();
+    for (const layer of [...this.#whole, this.#loose, this.#over, this.#shield]) layer.remove();
+    if (document.activeElement === document.body && this.#focused instanceof HTMLElement)
+      this.#focused.focus({ preventScroll: true });
   }
 }
 
@@ -103,11 +118,14 @@ function groundOf(viewport: Element): HTMLElement {
   return ground;
 }
 
-/** Of one of the library's layers (connections, labels, items) what is held in it. */
-function copyOfHeld(part: Element): Element {
-  const copy = part.cloneNode() as Element;
-  for (const held of part.querySelectorAll('.is-held')) copy.append(unnamed(held.closest('svg') ?? held));
-  return copy;
+/** Of each of the library's layers (connections, labels, items) what is held in it, as far as it is of these. */
+function copiesOf(viewport: Element, these: string, into: HTMLElement): HTMLElement {
+  for (const part of viewport.children) {
+    const copy = part.cloneNode() as Element;
+    for (const held of part.querySelectorAll(`.is-held${these}`)) copy.append(unnamed(held.closest('svg') ?? held));
+    into.append(copy);
+  }
+  return into;
 }
 
 /** A copy without what tells the original from others. */

@@ -12,7 +12,10 @@ export interface Editing {
   readonly end: (isByKey?: boolean) => void;
   /** Runs an edit; a refusal is shown to the person and changes nothing. */
   readonly attempt: (edit: () => void) => void;
-  readonly resize: (id: string, rect: Rect, isOver: boolean) => void;
+  readonly resizing: {
+    readonly onResizeStart: (id: string) => void;
+    readonly onResize: (id: string, rect: Rect) => void;
+  };
 }
 
 const EditingContext = createContext<Editing | null>(null);

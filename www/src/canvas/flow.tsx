@@ -129,7 +129,6 @@ function useHandlers(controls: FlowProps['controls'], drag: FlowProps['drag'], a
       },
       onNodeDragStart: drag.onNodeDragStart,
       onNodeDrag: drag.onNodeDrag,
-      onNodeDragStop: drag.onNodeDragStop,
     };
   }, [controls, drag, attempt, store]);
 }

@@ -40,8 +40,8 @@ export function Item({ id, kind, className, color, isSelected, minHeight, keepsR
           minWidth={80}
           minHeight={minHeight}
           keepAspectRatio={keepsRatio}
-          onResize={(_event, { x, y, width, height }) => editing.resize(id, { x, y, width, height }, false)}
-          onResizeEnd={(_event, { x, y, width, height }) => editing.resize(id, { x, y, width, height }, true)}
+          onResizeStart={() => editing.resizing.onResizeStart(id)}
+          onResize={(_event, { x, y, width, height }) => editing.resizing.onResize(id, { x, y, width, height })}
         />
       )}
       {ANCHORS}

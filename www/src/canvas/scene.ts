@@ -70,6 +70,7 @@ export class Scene {
   #held = NOTHING;
   readonly #carried: Carried | undefined;
   readonly #afterPaint: AfterPaint;
+  #isOutdated = false;
   /** More is to be drawn after the next paint. */
   #isFilling = false;
   #isFollowing = false;
@@ -109,6 +110,11 @@ export class Scene {
     return this.#held.size > 0;
   }
 
+  /** What is held, or leads to it, has changed since: its copies show what was. */
+  get isOutdated(): boolean {
+    return this.#isOutdated;
+  }
+
   isDrawn(id: string): boolean {
     return this.#nodes.has(id) || this.#edges.has(id);
   }
@@ -142,6 +148,7 @@ export class Scene {
     for (const [id, edge] of this.#edges) {
       if (edge.data?.grip !== gripOf(edge, places)) this.#put(this.#edges, id, this.#edge(id));
     }
+    this.#isOutdated = false;
     this.#tell();
   }
 
@@ -187,7 +194,10 @@ export class Scene {
     return makeEdge(this.#db, id, { isSelected: this.#selection.has(id), held: this.#held });
   }
 
-  #put<T>(map: Map<string, T>, id: string, made: T | undefined): void {
+  #put<T extends CanvasNode | ConnectionEdge>(map: Map<string, T>, id: string, made: T | undefined): void {
+    const before = map.get(id);
+    if (made === before) return;
+    this.#isOutdated ||= isGripped(before) || isGripped(made);
     if (made) map.set(id, made);
     else map.delete(id);
   }
@@ -219,8 +229,8 @@ export class Scene {
       crossing.add(row.id);
       wanted.add(rowIdOf(row.start_item)).add(rowIdOf(row.end_item));
     }
-    for (const id of this.#nodes.keys()) if (!wanted.has(id)) this.#nodes.delete(id);
-    for (const id of this.#edges.keys()) if (!crossing.has(id)) this.#edges.delete(id);
+    for (const id of this.#nodes.keys()) if (!wanted.has(id)) this.#put(this.#nodes, id, undefined);
+    for (const id of this.#edges.keys()) if (!crossing.has(id)) this.#put(this.#edges, id, undefined);
     const missing = [...wanted].filter((id) => !this.#nodes.has(id));
     for (const id of this.#first(missing, most)) this.#put(this.#nodes, id, this.#node(id));
     for (const id of crossing) if (!this.#edges.has(id)) this.#put(this.#edges, id, this.#edgeOfDrawn(id));
@@ -288,6 +298,9 @@ export class Scene {
     for (const listener of this.#listeners) listener();
   }
 }
+
+/** A hand is on it, or on one of its ends. */
+const isGripped = (one: CanvasNode | ConnectionEdge | undefined) => one?.className !== undefined;
 
 /** By their ids, and so by when they were made: what lies above of two at the same height is the same on every screen. */
 function inOrder<T extends { id: string }>(before: T[], now: ReadonlyMap<string, T>): T[] {
