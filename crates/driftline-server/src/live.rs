@@ -153,6 +153,10 @@ struct Word {
 /// Why a socket is closed.
 struct Closing(u16, &'static str);
 
+impl Closing {
+    const AWAY: Closing = Closing(1001, "the server goes away");
+}
+
 pub async fn upgrade(app: App, space: String, upgrade: WebSocketUpgrade) -> Response {
     let Some(seat) = app.lives.enter() else {
         return ApiError::unavailable("too many live connections; try again").into_response();
@@ -176,9 +180,14 @@ async fn close(socket: &mut WebSocket, frame: CloseFrame) {
 }
 
 async fn serve(app: &App, space: &str, socket: &mut WebSocket, seat: &mut Seat) -> Closing {
-    let Ok(first) = timeout(HELLO_TIMEOUT, socket.recv()).await else { return Closing(4408, "nothing is heard") };
+    let mut stopping = app.stopping.clone();
+    let first = tokio::select! {
+        first = timeout(HELLO_TIMEOUT, socket.recv()) => first,
+        () = stopped(&mut stopping) => return Closing::AWAY,
+    };
     let hello = match first {
-        Some(Ok(Message::Text(text))) => serde_json::from_str::<Hello>(&text).ok().filter(Hello::asks),
+        Err(_) => return Closing(4408, "nothing is heard"),
+        Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Hello>(&text).ok().filter(Hello::asks),
         _ => None,
     };
     let Some(hello) = hello else { return Closing(4400, "the first message is {token, cursor}") };
@@ -298,7 +307,7 @@ impl Line<'_> {
                     true => Closing(4401, "the credential has expired"),
                     false => Closing(1001, "the connection is a day old"),
                 }),
-                () = stopped(&mut stopping) => Err(Closing(1001, "the server goes away")),
+                () = stopped(&mut stopping) => Err(Closing::AWAY),
             };
             if let Err(closing) = done {
                 return closing;

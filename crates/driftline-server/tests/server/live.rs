@@ -188,3 +188,13 @@ async fn v1_a_stop_says_goodbye_and_answers_what_waits() {
     assert_eq!(verdict(&answer["outcomes"][0]), "applied");
     timeout(Duration::from_secs(5), running.ended).await.expect("the server does not end").unwrap();
 }
+
+#[tokio::test]
+async fn v1_a_stop_does_not_wait_for_the_first_word_of_who_says_nothing() {
+    let mut world = World::new();
+    let running = start(&mut world).await;
+    let mut silent = connect_async(format!("ws://{}/v1/spaces/a/live", running.address)).await.unwrap().0;
+    running.stop.send(()).unwrap();
+    assert_eq!(next(&mut silent).await, 1001);
+    timeout(Duration::from_secs(5), running.ended).await.expect("the server does not end").unwrap();
+}
