@@ -95,9 +95,8 @@ impl Undoable {
         let mut next = 0;
         for (row, change) in &later.changes {
             let Change::Set(later) = change else { return false };
-            let (before, after) = changes.split_at(next.min(changes.len()));
-            let at = after.iter().position(|mine| mine.0 == *row).map(|at| next + at);
-            match at.or_else(|| before.iter().position(|mine| mine.0 == *row)) {
+            let mut places = (next..changes.len()).chain(0..next);
+            match places.find(|at| changes[*at].0 == *row) {
                 Some(at) => {
                     next = at + 1;
                     let Change::Set(set) = &mut changes[at].1 else { return false };

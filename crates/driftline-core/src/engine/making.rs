@@ -33,7 +33,7 @@ impl Engine {
         }
         let gesture = json.uint("gesture");
         if gesture.is_none() && json.get("gesture").is_some() {
-            return Err(Problem::invalid("`gesture` is a whole number from 0 up"));
+            return Err(Problem::invalid("`gesture` is a whole number, 0 or more"));
         }
         let (key, patch, mut step) = self.make(now_ms, edits, after)?;
         step.gesture = gesture;
