@@ -14,7 +14,7 @@ import { useCallback } from 'react';
 import { useFiles } from './images/files.js';
 import { Menu } from './panel/menu.js';
 import { useOffline } from './panel/offline.js';
-import { useStatus } from './panel/use-sync.js';
+import { useStatus, useStatusPart } from './panel/use-sync.js';
 import { statusSentence, statusWords } from './panel/words.js';
 import { Avatars } from './people/avatars.js';
 import { canEdit, useAccess } from './share/access.js';
@@ -36,15 +36,10 @@ export interface TopBarProps {
 }
 
 export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBarProps) {
-  const db = useDatabase();
   const files = useFiles();
-  const status = useStatus();
   const access = useAccess();
   const apply = useCallback((isOffline: boolean) => files.setOnline(!isOffline), [files]);
   const [isOffline, switchOffline] = useOffline(space, apply);
-  const StatusIcon = STATUS_ICONS[status.state];
-  const parked = status.parked + status.files.parked;
-  const waiting = status.queued + status.in_flight + status.files.waiting + parked;
   return (
     <header className="topbar">
       <h1 className="brand">
@@ -69,46 +64,13 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
       )}
       {canEdit(access) && (
         <>
-          <button
-            type="button"
-            className="icon-button"
-            aria-label="Undo"
-            title="Undo (Ctrl+Z)"
-            data-testid="undo"
-            disabled={status.undo === 0}
-            onClick={() => takeBack(db, false, notify)}
-          >
-            <Undo2 size={18} aria-hidden />
-          </button>
-          <button
-            type="button"
-            className="icon-button"
-            aria-label="Redo"
-            title="Redo (Ctrl+Shift+Z)"
-            data-testid="redo"
-            disabled={status.redo === 0}
-            onClick={() => takeBack(db, true, notify)}
-          >
-            <Redo2 size={18} aria-hidden />
-          </button>
+          <TakeBack isRedo={false} notify={notify} />
+          <TakeBack isRedo notify={notify} />
         </>
       )}
       <span className="spacer" />
       <Avatars showPeople={() => show('people')} />
-      {/* It is told to those who hear the page by the region beside it, which waits until it stays. */}
-      <button
-        type="button"
-        className={`status status-${status.state}`}
-        data-testid="status"
-        data-state={status.state}
-        data-line={status.line}
-        title={statusSentence(status)}
-        aria-label={`${statusWords(status)}. Show what waits`}
-        onClick={togglePanel}
-      >
-        <StatusIcon size={18} aria-hidden />
-        <span className="words">{statusWords(status)}</span>
-      </button>
+      <StatusButton togglePanel={togglePanel} />
       <button
         type="button"
         role="switch"
@@ -122,22 +84,7 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
         <span className="track" aria-hidden />
         <span className="words">Work offline</span>
       </button>
-      <button
-        type="button"
-        className="icon-button"
-        aria-label={waiting > 0 ? `Show what waits to be sent: ${waiting}` : 'Show what waits to be sent'}
-        aria-expanded={isPanelOpen}
-        aria-controls={isPanelOpen ? 'panel' : undefined}
-        data-testid="panel-toggle"
-        onClick={togglePanel}
-      >
-        <PanelRight size={20} aria-hidden />
-        {waiting > 0 && (
-          <span className={`badge${parked > 0 ? ' is-parked' : ''}`} aria-hidden>
-            {waiting > 999 ? '999+' : waiting}
-          </span>
-        )}
-      </button>
+      <PanelToggle isPanelOpen={isPanelOpen} togglePanel={togglePanel} />
       <button
         type="button"
         className="icon-button"
@@ -150,5 +97,69 @@ export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBar
       </button>
       <Menu show={show} isOffline={isOffline} switchOffline={switchOffline} />
     </header>
+  );
+}
+
+function TakeBack({ isRedo, notify }: { isRedo: boolean; notify: (text: string) => void }) {
+  const db = useDatabase();
+  const isNothing = useStatusPart(({ undo, redo }) => (isRedo ? redo : undo) === 0);
+  const [name, keys, Icon] = isRedo ? (['Redo', 'Ctrl+Shift+Z', Redo2] as const) : (['Undo', 'Ctrl+Z', Undo2] as const);
+  return (
+    <button
+      type="button"
+      className="icon-button"
+      aria-label={name}
+      title={`${name} (${keys})`}
+      data-testid={name.toLowerCase()}
+      disabled={isNothing}
+      onClick={() => takeBack(db, isRedo, notify)}
+    >
+      <Icon size={18} aria-hidden />
+    </button>
+  );
+}
+
+/** It is told to those who hear the page by a region of its own, which waits until it stays. */
+function StatusButton({ togglePanel }: { togglePanel: () => void }) {
+  const status = useStatus();
+  const Icon = STATUS_ICONS[status.state];
+  return (
+    <button
+      type="button"
+      className={`status status-${status.state}`}
+      data-testid="status"
+      data-state={status.state}
+      data-line={status.line}
+      title={statusSentence(status)}
+      aria-label={`${statusWords(status)}. Show what waits`}
+      onClick={togglePanel}
+    >
+      <Icon size={18} aria-hidden />
+      <span className="words">{statusWords(status)}</span>
+    </button>
+  );
+}
+
+function PanelToggle({ isPanelOpen, togglePanel }: { isPanelOpen: boolean; togglePanel: () => void }) {
+  const parked = useStatusPart((status) => status.parked + status.files.parked);
+  const others = useStatusPart(({ queued, in_flight, files }) => queued + in_flight + files.waiting);
+  const waiting = parked + others;
+  return (
+    <button
+      type="button"
+      className="icon-button"
+      aria-label={waiting > 0 ? `Show what waits to be sent: ${waiting}` : 'Show what waits to be sent'}
+      aria-expanded={isPanelOpen}
+      aria-controls={isPanelOpen ? 'panel' : undefined}
+      data-testid="panel-toggle"
+      onClick={togglePanel}
+    >
+      <PanelRight size={20} aria-hidden />
+      {waiting > 0 && (
+        <span className={`badge${parked > 0 ? ' is-parked' : ''}`} aria-hidden>
+          {waiting > 999 ? '999+' : waiting}
+        </span>
+      )}
+    </button>
   );
 }

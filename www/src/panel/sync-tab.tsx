@@ -13,32 +13,45 @@ import { describe, rowName, STATE_WORDS, statusSentence } from './words.js';
 /** More than anyone reads; the number of the others is told. */
 const SHOWN_MAX = 100;
 
+/** What changes with each edit are parts of their own: the rest is not drawn anew with them. */
 export function SyncTab({ space, notify, showSpaces }: TabProps) {
-  const db = useDatabase();
+  return (
+    <>
+      <Status />
+      <Entries notify={notify} />
+      <Device space={space} notify={notify} showSpaces={showSpaces} />
+    </>
+  );
+}
+
+function Status() {
   const status = useStatus();
-  const entries = useOutbox(db);
+  return (
+    <section aria-labelledby="status-title">
+      <h2 id="status-title">Status</h2>
+      <p className="sentence">{statusSentence(status)}</p>
+      <dl className="facts">
+        <dt>Waiting</dt>
+        <dd>{status.queued}</dd>
+        <dt>On the way</dt>
+        <dd>{status.in_flight}</dd>
+        <dt>Held back</dt>
+        <dd>{status.parked}</dd>
+        <dt>Revision</dt>
+        <dd>{status.rev}</dd>
+      </dl>
+      <code data-testid="status-line">{status.line}</code>
+    </section>
+  );
+}
+
+function Entries({ notify }: { notify: (text: string) => void }) {
+  const entries = useOutbox(useDatabase());
   const isParked = (entry: OutboxEntry) => entry.state === 'parked' || entry.state === 'suspended';
   const parked = entries.filter(isParked);
   const waiting = entries.filter((entry) => !isParked(entry));
-
   return (
     <>
-      <section aria-labelledby="status-title">
-        <h2 id="status-title">Status</h2>
-        <p className="sentence">{statusSentence(status)}</p>
-        <dl className="facts">
-          <dt>Waiting</dt>
-          <dd>{status.queued}</dd>
-          <dt>On the way</dt>
-          <dd>{status.in_flight}</dd>
-          <dt>Held back</dt>
-          <dd>{status.parked}</dd>
-          <dt>Revision</dt>
-          <dd>{status.rev}</dd>
-        </dl>
-        <code data-testid="status-line">{status.line}</code>
-      </section>
-
       {parked.length > 0 && (
         <section aria-labelledby="parked-title">
           <h2 id="parked-title">Held back · {parked.length}</h2>
@@ -53,7 +66,6 @@ export function SyncTab({ space, notify, showSpaces }: TabProps) {
 
       <FilesSection notify={notify} />
       <Outbox waiting={waiting} hasParked={parked.length > 0} notify={notify} />
-      <Device space={space} notify={notify} showSpaces={showSpaces} />
     </>
   );
 }

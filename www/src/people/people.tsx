@@ -1,7 +1,15 @@
 /** The people of this canvas: what this page says of its own, and what the others say of theirs. */
 
-import { useStatus } from 'driftline/react';
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import {
+  createContext,
+  type ReactNode,
+  useCallback,
+  useContext,
+  useEffect,
+  useMemo,
+  useState,
+  useSyncExternalStore,
+} from 'react';
 import { isLetIn, useAccess } from '../share/access.js';
 import { useDatabase } from '../space.js';
 import { keepMe, type Me, meOf, readMe } from './me.js';
@@ -34,7 +42,10 @@ const PeopleContext = createContext<People | null>(null);
 export function PeopleProvider({ children }: { children: ReactNode }) {
   const db = useDatabase();
   // Who works offline is not seen either.
-  const isOffline = useStatus(db).state === 'offline';
+  const isOffline = useSyncExternalStore(
+    useCallback((changed) => db.onStatus(changed), [db]),
+    () => db.status.state === 'offline',
+  );
   const mayJoin = isLetIn(useAccess()) && !isOffline;
   const [me, setMe] = useState(readMe);
   const [presence, setPresence] = useState<Presence<unknown>>();
