@@ -13,7 +13,7 @@ const SETTLE_MS = 120_000;
 export const TABLES = ['card', 'box', 'connection', 'connection_type'];
 /** Of the others' pointers and frames: they are of the moment. */
 /** Others' pointers, and the kind of connection that a hand would draw, are of one screen alone. */
-const WITHOUT_PEOPLE = '.people-overlay, .toolbar [data-testid=connection-type] { visibility: hidden }';
+const WITHOUT_PEOPLE = '.people-overlay, [aria-label=Tools] [data-testid=connection-type] { visibility: hidden }';
 
 /** Everything is brought back, and each person gives up what is held back once it has said why. Returns how many there were. */
 export async function settle(people, ledger) {
