@@ -13,6 +13,10 @@ const OPEN_TIMEOUT_MS = 40_000;
 /** What a browser says by itself when a request fails. */
 const OF_NETWORK = /Failed to load resource|net::ERR_|WebSocket connection to|Failed to fetch|service worker/i;
 
+/** Of what waits for rows, those are named; of what waits for other transactions, their keys. */
+const isUpToPerson = ({ state, waits_on }) =>
+  state === 'parked' || (state === 'waiting' && !waits_on.some((awaited) => awaited.includes(' ')));
+
 export class Person {
   name;
   truth = new Truth();
@@ -138,19 +142,17 @@ export class Person {
     await page.waitForFunction(() => window.driftline.outbox().every(({ state }) => state !== 'saving'));
   }
 
+  /** Waits until all is on the server but what is held back, and what waits for that. */
   async untilSettled({ timeoutMs }) {
     const [page] = this.#tabs;
-    let line;
+    let seen;
     const isSettled = async () => {
-      const { state, reason, queued, in_flight, text } = await page.evaluate(() => {
-        const { line, ...status } = window.driftline.status;
-        return { ...status, text: line };
-      });
-      line = `${text} ${state} ${reason}`;
-      return queued + in_flight === 0 && (state === 'saved' || reason === 'parked');
+      seen = await page.evaluate(() => ({ status: window.driftline.status, outbox: window.driftline.outbox() }));
+      const { status, outbox } = seen;
+      return (status.state === 'saved' || ['parked', 'waiting'].includes(status.reason)) && outbox.every(isUpToPerson);
     };
     await until(`${this.name} to settle`, isSettled, { timeoutMs, everyMs: 250 }).catch((error) => {
-      throw new Error(`${error.message}; the status is ${line}`);
+      throw new Error(`${error.message}; the device shows ${JSON.stringify(seen)}`);
     });
   }
 }

@@ -170,6 +170,16 @@ pub struct Sending<'a> {
     pub own_slot: u32,
 }
 
+/// What keeps a unit from going.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Hold {
+    Free,
+    /// The disk, another tab or time lets it go.
+    Passing,
+    /// None of these does.
+    Stuck,
+}
+
 /// Gets a unit's members, what they wait for, and what they come after; returns whether to go on.
 type VisitUnit<'a> = dyn FnMut(&[&Entry], Option<Wait>, Vec<Key>) -> bool + 'a;
 
@@ -432,14 +442,17 @@ impl Outbox {
         if let State::Parked { .. } = entry.state {
             return Some(Wait::Parked);
         }
-        if !entry.saved || !(entry.frozen || entry.slot == sending.own_slot) || entry.unseen_until_ms > sending.now_ms {
+        if !entry.saved {
             return Some(Wait::Saving);
         }
-        if entry.aside_until_ms > sending.now_ms {
-            return Some(Wait::Aside);
-        }
         let missing = self.missing(entry, sending.lacks);
-        (!missing.is_empty()).then_some(Wait::Rows(missing))
+        if !missing.is_empty() {
+            return Some(Wait::Rows(missing));
+        }
+        if !(entry.frozen || entry.slot == sending.own_slot) || entry.unseen_until_ms > sending.now_ms {
+            return Some(Wait::Saving);
+        }
+        (entry.aside_until_ms > sending.now_ms).then_some(Wait::Aside)
     }
 
     /// Visits what is not applied in the order in which it would be sent. `unit` gets the members, whether they can go, and what
@@ -451,7 +464,7 @@ impl Outbox {
     /// One copy of this in the wasm, whoever calls.
     fn visit_units(&self, sending: &Sending, unit: &mut VisitUnit) {
         let mut walk = Walk::new();
-        let mut blocked = SortedSet::new();
+        let mut holds = vec![Hold::Free; self.slab.len()];
         let mut go_on = true;
         for root in self.by_made.values() {
             if matches!(&self.slab[*root as usize], Some(e) if e.is_applied()) {
@@ -459,9 +472,9 @@ impl Outbox {
             }
             let edges = |place: usize, out: &mut Vec<usize>| self.dependencies(place, out);
             walk.visit(*root as usize, edges, |places| {
-                let (members, wait, after) = self.unit(places, &blocked, sending);
-                for place in places.iter().filter(|_| wait.is_some()) {
-                    blocked.insert(*place);
+                let (members, wait, after, hold) = self.unit(places, &holds, sending);
+                for place in places {
+                    holds[*place] = hold;
                 }
                 go_on = go_on && unit(&members, wait, after);
             });
@@ -471,7 +484,7 @@ impl Outbox {
         }
     }
 
-    fn unit(&self, places: &[usize], blocked: &SortedSet<usize>, sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>) {
+    fn unit(&self, places: &[usize], holds: &[Hold], sending: &Sending) -> (Vec<&Entry>, Option<Wait>, Vec<Key>, Hold) {
         let (mut members, mut needs) = (Vec::new(), Vec::new());
         for place in places {
             members.extend(self.slab[*place].as_ref());
@@ -479,23 +492,35 @@ impl Outbox {
         }
         members.sort_unstable_by_key(|entry| entry.made);
         sort_dedup(&mut needs);
-        let mut wait = None;
+        let (mut wait, mut hold) = (None, Hold::Free);
         for entry in &members {
-            wait = wait.or_else(|| self.wait(entry, sending));
+            let own = self.wait(entry, sending);
+            let of_own = match own {
+                None => Hold::Free,
+                Some(Wait::Parked | Wait::Rows(_)) => Hold::Stuck,
+                Some(_) => Hold::Passing,
+            };
+            if of_own > hold {
+                (wait, hold) = (own, of_own);
+            }
         }
-        let (mut held, mut after) = (Vec::new(), Vec::new());
+        let (own, mut held, mut after) = (hold, Vec::new(), Vec::new());
         for place in needs {
             if let (false, Some(entry)) = (places.contains(&place), &self.slab[place]) {
                 after.push(entry.made.key);
-                if blocked.contains(&place) && held.len() < ROWS_SHOWN {
+                if holds[place] > hold {
+                    hold = holds[place];
+                    held.clear();
+                }
+                if hold > own && holds[place] == hold && held.len() < ROWS_SHOWN {
                     held.push(entry.made.key);
                 }
             }
         }
-        if wait.is_none() && !held.is_empty() {
+        if hold > own {
             wait = Some(Wait::Keys(held));
         }
-        (members, wait, after)
+        (members, wait, after, hold)
     }
 
     /// The next units to send, at most so many transactions and bytes; the first is taken whatever its size. `only` these keys,

@@ -281,8 +281,7 @@ impl Schema {
             for &t in &group {
                 let mut columns = self.tables[t].columns.iter();
                 if let Some(column) = columns.find(|c| looped(t, c)) {
-                    let detail =
-                        "this required reference closes a cycle in which no row can be the first; make one of its references nullable";
+                    let detail = "this required reference closes a cycle; make one of its references nullable";
                     return Err(fail(&self.tables[t].name, &column.name, detail));
                 }
             }

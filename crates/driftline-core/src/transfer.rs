@@ -81,8 +81,7 @@ impl Engine {
                 // In the words of another version, it is the same.
                 let same = waiting.is_same(&self.schema, body_hash(&entry.body)) || entry.is_same(&self.schema, body_hash(&waiting.body));
                 if !same {
-                    let detail =
-                        "other work waits here under the same numbers: this profile is a copy of another; import the file elsewhere";
+                    let detail = "other work waits here under the same numbers: this profile is a copy; import the file elsewhere";
                     return Err(Problem::new("key_reused", detail));
                 }
                 known += 1;

@@ -378,6 +378,32 @@ fn r6_a_tab_says_that_what_waits_waits_for_more_than_the_network() {
     assert!(other.engine.status().contains("\"saving\""), "of this one the sending tab knows nothing: {}", other.engine.status());
 }
 
+#[test]
+fn r6_what_waits_for_what_is_held_back_does_so_in_every_tab() {
+    let mut tab = sending(&mut Store::default());
+    let mut other = beside(1);
+    hear(&mut other, &[lead(1, "")]);
+    let root = make(&mut tab, &create("box", 1, ""));
+    goes(&mut tab, 1_000);
+    let (request, _) = tab.pushes.pop().unwrap();
+    refuse(&mut tab, request, root);
+    // The sending tab's own, which has not been sent yet.
+    let child = make(&mut tab, &create("card", 2, &format!("\"box\":\"{}\"", id(1))));
+    make(&mut tab, &create("kind", 3, ""));
+    make(&mut tab, &create("conn", 4, &format!("\"from\":\"{}\",\"kind\":\"{}\"", id(2), id(3))));
+    hear(&mut other, &tab.told());
+    let entries: serde_json::Value = serde_json::from_str(&other.engine.outbox_json(other.now, 10)).unwrap();
+    let seen: Vec<_> = entries.as_array().unwrap().iter().map(|entry| (entry["state"].clone(), entry["waits_on"].clone())).collect();
+    let on = |key: Key| {
+        let mut text = String::new();
+        driftline_core::engine::write_key(key, &mut text);
+        serde_json::json!([text])
+    };
+    let none = serde_json::json!([]);
+    let expected = [("parked", none.clone()), ("waiting", on(root)), ("queued", none), ("waiting", on(child))];
+    assert_eq!(seen, expected.map(|(state, on)| (serde_json::Value::from(state), on)));
+}
+
 // ---- what is known to whoever sends next ----
 
 /// A tab that does not send and has read what is on disk.
