@@ -318,6 +318,8 @@ test('v7_a_person_sees_the_spaces_of_this_device_and_deletes_them_offline', asyn
   await entry('second-space').waitFor();
   await entry('first-space').locator('[data-testid=delete-space]').click();
   await entry('first-space').waitFor({ state: 'detached' });
+  const kept = await page.evaluate(() => Object.keys(localStorage).filter((key) => key.endsWith('.first-space')));
+  assert.ok(!kept.includes('driftline.look.first-space'), 'no picture of it is left');
   assert.equal(await entry('second-space').locator('[data-testid=delete-space]').count(), 0, 'it is open');
 });
 

@@ -880,3 +880,87 @@ test('a finger pans, selects by a tap, and opens the menu when it stays', async 
     await tablet.close();
   }
 });
+
+/** Where each card and box is on screen, by its words; in the picture of a canvas, and on the canvas itself. */
+const onScreen = (page, within) =>
+  page.$$eval(`${within} .card, ${within} .box`, (all) =>
+    Object.fromEntries(
+      all.map((one) => [
+        one.textContent,
+        Object.values(one.getBoundingClientRect().toJSON()).slice(0, 4).map(Math.round),
+      ]),
+    ),
+  );
+
+test('a canvas opens as it was left, with a picture of it until it is drawn', async () => {
+  // Nothing of the app comes from a cache, so that the engine can be held up.
+  const options = { viewport: { width: 1280, height: 800 }, serviceWorkers: 'block', reducedMotion: 'reduce' };
+  const held = await openBrowser({ options });
+  try {
+    const page = await openCanvas({
+      ...FOUR,
+      boxes: { Around: [-40, -60, 300, 400] },
+      lines: [['One', 'Two', 'leads to']],
+      context: held.context,
+    });
+    const address = page.url();
+    await page.mouse.move(600, 600);
+    await page.mouse.wheel(70, 40);
+    const before = await onScreen(page, '[data-testid=canvas]');
+    assert.equal(Object.keys(before).length, 5);
+    await click(page, 'Two');
+    await untilSelected(page, 'Two');
+    let letGo;
+    const isHeld = new Promise((done) => {
+      letGo = done;
+    });
+    await held.context.route('**/*.wasm', async (route) => {
+      await isHeld;
+      await route.continue();
+    });
+    await page.goto('about:blank');
+    await page.goto(address, { waitUntil: 'commit' });
+    await page.locator('#look .card').first().waitFor();
+    assert.deepEqual(await onScreen(page, '#look'), before, 'each where it was');
+    assert.equal(await page.locator('#look .react-flow__edge').count(), 1);
+    assert.equal(
+      await page.locator('#look .is-selected, #look [data-testid], #look [data-id], #look [style=""]').count(),
+      0,
+    );
+    await page.locator('.welcome.is-late', { hasText: 'Opening the canvas' }).waitFor();
+    assert.equal(await card(page, 'One').count(), 0, 'there is no canvas yet');
+    letGo();
+    await card(page, 'One').waitFor();
+    await page.locator('#look').waitFor({ state: 'detached' });
+    assert.deepEqual(await onScreen(page, '[data-testid=canvas]'), before, 'the view is where it was');
+
+    // In a window of another size the same lies in the middle, and a picture would be wrong.
+    await page.setViewportSize({ width: 1000, height: 700 });
+    await page.addInitScript(() => {
+      new MutationObserver(() => {
+        window.hadLook ||= document.getElementById('look') !== null;
+      }).observe(document, { childList: true, subtree: true });
+    });
+    await page.goto('about:blank');
+    await page.setViewportSize({ width: 1100, height: 700 });
+    await page.goto(address);
+    await card(page, 'One').waitFor();
+    assert.equal(await page.evaluate(() => window.hadLook ?? false), false);
+
+    // With another pass it may be somebody else's.
+    const kept = () =>
+      page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('driftline.look.')));
+    await page.goto('about:blank');
+    await page.goto(address);
+    await card(page, 'One').waitFor();
+    assert.equal(await page.evaluate(() => window.hadLook), true);
+    assert.equal((await kept()).length, 1);
+    await page.evaluate(() => {
+      location.hash = 'token=of.somebody.else';
+    });
+    await page.waitForFunction(() => location.hash === '' && window.driftline);
+    assert.equal(await page.evaluate(() => window.hadLook ?? false), false);
+  } finally {
+    await held.close();
+  }
+});

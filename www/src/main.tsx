@@ -19,6 +19,7 @@ import { takeFromAddress } from './share/pass.js';
 import { guardEdits, requireEdit } from './share/read-only.js';
 import { currentSpace, DatabaseProvider, isDebug, openSpace } from './space.js';
 import { Failure } from './states/failure.js';
+import { takeLookAway } from './states/look.js';
 
 const root = createRoot(document.getElementById('root') ?? document.body);
 const space = currentSpace();
@@ -46,5 +47,6 @@ try {
     </DatabaseProvider>,
   );
 } catch (error) {
+  takeLookAway();
   root.render(<Failure error={error} />);
 }

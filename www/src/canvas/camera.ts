@@ -20,6 +20,7 @@ export interface Camera {
   readonly fit: (rects: readonly Rect[], options?: { readonly isAtOnce?: boolean }) => void;
   /** Moves only if it is not in view yet; with `isToRead` it also comes near enough. */
   readonly reveal: (rect: Rect, options?: { readonly isToRead?: boolean }) => void;
+  readonly show: (center: Place, zoom: number) => void;
   readonly moveTo: (center: Place) => void;
   /** Whether what a hand drags to the edge has the canvas move on below it. */
   readonly panAtEdges: (isOn: boolean) => void;
@@ -64,6 +65,7 @@ function makeCamera(flow: ReactFlowInstance, store: ReturnType<typeof useStoreAp
       const { x, y } = centerOf(rect);
       flow.setCenter(x, y, { zoom: wanted, ...glide() });
     },
+    show: ({ x, y }, zoom) => void flow.setCenter(x, y, { zoom }),
     moveTo: ({ x, y }) => void flow.setCenter(x, y, { zoom: zoom() }),
     panAtEdges: (isOn) => store.setState({ autoPanOnNodeDrag: isOn }),
     panBy: ({ x, y }) => {

@@ -6,6 +6,7 @@ import * as edits from '../edits.js';
 import { useFiles } from '../images/files.js';
 import { sayError } from '../panel/codes.js';
 import { useDatabase } from '../space.js';
+import { lookOf } from '../states/look.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
 import { saveFile } from '../transfer.js';
 import { useCamera } from './camera.js';
@@ -14,7 +15,7 @@ import { commandOf } from './commands.js';
 import { type Controls, count, type Overlay } from './controls.js';
 import { type Editing, EditingProvider } from './editing.js';
 import { Flow } from './flow.js';
-import type { Place } from './geometry.js';
+import { intersects, type Place } from './geometry.js';
 import { hideSecondFinger } from './hand.js';
 import { Help } from './help.js';
 import { Inspector } from './inspector.js';
@@ -28,6 +29,7 @@ import { drop, open, useClipboard } from './use-clipboard.js';
 import { useDrag } from './use-drag.js';
 import { useFocus } from './use-focus.js';
 import { useKeyboard } from './use-keyboard.js';
+import { useLook } from './use-look.js';
 import { useMenu } from './use-menu.js';
 import { ViewBar } from './view-bar.js';
 
@@ -112,13 +114,18 @@ export function Canvas({ space, notify }: CanvasProps) {
   useEffect(() => drag.finish, [drag]);
   useEffect(hideSecondFinger, []);
   useEffect(() => camera.watch((view) => scene.look(view)), [camera, scene]);
-  // The first rows to arrive, from this device or from the server, bring the view to them; later ones leave it alone.
+  useLook({ space, main, scene, camera });
+  // The first rows to arrive, from this device or from the server, bring the view to them, or to what was in view when this canvas
+  // was left; later ones leave it alone.
   const hasView = useRef(false);
   useEffect(() => {
     if (isEmpty || hasView.current) return;
     hasView.current = true;
-    camera.fit(edits.allItems(db), { isAtOnce: true });
-  }, [isEmpty, camera, db]);
+    const left = lookOf(space);
+    if (left) camera.show(left.center, left.zoom);
+    const items = edits.allItems(db);
+    if (!left || !items.some((item) => intersects(item, camera.view()))) camera.fit(items, { isAtOnce: true });
+  }, [isEmpty, camera, db, space]);
 
   const create = useCallback(
     (kind: NewKind) =>

@@ -71,7 +71,6 @@ export class Scene {
   readonly #carried: Carried | undefined;
   readonly #afterPaint: AfterPaint;
   #isOutdated = false;
-  /** More is to be drawn after the next paint. */
   #isFilling = false;
   #isFollowing = false;
   #drawn: Drawn = { nodes: [], edges: [], selection: this.#selection, isEmpty: true };
@@ -113,6 +112,11 @@ export class Scene {
   /** What is held, or leads to it, has changed since: its copies show what was. */
   get isOutdated(): boolean {
     return this.#isOutdated;
+  }
+
+  /** More follows with the next paint. */
+  get isFilling(): boolean {
+    return this.#isFilling;
   }
 
   isDrawn(id: string): boolean {

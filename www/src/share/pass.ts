@@ -4,6 +4,7 @@
  */
 
 import { keep, kept, keptKeys } from '../states/kept.js';
+import { forgetLook } from '../states/look.js';
 
 /** What a token says of itself. Only the server can tell whether it is true. */
 export interface Claims {
@@ -28,6 +29,7 @@ export function keepToken(space: string, token: string | null): void {
   if (token === tokenOf(space)) return;
   keep(key(space), token ?? undefined);
   keep(accessKey(space), undefined);
+  forgetLook(space);
 }
 
 /** What a request of the app itself, beside the engine's, shows the server. */

@@ -5,6 +5,7 @@ import { useCallback, useEffect, useState } from 'react';
 import { schema } from '../schema.js';
 import { knownUsers, userOf } from '../share/pass.js';
 import { useDatabase } from '../space.js';
+import { forgetLook } from '../states/look.js';
 
 export interface Held extends SpaceInfo {
   /** Whose; `undefined`: of whoever came without a pass. */
@@ -42,11 +43,13 @@ export function useSpaces(): [spaces: readonly Held[], read: () => void] {
 /** From this device alone. With `discard`, also what is not on the server. */
 export async function removeSpace({ name, user }: Held, discard: boolean): Promise<void> {
   await deleteSpace(name, { ...ownerOf(user), discard });
+  forgetLook(name);
 }
 
 /** Leaves the spaces opened last, and whatever has unsent work or is open. Returns how many went. */
 export async function evictAllBut(keepSpaces: number): Promise<number> {
   const users = [undefined, ...knownUsers()];
-  const gone = users.map(async (user) => (await evictSpaces({ ...ownerOf(user), keepSpaces })).length);
-  return (await Promise.all(gone)).reduce((sum, count) => sum + count, 0);
+  const gone = (await Promise.all(users.map((user) => evictSpaces({ ...ownerOf(user), keepSpaces })))).flat();
+  for (const name of gone) forgetLook(name);
+  return gone.length;
 }
