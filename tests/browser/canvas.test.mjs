@@ -638,20 +638,51 @@ test('what is dragged is seen once, where it will be, with the connections that 
   const { x, y } = await card(page, 'Left').boundingBox();
   await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 90, y: y + 120 });
   const whileHeld = await seen(page);
+  const [heldLine, noLine] = [await lineFrom(page), await lineFrom(page, 90)];
   await page.mouse.up();
   await page.waitForFunction(() => !document.querySelector('.carried'));
   const after = await seen(page);
   const words = after.map((one) => one.split(':')[0]);
-  assert.deepEqual(words, ['', '', 'Fixed', 'Left', 'Right', 'between', 'within']);
+  assert.deepEqual(words, ['', 'Fixed', 'Left', 'Right', 'between', 'within']);
   assert.deepEqual(whileHeld, after);
+  assert.ok(differing(heldLine, await lineFrom(page)) < 0.02, 'the line that is drawn anew looks like the other');
+  assert.ok(differing(heldLine, noLine) > 0.02, 'and is there');
 });
 
-/** The items, labels and lines that can be seen, and where, in pixels. A line has no words. */
+/** The pixels between the two that the line runs between; or of as much as lies so many pixels beside that. */
+async function lineFrom(page, beside = 0) {
+  const [from, to] = [await boxOf(page, 'Right'), await boxOf(page, 'Fixed')];
+  const [top, bottom] = [from.y + from.height, to.y];
+  const clip = { x: from.x + from.width / 2 - 10 - beside, y: top, width: 20, height: bottom - top };
+  const png = (await page.screenshot({ clip })).toString('base64');
+  return await page.evaluate(async (png) => {
+    const picture = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+    const pen = new OffscreenCanvas(picture.width, picture.height).getContext('2d');
+    pen.drawImage(picture, 0, 0);
+    return [...pen.getImageData(0, 0, picture.width, picture.height).data];
+  }, png);
+}
+
+/** Of the items that can be seen, as a copy or not. */
+async function boxOf(page, text) {
+  const all = await page.locator('.react-flow__node', { hasText: text }).all();
+  for (const one of all) if (await one.isVisible()) return await one.boundingBox();
+  throw new Error(`nobody sees ${text}`);
+}
+
+/** Which share of the values differs by more than what smoothing an edge does. */
+function differing(a, b) {
+  assert.equal(a.length, b.length);
+  return a.filter((value, at) => Math.abs(value - b[at]) > 48).length / a.length;
+}
+
+/** The items, labels and lines that can be seen, and where, in pixels; without the line to the one that stays. A line has no words. */
 function seen(page) {
   return page.evaluate(() => {
     const all = [...document.querySelectorAll('.react-flow__node, .connection-label, .react-flow__edge-path')];
     return all
       .filter((one) => getComputedStyle(one).visibility === 'visible')
+      .filter((one) => !one.matches('path') || !one.closest('[aria-label]').ariaLabel.includes('Fixed'))
       .map((one) => {
         const { x, y, width, height } = one.getBoundingClientRect();
         const text = one.matches('path') ? '' : one.innerText.trim().split('\n')[0];
@@ -666,16 +697,24 @@ test('what is dragged snaps to the lines of others, which are shown, and to the 
   // Four pixels short of the left edge of the other.
   const { x, y } = await card(page, 'Moved').boundingBox();
   await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 30 - 296, y: y + 40 });
-  await page.locator('[data-testid=guides]:not([d=""])').waitFor({ state: 'attached' });
+  const { x: left } = await card(page, 'Fixed').boundingBox();
+  const isThere = (left) => {
+    const all = [...document.querySelectorAll('.carried-guides > i')].map((line) => line.getBoundingClientRect());
+    return all.some(({ x, width, height }) => Math.abs(x - left) < 1 && width <= 1.01 && height > 100);
+  };
+  await page.waitForFunction(isThere, left);
   await page.mouse.up();
-  assert.equal(await page.locator('[data-testid=guides]').count(), 0);
+  assert.equal(await page.locator('.carried-guides').count(), 0);
   assert.equal((await places(page)).Moved[0], 0);
   await page.click('[data-testid=view-snap-items]');
   await page.click('[data-testid=view-snap-grid]');
   await drag(page, 'Moved', 100, 50);
-  const [left, top] = (await places(page)).Moved;
-  assert.ok(left > 50, `it moved to ${left}`);
-  assert.deepEqual([left % 24, top % 24], [0, 0]);
+  const place = (await places(page)).Moved;
+  assert.ok(place[0] > 50, `it moved to ${place}`);
+  assert.deepEqual(
+    place.map((at) => at % 24),
+    [0, 0],
+  );
   await page.click('[data-testid=view-snap-items]');
   await page.click('[data-testid=view-snap-grid]');
 });
@@ -881,6 +920,13 @@ test('a finger pans, selects by a tap, and opens the menu when it stays', async 
   }
 });
 
+/** Until how the canvas stands now is kept for when it is opened next. */
+const untilKept = (page) =>
+  page.waitForFunction((since) => {
+    const name = new URLSearchParams(location.search).get('space');
+    return (JSON.parse(localStorage.getItem(`driftline.look.${name}`) ?? 'null')?.at ?? 0) > since;
+  }, Date.now() + 1_000);
+
 /** Where each card and box is on screen, by its words; in the picture of a canvas, and on the canvas itself. */
 const onScreen = (page, within) =>
   page.$$eval(`${within} .card, ${within} .box`, (all) =>
@@ -910,6 +956,7 @@ test('a canvas opens as it was left, with a picture of it until it is drawn', as
     assert.equal(Object.keys(before).length, 5);
     await click(page, 'Two');
     await untilSelected(page, 'Two');
+    await untilKept(page);
     let letGo;
     const isHeld = new Promise((done) => {
       letGo = done;
@@ -946,6 +993,7 @@ test('a canvas opens as it was left, with a picture of it until it is drawn', as
     await page.goto(address);
     await card(page, 'One').waitFor();
     assert.equal(await page.evaluate(() => window.hadLook ?? false), false);
+    await untilKept(page);
 
     // With another pass it may be somebody else's.
     const kept = () =>

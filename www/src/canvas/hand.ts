@@ -2,6 +2,7 @@
 
 import { itemsOf, type Moved, move } from '../edits.js';
 import type { Database } from '../space.js';
+import { putHandOn } from '../states/hands.js';
 
 /**
  * Others see about 20 positions a second, and one where many things are dragged: writing many costs a frame here. The engine folds
@@ -32,6 +33,7 @@ export class Hand {
   readonly #options: HandOptions;
   readonly #gesture: number;
   readonly #listening = new AbortController();
+  readonly #takeOff = putHandOn();
   readonly #written = new Map<string, Moved>();
   #writtenAt = 0;
 
@@ -66,6 +68,7 @@ export class Hand {
 
   end(): void {
     this.#listening.abort();
+    this.#takeOff();
   }
 
   #write(moved: readonly Moved[]): void {

@@ -4,8 +4,14 @@ import { getBezierPath, Position } from '@xyflow/react';
 import type { Connection } from '../schema.js';
 import type { Place, Rect } from './geometry.js';
 
+export interface End extends Place {
+  readonly side: Position;
+}
+
 export interface Route {
   readonly path: string;
+  readonly from: End;
+  readonly to: End;
   /** Where its label lies. */
   readonly middle: Place;
 }
@@ -21,11 +27,11 @@ export function routeOf(row: Connection, start: Rect, end: Rect): Route {
     targetY: to.y,
     targetPosition: to.side,
   });
-  return { path, middle: { x, y } };
+  return { path, from, to, middle: { x, y } };
 }
 
 /** Where a connection meets an item. A side that the row leaves open is the one that faces the other item. */
-function attach(a: Rect, b: Rect, side: string | null): { x: number; y: number; side: Position } {
+function attach(a: Rect, b: Rect, side: string | null): End {
   const dx = b.x + b.width / 2 - (a.x + a.width / 2);
   const dy = b.y + b.height / 2 - (a.y + a.height / 2);
   const isBeside = Math.abs(dx) / (a.width + b.width) > Math.abs(dy) / (a.height + b.height);

@@ -5,6 +5,7 @@ import { type BlobStatus, type Blobs, openBlobs, type ParkedBlob } from 'driftli
 import { createContext, useContext } from 'react';
 import type { CanvasSchema } from '../schema.js';
 import { type Database, optionsOf } from '../space.js';
+import { isHandOn } from '../states/hands.js';
 import { cardsOf, type Described, withoutPicture } from './described.js';
 import { Pictures } from './pictures.js';
 import { FILE_BYTES_MAX, sizeOf } from './reading.js';
@@ -16,6 +17,9 @@ export interface SyncStatus extends Status {
 
 const NO_FILES: BlobStatus = { state: 'saved', reason: null, waiting: 0, bytes: 0, parked: 0 };
 
+/** What a hand writes on its way is mostly sent by then, and nothing has to be drawn. */
+const CALM_MS = 250;
+
 export class Files {
   readonly space: string;
   readonly pictures = new Pictures(async (hash) => (await this.open()).url(hash));
@@ -25,6 +29,7 @@ export class Files {
   #opening: Promise<Blobs<CanvasSchema>> | undefined;
   #blobs: Blobs<CanvasSchema> | undefined;
   #isOnline = true;
+  #calm: ReturnType<typeof setTimeout> | undefined;
   #adding = 0;
   #told: { from: readonly unknown[]; status: SyncStatus } | undefined;
 
@@ -125,6 +130,13 @@ export class Files {
   }
 
   #tell(): void {
+    if (isHandOn()) this.#calm ??= setTimeout(() => this.#tellNow(), CALM_MS);
+    else this.#tellNow();
+  }
+
+  #tellNow(): void {
+    clearTimeout(this.#calm);
+    this.#calm = undefined;
     for (const listener of this.#listeners) listener();
   }
 }

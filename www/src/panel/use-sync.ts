@@ -30,7 +30,7 @@ export function useOutbox(db: Database): OutboxEntry[] {
       timer = undefined;
       const entries = db.outbox();
       interval = READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY;
-      setEntries(entries);
+      setEntries((before) => (before.length + entries.length === 0 ? before : entries));
     };
     const soon = () => {
       timer ??= setTimeout(read, interval);
