@@ -10,6 +10,8 @@ import type { Scene } from './scene.js';
 
 /** After the last change. A page that is killed is seen anew as it was then. */
 const STILL_MS = 2000;
+/** When all is read, what is in view is drawn by then; or else nothing is. */
+const FRAMES_MAX = 10;
 /** So many items, those nearest to the middle, and so many connections. */
 const MOST = 64;
 /** What only a hand was for, and what another page cannot show. */
@@ -58,11 +60,12 @@ export function useLook({ space, main, scene, camera }: LookOptions): void {
   useEffect(() => {
     let isWanted = true;
     let isLoaded = false;
+    let framesLeft = FRAMES_MAX;
     const look = () => {
       if (!isWanted) return;
       const isDrawn = !scene.isFilling && main.current?.querySelector('.react-flow__node') != null;
-      // Where nothing is in view, or left, there is nothing to wait for.
-      if (isDrawn || (isLoaded && scene.read().nodes.length === 0)) takeLookAway();
+      if (isLoaded && !scene.isFilling) framesLeft -= 1;
+      if (isDrawn || framesLeft <= 0) takeLookAway();
       else requestAnimationFrame(look);
     };
     look();
