@@ -352,6 +352,57 @@ test('who drags by mouse keeps the focus', async () => {
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'One');
 });
 
+test('i8_escape_leaves_what_another_has_put_though_the_hand_has_moved_on_since', async () => {
+  const page = await openCanvas({ cards: { One: [0, 0], Two: [0, 300] } });
+  const { x, y } = await card(page, 'One').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 60 });
+  await page.waitForFunction(() =>
+    window.driftline.tables.card.query().some((row) => row.text === 'One' && row.x !== 0),
+  );
+  const other = await browser.context.newPage();
+  await other.goto(page.url());
+  await other.waitForFunction(() => window.driftline?.tables.card.size === 2);
+  await change(other, 'One', { x: 700, y: 500 });
+  await page.waitForFunction(() => window.driftline.tables.card.query().some((row) => row.x === 700));
+  await page.bringToFront();
+  await page.mouse.move(x + 160, y + 90);
+  await page.waitForFunction(() => window.driftline.tables.card.query().every((row) => row.x !== 700));
+  await page.keyboard.press('Escape');
+  await page.mouse.up();
+  assert.deepEqual((await places(page)).One, [700, 500]);
+});
+
+test('a hand that rests has its last place written, and any button lets go', async () => {
+  const page = await openCanvas(FOUR);
+  await page.keyboard.press('Control+a');
+  const { x, y } = await card(page, 'One').boundingBox();
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 230, y: y + 8 }, { steps: 2 });
+  const { x: seen } = await page.locator('.carried .react-flow__node').first().boundingBox();
+  await page.waitForFunction((by) => {
+    const [one] = window.driftline.tables.card.query().filter(({ text }) => text === 'One');
+    return Math.abs(one.x - by) <= 1;
+  }, seen - x);
+  await page.mouse.down({ button: 'right' });
+  await page.mouse.up({ button: 'right' });
+  assert.equal(await inHand(page), 0);
+  assert.equal(await page.locator('[data-testid=menu]').count(), 0);
+  await untilSelected(page, 'Four', 'One', 'Three', 'Two');
+  await page.mouse.up();
+});
+
+test('what is smaller than a hand would make it gets no smaller by being made wider', async () => {
+  const page = await openCanvas({ cards: { Low: [0, 0], Other: [0, 300] } });
+  await change(page, 'Low', { height: 40 });
+  await click(page, 'Low');
+  const { x, y, width, height } = await page.locator('.react-flow__resize-control.line.right').boundingBox();
+  const [from, middle] = [x + width / 2, y + height / 4];
+  await dragBetween(page, { x: from, y: middle }, { x: from + 90, y: middle });
+  await page.mouse.up();
+  const [low] = await page.evaluate(() => window.driftline.tables.card.query().filter(({ text }) => text === 'Low'));
+  assert.ok(low.width > 250, `${low.width} wide`);
+  assert.equal(low.height, 40);
+});
+
 test('what is resized is let go when it is deleted under the hand, and put back by Escape', async () => {
   const page = await openCanvas(FOUR);
   await click(page, 'One');

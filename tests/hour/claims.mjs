@@ -25,9 +25,9 @@ const SILENT =
 const within = (ms, ...any) => ({ any, ms });
 const NETWORK = within(TRY_MS, 'cut', 'down', 'bad', 'stalled', 'told');
 const TOLD = within(AT_ONCE_MS, 'told');
-const SWITCHED = within(AT_ONCE_MS, 'switched');
+const SWITCHED = within(AT_ONCE_MS, 'switched', 'switching');
 const TABS = within(AT_ONCE_MS, 'tabs');
-const UNREACHED = within(TRY_MS, 'cut', 'down', 'bad', 'stalled', 'told', 'switched');
+const UNREACHED = within(TRY_MS, 'cut', 'down', 'bad', 'stalled', 'told', 'switched', 'switching');
 const NEW_TURN = within(TRY_MS, 'tabs', 'opening');
 const OPENING = within(OPENED_MS, 'opening');
 

@@ -111,7 +111,7 @@ export class Person {
       this.lives += 1;
       const pages = this.#tabs.splice(0);
       await kill(pages);
-      for (const what of ['tabs', 'switched']) this.truth.end(what);
+      for (const what of ['tabs', 'switching', 'switched']) this.truth.end(what);
       this.#assertKnown();
       await sleep(afterMs);
       await this.#openTab();

@@ -70,15 +70,18 @@ async function switchOff(person, forMs) {
   };
   try {
     // What the person is doing comes to its end first, and that may take a while.
-    await person.alone(() => {
+    await person.alone(async () => {
+      // The page takes the click when it comes to that.
+      person.truth.begin('switching');
+      await flip();
       person.truth.begin('switched');
-      return flip();
+      person.truth.end('switching');
     });
     await sleep(forMs);
     if (person.lives === lives) await person.alone(flip);
   } catch (error) {
     if (person.lives === lives) throw error;
   } finally {
-    person.truth.end('switched');
+    for (const what of ['switching', 'switched']) person.truth.end(what);
   }
 }

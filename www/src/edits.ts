@@ -64,8 +64,10 @@ export function connect(
   return db.tables.connection.create(row).id;
 }
 
-/** Moves or resizes, in as many transactions as the limit asks for. Whole pixels, because the file format wants them. */
-/** Moves of one `gesture` are taken back together. */
+/**
+ * Moves or resizes, in as many transactions as the limit asks for; those of one `gesture` are taken back together. Whole pixels, because
+ * the file format wants them.
+ */
 export function move(db: Database, moved: readonly Moved[], gesture?: number): void {
   const isElsewhere = ({ id, ...place }: Moved) => {
     const row = db.tables.card.get(id) ?? db.tables.box.get(id);

@@ -2,7 +2,16 @@
 
 import { allItems, bottomZ, inSlices, itemsOf, move, topZ } from '../edits.js';
 import type { Database } from '../space.js';
-import { type Alignment, align, contains, type Direction, distribute, type Place, type Placed } from './geometry.js';
+import {
+  type Alignment,
+  align,
+  contains,
+  type Direction,
+  distribute,
+  type Place,
+  type Placed,
+  SIZE_MIN,
+} from './geometry.js';
 
 /** What lies within a box goes where the box goes. */
 export function contentsOf(db: Database, boxId: string): Placed[] {
@@ -43,8 +52,6 @@ export function restack(db: Database, ids: Iterable<string>, isToFront: boolean)
     (db.tables.card.get(item.id) ? tx.card : tx.box).update(item.id, { z: from + index });
   });
 }
-
-const SIZE_MIN = { width: 80, height: 48 };
 
 export function resizeBy(db: Database, ids: Iterable<string>, by: Place): void {
   const resized = itemsOf(db, ids).map(({ id, x, y, width, height }) => ({

@@ -9,7 +9,7 @@ export const Box = memo(function Box({ id, data: { row }, selected }: NodeProps<
   const db = useDatabase();
   const editing = useEditing();
   return (
-    <Item id={id} kind="box" className="" color={row.color} isSelected={selected} minHeight={80}>
+    <Item id={id} kind="box" className="" color={row.color} isSelected={selected}>
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the node around it takes the keyboard; double click is a short cut. */}
       <div
         className="box-label"

@@ -36,7 +36,7 @@ export const Card = memo(function Card({ id, data: { row }, selected }: NodeProp
   const className = hasPicture ? 'card-picture' : `card-${column}`;
   const look = { className, color: row.color, keepsRatio: hasPicture };
   return (
-    <Item id={id} kind="card" {...look} isSelected={selected} minHeight={48}>
+    <Item id={id} kind="card" {...look} isSelected={selected}>
       {hasPicture ? (
         <Picture row={row} draft={draft} isReadable={isReadable} />
       ) : (

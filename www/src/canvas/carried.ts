@@ -48,6 +48,11 @@ class Copies {
     // Where connections lie: below the cards.
     viewport.querySelector('.react-flow__nodes')?.before(this.#loose);
     viewport.append(...this.#whole.map(({ element }) => element), this.#guides.layer);
+    // The menu of a second button is not for what is in the hand.
+    this.#shield.addEventListener('contextmenu', (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+    });
     viewport.closest('.react-flow__renderer')?.append(this.#shield);
   }
 
@@ -62,6 +67,7 @@ class Copies {
   remove(): void {
     this.#viewport.classList.remove('is-carrying');
     for (const { element } of this.#whole) element.remove();
+    this.#lines.remove();
     for (const layer of [this.#loose, this.#guides.layer, this.#shield]) layer.remove();
     if (document.activeElement === document.body && this.#focused instanceof HTMLElement)
       this.#focused.focus({ preventScroll: true });

@@ -129,6 +129,8 @@ function useHandlers(controls: FlowProps['controls'], drag: FlowProps['drag'], a
       },
       onNodeDragStart: drag.onNodeDragStart,
       onNodeDrag: drag.onNodeDrag,
+      // Also where a second button ends it, of which the page hears as no pointer of its own.
+      onNodeDragStop: drag.finish,
     };
   }, [controls, drag, attempt, store]);
 }

@@ -7,6 +7,9 @@ export interface Place {
 
 export const distance = (a: Place, b: Place): number => Math.hypot(a.x - b.x, a.y - b.y);
 
+/** No hand and no key makes an item smaller. From elsewhere come smaller ones, which stay as they are. */
+export const SIZE_MIN = { width: 80, height: 48 } as const;
+
 /** By how far something is moved that stays where it is. */
 export const NOWHERE: Place = { x: 0, y: 0 };
 

@@ -35,10 +35,13 @@ export class Hand {
   readonly #listening = new AbortController();
   readonly #takeOff = putHandOn();
   readonly #written = new Map<string, Moved>();
+  #before: ReadonlyMap<string, Moved>;
   #writtenAt = 0;
+  #rest: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: HandOptions) {
     this.#options = options;
+    this.#before = new Map(options.before.map((one) => [one.id, one]));
     gestures += 1;
     this.#gesture = gestures;
     const { signal } = this.#listening;
@@ -46,32 +49,46 @@ export class Hand {
   }
 
   write(): void {
+    this.#heed();
     this.#write(this.#options.places());
   }
 
-  /** Writes where enough time has passed since. */
+  /** Writes where enough time has passed since, and else as soon as it has: the hand may come to rest. */
   writeInTime(): void {
     const { length } = this.#options.before;
-    const interval = length > MANY ? WRITE_INTERVAL_MANY_MS : WRITE_INTERVAL_MS;
-    if (length <= LIVE_MAX && performance.now() - this.#writtenAt >= interval) this.write();
+    if (length > LIVE_MAX) return;
+    const due = this.#writtenAt + (length > MANY ? WRITE_INTERVAL_MANY_MS : WRITE_INTERVAL_MS) - performance.now();
+    if (due <= 0) this.write();
+    else this.#rest ??= setTimeout(() => this.write(), due);
   }
 
   /** Brings back what still is where this hand has put it; where others have put something meanwhile, it stays. */
   takeBack(): void {
-    const rows = new Map(itemsOf(this.#options.db, this.#written.keys()).map((row) => [row.id, row]));
-    const isOurs = ({ id }: Moved) => {
-      const [{ id: _id, ...put }, row] = [this.#written.get(id) ?? { id }, rows.get(id)];
-      return row && Object.entries(put).every(([key, value]) => row[key as 'x'] === Math.round(value));
-    };
-    this.#write(this.#options.before.filter(isOurs));
+    this.#heed();
+    this.#write([...this.#written.keys()].flatMap((id) => this.#before.get(id) ?? []));
   }
 
   end(): void {
+    clearTimeout(this.#rest);
     this.#listening.abort();
     this.#takeOff();
   }
 
+  /** What is not where this hand has put it others have put there: that is how it was before. */
+  #heed(): void {
+    const before = new Map(this.#before);
+    for (const row of itemsOf(this.#options.db, this.#written.keys())) {
+      const { id, ...put } = this.#written.get(row.id) ?? row;
+      const now = Object.keys(put).map((key) => [key, row[key as 'x']] as const);
+      if (now.some(([key, value]) => value !== Math.round(put[key as 'x'])))
+        before.set(id, { id, x: row.x, y: row.y, ...Object.fromEntries(now) });
+    }
+    this.#before = before;
+  }
+
   #write(moved: readonly Moved[]): void {
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
     this.#writtenAt = performance.now();
     try {
       move(this.#options.db, moved, this.#gesture);
@@ -88,7 +105,7 @@ export class Hand {
  */
 export function hideSecondFinger(): () => void {
   const hide = (event: TouchEvent) => {
-    if (event.touches.length < 2 || !(event.target as Element).closest('.react-flow__node')) return;
+    if (event.touches.length < 2 || !(event.target as Element).closest('.react-flow__node.draggable')) return;
     event.stopPropagation();
     if (event.cancelable) event.preventDefault();
   };

@@ -1,9 +1,10 @@
 /** What cards and boxes share: the frame to resize by, the handles to connect from, and the text being typed. */
 
 import { Handle, NodeResizer, useConnection } from '@xyflow/react';
-import { useState, useSyncExternalStore } from 'react';
+import { useMemo, useState, useSyncExternalStore } from 'react';
 import { continueList } from '../tasks.js';
 import { useEditing } from './editing.js';
+import { type Rect, SIZE_MIN } from './geometry.js';
 import { cssColor, SIDES } from './model.js';
 
 export interface ItemProps {
@@ -12,12 +13,11 @@ export interface ItemProps {
   readonly className: string;
   readonly color: string | null;
   readonly isSelected: boolean;
-  readonly minHeight: number;
   readonly keepsRatio?: boolean;
   readonly children: React.ReactNode;
 }
 
-export function Item({ id, kind, className, color, isSelected, minHeight, keepsRatio = false, children }: ItemProps) {
+export function Item({ id, kind, className, color, isSelected, keepsRatio = false, children }: ItemProps) {
   const editing = useEditing();
   const [isOver, setIsOver] = useState(false);
   const isConnecting = useConnection((connection) => connection.inProgress);
@@ -35,19 +35,26 @@ export function Item({ id, kind, className, color, isSelected, minHeight, keepsR
       onPointerLeave={({ buttons }) => buttons === 0 && setIsOver(false)}
       onDoubleClick={isCard ? () => editing.begin(id) : undefined}
     >
-      {isAlone && (
-        <NodeResizer
-          minWidth={80}
-          minHeight={minHeight}
-          keepAspectRatio={keepsRatio}
-          onResizeStart={() => editing.resizing.onResizeStart(id)}
-          onResize={(_event, { x, y, width, height }) => editing.resizing.onResize(id, { x, y, width, height })}
-        />
-      )}
+      {isAlone && <Resizer id={id} keepsRatio={keepsRatio} />}
       {ANCHORS}
       {(isOver || isAlone || isConnecting) && <Handles />}
       {children}
     </div>
+  );
+}
+
+/** The same handlers all the while: new ones would have the library begin anew under a finger. */
+function Resizer({ id, keepsRatio }: { id: string; keepsRatio: boolean }) {
+  const { resizing } = useEditing();
+  const handlers = useMemo(
+    () => ({
+      onResizeStart: () => resizing.onResizeStart(id),
+      onResize: (_event: unknown, { x, y, width, height }: Rect) => resizing.onResize(id, { x, y, width, height }),
+    }),
+    [resizing, id],
+  );
+  return (
+    <NodeResizer minWidth={SIZE_MIN.width} minHeight={SIZE_MIN.height} keepAspectRatio={keepsRatio} {...handlers} />
   );
 }
 

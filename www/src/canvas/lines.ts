@@ -18,16 +18,16 @@ interface Ink {
 
 export class Lines {
   readonly canvas = document.createElement('canvas');
-  readonly #pen = this.canvas.getContext('2d');
+  #pen: CanvasRenderingContext2D | null = null;
   readonly #inks = new Map<string, Ink>();
   readonly #toScreen: DOMMatrix;
+  readonly #size: readonly [number, number];
 
   /** Covers what is in view of the library's viewport, in which it lies. */
   constructor(viewport: Element) {
     const { a: zoom, e: x, f: y } = new DOMMatrixReadOnly(getComputedStyle(viewport).transform);
     const { clientWidth: width, clientHeight: height } = viewport.closest('.react-flow') ?? document.documentElement;
-    this.canvas.width = Math.round(width * devicePixelRatio);
-    this.canvas.height = Math.round(height * devicePixelRatio);
+    this.#size = [Math.round(width * devicePixelRatio), Math.round(height * devicePixelRatio)];
     const place = { left: -x / zoom, top: -y / zoom, width: width / zoom, height: height / zoom };
     for (const [name, px] of Object.entries(place)) this.canvas.style.setProperty(name, `${px}px`);
     this.#toScreen = new DOMMatrix().scale(devicePixelRatio).translate(x, y).scale(zoom);
@@ -35,9 +35,20 @@ export class Lines {
 
   /** As it is drawn now. */
   add(id: string, path: SVGPathElement): void {
+    // Pixels take memory: only once there is something to draw.
+    if (!this.#pen) {
+      [this.canvas.width, this.canvas.height] = this.#size;
+      this.#pen = this.canvas.getContext('2d');
+    }
     const { stroke: color, strokeWidth } = getComputedStyle(path);
     const arrows = { from: arrowOf(path, 'marker-start'), to: arrowOf(path, 'marker-end') };
     this.#inks.set(id, { color, width: Number.parseFloat(strokeWidth), arrows });
+  }
+
+  /** Gives the pixels back, without waiting for whoever collects what is not used. */
+  remove(): void {
+    this.canvas.width = this.canvas.height = 0;
+    this.canvas.remove();
   }
 
   draw(routes: Iterable<readonly [string, Route]>): void {

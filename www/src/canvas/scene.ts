@@ -68,6 +68,7 @@ export class Scene {
   #window: Rect = { x: -1, y: -1, width: 0, height: 0 };
   #selection: ReadonlySet<string> = new Set();
   #held = NOTHING;
+  #lead: string | undefined;
   readonly #carried: Carried | undefined;
   readonly #afterPaint: AfterPaint;
   #isOutdated = false;
@@ -143,15 +144,18 @@ export class Scene {
     this.#tell();
   }
 
-  /** Shows items elsewhere than their rows say, until it is called with fewer. */
-  hold(places: ReadonlyMap<string, Held>): void {
+  /** Shows items elsewhere than their rows say, until it is called with fewer. `lead` is the one that the hand is on: it is always drawn. */
+  hold(places: ReadonlyMap<string, Held>, lead?: string): void {
     const ids = new Set([...this.#held.keys(), ...places.keys()]);
     this.#held = places;
+    this.#lead = lead;
     this.#carried?.drop();
     this.#remake(ids);
     for (const [id, edge] of this.#edges) {
       if (edge.data?.grip !== gripOf(edge, places)) this.#put(this.#edges, id, this.#edge(id));
     }
+    const isNew = (id: string) => !this.#nodes.has(id) && this.#isNear(id);
+    if ([...places.keys()].some(isNew)) this.#fill();
     this.#isOutdated = false;
     this.#tell();
   }
@@ -212,7 +216,7 @@ export class Scene {
 
   #isNear(id: string): boolean {
     const rect = this.#rect(id);
-    return rect !== undefined && (this.#held.has(id) || intersects(rect, this.#window));
+    return rect !== undefined && (id === this.#lead || intersects({ ...rect, ...this.#held.get(id) }, this.#window));
   }
 
   /** A connection may cross the window though both of its ends lie outside. */

@@ -16,6 +16,7 @@ import {
   type Place,
   type Placed,
   type Rect,
+  SIZE_MIN,
   shift,
 } from './geometry.js';
 import { Hand } from './hand.js';
@@ -57,6 +58,7 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
   return useMemo(() => {
     let hand: Hand | undefined;
     let drag: Drag | undefined;
+    let before: Placed | undefined;
     let resized: Moved | undefined;
     /** Ctrl or Cmd, while dragging, lets go of all lines. */
     let isFree = false;
@@ -64,7 +66,7 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
     const leave = () => {
       hand?.end();
       drag?.unwatch();
-      hand = drag = resized = undefined;
+      hand = drag = before = resized = undefined;
       // The library goes on panning at the edge where what it drags is gone.
       camera.panAtEdges(false);
       scene.release();
@@ -90,7 +92,7 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
     // At once, because what is carried is a copy of what is drawn.
     const hold = (drag: Drag) => {
       drag.held = { by: drag.by, view: camera.view() };
-      flushSync(() => scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place]))));
+      flushSync(() => scene.hold(new Map(moved(drag).map(({ id, ...place }) => [id, place])), drag.lead.id));
     };
     /** The library leaves out connections that are not in view: where that has moved, or they may have come into it, it is told anew. */
     const isElsewhere = ({ bounds, by, held }: Drag) => {
@@ -103,16 +105,21 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
       if (scene.isOutdated || isElsewhere(drag)) hold(drag);
       scene.carry({ x: drag.by.x - drag.held.by.x, y: drag.by.y - drag.held.by.y }, drag.guides);
     };
-    /** Others go on: what is held may be changed, or deleted, meanwhile. */
-    const watch = (lead: string) =>
-      scene.subscribe(() => {
-        if (scene.isDrawn(lead) && !scene.isOutdated) return;
-        queueMicrotask(() => {
-          if (drag?.lead.id !== lead) return;
-          if (scene.isDrawn(lead)) carry(drag);
-          else finish();
-        });
-      });
+    /** Others go on: what is held may be changed, or deleted, meanwhile. And the view may move while the hand rests. */
+    const watch = (lead: string) => {
+      const look = () => {
+        if (drag?.lead.id !== lead) return;
+        if (scene.isDrawn(lead)) carry(drag);
+        else finish();
+      };
+      const stops = [
+        scene.subscribe(() => (!scene.isDrawn(lead) || scene.isOutdated) && queueMicrotask(look)),
+        camera.watch(() => queueMicrotask(look)),
+      ];
+      return () => {
+        for (const stop of stops) stop();
+      };
+    };
 
     const onNodeDragStart: OnNodeDrag<CanvasNode> = (_event, node) => {
       const items = withContents(db, scene.selection.has(node.id) ? scene.selection : [node.id]);
@@ -144,11 +151,19 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
       isFree = event.ctrlKey || event.metaKey;
       if (drag) hand?.writeInTime();
     };
-    const onResizeStart = (id: string) => begin(itemsOf(db, [id]).map(frameOf), () => (resized ? [resized] : []));
+    const onResizeStart = (id: string) => {
+      const [was] = itemsOf(db, [id]).map(frameOf);
+      if (!was) return;
+      begin([was], () => (resized ? [resized] : []));
+      before = was;
+    };
     const onResize = (id: string, rect: Rect) => {
-      if (!hand) return;
-      resized = { id, ...rect };
-      scene.hold(new Map([[id, rect]]));
+      if (!hand || !before) return;
+      // What is smaller already the library would make smaller still.
+      const width = Math.max(rect.width, Math.min(SIZE_MIN.width, before.width));
+      const height = Math.max(rect.height, Math.min(SIZE_MIN.height, before.height));
+      resized = { id, ...rect, width, height };
+      scene.hold(new Map([[id, { ...rect, width, height }]]), id);
       hand.writeInTime();
     };
     return { onNodeDragStart, onNodeDrag, onPositions, onResizeStart, onResize, finish, cancel };
@@ -156,4 +171,4 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
 }
 
 const placeOf = ({ id, x, y }: Placed): Moved => ({ id, x, y });
-const frameOf = ({ id, x, y, width, height }: Placed): Moved => ({ id, x, y, width, height });
+const frameOf = ({ id, x, y, width, height }: Placed): Placed => ({ id, x, y, width, height });

@@ -154,6 +154,26 @@ test('what a hand is on is where the hand is, whatever its row says, until it is
   assert.deepEqual(scene.read().nodes[0]?.position, { x: 7, y: 30 });
 });
 
+test('of what a hand is on only what is in view is drawn, and what the hand itself is on', () => {
+  const { scene } = makeSpace({ a: [0, 0], b: [50_000, 0], c: [60_000, 0] }, []);
+  scene.look(VIEW);
+  const drawn = () => scene.read().nodes.map(({ id }) => id);
+  const hold = (by: number, lead: string) =>
+    scene.hold(
+      new Map(Object.entries({ a: 0, b: 50_000, c: 60_000 }).map(([id, x]) => [id, { x: x + by, y: 0 }])),
+      lead,
+    );
+  hold(5, 'a');
+  assert.deepEqual(drawn(), ['a']);
+  hold(-50_000, 'a');
+  assert.deepEqual(drawn(), ['a', 'b'], 'what comes into view is drawn then');
+  scene.look({ ...VIEW, x: 200_000 });
+  assert.deepEqual(drawn(), ['a']);
+  scene.release();
+  scene.look(VIEW);
+  assert.deepEqual(drawn(), ['a']);
+});
+
 test('what a hand carries is moved by the page, and nothing of it is made anew', () => {
   const { scene, moves } = makeSpace({ a: [0, 0], b: [200, 0], c: [400, 0] }, [
     ['a', 'b'],
