@@ -130,8 +130,12 @@ function sessionAt(url) {
 function pageOf(session, handle) {
   const command = (...request) => session.commandIn(handle, ...request);
   const find = async (selector) => {
-    await page.waitForSelector(selector);
-    return Object.values(await command('POST', '/element', { using: 'css selector', value: selector }))[0];
+    // What was there may be drawn anew just then: it is waited for again, as long as it comes.
+    for (;;) {
+      await page.waitForSelector(selector);
+      const [found] = await command('POST', '/elements', { using: 'css selector', value: selector });
+      if (found) return Object.values(found)[0];
+    }
   };
   const page = {
     goto: (url) => command('POST', '/url', { url }),
