@@ -989,6 +989,28 @@ const onScreen = (page, within) =>
     ),
   );
 
+test('what cards say names no part of the page, also in a picture of them', async () => {
+  const page = await openCanvas({ cards: { '# Root': [0, 0], '# Look': [260, 0] }, shows: 'Root' });
+  await untilKept(page);
+  for (let opened = 0; opened < 2; opened++) {
+    await page.reload();
+    await card(page, 'Root').waitFor();
+    await page.locator('#look').waitFor({ state: 'detached' });
+    assert.ok(await card(page, 'Look').locator('h1').isVisible());
+    assert.equal(await page.locator('h1#root, h1#look').count(), 0);
+  }
+  await page.evaluate(() => {
+    const { card } = window.driftline.tables;
+    for (const { id } of card.query()) card.delete(id);
+  });
+  await page.waitForFunction(
+    () =>
+      !Object.keys(localStorage).some(
+        (key) => key.startsWith('driftline.look.') && key.endsWith(new URLSearchParams(location.search).get('space')),
+      ),
+  );
+});
+
 test('a canvas opens as it was left, with a picture of it until it is drawn', async () => {
   // Nothing of the app comes from a cache, so that the engine can be held up.
   const options = { viewport: { width: 1280, height: 800 }, serviceWorkers: 'block', reducedMotion: 'reduce' };

@@ -16,7 +16,7 @@ try {
     look.innerHTML = picture.html;
     for (const one of look.querySelectorAll('[data-style]')) one.style.cssText = one.dataset.style;
     for (const [side, px] of Object.entries(picture.frame)) look.style[side] = `${px}px`;
-    document.body.prepend(look);
+    document.body.append(look);
   }
 } catch {
   // No storage, no picture: the page says that it opens.

@@ -15,6 +15,8 @@ const READABLE_ZOOM = 0.4;
 const MARKDOWN = {
   disableParsingRawHTML: true,
   forceBlock: true,
+  // A heading's words are the person's: as they are they might name a part of the page.
+  slugify: (text: string, slug: (text: string) => string) => `in-card-${slug(text)}`,
   overrides: { a: PassiveLink, input: TickBox, img: { component: () => null } },
 };
 

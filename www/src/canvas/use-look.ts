@@ -3,7 +3,7 @@
 import { type RefObject, useEffect } from 'react';
 import { tokenOf } from '../share/pass.js';
 import { useDatabase } from '../space.js';
-import { keepLook, type Picture, takeLookAway } from '../states/look.js';
+import { forgetLook, keepLook, type Picture, takeLookAway } from '../states/look.js';
 import type { Camera } from './camera.js';
 import { centerOf, distance, type Place } from './geometry.js';
 import type { Scene } from './scene.js';
@@ -33,9 +33,14 @@ export function useLook({ space, main, scene, camera }: LookOptions): void {
   const db = useDatabase();
   useEffect(() => {
     const pass = tokenOf(space);
+    let isLoaded = false;
+    void db.loaded.then(() => {
+      isLoaded = true;
+    });
     const keep = () => {
       // With another pass the page is about to be loaded anew, as somebody else's.
       if (tokenOf(space) !== pass) return;
+      if (isLoaded && scene.read().isEmpty) forgetLook(space);
       if (scene.isHolding || scene.isFilling || scene.read().isEmpty || !main.current) return;
       const center = camera.center();
       keepLook(space, { at: Date.now(), center, zoom: camera.zoom(), picture: pictureOf(main.current, scene, center) });
@@ -55,7 +60,7 @@ export function useLook({ space, main, scene, camera }: LookOptions): void {
       listening.abort();
       for (const stop of stops) stop();
     };
-  }, [space, main, scene, camera]);
+  }, [db, space, main, scene, camera]);
 
   useEffect(() => {
     let isWanted = true;
@@ -69,11 +74,15 @@ export function useLook({ space, main, scene, camera }: LookOptions): void {
       else requestAnimationFrame(look);
     };
     look();
+    // Whoever begins to do something is not to do it to a picture.
+    const listening = new AbortController();
+    for (const type of ['pointerdown', 'wheel']) addEventListener(type, takeLookAway, { signal: listening.signal });
     void db.loaded.then(() => {
       isLoaded = true;
     });
     return () => {
       isWanted = false;
+      listening.abort();
     };
   }, [db, main, scene]);
 }
@@ -84,8 +93,8 @@ function pictureOf(main: HTMLElement, scene: Scene, center: Place): Picture | un
   const { left, top, width, height } = flow.getBoundingClientRect();
   const near = nearest(scene, center);
   const copy = viewport.cloneNode() as Element;
-  let connections = 0;
   for (const part of viewport.children) {
+    let connections = 0;
     const layer = part.cloneNode() as Element;
     for (const child of part.children) {
       const { id } = (child as HTMLElement).dataset;
@@ -100,6 +109,7 @@ function pictureOf(main: HTMLElement, scene: Scene, center: Place): Picture | un
   for (const one of copy.querySelectorAll('.selected, .is-selected')) one.classList.remove('selected', 'is-selected');
   for (const one of [copy, ...copy.querySelectorAll('*')]) {
     for (const name of UNSEEN) one.removeAttribute(name);
+    if (!one.matches('marker')) one.removeAttribute('id');
     // A policy may forbid styles that come with the elements; those that a script sets it lets through.
     const style = one.getAttribute('style');
     one.removeAttribute('style');
