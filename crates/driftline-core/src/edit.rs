@@ -190,7 +190,7 @@ impl Edit {
             return Err(Problem::invalid("a delete sets and adds nothing").row(schema, edit.row));
         }
         if op != Op::Update && !edit.add.is_empty() {
-            let detail = "only an update has `add`, `text`, `insert` and `remove`: a create gives whole values";
+            let detail = "only an update has `add`, `text`, `insert` and `remove`";
             return Err(Problem::invalid(detail).row(schema, edit.row));
         }
         if edit.makes() {

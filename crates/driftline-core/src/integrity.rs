@@ -166,7 +166,7 @@ impl Unit<'_> {
             done.set_column(*column, value.clone());
         }
         if is_older {
-            let problem = Problem::new("row_newer", "the row was made, or brought back, after this was written: it keeps its values");
+            let problem = Problem::new("row_newer", "the row was made or brought back after this was written");
             self.effect.notices.push((part, problem.row(self.schema, edit.row)));
         }
         let mut written = Vec::new();

@@ -173,7 +173,7 @@ impl Engine {
         let group = if dependents { self.outbox.with_dependents(key) } else { vec![key] };
         let on_its_way = |entry: &Entry| matches!(entry.state, State::InFlight | State::Applied { .. });
         if group.iter().any(|key| self.outbox.get(*key).is_some_and(on_its_way)) {
-            return Err(Problem::new("in_flight", "it is on its way to the server just now; try again in a moment"));
+            return Err(Problem::new("in_flight", "it is on its way to the server; try again in a moment"));
         }
         Ok(group)
     }
@@ -193,7 +193,7 @@ impl Engine {
         if get(root).is_some_and(is_parked) || !rewritten.iter().any(|(key, _)| get(*key).is_some_and(|e| e.unanswered && !is_parked(e))) {
             return Ok(());
         }
-        Err(Problem::new("in_flight", "it may be with the server, which has not answered yet; try again when it has"))
+        Err(Problem::new("in_flight", "it may be with the server; try again when that has answered"))
     }
 
     // ---- saying something else ----
@@ -403,5 +403,5 @@ fn decision(what: &str, key: Key, dependents: bool) -> String {
 }
 
 fn unknown_key() -> Problem {
-    Problem::new("unknown_key", "there is no such transaction in the outbox; it may have been settled")
+    Problem::new("unknown_key", "no such transaction waits; it may have been settled")
 }

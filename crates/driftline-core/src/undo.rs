@@ -83,22 +83,26 @@ impl Undoable {
         Some(joined)
     }
 
-    /// Takes in a step that goes on with this one's gesture: where both only set fields, and nobody has written in between.
+    /// Takes in a step that goes on with this one's gesture: with other rows, or where both only set fields and nobody has written in
+    /// between.
     fn take_in(&mut self, later: &Undoable) -> bool {
         let is_named = self.gesture.is_some();
         let is_soon = later.at_ms <= self.at_ms + GESTURE_MS && later.changes.len() == self.changes.len();
         if self.gesture != later.gesture || !(is_named || is_soon) {
             return false;
         }
+        let has_room = is_named && self.changes.len() < ROWS;
+        let is_new = |(row, _): &(RowKey, Change)| self.changes.iter().all(|mine| mine.0 != *row);
+        if has_room && later.changes.iter().all(is_new) {
+            (self.at_ms, self.key) = (later.at_ms, later.key);
+            self.changes.extend_from_slice(&later.changes);
+            return true;
+        }
         let mut changes = self.changes.clone();
-        // Transactions of a gesture mostly change the same rows in the same order.
-        let mut next = 0;
         for (row, change) in &later.changes {
             let Change::Set(later) = change else { return false };
-            let mut places = (next..changes.len()).chain(0..next);
-            match places.find(|at| changes[*at].0 == *row) {
+            match changes.iter().position(|mine| mine.0 == *row) {
                 Some(at) => {
-                    next = at + 1;
                     let Change::Set(set) = &mut changes[at].1 else { return false };
                     if !is_named && set.len() != later.len() {
                         return false;
@@ -111,7 +115,7 @@ impl Undoable {
                         }
                     }
                 }
-                None if is_named && changes.len() < ROWS => changes.push((*row, change.clone())),
+                None if has_room => changes.push((*row, change.clone())),
                 None => return false,
             }
         }

@@ -695,3 +695,31 @@ fn i8_a_gesture_with_many_rows_is_one_step_in_whatever_order_they_come() {
     assert_eq!(ann.engine.undo(ann.now).unwrap().len(), 2);
     assert!(cards.iter().all(|card| seen(ann, "card", *card, "x") == Some(Value::Real(0.0))));
 }
+
+#[test]
+fn i8_what_a_gesture_makes_and_deletes_in_several_transactions_is_one_step() {
+    let mut world = world();
+    let ann = &mut world.ann;
+    let all: Vec<u64> = (1..=1_200).collect();
+    for part in all.chunks(500) {
+        go_on(ann, 1, &part.iter().map(|card| create("card", *card, "")).collect::<Vec<_>>());
+    }
+    assert_eq!(ann.engine.undo_depths(), (1, 0));
+    for part in all.chunks(500) {
+        go_on(ann, 2, &part.iter().map(|card| delete("card", *card)).collect::<Vec<_>>());
+    }
+    go_on(ann, 3, &[create("card", 5_000, "")]);
+    assert_eq!(ann.engine.undo_depths(), (3, 0));
+    let there = |tab: &Tab| all.iter().filter(|card| seen(tab, "card", **card, "x").is_some()).count();
+    undo(ann);
+    assert_eq!(there(ann), 0);
+    undo(ann);
+    assert_eq!(there(ann), 1_200);
+    undo(ann);
+    assert_eq!((there(ann), ann.engine.undo_depths()), (0, (0, 3)));
+    redo(ann);
+    redo(ann);
+    assert_eq!((there(ann), ann.engine.undo_depths()), (0, (2, 1)));
+    undo(ann);
+    assert_eq!(there(ann), 1_200);
+}
