@@ -127,6 +127,17 @@ test('v8_an_image_pasted_offline_survives_a_kill_and_arrives_once_with_what_refe
       return [hex, response.headers.get('content-type')];
     }, image.hash);
   assert.deepEqual(await shown(page), [image.hash, 'image/png']);
+  const revoked = await page.evaluate(async (hash) => {
+    const url = await window.blobs.url(hash);
+    window.blobs.revoke(hash);
+    await window.blobs.url(hash);
+    return await fetch(url).then(
+      () => 'held',
+      () => 'gone',
+    );
+  }, image.hash);
+  assert.equal(revoked, 'gone');
+  assert.deepEqual(await shown(page), [image.hash, 'image/png'], 'it has another address');
 
   await browser.kill();
   await network.restore();

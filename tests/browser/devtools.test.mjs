@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { openBrowser, ROOT, runDriftline, startNetwork, startProxy, startServer, tempDir, until } from './harness.mjs';
 import { makeSite, openSite, untilSynced } from './page.mjs';
+import { isStatus, startWorld, untilSaved, visit } from './screenshots.mjs';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const SPACE = 'talk';
@@ -126,7 +127,11 @@ test('p3_what_waits_offline_is_drawn_with_why_and_ends_with_the_revision', async
   await detail.getByText(/^Confirmed: the server took it at revision \d+/).waitFor();
   const [log] = await server.query('SELECT max(rev) AS rev FROM _log');
   const told = await page.locator('.timeline .accepted').textContent();
-  assert.match(told, new RegExp(`at revision ${log.rev - 1}: others see it from there on`), 'the second of three');
+  assert.match(
+    told,
+    new RegExp(`at revision ${log.rev - 1}: others see it once they have that revision`),
+    'the second of three',
+  );
   // A request that went out too early fails first, and a live message that comes soon enough is there already.
   const settled = [...new Set(await marks())].filter((what) => what !== 'failed' && what !== 'live');
   assert.deepEqual(settled, ['made', 'saved', 'sent', 'accepted']);
@@ -184,6 +189,52 @@ test('p3_a_refused_parent_is_shown_with_what_waits_for_it_and_is_discarded', asy
   await tab(page, 'Outbox');
   const gone = page.locator('.recent button', { hasText: 'create comment' });
   await gone.getByText('Discarded, with what waited for it here').waitFor();
+  assert.deepEqual(errors, []);
+});
+
+test('p3_each_group_that_is_held_back_is_asked_about_for_itself', async () => {
+  const { network } = await startAll();
+  const { browser, page, errors } = await openDevice(network);
+  const topics = await page.evaluate(() => ['A', 'B'].map((name) => window.db.tables.topic.create({ name }).id));
+  await untilSynced(page);
+  await network.cut(browser.context);
+  await untilState(page, 'offline');
+  const keys = await page.evaluate((topics) => {
+    const made = topics.map((topic) => window.db.tables.comment.create({ text: 'Agreed', topic }));
+    for (const { accepted } of made) accepted.catch(() => {});
+    return made.map(({ key }) => key);
+  }, topics);
+  await network.restore();
+  for (const topic of topics) await deleteElsewhere(network, topic);
+  await network.restore(browser.context);
+
+  await until('both to be held back', () => page.evaluate(() => window.db.status.parked === 2));
+  await tab(page, 'Held back');
+  const group = (key) => page.locator(`.group[data-key="${key}"]`);
+  for (const key of keys) await group(key).getByRole('button', { name: 'Discard…' }).click();
+  await group(keys[1]).getByText('Give up 1 transaction for good?').waitFor();
+  assert.equal(await page.locator('.question').count(), 1);
+  await tab(page, 'Requests');
+  await tab(page, 'Held back');
+  await group(keys[1]).getByRole('button', { name: 'Discard…' }).waitFor();
+  assert.equal(await page.evaluate(() => window.db.parked().length), 2, 'nobody has said yes');
+  await group(keys[1]).getByRole('button', { name: 'Discard…' }).click();
+  await page.getByRole('button', { name: 'Discard 1', exact: true }).click();
+  await group(keys[1]).waitFor({ state: 'detached' });
+  assert.deepEqual(await page.evaluate(() => window.db.parked().map(({ key }) => key)), [keys[0]]);
+  assert.deepEqual(errors, []);
+});
+
+test('p3_a_browser_that_does_not_tell_what_it_stores_is_not_waited_for', async () => {
+  const { network } = await startAll();
+  const { page, errors } = await openDevice(network);
+  await page.evaluate(() => {
+    const refuse = () => Promise.reject(new DOMException('no', 'SecurityError'));
+    Object.assign(StorageManager.prototype, { estimate: refuse, persisted: refuse });
+  });
+  await tab(page, 'Device');
+  await page.getByText('The browser does not tell how much is stored.').waitFor();
+  await page.getByRole('region', { name: 'Spaces' }).waitFor();
   assert.deepEqual(errors, []);
 });
 
@@ -379,7 +430,7 @@ test('p3_requests_are_listed_with_status_sizes_and_live_messages', async () => {
   await tab(page, 'Outbox');
   await page.locator('.recent button', { hasText: `${key.slice(12, 16)}:3` }).click();
   await page
-    .locator(`aside[data-key="${key}"] .timeline .live`, { hasText: 'The live message with it came here' })
+    .locator(`aside[data-key="${key}"] .timeline .live`, { hasText: 'The live message with it came to this device' })
     .waitFor();
   await tab(page, 'Requests');
 
@@ -540,3 +591,188 @@ async function seriousOf(page) {
   const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
   return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
 }
+
+// ---- In the canvas app, which holds it in its panel ----
+
+let world;
+
+/** Somebody with the app and a profile of their own. */
+async function openApp() {
+  world ??= await startWorld();
+  const person = await visit(world);
+  closing.add(() => person.context.close());
+  return person;
+}
+
+const byId = (page, id) => page.locator(`[data-testid=${id}]`);
+const switchOffline = (page) => page.click('[data-testid=online-switch]');
+
+/** The inspector of the app, at one of its tabs. */
+async function inspect(page, name) {
+  await page.click('[data-testid=tab-inspector]');
+  await tab(page, name);
+}
+
+/** Has a new card with a connection to one that somebody else deletes held back, and one more that waits for it. `undo` brings that back. */
+async function holdBack(space) {
+  const [one, two] = [await openApp(), await openApp()];
+  const page = await one.go(space);
+  const doomed = await page.evaluate(async () => {
+    const { id, accepted } = window.driftline.tables.card.create({ text: 'Doomed' });
+    await accepted;
+    return id;
+  });
+  const other = await two.go(space);
+  await other.waitForFunction((id) => window.driftline.tables.card.get(id), doomed);
+  await switchOffline(page);
+  await isStatus(page, 'offline');
+  await page.evaluate(async (doomed) => {
+    let id;
+    const first = window.driftline.transaction((tx) => {
+      id = tx.card.create({ text: 'Along', x: 300 });
+      tx.connection.create({ start_item: { card: id }, end_item: { card: doomed } });
+    });
+    const second = window.driftline.tables.connection.create({ start_item: { card: id }, end_item: { card: id } });
+    for (const { accepted } of [first, second]) accepted.catch(() => {});
+    await second.saved;
+  }, doomed);
+  await other.evaluate((id) => window.driftline.tables.card.delete(id).accepted, doomed);
+  await switchOffline(page);
+  await byId(page, 'parked-entry').waitFor();
+  const undo = async () => {
+    await other.evaluate(() => Promise.all(window.driftline.undo().map(({ accepted }) => accepted)));
+    await page.waitForFunction((id) => window.driftline.tables.card.get(id), doomed);
+  };
+  return { page, other, undo };
+}
+
+const waitingOf = (page) => page.evaluate(() => window.driftline.outbox().length);
+
+test('r3_what_is_given_up_in_the_panel_is_asked_about_with_all_that_goes', async () => {
+  const { page } = await holdBack('give-up');
+  await byId(page, 'discard').click();
+  const ask = byId(page, 'ask');
+  await ask.getByRole('heading', { name: 'Give up 2 changes?' }).waitFor();
+  assert.equal(await waitingOf(page), 2, 'it asks first');
+  await page.keyboard.press('Escape');
+  await ask.waitFor({ state: 'detached' });
+  assert.ok(await byId(page, 'outbox-panel').isVisible(), 'the key was the question’s');
+  assert.equal(await waitingOf(page), 2);
+
+  // What waits for it goes alone.
+  await byId(page, 'discard-waiting').click();
+  await ask.getByRole('heading', { name: 'Give up this change?' }).waitFor();
+  await byId(page, 'ask-yes').click();
+  await until('one to be left', async () => (await waitingOf(page)) === 1);
+  await byId(page, 'discard').click();
+  await byId(page, 'ask-yes').click();
+  await untilSaved(page);
+  assert.equal(await page.evaluate(() => window.driftline.tables.card.size), 0);
+});
+
+test('r3_what_is_held_back_is_written_anew_and_sent_again', async () => {
+  const { page, other, undo } = await holdBack('amend');
+  await undo();
+  await byId(page, 'change-parked').click();
+  const form = byId(page, 'change');
+  assert.equal(await form.getByLabel('Text').inputValue(), 'Along');
+  await form.getByLabel('Text').fill('x'.repeat(70_000));
+  await byId(page, 'send-again').click();
+  await form.getByRole('alert').getByText('It is too long').waitFor();
+  await form.getByLabel('Text').fill('Written anew');
+  await byId(page, 'send-again').click();
+  await untilSaved(page);
+  await other.waitForFunction(() => window.driftline.tables.card.query(({ text }) => text === 'Written anew').length);
+  const kept = await other.evaluate(() => {
+    const { card, connection } = window.driftline.tables;
+    return [card.query().map(({ text, x }) => `${text} ${x}`), connection.size];
+  });
+  assert.deepEqual([kept[0].sort(), kept[1]], [['Doomed 0', 'Written anew 300'], 2]);
+});
+
+test('r6_work_offline_outlives_the_page_and_nothing_is_sent_before_it_is_switched_off', async () => {
+  const space = 'kept-off';
+  const person = await openApp();
+  const page = await person.go(space);
+  await untilSaved(page);
+  await switchOffline(page);
+  await isStatus(page, 'offline');
+  await page.evaluate(() => window.driftline.tables.card.create({ text: 'kept here' }).saved);
+  const asked = [];
+  const note = (request) => new URL(request.url()).pathname.startsWith('/v1/') && asked.push(request.url());
+  page.on('request', note);
+  page.on('websocket', note);
+  await page.reload();
+  await page.waitForFunction(() => window.driftline?.tables.card.size === 1);
+  await isStatus(page, 'offline');
+  const isOn = () => page.getAttribute('[data-testid=online-switch]', 'aria-checked');
+  assert.equal(await isOn(), 'true');
+  // Long enough for all that a page asks when it begins.
+  await page.waitForTimeout(2_000);
+  assert.deepEqual(asked, []);
+
+  const kept = () => page.evaluate((space) => localStorage.getItem(`driftline.offline.${space}`), space);
+  assert.equal(await kept(), 'true');
+  await switchOffline(page);
+  await untilSaved(page);
+  assert.equal(await kept(), null);
+  await page.reload();
+  await page.waitForFunction(() => window.driftline);
+  await untilSaved(page);
+  assert.equal(await isOn(), 'false');
+});
+
+test('p3_what_is_simulated_in_the_app_goes_on_with_the_panel_closed_and_is_told', async () => {
+  const { go } = await openApp();
+  const page = await go('simulated');
+  await untilSaved(page);
+  await inspect(page, 'Simulate');
+  await byId(page, 'outbox-panel').getByRole('switch', { name: 'Offline' }).check();
+  await isStatus(page, 'offline');
+  await byId(page, 'tab-inspector').getByText('simulates').waitFor();
+  await page.click('[data-testid=tab-sync]');
+  await byId(page, 'simulated').getByText('offline').waitFor();
+  await page.click('[data-testid=panel-toggle]');
+  const key = await page.evaluate(async () => {
+    const { key, saved } = window.driftline.tables.card.create({ text: 'Meanwhile' });
+    await saved;
+    return key;
+  });
+  await isStatus(page, 'offline');
+  await page.click('[data-testid=panel-toggle]');
+  await byId(page, 'simulated').getByRole('button').click();
+  await untilSaved(page);
+  await byId(page, 'simulated').waitFor({ state: 'detached' });
+  await inspect(page, 'Outbox');
+  await page.locator('.recent button', { hasText: `${key.slice(12, 16)}:` }).click();
+  await page.locator(`aside[data-key="${key}"] .timeline .accepted`).waitFor();
+});
+
+test('p3_a_trace_is_kept_when_the_inspector_is_asked_for_one', async () => {
+  const { go } = await openApp();
+  const page = await go('traced');
+  await untilSaved(page);
+  await inspect(page, 'Trace');
+  await page.getByText('each edit, answer, message and record').waitFor();
+  await page.getByRole('button', { name: 'Keep a trace' }).click();
+  await page.waitForURL(/trace=1/);
+  const { searchParams } = new URL(page.url());
+  assert.deepEqual([searchParams.get('space'), searchParams.get('debug')], ['traced', '1']);
+  await inspect(page, 'Trace');
+  await page.getByRole('button', { name: 'Download' }).waitFor();
+});
+
+test('p3_an_inspector_that_cannot_be_loaded_says_so_and_is_loaded_again', async () => {
+  world ??= await startWorld();
+  const context = await world.browser.newContext({ serviceWorkers: 'block' });
+  closing.add(() => context.close());
+  const page = await context.newPage();
+  await page.route(/assets\/devtools-/, (route) => route.abort());
+  await page.goto(`${world.open.url}/?space=missing&debug=1`);
+  await page.click('[data-testid=tab-inspector]');
+  await byId(page, 'inspector-missing').getByRole('alert').waitFor();
+  await page.unroute(/assets\/devtools-/);
+  await page.getByRole('button', { name: 'Load again' }).click();
+  await page.click('[data-testid=tab-inspector]');
+  await page.locator('.inspector-tab .sentence').first().waitFor();
+});

@@ -502,6 +502,8 @@ test('l2_a_page_that_is_refused_all_storage_opens_and_says_so', async () => {
   assert.deepEqual(await texts(page), ['one', 'two']);
   assert.equal(await savedCount(page), 0);
   assert.equal(await page.evaluate(() => window.isLoaded), false, 'what this device holds is not seen yet');
+  const { transactions, leftOut } = await page.evaluate(() => window.db.exportUnsynced());
+  assert.deepEqual([transactions, leftOut], [2, 0], 'what this tab has made can be taken along');
   await page.evaluate(() => window.heal());
   await allSaved(page);
   await untilSynced(page);

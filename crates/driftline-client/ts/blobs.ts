@@ -106,7 +106,7 @@ export class Blobs<S extends SchemaInput> {
   }
 
   /**
-   * An object URL of a file, from this device or else from the server. It holds until `close()`. Rejects with `unreachable`, `not_found`, or
+   * An object URL of a file, from this device or else from the server. It holds until `revoke` or `close()`. Rejects with `unreachable`, `not_found`, or
    * what else the server says; asked again, it tries again.
    */
   url(hash: string): Promise<string> {
@@ -116,6 +116,13 @@ export class Blobs<S extends SchemaInput> {
     this.#urls.set(hash, loading);
     loading.catch(() => this.#urls.delete(hash));
     return loading;
+  }
+
+  /** Lets the bytes behind an address of `url` go, which the browser holds in memory. The next `url` gives another. */
+  revoke(hash: string): void {
+    const known = this.#urls.get(hash);
+    this.#urls.delete(hash);
+    known?.then((text) => URL.revokeObjectURL(text)).catch(() => {});
   }
 
   /** Resolves once the server has the file; rejects with its problem where it is parked, and with `discarded` or `closed`. */
@@ -166,8 +173,7 @@ export class Blobs<S extends SchemaInput> {
     globalThis.removeEventListener?.('online', this.#hurry);
     this.#watch.close();
     this.#store.close();
-    for (const url of this.#urls.values()) url.then((text) => URL.revokeObjectURL(text)).catch(() => {});
-    this.#urls.clear();
+    for (const hash of [...this.#urls.keys()]) this.revoke(hash);
     this.#release();
   }
 

@@ -28,7 +28,7 @@ export interface TransactionOptions {
   readonly after?: readonly (Change | string)[];
   /** `false`: `undo` passes it over, as what the app did and not its user. */
   readonly undo?: boolean;
-  /** Any whole number from 0 up. Updates of one gesture, such as a drag that is written on its way, are one step to `undo`, however long it takes. */
+  /** Any whole number from 0 up. Transactions of one gesture, such as a drag that is written on its way, are one step to `undo`, however long it takes. */
   readonly gesture?: number;
 }
 
@@ -227,10 +227,11 @@ export class Db<S extends SchemaInput> {
 
   /**
    * All that waits on this device, also what is not on disk yet and what is parked, as a file that this user can import on any
-   * device. It stays here too, and takes effect once, whoever sends it first.
+   * device. It stays here too, and takes effect once, whoever sends it first. Where the browser does not let this device be read, the
+   * file has what this tab has made since.
    */
   async exportUnsynced(): Promise<Exported> {
-    await this.loaded;
+    if (!this.status.reason?.startsWith('storage_')) await this.loaded;
     let found: { records: string[]; left_out: number } = JSON.parse(this.#open().export_unsynced());
     for (const ms of HANDOVER_MS) {
       if (found.left_out === 0) break;
@@ -302,7 +303,7 @@ export class Db<S extends SchemaInput> {
     const isSaved = await engine.close();
     engine.free();
     if (!isSaved) {
-      const detail = 'The space was closed before this was saved: it is lost.';
+      const detail = 'The space was closed before this was saved.';
       this.#changes.endUnsaved(new DriftlineError({ code: 'not_saved', detail }));
     }
     for (const end of this.onClose) end();

@@ -37,5 +37,7 @@ export interface AnyDb extends Pick<Db<never>, Same> {
   readonly status: SeenStatus;
   readonly tables: Readonly<Record<string, AnyTable>>;
   onStatus(listener: (status: SeenStatus) => void): () => void;
+  /** Called when the space is closed. */
+  readonly onClose: Set<() => void>;
   reparent(key: string, from: RowRef, to: RowRef | null, options?: { readonly dependents?: boolean }): void;
 }

@@ -21,9 +21,11 @@ interface Estimate extends StorageEstimate {
 
 export async function measureDevice(place: Place, listSpaces: ListSpaces): Promise<Device> {
   const { storage } = navigator;
+  // A browser that does not allow storage may refuse to tell.
+  const untold = () => undefined;
   const [estimate, persisted, spaces] = await Promise.all([
-    storage?.estimate?.() as Promise<Estimate> | undefined,
-    storage?.persisted?.(),
+    (storage?.estimate?.() as Promise<Estimate> | undefined)?.catch(untold),
+    storage?.persisted?.().catch(untold),
     listSpaces(place).catch(() => []),
   ]);
   return {

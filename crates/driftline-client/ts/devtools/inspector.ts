@@ -1,4 +1,4 @@
-/** Gathers what the space tells, and draws it at most once per frame. */
+/** Gathers what the space tells, for as long as it is not stopped, and draws it at most once per frame, where it is to be drawn. */
 
 import type { OutboxEntry } from '../status.js';
 import type { AnyDb, ListSpaces, SeenStatus } from './db.js';
@@ -6,7 +6,7 @@ import { type Device, measureDevice } from './device.js';
 import { shortKey } from './model/format.js';
 import { type Graph, layOut } from './model/graph.js';
 import { History } from './model/history.js';
-import { type Faults, NO_FAULTS } from './network/faults.js';
+import { type Faults, faultWords, NO_FAULTS } from './network/faults.js';
 import { Network } from './network/network.js';
 import { Pace } from './pace.js';
 import { saveFile } from './save.js';
@@ -18,19 +18,24 @@ const RECENT_MAX = 12;
 /** Ages, and what changes without a word, are drawn anew so often. */
 const TICK_MS = 500;
 
+type Draw = (state: State, actions: Actions) => void;
+
 export class Inspector implements Actions {
   readonly #db: AnyDb;
   readonly #listSpaces: ListSpaces;
-  readonly #draw: (state: State, actions: Actions) => void;
+  readonly #keepTrace: (() => void) | undefined;
+  readonly #views = new Set<Draw>();
+  readonly #simulatedListeners = new Set<() => void>();
   readonly #history = new History();
   readonly #network: Network;
   readonly #ends: (() => void)[] = [];
   readonly #pace = new Pace(() => {
     this.#read();
-    this.#draw(this.#state(), this);
+    for (const draw of this.#views) draw(this.#state(), this);
   });
 
   #isClosed = false;
+  #isOver = false;
   #tab: Tab = 'outbox';
   #outbox: readonly OutboxEntry[] = [];
   #outboxText = '';
@@ -45,10 +50,11 @@ export class Inspector implements Actions {
   #reparenting: string | null = null;
   #notice: string | null = null;
 
-  constructor(db: AnyDb, listSpaces: ListSpaces, draw: (state: State, actions: Actions) => void) {
+  /** With `keepTrace` it offers to open the space again with a trace. */
+  constructor(db: AnyDb, listSpaces: ListSpaces, keepTrace?: () => void) {
     this.#db = db;
     this.#listSpaces = listSpaces;
-    this.#draw = draw;
+    this.#keepTrace = keepTrace;
     this.#status = db.status;
     const watcher = {
       sent: (body: string) => {
@@ -68,12 +74,40 @@ export class Inspector implements Actions {
     this.#ends.push(db.onStatus((status) => this.#hear(status)));
     const tick = setInterval(() => this.#tick(), TICK_MS);
     this.#ends.push(() => clearInterval(tick));
+    const close = () => {
+      this.#pace.now();
+      this.stop();
+    };
+    db.onClose.add(close);
+    this.#ends.push(() => db.onClose.delete(close));
     this.#pace.now();
+  }
+
+  /** Draws at once, and whenever there is something new. Returns what ends that. */
+  view(draw: Draw): () => void {
+    this.#views.add(draw);
+    this.#pace.now();
+    return () => {
+      this.#views.delete(draw);
+      this.#asked = null;
+    };
+  }
+
+  /** What is simulated, in a few words; empty where nothing is. */
+  get simulated(): string {
+    return faultWords(this.#network.faults);
+  }
+
+  onSimulated(listener: () => void): () => void {
+    this.#simulatedListeners.add(listener);
+    return () => void this.#simulatedListeners.delete(listener);
   }
 
   /** Lets go of everything, and undoes what is simulated. */
   stop(): void {
+    if (this.#isOver) return;
     this.simulate(NO_FAULTS);
+    this.#isOver = true;
     this.#pace.stop();
     this.#network.stop();
     for (const end of this.#ends) end();
@@ -84,18 +118,20 @@ export class Inspector implements Actions {
   show(tab: Tab): void {
     this.#tab = tab;
     this.#notice = null;
+    this.#asked = null;
     if (tab === 'device') this.measure();
     this.#pace.next();
   }
 
   select(key: string | null): void {
     this.#selected = key;
+    this.#asked = null;
     this.#pace.next();
   }
 
   decide(key: string, decision: Decision): void {
     const isFinal = decision === 'discard' || decision === 'discard all';
-    if (isFinal && this.#asked?.decision !== decision) this.#asked = { key, decision };
+    if (isFinal) this.#asked = { key, decision };
     else this.#carryOut(key, decision, () => this.#do(key, decision));
     this.#pace.next();
   }
@@ -129,10 +165,12 @@ export class Inspector implements Actions {
   }
 
   simulate(more: Partial<Faults>): void {
+    if (this.#isOver) return;
     const wasOffline = this.#network.faults.offline;
     this.#network.simulate({ ...this.#network.faults, ...more });
     // Where the app has not switched it off, what waits need not wait for the next try.
     if (wasOffline && !this.#network.faults.offline && this.#db.isOnline) this.#attempt(() => this.#db.setOnline(true));
+    for (const listener of this.#simulatedListeners) listener();
     this.#pace.next();
   }
 
@@ -141,6 +179,10 @@ export class Inspector implements Actions {
       this.#device = device;
       this.#pace.next();
     });
+  }
+
+  keepTrace(): void {
+    this.#keepTrace?.();
   }
 
   downloadTrace(): void {
@@ -169,7 +211,7 @@ export class Inspector implements Actions {
   }
 
   #tick(): void {
-    if (document.hidden) return;
+    if (document.hidden || this.#views.size === 0) return;
     if (this.#outbox.length > 0 || this.#status.state !== 'saved') this.#pace.soon();
   }
 
@@ -184,9 +226,11 @@ export class Inspector implements Actions {
 
   #take(outbox: readonly OutboxEntry[]): void {
     this.#history.look(outbox, outbox.length < OUTBOX_SHOWN, Date.now());
+    if (this.#views.size === 0) return;
     const text = JSON.stringify(outbox);
     if (text === this.#outboxText) return;
     [this.#outbox, this.#outboxText] = [outbox, text];
+    if (!outbox.some(({ key }) => key === this.#asked?.key)) this.#asked = null;
     this.#graph = layOut(outbox, (table, id) => this.#db.tables[table]?.get(id));
   }
 
@@ -219,6 +263,7 @@ export class Inspector implements Actions {
       faults,
       device: this.#device,
       isTraced: this.#db.home.trace ?? false,
+      canKeepTrace: this.#keepTrace !== undefined,
       asked: this.#asked,
       reparenting: this.#reparenting,
       notice: this.#notice,

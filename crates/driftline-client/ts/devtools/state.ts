@@ -30,6 +30,8 @@ export interface State {
   readonly device: Device | null;
   /** Whether the space was opened with `trace`. */
   readonly isTraced: boolean;
+  /** Whether the app offers to open it so. */
+  readonly canKeepTrace: boolean;
   /** The discard that is asked about. */
   readonly asked: { readonly key: string; readonly decision: Decision } | null;
   readonly reparenting: string | null;
@@ -49,6 +51,7 @@ export interface Actions {
   exportGroup(key: string): void;
   simulate(faults: Partial<Faults>): void;
   measure(): void;
+  keepTrace(): void;
   downloadTrace(): void;
   copyTrace(): void;
 }

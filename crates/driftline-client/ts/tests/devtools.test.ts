@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import type { AnyDb } from '../devtools/db.js';
+import { measureDevice } from '../devtools/device.js';
+import { Inspector } from '../devtools/inspector.js';
 import { bytes, describe, duration, shortId, shortKey } from '../devtools/model/format.js';
 import { layOut, linksOf, NODE, NODES_MAX } from '../devtools/model/graph.js';
 import { History } from '../devtools/model/history.js';
@@ -8,7 +11,10 @@ import { REASONS, statusSentence } from '../devtools/model/reasons.js';
 import { Ring } from '../devtools/model/ring.js';
 import { type Seen, why } from '../devtools/model/why.js';
 import { drawFault, faultWords, NO_FAULTS } from '../devtools/network/faults.js';
+import type { Actions, State as Shown } from '../devtools/state.js';
+import type { Node } from '../devtools/views/dom.js';
 import { nextIndex } from '../devtools/views/tabs.js';
+import { trace } from '../devtools/views/trace.js';
 import { OPENING, type OutboxEntry } from '../status.js';
 
 type State = OutboxEntry['state'];
@@ -284,6 +290,173 @@ test('p3_what_is_remembered_is_bounded', () => {
   const ring = new Ring<number>(3);
   for (let i = 0; i < 10; i += 1) ring.push(i);
   assert.deepEqual(ring.items, [7, 8, 9]);
+});
+
+test('p3_what_is_remembered_is_bounded_while_more_wait_than_are_told', () => {
+  const history = new History();
+  const told = Array.from({ length: 1_000 }, (_, index) => entry(`c:${index}`, 'queued'));
+  history.look(told, false, 0);
+  let seq = 1_000;
+  for (let at = 1; at <= 50; at += 1) {
+    // Those that went make room for others, and nobody can tell whether they went or wait behind.
+    told.splice(0, 100);
+    while (told.length < 1_000) told.push(entry(`c:${seq++}`, 'queued'));
+    history.look(told, false, at);
+  }
+  const known = () => Array.from({ length: seq }, (_, index) => history.get(`c:${index}`)).filter(Boolean).length;
+  assert.equal(known(), 1_500);
+  assert.ok(told.every(({ key }) => history.get(key)));
+  assert.deepEqual(marksOf(history, 'c:5999'), ['found 50', 'saved 50'], 'it may have been made long before');
+  for (let at = 51; at < 60; at += 1) history.sent(push(...Array.from({ length: 500 }, () => seq++)), at);
+  assert.equal(known(), 1_500);
+  assert.ok(
+    told.every(({ key }) => history.get(key)),
+    'what is told stays',
+  );
+});
+
+test('p3_a_timeline_that_goes_on_under_new_keys_is_bounded', () => {
+  const history = new History();
+  for (let seq = 1; seq <= 100; seq += 1) {
+    const txn = { key: [0, seq], replaces: [[0, seq - 1]], body: {} };
+    for (const at of [seq, seq + 0.5])
+      history.sent(JSON.stringify({ clients: [{ id: 'c' }], units: [{ txns: [txn] }] }), at);
+  }
+  assert.equal(history.get('c:100')?.marks.length, 40);
+});
+
+// ---- The inspector itself ----
+
+/** What it needs of a page. */
+const browser = { onLine: true, storage: {} };
+Object.defineProperty(globalThis, 'navigator', { value: browser });
+Object.assign(globalThis, {
+  window: globalThis,
+  WebSocket: class {},
+  document: { hidden: false },
+  location: { href: 'http://localhost/' },
+  requestAnimationFrame: (draw: () => void) => setTimeout(draw),
+  cancelAnimationFrame: clearTimeout,
+});
+
+/** An inspector of a space with these in its outbox, what it has shown last, and what it was told to do. */
+function inspected(outbox: readonly OutboxEntry[]) {
+  const done: string[] = [];
+  const space = {
+    outbox,
+    onClose: new Set<() => void>(),
+    db: {
+      home: { app: 'app', user: '', space: 'talk' },
+      isOnline: true,
+      status: SAVING,
+      tables: {},
+      onStatus: () => () => {},
+      outbox: () => space.outbox,
+      retry: (key: string) => done.push(`retry ${key}`),
+      discard: (key: string) => done.push(`discard ${key}`),
+      setOnline: () => done.push('online'),
+      get onClose() {
+        return space.onClose;
+      },
+    },
+  };
+  const inspector = new Inspector(space.db as unknown as AnyDb, async () => []);
+  let shown: Shown | undefined;
+  const look = () => inspector.view((state) => (shown = state));
+  return { inspector, done, space, look, shown: () => shown as Shown };
+}
+
+const drawn = () => new Promise((resolve) => setTimeout(resolve, 200));
+
+test('p3_what_cannot_be_taken_back_is_asked_for_each_transaction', async () => {
+  const parked = ['c:1', 'c:2'].map((key) => entry(key, 'parked', { problem: { code: 'denied', detail: 'No.' } }));
+  const { inspector, done, space, look, shown } = inspected(parked);
+  look();
+  const asked = async () => {
+    await drawn();
+    return shown().asked?.key;
+  };
+  inspector.decide('c:1', 'discard');
+  inspector.decide('c:2', 'discard');
+  assert.equal(await asked(), 'c:2');
+  inspector.decide('c:2', 'discard');
+  assert.deepEqual(done, [], 'only an answer carries it out');
+
+  for (const leave of [() => inspector.show('outbox'), () => inspector.select('c:1')]) {
+    inspector.decide('c:1', 'discard');
+    leave();
+    assert.equal(await asked(), undefined);
+    inspector.confirm();
+  }
+  inspector.decide('c:1', 'discard');
+  assert.equal(await asked(), 'c:1');
+  space.outbox = parked.slice(1);
+  inspector.select(null);
+  inspector.decide('c:1', 'discard all');
+  assert.equal(await asked(), undefined, 'it has left the outbox');
+  assert.deepEqual(done, []);
+  inspector.decide('c:2', 'discard');
+  inspector.confirm();
+  assert.deepEqual(done, ['discard c:2']);
+  inspector.stop();
+});
+
+test('p3_what_is_simulated_and_seen_outlives_the_view_and_ends_with_the_space', async () => {
+  const { fetch, WebSocket } = globalThis;
+  const { inspector, space, look, shown } = inspected([entry('c:1', 'queued')]);
+  let told = 0;
+  inspector.onSimulated(() => {
+    told += 1;
+  });
+  const leave = look();
+  inspector.simulate({ latencyMs: 300 });
+  leave();
+  const before = shown();
+  space.outbox = [entry('c:1', 'in_flight')];
+  inspector.select('c:1');
+  await drawn();
+  assert.equal(shown(), before, 'nothing is drawn');
+  assert.deepEqual([inspector.simulated, told], ['+300 ms', 1]);
+  look();
+  assert.deepEqual(
+    shown().selected?.marks.map(({ what }) => what),
+    ['found', 'saved', 'sent'],
+  );
+
+  space.db.outbox = () => {
+    throw Object.assign(new Error('closed'), { code: 'closed' });
+  };
+  for (const end of space.onClose) end();
+  assert.equal(shown().isClosed, true);
+  inspector.simulate({ offline: true });
+  assert.deepEqual([inspector.simulated, space.onClose.size], ['', 0]);
+  assert.deepEqual([globalThis.fetch, globalThis.WebSocket], [fetch, WebSocket]);
+});
+
+test('p3_a_browser_that_does_not_tell_what_it_stores_is_not_waited_for', async () => {
+  const refuse = () => Promise.reject(new DOMException('no', 'SecurityError'));
+  browser.storage = { estimate: refuse, persisted: refuse };
+  const device = await measureDevice({ app: 'app', user: '', space: 'talk' }, refuse);
+  assert.deepEqual(
+    { ...device, at: 0 },
+    { usage: null, quota: null, databases: null, persisted: null, spaces: [], at: 0 },
+  );
+});
+
+test('p3_a_trace_is_offered_where_the_app_can_keep_one', () => {
+  let kept = 0;
+  const actions = { keepTrace: () => (kept += 1) } as unknown as Actions;
+  const buttons = (canKeepTrace: boolean) => {
+    const all = (nodes: readonly (Node | string)[]): Node[] =>
+      nodes.flatMap((node) => (typeof node === 'string' ? [] : [node, ...all(node.children)]));
+    const shown = trace({ isTraced: false, canKeepTrace } as Shown, actions);
+    return all(shown).filter(({ tag }) => tag === 'button');
+  };
+  assert.equal(buttons(false).length, 0);
+  const [keep] = buttons(true);
+  assert.deepEqual(keep?.children, ['Keep a trace']);
+  keep?.props.on?.click?.(undefined as never);
+  assert.equal(kept, 1);
 });
 
 // ---- Small things ----

@@ -44,13 +44,16 @@ interface Kept extends Track {
   rev: number | null;
 }
 
+/** More than the outbox tells of at once. */
 const TRACKS_MAX = 1_500;
 /** Of one that is tried for hours, the beginning and the latest. */
 const MARKS_MAX = 40;
 
 export class History {
   readonly #tracks = new Map<string, Kept>();
-  #hasLooked = false;
+  /** What the outbox told of last, and whether that was all of it. */
+  #present: ReadonlySet<string> = new Set();
+  #isWhole = false;
   /** The latest live message: it may be quicker than the answer. */
   #told: { readonly revs: ReadonlySet<number>; readonly at: number } | undefined;
 
@@ -73,7 +76,7 @@ export class History {
       if (track) this.#go(track, entry, at);
       else this.#begin(entry, at);
     }
-    this.#hasLooked = true;
+    [this.#present, this.#isWhole] = [present, isWhole];
     for (const track of isWhole ? this.#tracks.values() : []) {
       if (track.overAt !== null || present.has(track.key)) continue;
       track.overAt = at;
@@ -95,6 +98,7 @@ export class History {
       for (const old of replaces) this.#goesOnAs(old, track);
       mark(track, { what: 'sent', at });
     }
+    this.#forget();
   }
 
   /** `code` is told where the answer is no answer to what was sent. */
@@ -127,7 +131,7 @@ export class History {
   #begin(entry: OutboxEntry, at: number): void {
     const track: Kept = { key: entry.key, entry, marks: [], overAt: null, rev: null };
     this.#tracks.set(entry.key, track);
-    mark(track, { what: this.#hasLooked ? 'made' : 'found', at });
+    mark(track, { what: this.#isWhole ? 'made' : 'found', at });
     if (entry.state !== 'saving') mark(track, { what: 'saved', at });
     if (entry.state === 'in_flight') mark(track, { what: 'sent', at });
     markStop(track, entry, at);
@@ -159,10 +163,15 @@ export class History {
       mark(track, { what: 'live', at: this.#told.at, rev: track.rev });
   }
 
+  /** First what has gone, and then what may wait beyond those that the outbox tells of; the oldest first. */
   #forget(): void {
-    for (const [key, { overAt }] of this.#tracks) {
-      if (this.#tracks.size <= TRACKS_MAX) return;
-      if (overAt !== null) this.#tracks.delete(key);
+    const hasGone = ({ overAt }: Kept) => overAt !== null;
+    const isUntold = ({ key }: Kept) => !this.#present.has(key);
+    for (const mayGo of [hasGone, isUntold]) {
+      for (const track of this.#tracks.values()) {
+        if (this.#tracks.size <= TRACKS_MAX) return;
+        if (mayGo(track)) this.#tracks.delete(track.key);
+      }
     }
   }
 }
@@ -185,5 +194,5 @@ function accept(track: Kept, { rev }: Answered, at: number): void {
 
 function mark(track: Kept, mark: Mark): void {
   track.marks.push(mark);
-  if (track.marks.length > MARKS_MAX) track.marks.splice(MARKS_MAX / 2, 1);
+  track.marks.splice(MARKS_MAX / 2, Math.max(0, track.marks.length - MARKS_MAX));
 }

@@ -30,7 +30,7 @@ export function requests({ requests, waiting }: State): Node[] {
       { key: 'table' },
       table('Requests', columns, latest, ({ id }) => String(id)),
     ),
-    h('p', { key: 'hint', class: 'hint' }, `The last ${REQUESTS_MAX} are kept while the inspector is open.`),
+    h('p', { key: 'hint', class: 'hint' }, `The last ${REQUESTS_MAX} are kept.`),
   ];
 }
 

@@ -19,7 +19,7 @@ export function simulate({ faults, waiting }: State, actions: Actions): Node[] {
       { key: 'about', class: 'hint' },
       waiting.status.sender === false
         ? 'Another tab sends for this one: what is simulated here shows once this tab sends. Open the inspector there.'
-        : 'For this space’s addresses in this tab only. Requests and live connection are real; what is simulated ends with the inspector.',
+        : 'For this space’s addresses in this tab only. Requests and live connection are real; what is simulated ends when it is stopped, and with this page.',
     ),
     h(
       'section',

@@ -34,7 +34,7 @@ export const DECISION_WORDS: Readonly<Record<Decision, string>> = {
 };
 
 const MARK_WORDS: Readonly<Record<MarkKind, string>> = {
-  found: 'Was here when the inspector was opened',
+  found: 'Was here already when the inspector first saw it',
   made: 'Made',
   saved: 'On this device’s disk',
   sent: 'Sent',
@@ -45,12 +45,12 @@ const MARK_WORDS: Readonly<Record<MarkKind, string>> = {
   suspended: 'Put aside by itself',
   decided: 'Decided',
   left: 'Has left the outbox, accepted or given up: the answer was not seen here',
-  live: 'The live message with it came here',
+  live: 'The live message with it came to this device: it goes to all who have the space open',
 };
 
 export function markWords({ what, note, rev }: Mark): string {
   if (what === 'decided') return `${DECISION_WORDS[note as Decision]} here`;
   if (what === 'accepted' && rev !== undefined)
-    return `Taken by the server at revision ${rev}: others see it from there on`;
+    return `Taken by the server at revision ${rev}: others see it once they have that revision`;
   return MARK_WORDS[what];
 }
