@@ -1085,3 +1085,83 @@ test('a canvas opens as it was left, with a picture of it until it is drawn', as
     await held.close();
   }
 });
+
+test('i8_a_delete_and_a_file_of_more_than_one_transaction_are_undone_in_one_step', async () => {
+  const page = await openCanvas();
+  const nodes = Array.from({ length: 1200 }, (_, n) => ({
+    ...{ id: `n${n}`, type: 'text', text: `Card ${n}` },
+    ...{ x: (n % 40) * 120, y: Math.floor(n / 40) * 80, width: 100, height: 60 },
+  }));
+  const path = join(tempDir('canvas'), 'many.canvas');
+  writeFileSync(path, JSON.stringify({ nodes, edges: [{ id: 'e', fromNode: 'n0', toNode: 'n1' }] }));
+  await page.setInputFiles('[data-testid=open-file]', path);
+  await page.locator('[data-testid=notice]', { hasText: 'Opened many.canvas: 1200 items.' }).waitFor();
+  const counts = () =>
+    page.evaluate(() => [window.driftline.tables.card.size, window.driftline.tables.connection.size]);
+  assert.deepEqual(await counts(), [1200, 1]);
+  await page.locator('.react-flow__pane').click({ position: { x: 5, y: 400 } });
+  await page.keyboard.press('ControlOrMeta+a');
+  await page.keyboard.press('Delete');
+  assert.deepEqual(await counts(), [0, 0]);
+  await page.keyboard.press('ControlOrMeta+z');
+  assert.deepEqual(await counts(), [1200, 1]);
+  await page.keyboard.press('ControlOrMeta+z');
+  assert.deepEqual(await counts(), [0, 0]);
+  await page.keyboard.press('ControlOrMeta+Shift+z');
+  assert.deepEqual(await counts(), [1200, 1]);
+});
+
+test('what others write in a card that is being written in is taken in around the caret', async () => {
+  const page = await openCanvas({ cards: { 'milk and bread': [0, 0] } });
+  const id = await card(page, 'milk').getAttribute('data-id');
+  await card(page, 'milk').dblclick(corner);
+  const draft = page.locator('[data-testid=draft]');
+  await draft.press('End');
+  await draft.pressSequentially(' and butter');
+  const write = (text) => page.evaluate(([id, text]) => window.driftline.tables.card.update(id, { text }), [id, text]);
+  await write('oat milk and bread and butter');
+  await page.waitForFunction(() => document.querySelector('[data-testid=draft]').value.startsWith('oat'));
+  await draft.pressSequentially(' and jam');
+  assert.equal(await draft.inputValue(), 'oat milk and bread and butter and jam');
+  assert.equal(
+    await page.evaluate((id) => window.driftline.tables.card.get(id).text, id),
+    'oat milk and bread and butter and jam',
+  );
+});
+
+test('what is typed and refused stays where it was typed, with the reason', async () => {
+  const page = await openCanvas({ cards: { short: [0, 0], other: [400, 0] } });
+  const id = await card(page, 'short').getAttribute('data-id');
+  const text = () => page.evaluate((id) => window.driftline.tables.card.get(id).text, id);
+  await card(page, 'short').dblclick(corner);
+  const draft = page.locator('[data-testid=draft]');
+  const problem = page.locator('[data-testid=draft-problem]');
+  await draft.fill('x'.repeat(65_537));
+  await problem.waitFor();
+  assert.match(await problem.textContent(), /^Not kept\. It is too long/);
+  assert.equal(await text(), 'short');
+  await page.locator('.react-flow__pane').click({ position: { x: 5, y: 400 } });
+  assert.equal((await draft.inputValue()).length, 65_537, 'a click elsewhere drops nothing');
+  await card(page, 'other').dblclick(corner);
+  await page.locator('[data-testid=notice]', { hasText: 'Not kept.' }).waitFor();
+  await draft.press('Escape');
+  await card(page, 'short').dblclick(corner);
+  assert.equal((await draft.inputValue()).length, 65_537, 'it waits where it was written');
+  await draft.fill('shorter');
+  await problem.waitFor({ state: 'detached' });
+  assert.equal(await text(), 'shorter');
+});
+
+test('a text whose card goes leaves no keys behind that would be commands', async () => {
+  const page = await openCanvas({ cards: { 'to go': [0, 0], 'to stay': [400, 0] } });
+  const id = await card(page, 'to go').getAttribute('data-id');
+  await card(page, 'to go').dblclick(corner);
+  await page.locator('[data-testid=draft]').pressSequentially('abc');
+  await page.evaluate((id) => window.driftline.tables.card.delete(id), id);
+  await page.locator('[data-testid=draft]').waitFor({ state: 'detached' });
+  await page.keyboard.type('nnbl');
+  assert.deepEqual(
+    await page.evaluate(() => [window.driftline.tables.card.size, window.driftline.tables.box.size]),
+    [1, 0],
+  );
+});

@@ -268,6 +268,7 @@ test('v8_a_refused_picture_waits_for_a_decision_and_a_discarded_one_leaves_its_w
   const given = parked.filter({ hasText: 'The old pier' });
   assert.match(await given.innerText(), /There is no room for more files in this space\./);
   await given.locator('[data-testid=discard-file]').click();
+  await page.click('[data-testid=ask-yes]');
   await until('one to be left', async () => (await parked.count()) === 1);
   await page.locator('[data-testid=card]', { hasText: 'The old pier' }).waitFor();
   proxy.meddle = undefined;

@@ -62,7 +62,9 @@ test('r3_every_code_of_the_protocol_and_of_the_package_has_a_sentence_for_people
     assert.ok(!code.includes('_') || !sentence.includes(code), `${code} is no word for people`);
   }
   assert.equal(sayError({ code: 'denied', detail: 'Only on weekdays.' }), 'Only on weekdays.');
-  assert.equal(sayError(new Error('As it was thrown.')), 'As it was thrown.');
+  // What nobody has written for people is for the console alone.
+  const unsaid = [new Error('As it was thrown.'), { code: 'of_a_later_version', detail: 'For developers.' }];
+  for (const error of unsaid) assert.equal(sayError(error), 'Something went wrong. Try again.');
   assert.equal(sayError(undefined), 'Something went wrong. Try again.');
 });
 
@@ -362,6 +364,15 @@ test('a7_two_people_on_one_device_each_see_their_own_unsent_work', async () => {
   await page.evaluate(() => window.driftline.loaded);
   assert.equal(await page.evaluate(() => window.driftline.outbox().length), 0);
   assert.deepEqual(await texts(page), []);
+  // What the former one has not sent is told, listed, and not lost.
+  await page
+    .locator('[data-testid=notice]', { hasText: /^Not sent yet: 1 change made here by .+\. They are kept/ })
+    .waitFor();
+  await choose(page, 'spaces');
+  const entry = row(page, 'two-people').filter({ hasText: '1 not sent' });
+  await entry.waitFor();
+  await entry.getByRole('button', { name: /^Delete/ }).click();
+  await page.locator('[data-testid=ask]').waitFor();
 });
 
 // ---- People ----
@@ -505,6 +516,42 @@ test('a_page_whose_engine_does_not_load_says_why_and_starts_once_it_does', async
   await page.unroute('**/*.wasm');
   await page.getByRole('button', { name: 'Try again' }).click();
   await page.waitForSelector('[data-testid=canvas]');
+});
+
+test('a_page_whose_code_does_not_come_says_so_and_starts_once_it_does', async () => {
+  const { page } = await visit(world);
+  await page.route('**/assets/*.js', (route) => route.abort());
+  await page.goto(`${world.open.url}/?space=no-code&debug=1`);
+  await page.getByText('The page could not be loaded').waitFor();
+  await page.unroute('**/assets/*.js');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.waitForSelector('[data-testid=canvas]');
+});
+
+test('what_fails_while_it_is_drawn_leaves_a_page_that_says_so', async () => {
+  const { page, go } = await visit(world);
+  await page.addInitScript(() => {
+    window.seen = [];
+    addEventListener('unhandledrejection', ({ reason }) => window.seen.push(String(reason)));
+  });
+  await go('broken');
+  await create(page, 'Before');
+  await card(page, 'Before').waitFor();
+  await create(page, 'After');
+  await untilSaved(page);
+  // What is drawn of the status is read as it is drawn.
+  await page.evaluate(() => {
+    const get = () => {
+      throw new TypeError('a fault of the page');
+    };
+    Object.defineProperty(window.driftline, 'status', { get });
+    window.dispatchEvent(new Event('offline'));
+  });
+  const failure = page.locator('[data-testid=failure][data-code=drawing_failed]');
+  await failure.waitFor();
+  assert.doesNotMatch(await failure.locator('p').textContent(), /TypeError|fault of the page/);
+  await failure.getByRole('button', { name: 'Try again' }).click();
+  await card(page, 'After').waitFor();
 });
 
 test('l4_a_newer_version_of_the_page_is_told_of_and_takes_over_when_the_person_says_so', async () => {

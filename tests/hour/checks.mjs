@@ -44,6 +44,7 @@ async function giveUpParked({ name, tabs: [page] }, ledger) {
       entries.filter(({ key }) => gone.has(key)).flatMap(({ edits }) => edits),
     );
     await shown.locator('[data-testid=discard]').click();
+    await page.click('[data-testid=ask-yes]');
     await shown.waitFor({ state: 'detached' });
     parked += gone.size;
   }

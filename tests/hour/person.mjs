@@ -78,6 +78,14 @@ export class Person {
     await page.locator('.inspector-tab .sentence').first().waitFor();
     // Escape closes a panel that has the focus.
     await page.evaluate(() => document.activeElement?.blur());
+    // "Work offline" outlives a page that was killed: whoever comes back switches it off first.
+    const isOff = await page.getAttribute('[data-testid=online-switch]', 'aria-checked');
+    if (this.#tabs.length === 0 && isOff === 'true') {
+      this.truth.begin('switching');
+      await page.click('[data-testid=online-switch]');
+      await page.evaluate(() => document.activeElement?.blur());
+      this.truth.end('switching');
+    }
     this.truth.end('opening');
     this.#tabs.push(page);
   }

@@ -59,7 +59,7 @@ async function whileServerIsDown(server, people, forMs) {
   for (const { truth } of people) truth.end('down');
 }
 
-/** By the switch in the top bar. A page that dies meanwhile takes the switch along. */
+/** By the switch in the top bar. Of a page that dies meanwhile the next one switches it back. */
 async function switchOff(person, forMs) {
   const page = await person.tab();
   const { lives } = person;

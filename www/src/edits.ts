@@ -65,7 +65,7 @@ export function connect(
 }
 
 /**
- * Moves or resizes, in as many transactions as the limit asks for; those of one `gesture` are taken back together. Whole pixels, because
+ * Moves or resizes, in as many transactions as the limit asks for; those of one `gesture` are undone together. Whole pixels, because
  * the file format wants them.
  */
 export function move(db: Database, moved: readonly Moved[], gesture?: number): void {
@@ -78,7 +78,7 @@ export function move(db: Database, moved: readonly Moved[], gesture?: number): v
     if (db.tables.card.get(id)) tx.card.update(id, patch);
     else tx.box.update(id, patch);
   };
-  inSlices(db, moved.filter(isElsewhere), edit, gesture === undefined ? {} : { gesture });
+  inSlices(db, moved.filter(isElsewhere), edit, gesture);
 }
 
 /** Deletes items and connections. Connections of a deleted item go with it: the schema says so. */
@@ -135,14 +135,24 @@ export function vote(db: Database, id: string): void {
   db.tables.card.update(id, { votes: increment() });
 }
 
-type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
+export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
+let gestures = 0;
+
+/** Transactions of one gesture are undone together. */
+export function newGesture(): number {
+  gestures += 1;
+  return gestures;
+}
+
+/** In as many transactions as the limit asks for, which are one gesture. */
 export function inSlices<T>(
   db: Database,
   all: readonly T[],
   edit: (tx: Transaction, one: T, index: number) => void,
-  options: { readonly gesture?: number } = {},
+  gesture = all.length > EDITS_MAX ? newGesture() : undefined,
 ): void {
+  const options = gesture === undefined ? {} : { gesture };
   for (let from = 0; from < all.length; from += EDITS_MAX) {
     db.transaction((tx) => {
       for (const [index, one] of all.slice(from, from + EDITS_MAX).entries()) edit(tx, one, from + index);

@@ -6,7 +6,7 @@
  * is written beside the edge as `connectionType`.
  */
 
-import { type Json, type NewRow, newId } from 'driftline';
+import { DriftlineError, type Json, type NewRow, newId } from 'driftline';
 import type { Box, CanvasSchema, Card, Connection, ConnectionType, Item } from './schema.js';
 
 export type JsonObject = { readonly [key: string]: Json };
@@ -189,6 +189,9 @@ function toFile(row: object, columns: Columns): Record<string, Json> {
   return object;
 }
 
+const notACanvas = (what: string) =>
+  new DriftlineError({ code: 'not_a_canvas', detail: `The file is not a JSON Canvas: ${what}.` });
+
 /** The object that a file holds. Throws a sentence for people. */
 export function parse(text: string): JsonObject {
   let file: Json;
@@ -196,15 +199,15 @@ export function parse(text: string): JsonObject {
     // Files from some editors begin with a byte order mark, and an empty file is an empty canvas.
     file = JSON.parse(text.replace(/^\uFEFF/, '').trim() || '{}');
   } catch {
-    throw new Error('The file is not a JSON Canvas: it is not JSON.');
+    throw notACanvas('it is not JSON');
   }
-  if (!isObject(file)) throw new Error('The file is not a JSON Canvas: it has no nodes.');
+  if (!isObject(file)) throw notACanvas('it has no nodes');
   return file;
 }
 
 function list(file: JsonObject, key: string): JsonObject[] {
   const items = file[key] ?? [];
-  if (!Array.isArray(items)) throw new Error(`The file is not a JSON Canvas: “${key}” is not a list.`);
+  if (!Array.isArray(items)) throw notACanvas(`“${key}” is not a list`);
   return items.filter(isObject);
 }
 

@@ -10,14 +10,17 @@ import './styles/menu.css';
 import './styles/dialog.css';
 import './styles/states.css';
 import './styles/people.css';
+import './styles/forced-colors.css';
 
 import { createRoot } from 'react-dom/client';
 import { App } from './app.js';
 import { Files, FilesProvider } from './images/files.js';
+import { beginOffline } from './panel/offline.js';
 import { AccessProvider, AccessStore } from './share/access.js';
 import { takeFromAddress } from './share/pass.js';
 import { guardEdits, requireEdit } from './share/read-only.js';
 import { currentSpace, DatabaseProvider, isDebug, openSpace } from './space.js';
+import { Boundary } from './states/boundary.js';
 import { Failure } from './states/failure.js';
 import { takeLookAway } from './states/look.js';
 
@@ -36,15 +39,19 @@ try {
   const access = new AccessStore(space);
   guardEdits(db, access);
   const files = new Files(db, space, () => requireEdit(access));
+  // Before anything is sent: nothing else is waited for between opening the space and this.
+  await beginOffline(files);
   if (isDebug) Object.assign(window, { driftline: db, files });
   root.render(
-    <DatabaseProvider value={db}>
-      <AccessProvider value={access}>
-        <FilesProvider value={files}>
-          <App space={space} />
-        </FilesProvider>
-      </AccessProvider>
-    </DatabaseProvider>,
+    <Boundary>
+      <DatabaseProvider value={db}>
+        <AccessProvider value={access}>
+          <FilesProvider value={files}>
+            <App space={space} />
+          </FilesProvider>
+        </AccessProvider>
+      </DatabaseProvider>
+    </Boundary>,
   );
 } catch (error) {
   takeLookAway();

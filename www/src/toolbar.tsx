@@ -2,7 +2,9 @@
 
 import { useQuery } from 'driftline/react';
 import { Download, FileText, FolderOpen, Image, Link, ListTodo, Plus, Spline, Square, StickyNote } from 'lucide-react';
-import { memo, useState } from 'react';
+import { memo, useRef, useState } from 'react';
+import { useEditing } from './canvas/editing.js';
+import { useFocusBack } from './canvas/use-focus.js';
 import { createConnectionType } from './edits.js';
 import { FILE_TYPES } from './formats.js';
 import type { ConnectionType } from './schema.js';
@@ -32,7 +34,7 @@ export interface ToolbarProps {
 export const Toolbar = memo(function Toolbar(props: ToolbarProps) {
   const { create, addImage, save, open, connectionType, setConnectionType, isLegendOpen, toggleLegend } = props;
   return (
-    <div className="bar" role="toolbar" aria-label="Tools">
+    <div className="bar tools" role="toolbar" aria-label="Tools">
       {KINDS.map(({ kind, name, Icon }) => (
         <button
           key={kind}
@@ -123,30 +125,7 @@ export function ConnectionTypeSelect({ label, value, onChange }: TypeSelectProps
   const [isNaming, setIsNaming] = useState(false);
 
   if (isNaming) {
-    return (
-      <form
-        className="naming"
-        onSubmit={(event) => {
-          event.preventDefault();
-          const name = String(new FormData(event.currentTarget).get('name') ?? '').trim();
-          setIsNaming(false);
-          if (name) onChange(createConnectionType(db, name));
-        }}
-      >
-        <input
-          className="field"
-          name="name"
-          aria-label="Name of the new type"
-          placeholder="Name"
-          // biome-ignore lint/a11y/noAutofocus: the person has just asked for a new type.
-          autoFocus
-          data-testid="type-name"
-        />
-        <button type="submit" className="icon-button" aria-label="Create the type">
-          <Plus size={18} aria-hidden />
-        </button>
-      </form>
-    );
+    return <NewType make={(name) => onChange(createConnectionType(db, name))} close={() => setIsNaming(false)} />;
   }
   return (
     <select
@@ -165,5 +144,42 @@ export function ConnectionTypeSelect({ label, value, onChange }: TypeSelectProps
       ))}
       <option value={NEW_TYPE}>New type…</option>
     </select>
+  );
+}
+
+interface NewTypeProps {
+  readonly make: (name: string) => void;
+  readonly close: () => void;
+}
+
+/** A name that is refused stays in its field. */
+function NewType({ make, close }: NewTypeProps) {
+  const { attempt } = useEditing();
+  const form = useRef<HTMLFormElement>(null);
+  useFocusBack(form);
+  const submit = (event: React.FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const name = String(new FormData(event.currentTarget).get('name') ?? '').trim();
+    attempt(() => {
+      if (name) make(name);
+      close();
+    });
+  };
+  return (
+    <form ref={form} className="naming" onSubmit={submit}>
+      <input
+        className="field"
+        name="name"
+        aria-label="Name of the new type"
+        placeholder="Name"
+        // biome-ignore lint/a11y/noAutofocus: the person has just asked for a new type.
+        autoFocus
+        data-testid="type-name"
+        onKeyDown={({ key, nativeEvent }) => key === 'Escape' && !nativeEvent.isComposing && close()}
+      />
+      <button type="submit" className="icon-button" aria-label="Create the type">
+        <Plus size={18} aria-hidden />
+      </button>
+    </form>
   );
 }

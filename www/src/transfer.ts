@@ -1,13 +1,16 @@
 /** What files and the clipboard bring in, as edits, and what goes out to them. */
 
 import { DriftlineError } from 'driftline';
+import { count, few } from './canvas/controls.js';
 import { centerOf, type Place } from './canvas/geometry.js';
-import { bottomZ, inSlices, rowIdOf, topZ } from './edits.js';
+import { bottomZ, inSlices, newGesture, rowIdOf, type Transaction, topZ } from './edits.js';
 import { boundsOfImported, readFile } from './formats.js';
 import { bringPictures } from './images/bring.js';
 import { knownPictures, withKnown } from './images/described.js';
 import type { Files } from './images/files.js';
 import { type Imported, writeCanvas } from './json-canvas.js';
+import { sayError, sayRefusal } from './panel/codes.js';
+import { saveFile } from './panel/save-file.js';
 import type { Database } from './space.js';
 
 /** How many rows of a file are taken before the page may paint again. */
@@ -19,27 +22,62 @@ export interface Opened {
   readonly left_out: string[];
 }
 
-/** As it says where things are, or around a place. One transaction a row, so that a row which is refused takes along only what refers to it. */
+/**
+ * As it says where things are, or around a place. One transaction a row, so that a row which is refused takes along only what refers to
+ * it; all of them are undone together.
+ */
 export async function openFile(db: Database, files: Files, text: string, center?: Place): Promise<Opened> {
   const read = await bringPictures(db, files, readFile(text, topZ(db)));
   const { types, cards, boxes, connections, left_out } = settle(db, center ? centered(read, center) : read);
   const ids: string[] = [];
-  const steps = [
-    ...boxes.map((row) => () => ids.push(db.tables.box.create(row).id)),
-    ...cards.map((row) => () => ids.push(db.tables.card.create(row).id)),
-    ...types.map((row) => () => db.tables.connection_type.create(row)),
-    ...connections.map((row) => () => db.tables.connection.create(row)),
+  const steps: Step[] = [
+    ...boxes.map(
+      (row): Step =>
+        (tx) =>
+          ids.push(tx.box.create(row)),
+    ),
+    ...cards.map(
+      (row): Step =>
+        (tx) =>
+          ids.push(tx.card.create(row)),
+    ),
+    ...types.map(
+      (row): Step =>
+        (tx) =>
+          tx.connection_type.create(row),
+    ),
+    ...connections.map(
+      (row): Step =>
+        (tx) =>
+          tx.connection.create(row),
+    ),
   ];
+  const gesture = newGesture();
   for (const [index, step] of steps.entries()) {
     if (index % IMPORT_SLICE === IMPORT_SLICE - 1) await new Promise((resolve) => setTimeout(resolve));
+    const before = ids.length;
     try {
-      step();
+      db.transaction(step, { gesture });
     } catch (error) {
       if (!(error instanceof DriftlineError)) throw error;
-      left_out.push(error.detail);
+      ids.length = before;
+      left_out.push(sayRefusal(error));
     }
   }
   return { ids, left_out };
+}
+
+type Step = (tx: Transaction) => void;
+
+/** What was opened, for the person. */
+export function openedWords(name: string, { ids, left_out }: Opened): string {
+  return [`Opened ${name}: ${count(ids.length, 'item')}.`, ...few(left_out)].join(' ');
+}
+
+/** Why a file was not opened. One that has gone, or may not be read, fails with an error of the browser. */
+export function sayUnread({ name }: File, error: unknown): string {
+  const why = error instanceof DOMException ? 'The browser cannot read it any more. Choose it again.' : sayError(error);
+  return `“${name}” was not opened. ${why}`;
 }
 
 /** Makes the rows of a clipboard around a place, in one transaction as far as the limit allows. Returns the ids of the items. */
@@ -113,14 +151,8 @@ export function duplicate(db: Database, ids: ReadonlySet<string>): string[] {
 }
 
 /** Returns how many pictures the file only names: JSON Canvas has no place for their bytes. */
-export function saveFile(db: Database, name: string): number {
+export function saveCanvas(db: Database, name: string): number {
   const { card, box, connection, connection_type } = db.tables;
-  const text = writeCanvas(card.query(), box.query(), connection.query(), connection_type.query());
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-  link.download = `${name}.canvas`;
-  link.click();
-  // The download has its own hold on the bytes by then.
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  saveFile(`${name}.canvas`, writeCanvas(card.query(), box.query(), connection.query(), connection_type.query()));
   return card.query(({ image }) => image !== null).length;
 }

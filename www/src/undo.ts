@@ -1,5 +1,6 @@
 /** Undo and redo: the buttons' and the keyboard's. */
 
+import { isDialogOpen } from './canvas/keys.js';
 import { sayError } from './panel/codes.js';
 import type { Database } from './space.js';
 
@@ -17,7 +18,7 @@ export function listenForUndo(db: Database, notify: (text: string) => void): () 
   const listen = (event: KeyboardEvent) => {
     const key = event.key.toLowerCase();
     const typing = event.target instanceof HTMLElement && event.target.closest('input, textarea, [contenteditable]');
-    if (typing || !(event.ctrlKey || event.metaKey) || (key !== 'z' && key !== 'y')) return;
+    if (typing || isDialogOpen() || !(event.ctrlKey || event.metaKey) || (key !== 'z' && key !== 'y')) return;
     event.preventDefault();
     takeBack(db, key === 'y' || event.shiftKey, notify);
   };

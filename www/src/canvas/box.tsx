@@ -1,8 +1,9 @@
 import type { NodeProps } from '@xyflow/react';
 import { memo } from 'react';
 import { useDatabase } from '../space.js';
+import { Draft, textOf } from './draft.js';
 import { useEditing } from './editing.js';
-import { Draft, Item } from './item.js';
+import { Item } from './item.js';
 import { type BoxNode, isSameFace } from './model.js';
 
 export const Box = memo(function Box({ id, data: { row }, selected }: NodeProps<BoxNode>) {
@@ -20,10 +21,11 @@ export const Box = memo(function Box({ id, data: { row }, selected }: NodeProps<
       >
         {editing.id === id ? (
           <Draft
+            id={id}
             label="Name of the box"
             value={row.label ?? ''}
-            onInput={(label) => editing.attempt(() => db.tables.box.update(id, { label }))}
-            onEnd={editing.end}
+            read={() => textOf(db.tables.box.get(id)?.label)}
+            write={(label) => db.tables.box.update(id, { label })}
           />
         ) : (
           row.label || 'Box'

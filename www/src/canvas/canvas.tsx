@@ -4,16 +4,18 @@ import { Panel } from '@xyflow/react';
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import * as edits from '../edits.js';
 import { useFiles } from '../images/files.js';
-import { sayError } from '../panel/codes.js';
+import { sayRefusal } from '../panel/codes.js';
+import { useAccessStore } from '../share/access.js';
+import { requireEdit } from '../share/read-only.js';
 import { useDatabase } from '../space.js';
 import { lookOf } from '../states/look.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
-import { saveFile } from '../transfer.js';
+import { saveCanvas } from '../transfer.js';
 import { useCamera } from './camera.js';
 import { carried } from './carried.js';
 import { commandOf } from './commands.js';
 import { type Controls, count, type Overlay } from './controls.js';
-import { type Editing, EditingProvider } from './editing.js';
+import { type Editing, EditingProvider, type Unsaved } from './editing.js';
 import { Flow } from './flow.js';
 import { intersects, type Place } from './geometry.js';
 import { hideSecondFinger } from './hand.js';
@@ -33,6 +35,15 @@ import { useLook } from './use-look.js';
 import { useMenu } from './use-menu.js';
 import { ViewBar } from './view-bar.js';
 
+function tryTo(edit: () => void): string | undefined {
+  try {
+    edit();
+    return undefined;
+  } catch (error) {
+    return sayRefusal(error);
+  }
+}
+
 export interface CanvasProps {
   readonly space: string;
   readonly notify: (text: string) => void;
@@ -41,51 +52,69 @@ export interface CanvasProps {
 export function Canvas({ space, notify }: CanvasProps) {
   const db = useDatabase();
   const files = useFiles();
+  const access = useAccessStore();
   const scene = useMemo(() => new Scene(db, carried), [db]);
   const camera = useCamera();
   const [editedId, setEditedId] = useState<string | null>(null);
   const [connectionType, setConnectionType] = useState<string | null>(null);
   const [overlay, setOverlay] = useState<Overlay | null>(null);
   const [hasMap, setHasMap] = useState(true);
-  const [said, say] = useState('');
+  const [said, setSaid] = useState('');
+  // The same words again are announced again only where they differ.
+  const say = useCallback((text: string) => setSaid((last) => (last === text ? `${text}\u00a0` : text)), []);
   const [snapping, setSnapping] = useSnapping();
   const pointer = useRef<Place | undefined>(undefined);
   const main = useRef<HTMLElement>(null);
   const isEmpty = useSyncExternalStore(scene.subscribe, () => scene.read().isEmpty);
 
-  const report = useCallback((error: unknown) => notify(sayError(error)), [notify]);
+  const report = useCallback((error: unknown) => notify(sayRefusal(error)), [notify]);
   const attempt = useCallback(
     (edit: () => void) => {
-      try {
-        edit();
-      } catch (error) {
-        report(error);
-      }
+      const why = tryTo(edit);
+      if (why !== undefined) notify(why);
     },
-    [report],
+    [notify],
   );
   const drag = useDrag({ db, scene, report, snapping, camera });
   const focus = useFocus(main);
+  const [unsaved] = useState(() => new Map<string, Unsaved>());
+  const begin = useCallback(
+    (id: string) =>
+      attempt(() => {
+        requireEdit(access);
+        setEditedId(id);
+      }),
+    [attempt, access],
+  );
   const edit = useCallback(
     (id: string) => {
       if (db.tables.connection.get(id)) document.querySelector<HTMLElement>('[data-testid=connection-label]')?.focus();
-      else setEditedId(id);
+      else begin(id);
     },
-    [db],
+    [db, begin],
   );
   const editing = useMemo<Editing>(
     () => ({
       id: editedId,
       scene,
-      begin: setEditedId,
+      begin,
+      unsaved,
+      leave: (id, hasFocus) => {
+        const left = unsaved.get(id);
+        if (edits.itemsOf(db, [id]).length === 0) unsaved.delete(id);
+        else if (left) notify(`Not kept. ${left.why} What you wrote waits where you wrote it.`);
+        setEditedId((edited) => (edited === id ? null : edited));
+        if (hasFocus) document.getElementById('canvas')?.focus({ preventScroll: true });
+      },
       end: (isByKey) => {
         setEditedId(null);
         if (isByKey && editedId) focus(editedId);
       },
       attempt,
+      tryTo,
       resizing: drag,
     }),
-    [editedId, scene, attempt, drag, focus],
+    [db, editedId, scene, attempt, drag, focus, begin, unsaved, notify],
   );
   const menu = useMenu(scene);
   const controls = useRef<Controls>(undefined as never);
@@ -142,7 +171,7 @@ export function Canvas({ space, notify }: CanvasProps) {
   const addImage = useCallback(() => commandOf('image').run(controls.current), []);
   const save = useCallback(() => {
     const { db, notify } = controls.current;
-    const named = saveFile(db, space);
+    const named = saveCanvas(db, space);
     if (named > 0) notify(`Saved. Left out: ${count(named, 'image')}, which a .canvas file can only name.`);
   }, [space]);
   const toggleLegend = useCallback(() => controls.current.toggle('legend'), []);

@@ -6,9 +6,11 @@ import { tickTask, titleOf, vote } from '../edits.js';
 import { Picture } from '../images/picture.js';
 import type { Card as CardRow } from '../schema.js';
 import { useDatabase } from '../space.js';
+import { Draft, textOf } from './draft.js';
 import { useEditing } from './editing.js';
-import { Draft, Item } from './item.js';
+import { Item } from './item.js';
 import { type CardNode, type Face, isSameFace } from './model.js';
+import { ListItem, TickBox } from './tick-box.js';
 
 /** Below this zoom nobody can read, so a card is drawn as its title alone. */
 const READABLE_ZOOM = 0.4;
@@ -17,7 +19,7 @@ const MARKDOWN = {
   forceBlock: true,
   // A heading's words are the person's: as they are they might name a part of the page.
   slugify: (text: string, slug: (text: string) => string) => `in-card-${slug(text)}`,
-  overrides: { a: PassiveLink, input: TickBox, img: { component: () => null } },
+  overrides: { a: PassiveLink, li: ListItem, input: TickBox, img: { component: () => null } },
 };
 
 export const Card = memo(function Card({ id, data: { row }, selected }: NodeProps<CardNode>) {
@@ -28,11 +30,12 @@ export const Card = memo(function Card({ id, data: { row }, selected }: NodeProp
   const column = hasPicture ? 'text' : row.kind === 'file' ? 'file' : row.kind === 'link' ? 'url' : 'text';
   const draft = editing.id === id && (
     <Draft
+      id={id}
       label={hasPicture ? 'What the picture shows' : LABELS[column]}
       value={row[column] ?? ''}
       multiline={column === 'text'}
-      onInput={(value) => editing.attempt(() => db.tables.card.update(id, { [column]: value }))}
-      onEnd={editing.end}
+      read={() => textOf(db.tables.card.get(id)?.[column])}
+      write={(value) => db.tables.card.update(id, { [column]: value })}
     />
   );
   const className = hasPicture ? 'card-picture' : `card-${column}`;
@@ -111,20 +114,6 @@ const Content = memo(function Content({ row }: { row: Face<CardRow> }) {
   }
   return row.text ? <Markdown options={MARKDOWN}>{row.text}</Markdown> : <p className="hint">Double-click to write</p>;
 });
-
-function TickBox({ checked = false }: { checked?: boolean }) {
-  return (
-    <input
-      type="checkbox"
-      className="nodrag"
-      tabIndex={-1}
-      aria-label="Done"
-      checked={checked}
-      readOnly
-      onDoubleClick={(event) => event.stopPropagation()}
-    />
-  );
-}
 
 /** A link in someone's text opens elsewhere, and only if it is one to the web. */
 function PassiveLink({ href, children }: { href?: string; children?: React.ReactNode }) {

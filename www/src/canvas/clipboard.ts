@@ -8,6 +8,8 @@ import { copyText, paste } from '../transfer.js';
 import { type Controls, count, few, selectedItems } from './controls.js';
 import type { Place } from './geometry.js';
 import { GRID } from './snap.js';
+import { focusedItem, giveFocus } from './use-focus.js';
+import { nextWithout } from './walk.js';
 
 /** The items that are selected, as text; undefined where none is. */
 export function copied(controls: Controls): string | undefined {
@@ -18,15 +20,16 @@ export function copied(controls: Controls): string | undefined {
   return copyText(controls.db, new Set(items));
 }
 
-export function removeSelection(controls: Controls): void {
-  const { db, scene } = controls;
-  const gone = [...scene.selection];
-  edits.remove(
-    db,
-    selectedItems(controls),
-    gone.filter((id) => db.tables.connection.get(id)),
-  );
-  controls.say(`Deleted ${count(gone.length, 'item')}.`);
+/** What is selected, or was when it was asked for. */
+export function removeSelection(controls: Controls, ids = controls.scene.selection): void {
+  const { db } = controls;
+  const items = edits.itemsOf(db, ids).map(({ id }) => id);
+  const connections = [...ids].filter((id) => db.tables.connection.get(id));
+  const next = nextWithout(db, ids);
+  const focused = focusedItem();
+  edits.remove(db, items, connections);
+  if (focused === undefined || ids.has(focused)) giveFocus(next);
+  controls.say(`Deleted ${count(items.length + connections.length, 'item')}.`);
 }
 
 let last = { text: '', at: { x: Number.NaN, y: 0 }, times: 0 };
@@ -45,9 +48,9 @@ export async function pasteText({ db, files, scene, say, notify }: Controls, tex
   const words = text.trim();
   if (!words) return;
   const at = beside(text, place);
-  const read = readClipboard(text);
   const kind = ADDRESS.test(words) ? 'link' : 'text';
   try {
+    const read = readClipboard(text);
     const imported = read && (await bringPictures(db, files, read));
     const ids = imported ? paste(db, imported, at) : [edits.createCard(db, kind, at, words)];
     scene.select(ids);

@@ -8,6 +8,8 @@ export interface Command {
   readonly keys: readonly string[];
   /** The browser, or another part of the app, does it when the keys are pressed. */
   readonly isElsewhere?: boolean;
+  /** Its keys write nothing: they act wherever the focus is, also in a text. */
+  readonly isAnywhere?: boolean;
   readonly isEnabled?: (controls: Controls) => boolean;
   readonly run: (controls: Controls) => void;
 }

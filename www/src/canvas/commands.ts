@@ -2,12 +2,15 @@
 
 import * as edits from '../edits.js';
 import { choosePictures } from '../images/add.js';
+import { sayError } from '../panel/codes.js';
 import { duplicate } from '../transfer.js';
 import { contentsOf } from './arrange.js';
 import { copied, pasteText, removeSelection } from './clipboard.js';
 import { atLeast, type Command } from './command.js';
 import { ARRANGE } from './commands-arrange.js';
+import { GO_TO_PARTS, SELECT_MORE } from './commands-focus.js';
 import { type Controls, count, selectedConnections, selectedItems } from './controls.js';
+import { giveFocus, isFocusLost } from './use-focus.js';
 
 const ZOOM_STEP = 1.25;
 
@@ -72,7 +75,11 @@ const EDIT: Command[] = [
     keys: ['Mod+X'],
     isElsewhere: true,
     isEnabled: atLeast(1),
-    run: (controls) => toClipboard(controls, () => removeSelection(controls)),
+    run: (controls) => {
+      // The clipboard takes its time, and meanwhile something else may be selected.
+      const ids = new Set(controls.scene.selection);
+      void toClipboard(controls, () => removeSelection(controls, ids));
+    },
   },
   {
     id: 'copy',
@@ -81,7 +88,7 @@ const EDIT: Command[] = [
     keys: ['Mod+C'],
     isElsewhere: true,
     isEnabled: atLeast(1),
-    run: (controls) => toClipboard(controls, () => {}),
+    run: (controls) => void toClipboard(controls),
   },
   {
     id: 'paste',
@@ -115,7 +122,7 @@ const EDIT: Command[] = [
     group: 'Edit',
     keys: ['Delete', 'Backspace'],
     isEnabled: hasSelection,
-    run: removeSelection,
+    run: (controls) => removeSelection(controls),
   },
   {
     id: 'select-all',
@@ -144,20 +151,39 @@ const EDIT: Command[] = [
     name: 'Stop, or select nothing',
     group: 'Edit',
     keys: ['Escape'],
-    run: ({ cancel, scene }) => cancel() || scene.select([]),
+    run: ({ cancel, scene }) => {
+      if (!cancel()) scene.select([]);
+      if (isFocusLost() || document.activeElement?.matches('.frame')) giveFocus();
+    },
   },
+  ...SELECT_MORE,
 ];
 
-function toClipboard(controls: Controls, then: () => void): void {
+async function toClipboard(controls: Controls, then = () => {}): Promise<void> {
   const text = copied(controls);
   if (text === undefined) return;
-  navigator.clipboard
-    .writeText(text)
-    .then(then, () => controls.notify('This browser does not take anything into its clipboard here.'));
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    return controls.notify('This browser does not take anything into its clipboard here.');
+  }
+  try {
+    then();
+  } catch (error) {
+    controls.notify(sayError(error));
+  }
+}
+
+function openSearch({ toggle }: Controls): void {
+  toggle('search');
+  // It takes the focus by itself when it opens; here it is open already.
+  const field = document.querySelector<HTMLInputElement>('.search .field');
+  field?.focus();
+  field?.select();
 }
 
 const VIEW: Command[] = [
-  { id: 'search', name: 'Search', group: 'View', keys: ['Mod+F'], run: ({ toggle }) => toggle('search') },
+  { id: 'search', name: 'Search', group: 'View', keys: ['Mod+F'], run: openSearch },
   { id: 'zoom-in', name: 'Zoom in', group: 'View', keys: ['+', '='], run: ({ camera }) => camera.zoomBy(ZOOM_STEP) },
   { id: 'zoom-out', name: 'Zoom out', group: 'View', keys: ['-'], run: ({ camera }) => camera.zoomBy(1 / ZOOM_STEP) },
   { id: 'zoom-full', name: 'Zoom to 100%', group: 'View', keys: ['Shift+0'], run: ({ camera }) => camera.zoomTo(1) },
@@ -183,6 +209,7 @@ const VIEW: Command[] = [
   { id: 'map', name: 'Show or hide the map', group: 'View', keys: ['M'], run: ({ toggleMap }) => toggleMap() },
   { id: 'legend', name: 'Connection types', group: 'View', keys: ['T'], run: ({ toggle }) => toggle('legend') },
   { id: 'help', name: 'All keys', group: 'View', keys: ['?'], run: ({ toggle }) => toggle('help') },
+  ...GO_TO_PARTS,
 ];
 
 export const COMMANDS: readonly Command[] = [...MAKE, ...EDIT, ...ARRANGE, ...VIEW];

@@ -24,6 +24,7 @@ import type { Scene } from './scene.js';
 import { Selecting } from './selection.js';
 import { GRID } from './snap.js';
 import type { useDrag } from './use-drag.js';
+import { keepFocus } from './use-focus.js';
 
 const NODE_TYPES = { card: Card, box: Box };
 const EDGE_TYPES = { connection: Connection };
@@ -110,7 +111,8 @@ function useHandlers(controls: FlowProps['controls'], drag: FlowProps['drag'], a
         // A marquee takes items; what ties them to each other goes where they go.
         if (!store.getState().userSelectionActive) selecting.take(changes, isAdding());
       },
-      onNodeClick: (_event: React.MouseEvent, { id }: CanvasNode) => void (isAdding() || scene.select([id])),
+      onNodeClick: (_event: React.MouseEvent, { id }: CanvasNode) => (isAdding() ? keepFocus(id) : scene.select([id])),
+      onEdgeClick: (_event: React.MouseEvent, { id }: ConnectionEdge) => keepFocus(id),
       onPaneClick: () => void (isAdding() || scene.select([])),
       onPointerDownCapture: ({ target, shiftKey }: React.PointerEvent) =>
         selecting.beginMarquee(shiftKey && (target as Element).matches('.react-flow__pane')),

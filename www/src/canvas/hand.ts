@@ -1,6 +1,6 @@
 /** A hand on some items: what it moves is written on its way, as one gesture, and can be taken back. */
 
-import { itemsOf, type Moved, move } from '../edits.js';
+import { itemsOf, type Moved, move, newGesture } from '../edits.js';
 import type { Database } from '../space.js';
 import { putHandOn } from '../states/hands.js';
 
@@ -15,8 +15,6 @@ const MANY = 10;
 const LIVE_MAX = 500;
 /** The page hears of these wherever the hand is then. The library does not, where what it began with is gone, or a second finger came. */
 const LET_GO = ['pointerup', 'pointercancel', 'pointerdown'] as const;
-
-let gestures = 0;
 
 export interface HandOptions {
   readonly db: Database;
@@ -42,8 +40,7 @@ export class Hand {
   constructor(options: HandOptions) {
     this.#options = options;
     this.#before = new Map(options.before.map((one) => [one.id, one]));
-    gestures += 1;
-    this.#gesture = gestures;
+    this.#gesture = newGesture();
     const { signal } = this.#listening;
     for (const type of LET_GO) addEventListener(type, options.letGo, { capture: true, signal });
   }

@@ -1,5 +1,6 @@
 import { X } from 'lucide-react';
-import { useEffect, useRef } from 'react';
+import { useLayoutEffect, useRef } from 'react';
+import { Notices } from '../notices.js';
 import { COMMANDS } from './commands.js';
 import { keyCaps } from './keys.js';
 
@@ -12,13 +13,13 @@ const GESTURES = [
   ['Ctrl and the wheel, or a pinch', 'Zoom'],
   ['Double-click on the ground', 'New card there'],
   ['Ctrl while dragging', 'No snapping'],
-  ['Right click, or a long press', 'Menu'],
+  ['Right click, or a long press', 'Menu; it also adds an item to the selection'],
   ['Tab', 'Next item, as a page is read'],
 ] as const;
 
 export function Help({ close }: { close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   return (
     <dialog ref={dialog} className="help" aria-labelledby="help-title" data-testid="help" onClose={close}>
       <header>
@@ -55,6 +56,7 @@ export function Help({ close }: { close: () => void }) {
           </dl>
         </section>
       </div>
+      <Notices />
     </dialog>
   );
 }

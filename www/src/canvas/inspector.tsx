@@ -12,15 +12,17 @@ import {
   AlignVerticalSpaceBetween,
   Trash2,
 } from 'lucide-react';
-import type { RefObject } from 'react';
+import { type RefObject, useRef, useSyncExternalStore } from 'react';
 import * as edits from '../edits.js';
-import { useDatabase } from '../space.js';
+import { type Database, useDatabase } from '../space.js';
 import { ConnectionTypeSelect } from '../toolbar.js';
 import { commandOf } from './commands.js';
 import { type Controls, selectedConnections, selectedItems } from './controls.js';
 import { useEditing, useSelection } from './editing.js';
 import { keyCaps } from './keys.js';
+import type { Scene } from './scene.js';
 import { Swatches } from './swatches.js';
+import { useFocusBack } from './use-focus.js';
 
 const ARRANGE = [
   ['align-left', AlignStartVertical],
@@ -33,18 +35,30 @@ const ARRANGE = [
   ['distribute-vertical', AlignVerticalSpaceBetween],
 ] as const;
 
-export function Inspector({ controls }: { controls: RefObject<Controls> }) {
+interface InspectorProps {
+  readonly controls: RefObject<Controls>;
+}
+
+export function Inspector({ controls }: InspectorProps) {
+  const { scene } = useEditing();
+  const isNothing = useSelection(scene).size === 0;
+  return isNothing ? null : <Bar controls={controls} />;
+}
+
+function Bar({ controls }: InspectorProps) {
   const db = useDatabase();
   const { attempt, scene } = useEditing();
   const selection = useSelection(scene);
+  const color = useColor(db, scene);
+  const bar = useRef<HTMLDivElement>(null);
+  useFocusBack(bar);
   const items = selectedItems(controls.current);
   const connections = selectedConnections(controls.current);
   const run = (id: string) => attempt(() => commandOf(id).run(controls.current));
-  if (selection.size === 0) return null;
   return (
-    <div className="bar inspector" role="toolbar" aria-label="Selection" data-testid="inspector">
+    <div ref={bar} className="bar inspector" role="toolbar" aria-label="Selection" data-testid="inspector">
       {selection.size > 1 && <span className="count">{selection.size} selected</span>}
-      <Swatches label="Colour" onChoose={(color) => attempt(() => edits.paint(db, selection, color))} />
+      <Swatches label="Colour" value={color} onChoose={(color) => attempt(() => edits.paint(db, selection, color))} />
       {items.length === 1 && connections.length === 0 && (
         <button type="button" className="text-button" data-testid="edit-text" onClick={() => run('edit')}>
           {db.tables.card.get(items[0] ?? '')?.image ? 'Describe' : 'Edit text'}
@@ -71,6 +85,17 @@ export function Inspector({ controls }: { controls: RefObject<Controls> }) {
       </button>
     </div>
   );
+}
+
+/** The colour that all of what is selected has; undefined where there are several. */
+function useColor(db: Database, scene: Scene): string | null | undefined {
+  return useSyncExternalStore(scene.subscribe, () => {
+    const { card, box, connection } = db.tables;
+    const colorOf = (id: string) => (card.get(id) ?? box.get(id) ?? connection.get(id))?.color;
+    const [first, ...others] = scene.selection;
+    const color = first === undefined ? undefined : colorOf(first);
+    return others.every((id) => colorOf(id) === color) ? color : undefined;
+  });
 }
 
 function Arrange({ controls, run }: { controls: RefObject<Controls>; run: (id: string) => void }) {

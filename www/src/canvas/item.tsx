@@ -1,8 +1,7 @@
-/** What cards and boxes share: the frame to resize by, the handles to connect from, and the text being typed. */
+/** What cards and boxes share: the frame to resize by, and the handles to connect from. */
 
 import { Handle, NodeResizer, useConnection } from '@xyflow/react';
 import { useMemo, useState, useSyncExternalStore } from 'react';
-import { continueList } from '../tasks.js';
 import { useEditing } from './editing.js';
 import { type Rect, SIZE_MIN } from './geometry.js';
 import { cssColor, SIDES } from './model.js';
@@ -76,46 +75,5 @@ function useIsAlone(isSelected: boolean): boolean {
   return useSyncExternalStore(
     isSelected ? scene.subscribe : noSubscription,
     () => isSelected && scene.selection.size === 1,
-  );
-}
-
-export interface DraftProps {
-  readonly label: string;
-  readonly value: string;
-  readonly multiline?: boolean;
-  readonly onInput: (value: string) => void;
-  readonly onEnd: (isByKey?: boolean) => void;
-}
-
-/** The text being typed. Every keystroke is an edit, so that a crash costs none; the engine folds them. */
-export function Draft({ label, value, multiline = false, onInput, onEnd }: DraftProps) {
-  const Field = multiline ? 'textarea' : 'input';
-  const onKeyDown = (event: React.KeyboardEvent<HTMLTextAreaElement & HTMLInputElement>) => {
-    event.stopPropagation();
-    const isEnter = event.key === 'Enter' && !event.nativeEvent.isComposing;
-    if (event.key === 'Escape' || (isEnter && (!multiline || event.ctrlKey || event.metaKey))) onEnd(true);
-    else if (isEnter && !event.shiftKey) goOn(event);
-  };
-  const goOn = (event: React.KeyboardEvent<HTMLTextAreaElement & HTMLInputElement>) => {
-    const field = event.currentTarget;
-    const { selectionStart, selectionEnd } = field;
-    const added = selectionStart === selectionEnd ? continueList(field.value, selectionStart ?? 0) : undefined;
-    if (!added) return;
-    event.preventDefault();
-    field.setRangeText(added.text, added.from, added.to, 'end');
-    onInput(field.value);
-  };
-  return (
-    <Field
-      className="draft nodrag nopan nowheel"
-      aria-label={label}
-      data-testid="draft"
-      defaultValue={value}
-      autoFocus
-      onFocus={({ currentTarget }) => currentTarget.setSelectionRange(value.length, value.length)}
-      onInput={(event) => onInput(event.currentTarget.value)}
-      onBlur={() => onEnd()}
-      onKeyDown={onKeyDown}
-    />
   );
 }

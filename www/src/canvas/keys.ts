@@ -14,6 +14,11 @@ export function keyName({ key, code, ctrlKey, metaKey, altKey, shiftKey }: Press
   return [ctrlKey || metaKey ? 'Mod+' : '', altKey ? 'Alt+' : '', shiftKey && !isSign ? 'Shift+' : '', name].join('');
 }
 
+/** A dialog keeps all keys to itself. */
+export function isDialogOpen(): boolean {
+  return document.querySelector('dialog[open]') !== null;
+}
+
 const WORDS: Record<string, string> = {
   Mod: IS_APPLE ? '⌘' : 'Ctrl',
   Alt: IS_APPLE ? '⌥' : 'Alt',

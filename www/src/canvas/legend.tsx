@@ -1,7 +1,7 @@
 /** The types of connections: what they are called, their colours, and which one new connections get. */
 
 import { Plus, Trash2, X } from 'lucide-react';
-import { useState, useSyncExternalStore } from 'react';
+import { useRef, useState, useSyncExternalStore } from 'react';
 import * as edits from '../edits.js';
 import type { ConnectionType } from '../schema.js';
 import { useDatabase } from '../space.js';
@@ -9,6 +9,7 @@ import { useConnectionTypes } from '../toolbar.js';
 import { useEditing, useSelection } from './editing.js';
 import { cssColor } from './model.js';
 import { Swatches } from './swatches.js';
+import { useFocusBack } from './use-focus.js';
 
 export interface LegendProps {
   readonly chosen: string | null;
@@ -21,13 +22,15 @@ export function Legend({ chosen, choose, close }: LegendProps) {
   const { scene, attempt } = useEditing();
   const types = useConnectionTypes();
   const selection = useSelection(scene);
+  const part = useRef<HTMLElement>(null);
+  useFocusBack(part);
   const selected = [...selection].filter((id) => db.tables.connection.get(id));
   const take = (type: string | null) => {
     choose(type);
     if (selected.length > 0) attempt(() => edits.setConnectionType(db, selected, type));
   };
   return (
-    <section className="legend" aria-label="Connection types" data-testid="legend">
+    <section ref={part} className="legend" aria-label="Connection types" data-testid="legend">
       <header>
         <h2>Connection types</h2>
         <button type="button" className="icon-button" aria-label="Close" onClick={close}>

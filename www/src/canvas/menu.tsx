@@ -6,9 +6,12 @@ import { commandOf } from './commands.js';
 import type { Controls } from './controls.js';
 import type { Place } from './geometry.js';
 import { Keys } from './help.js';
+import { join } from './selection.js';
+import { useFocusBack } from './use-focus.js';
+import type { Opened } from './use-menu.js';
 
 const ON_ITEMS = [
-  ['edit', 'connect', 'select-contents'],
+  ['edit', 'connect', 'select-contents', 'join'],
   ['cut', 'copy', 'paste', 'duplicate', 'delete'],
   ['front', 'back'],
   ['align-left', 'align-center', 'align-top', 'align-middle', 'distribute-horizontal', 'distribute-vertical'],
@@ -22,7 +25,7 @@ const ON_GROUND = [
 
 export interface MenuProps {
   /** On screen. */
-  readonly at: Place;
+  readonly at: Opened;
   readonly controls: RefObject<Controls>;
   readonly attempt: (edit: () => void) => void;
   readonly close: () => void;
@@ -30,8 +33,9 @@ export interface MenuProps {
 
 export function Menu({ at, controls, attempt, close }: MenuProps) {
   const list = useRef<HTMLDivElement>(null);
-  const [place, setPlace] = useState(at);
-  const groups = groupsFor(controls.current);
+  const [place, setPlace] = useState<Place>(at);
+  const groups = groupsFor(controls.current, at);
+  useFocusBack(list);
 
   useLayoutEffect(() => {
     const { width = 0, height = 0 } = list.current?.getBoundingClientRect() ?? {};
@@ -98,9 +102,21 @@ export function Menu({ at, controls, attempt, close }: MenuProps) {
 }
 
 /** What can be done now; a menu does not list what cannot. */
-function groupsFor(controls: Controls): Command[][] {
+function groupsFor(controls: Controls, at: Opened): Command[][] {
   const groups = controls.scene.selection.size > 0 ? ON_ITEMS : ON_GROUND;
+  const named = (id: string) => (id === 'join' ? joining(at) : commandOf(id));
   return groups
-    .map((ids) => ids.map(commandOf).filter((command) => command.isEnabled?.(controls) ?? true))
+    .map((ids) => ids.map(named).filter((command) => command.isEnabled?.(controls) ?? true))
     .filter((commands) => commands.length > 0);
+}
+
+/** What the menu is about joins what was selected before, or leaves it: so a finger, too, selects one after the other. */
+function joining({ item = '', before }: Opened): Command {
+  const isIn = before.has(item);
+  return {
+    ...commandOf('join'),
+    name: isIn ? 'Take out of the selection' : 'Add to the selection',
+    isEnabled: () => item !== '' && before.size > (isIn ? 1 : 0),
+    run: (controls) => join(controls, before, item),
+  };
 }

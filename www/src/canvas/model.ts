@@ -23,6 +23,10 @@ export const SIDES = [Position.Top, Position.Right, Position.Bottom, Position.Le
 const HANDLE_SIZE = 12;
 /** Boxes lie below connections and cards, however high they stand in the file. */
 const BOX_Z_OFFSET = -1_000_000;
+/** In characters: more than this nobody wants to hear at once. */
+const DESCRIPTION_MAX = 500;
+/** As long as a title is. */
+const TITLE_MAX = 80;
 
 export interface Shown<T> {
   readonly before?: T | undefined;
@@ -40,7 +44,7 @@ export function makeNode(db: Database, id: string, shown: Shown<CanvasNode>): Ca
       data: face(card, shown.before?.type === 'card' ? shown.before.data : undefined),
       zIndex: Math.max(card.z, 0),
       ariaLabel: titleOf(card),
-      domAttributes: CARD_ATTRIBUTES,
+      domAttributes: { ...CARD_ATTRIBUTES, ...described(card) },
     };
   const box = db.tables.box.get(id);
   if (box)
@@ -59,6 +63,12 @@ export function makeNode(db: Database, id: string, shown: Shown<CanvasNode>): Ca
 const CARD_ATTRIBUTES = { tabIndex: -1, 'aria-roledescription': 'card' };
 const BOX_ATTRIBUTES = { tabIndex: -1, 'aria-roledescription': 'box' };
 const CONNECTION_ATTRIBUTES = { tabIndex: -1, 'aria-roledescription': 'connection' };
+
+/** For those who hear it: all that a card says, where that is more than its title. */
+function described({ text }: Card) {
+  const words = text.slice(0, DESCRIPTION_MAX).trim();
+  return words.includes('\n') || words.length > TITLE_MAX ? { 'aria-description': words } : {};
+}
 
 const PLACE_KEYS: ReadonlySet<string> = new Set(['x', 'y', 'z', 'width', 'height']);
 

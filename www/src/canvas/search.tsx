@@ -4,12 +4,15 @@ import * as edits from '../edits.js';
 import type { Controls } from './controls.js';
 import { find } from './find.js';
 import { boundsOf } from './geometry.js';
+import { useFocusBack } from './use-focus.js';
 
 export function Search({ controls, close }: { controls: RefObject<Controls>; close: () => void }) {
   const [query, setQuery] = useState('');
   const [found, setFound] = useState<readonly string[]>([]);
   const [place, setPlace] = useState(0);
   const field = useRef<HTMLInputElement>(null);
+  const part = useRef<HTMLElement>(null);
+  useFocusBack(part);
   useEffect(() => field.current?.focus(), []);
 
   const show = (id: string | undefined) => {
@@ -36,6 +39,7 @@ export function Search({ controls, close }: { controls: RefObject<Controls>; clo
     show(now[next]);
   };
   const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.nativeEvent.isComposing) return;
     if (event.key === 'Enter') go(event.shiftKey ? -1 : 1);
     else if (event.key === 'Escape') {
       close();
@@ -46,7 +50,7 @@ export function Search({ controls, close }: { controls: RefObject<Controls>; clo
   };
   const words = query.trim() === '' ? '' : found.length === 0 ? 'Nothing' : `${place + 1} of ${found.length}`;
   return (
-    <search className="bar search" data-testid="search">
+    <search ref={part} className="bar search" data-testid="search">
       <input
         ref={field}
         type="search"

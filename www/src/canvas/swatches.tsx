@@ -2,7 +2,8 @@ import { cssColor, PRESETS } from './model.js';
 
 export interface SwatchesProps {
   readonly label: string;
-  readonly value?: string | null;
+  /** Undefined where there is more than one. */
+  readonly value: string | null | undefined;
   readonly onChoose: (color: string | null) => void;
 }
 

@@ -1,11 +1,12 @@
 /** Copy, cut, paste and drop, as the browser tells of them. */
 
 import { type RefObject, useEffect } from 'react';
+import { itemsOf } from '../edits.js';
 import { addPictures } from '../images/add.js';
 import { isPicture } from '../images/reading.js';
-import { openFile } from '../transfer.js';
+import { openedWords, openFile, sayUnread } from '../transfer.js';
 import { copied, pasteText, removeSelection } from './clipboard.js';
-import { type Controls, few } from './controls.js';
+import type { Controls } from './controls.js';
 import type { Place } from './geometry.js';
 import { isTyping } from './use-keyboard.js';
 
@@ -59,12 +60,12 @@ export async function open(controls: Controls, file: File, place?: Place): Promi
   try {
     const text = await file.text();
     if (TEXT_FILE.test(file.name)) return await pasteText(controls, text, place ?? camera.center());
-    const { ids, left_out } = await openFile(db, files, text, place);
+    const opened = await openFile(db, files, text, place);
     scene.select([]);
-    camera.fit([...ids].flatMap((id) => db.tables.card.get(id) ?? db.tables.box.get(id) ?? []));
-    notify([`Opened ${file.name}: ${ids.length} items.`, ...few(left_out)].join(' '));
+    camera.fit(itemsOf(db, opened.ids));
+    notify(openedWords(file.name, opened));
   } catch (error) {
-    notify(error instanceof Error ? error.message : String(error));
+    notify(sayUnread(file, error));
   }
 }
 

@@ -4,6 +4,7 @@ import { type RefObject, useEffect } from 'react';
 import { tokenOf } from '../share/pass.js';
 import { useDatabase } from '../space.js';
 import { forgetLook, keepLook, type Picture, takeLookAway } from '../states/look.js';
+import { isUnreadable } from '../states/use-rows.js';
 import type { Camera } from './camera.js';
 import { centerOf, distance, type Place } from './geometry.js';
 import type { Scene } from './scene.js';
@@ -20,7 +21,16 @@ const PASSING = [
   ...['.selected .votes', 'img[src^="blob:"]'],
 ].join();
 /** What is not seen. */
-const UNSEEN = ['data-testid', 'data-id', 'tabindex', 'role', 'aria-label', 'aria-roledescription', 'aria-describedby'];
+const UNSEEN = [
+  'data-testid',
+  'data-id',
+  'tabindex',
+  'role',
+  'aria-label',
+  'aria-description',
+  'aria-roledescription',
+  'aria-describedby',
+];
 
 export interface LookOptions {
   readonly space: string;
@@ -69,7 +79,7 @@ export function useLook({ space, main, scene, camera }: LookOptions): void {
     const look = () => {
       if (!isWanted) return;
       const isDrawn = !scene.isFilling && main.current?.querySelector('.react-flow__node') != null;
-      if (isLoaded && !scene.isFilling) framesLeft -= 1;
+      if ((isLoaded || isUnreadable(db.status)) && !scene.isFilling) framesLeft -= 1;
       if (isDrawn || framesLeft <= 0) takeLookAway();
       else requestAnimationFrame(look);
     };

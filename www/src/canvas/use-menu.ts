@@ -8,17 +8,26 @@ const LONG_PRESS_MS = 500;
 /** A finger is never quite still. */
 const STILL_PX = 10;
 
+/** Where the menu is, and what it is about. */
+export interface Opened extends Place {
+  readonly item: string | undefined;
+  /** What was selected when it opened. */
+  readonly before: ReadonlySet<string>;
+}
+
 export function useMenu(scene: Scene) {
-  const [at, setAt] = useState<Place | null>(null);
+  const [at, setAt] = useState<Opened | null>(null);
   const press = useRef<{ timer: ReturnType<typeof setTimeout>; from: Place } | undefined>(undefined);
   const close = useCallback(() => setAt(null), []);
   const handlers = useMemo(() => {
     const open = (target: Element, at: Place) => {
       if (!target.closest('.react-flow__renderer') || target.closest('input, textarea')) return false;
-      const id = target.closest('.react-flow__node, .react-flow__edge')?.getAttribute('data-id');
-      if (id === undefined || id === null) scene.select([]);
-      else if (!scene.selection.has(id)) scene.select([id]);
-      setAt(at);
+      const item = target.closest('.react-flow__node, .react-flow__edge')?.getAttribute('data-id') ?? undefined;
+      const before = scene.selection;
+      if (item === undefined) scene.select([]);
+      else if (!before.has(item)) scene.select([item]);
+      // Some systems tell of a finger that stays a second time.
+      setAt((shown) => ({ ...at, item, before: shown !== null && shown.item === item ? shown.before : before }));
       return true;
     };
     const release = () => {

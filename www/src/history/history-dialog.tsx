@@ -9,7 +9,8 @@ import { agoWords, momentWords, sizeWords } from '../panel/measures.js';
 import { useStatus } from '../panel/use-sync.js';
 import { countOf } from '../panel/words.js';
 import { isLetIn, useAccess } from '../share/access.js';
-import { useDatabase } from '../space.js';
+import { type Database, useDatabase } from '../space.js';
+import { hasRows } from '../states/use-rows.js';
 import {
   COMPARED_BYTES_MAX,
   compare,
@@ -127,7 +128,7 @@ function VersionRow({ version, space, whyNot, notify, close }: VersionRowProps) 
   const restore = async () => {
     setIsBusy(true);
     try {
-      await keepFirst(space);
+      await keepFirst(db, space);
       const edits = await restoreVersion(space, rev);
       notify(
         edits > 0 ? `Back at ${momentWords(at_s * 1000)}, by ${countOf(edits, 'edit')}.` : 'It is as it was then.',
@@ -170,12 +171,13 @@ function VersionRow({ version, space, whyNot, notify, close }: VersionRowProps) 
   );
 }
 
-/** An empty canvas has nothing to keep. */
-async function keepFirst(space: string): Promise<void> {
+/** An empty canvas has nothing to keep. One that is too large would be lost. */
+async function keepFirst(db: Database, space: string): Promise<void> {
   try {
     await keepVersion(space);
   } catch (error) {
-    if (!(error instanceof DriftlineError && error.code === 'no_version')) throw error;
+    if (!(error instanceof DriftlineError) || error.code !== 'no_version') throw error;
+    if (hasRows(db)) throw new DriftlineError({ code: 'not_kept', detail: '' });
   }
 }
 

@@ -22,7 +22,10 @@ const CALM_MS = 250;
 
 export class Files {
   readonly space: string;
-  readonly pictures = new Pictures(async (hash) => (await this.open()).url(hash));
+  readonly pictures = new Pictures(
+    async (hash) => (await this.open()).url(hash),
+    (hash) => this.#blobs?.revoke(hash),
+  );
   readonly #db: Database;
   readonly #requireEdit: () => void;
   readonly #listeners = new Set<() => void>();

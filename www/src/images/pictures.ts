@@ -1,10 +1,12 @@
-/** The pictures that are on screen, each loaded once, and asked for again as long as it is looked at. */
+/** The pictures that are on screen, each loaded once, and asked for again as long as it is looked at; of the others the last ones. */
 
 /** `code`: why it is not here. */
 export type Picture = { readonly url: string } | { readonly code: string };
 
 /** What has failed is asked for again after this, or at once when there is a network again. */
 const AGAIN_MS = 10_000;
+/** So many that nobody looks at any more stay: the browser holds their bytes in memory. */
+const UNSEEN_MAX = 50;
 
 interface Entry {
   picture: Picture | undefined;
@@ -14,12 +16,16 @@ interface Entry {
 
 export class Pictures {
   readonly #load: (hash: string) => Promise<string>;
+  readonly #unload: (hash: string) => void;
   readonly #entries = new Map<string, Entry>();
+  /** Whose last looker has gone, the longest ago first. */
+  readonly #unseen = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `load` resolves to the address of the picture, or rejects with a code. */
-  constructor(load: (hash: string) => Promise<string>) {
+  /** `load` resolves to the address of the picture, or rejects with a code; `unload` lets it go. */
+  constructor(load: (hash: string) => Promise<string>, unload: (hash: string) => void) {
     this.#load = load;
+    this.#unload = unload;
   }
 
   /** `undefined` while it is loaded for the first time. */
@@ -31,8 +37,22 @@ export class Pictures {
     const entry = this.#entries.get(hash) ?? { picture: undefined, isLoading: false, listeners: new Set() };
     this.#entries.set(hash, entry);
     entry.listeners.add(listener);
+    this.#unseen.delete(hash);
     this.#ask(hash, entry);
-    return () => void entry.listeners.delete(listener);
+    return () => {
+      entry.listeners.delete(listener);
+      if (entry.listeners.size === 0) this.#leave(hash);
+    };
+  }
+
+  #leave(hash: string): void {
+    this.#unseen.delete(hash);
+    this.#unseen.add(hash);
+    const [oldest] = this.#unseen;
+    if (oldest === undefined || this.#unseen.size <= UNSEEN_MAX) return;
+    this.#unseen.delete(oldest);
+    this.#entries.delete(oldest);
+    this.#unload(oldest);
   }
 
   /** There is reason to believe that what has failed can be had now. */

@@ -43,6 +43,8 @@ const REQUESTS: Record<string, string> = {
   blobs_full: 'There is no room for more files in this space.',
   hash_mismatch: 'The file was damaged on its way.',
   no_version: 'There is nothing to keep a version of, or the canvas is too large for it.',
+  not_kept:
+    'What is there now is too large to be kept as a version, and would be lost by going back. Nothing has changed.',
   not_restored: 'This version cannot be brought back: a rule forbids it, or it is too old. Nothing has changed.',
   too_large: 'It is too large for the server.',
   unreachable: 'There is no way to the server.',
@@ -65,6 +67,7 @@ const DEVICE: Record<string, string> = {
   record_corrupt: 'A change on this device cannot be read. It was put aside, and all others are there.',
   base_corrupt: 'The copy on this device was damaged. It is fetched again, and nothing of yours is lost.',
   digest_differs: 'The copy on this device was not what the server has. It is fetched again.',
+  drawing_failed: 'A part of it could not be drawn.',
   engine_not_loaded: 'The engine of the canvas could not be loaded.',
   no_browser: 'The canvas needs a page in a browser.',
   locks_missing: 'Browsers give what this needs to https and localhost alone.',
@@ -100,13 +103,23 @@ const ACTIONS: Record<string, string> = {
 
 export const SENTENCES: Readonly<Record<string, string>> = { ...REFUSED, ...REQUESTS, ...DEVICE, ...ACTIONS };
 
-/** Codes whose own sentence says more than ours: a rule's reason is written for the person. */
-const TELLS_ITSELF = new Set(['denied']);
+/** Codes whose own sentence says more than ours: a rule's reason, and what is wrong with a file, are written for the person. */
+const TELLS_ITSELF = new Set(['denied', 'not_a_canvas']);
 
-/** Anything that was thrown or told, in a sentence for people. */
+/** Anything that was thrown or told, in a sentence for people. What nobody has written for them goes to the console. */
 export function sayError(error: unknown): string {
-  const { code, detail, message } = (error ?? {}) as { code?: unknown; detail?: unknown; message?: unknown };
-  const own = [detail, message].find((text): text is string => typeof text === 'string' && text !== '');
-  if (typeof code === 'string' && TELLS_ITSELF.has(code) && own) return own;
-  return (typeof code === 'string' && SENTENCES[code]) || own || 'Something went wrong. Try again.';
+  const { code, detail } = (error ?? {}) as { code?: unknown; detail?: unknown };
+  if (typeof code === 'string') {
+    if (TELLS_ITSELF.has(code) && typeof detail === 'string' && detail) return detail;
+    const sentence = SENTENCES[code];
+    if (sentence) return sentence;
+  }
+  console.error(error);
+  return 'Something went wrong. Try again.';
+}
+
+/** What this page itself refused, before any server saw it. */
+export function sayRefusal(error: unknown): string {
+  const isInvalid = (error as { code?: unknown } | undefined)?.code === 'invalid';
+  return isInvalid ? 'It is too long, or not of the kind that belongs there.' : sayError(error);
 }

@@ -22,12 +22,13 @@ export function Device({ space, notify, showSpaces }: DeviceProps) {
   const db = useDatabase();
   const files = useFiles();
   const hasWaiting = useStatusPart(({ queued, in_flight, parked }) => queued + in_flight + parked > 0);
-  const [spaces, readSpaces] = useSpaces();
+  const [{ list: spaces }, readSpaces] = useSpaces();
   const importWork = async (file: File) => {
     try {
-      const { imported, known } = await db.importUnsynced(await file.text());
+      const { imported, known, unreadable } = await db.importUnsynced(await file.text());
       const here = known > 0 ? `, ${known} were here already` : '';
-      notify(`${countOf(imported, 'change')} taken from the file${here}.`);
+      const lost = unreadable > 0 ? ` Left out: ${countOf(unreadable, 'change')} that cannot be read.` : '';
+      notify(`${countOf(imported, 'change')} taken from the file${here}.${lost}`);
     } catch (error) {
       notify(sayError(error));
     }

@@ -1,7 +1,8 @@
 /** A dialog over everything; on a phone a sheet. The browser keeps the focus in it and gives it back afterwards. */
 
 import { X } from 'lucide-react';
-import { type ReactNode, useEffect, useId, useRef } from 'react';
+import { type ReactNode, useId, useLayoutEffect, useRef } from 'react';
+import { Notices } from '../notices.js';
 
 export interface DialogProps {
   readonly title: string;
@@ -14,7 +15,9 @@ export interface DialogProps {
 export function Dialog({ title, testId, close, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const titleId = useId();
-  useEffect(() => {
+  const isPressedBeside = useRef(false);
+  // It closes before it is taken away: afterwards it would not give the focus back.
+  useLayoutEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
     return () => dialog?.close();
@@ -27,15 +30,22 @@ export function Dialog({ title, testId, close, children }: DialogProps) {
       aria-labelledby={titleId}
       data-testid={testId}
       onClose={close}
-      onClick={(event) => event.target === event.currentTarget && close()}
+      onPointerDown={({ target, currentTarget }) => {
+        isPressedBeside.current = target === currentTarget;
+      }}
+      // Text that is marked in a field may end beside it.
+      onClick={({ target, currentTarget }) =>
+        isPressedBeside.current && target === currentTarget && element.current?.close()
+      }
     >
       <header className="dialog-head">
         <h2 id={titleId}>{title}</h2>
-        <button type="button" className="icon-button" aria-label="Close" onClick={close}>
+        <button type="button" className="icon-button" aria-label="Close" onClick={() => element.current?.close()}>
           <X size={18} aria-hidden />
         </button>
       </header>
       <div className="dialog-body">{children}</div>
+      <Notices />
     </dialog>
   );
 }
@@ -43,6 +53,8 @@ export function Dialog({ title, testId, close, children }: DialogProps) {
 export interface AskProps {
   readonly title: string;
   readonly children: ReactNode;
+  /** What the button that leaves all as it is says. */
+  readonly keep?: string;
   /** What the button that does it says. */
   readonly action: string;
   readonly act: () => void;
@@ -50,13 +62,13 @@ export interface AskProps {
 }
 
 /** Asks before something that cannot be taken back. The safe answer comes first. */
-export function Ask({ title, children, action, act, close }: AskProps) {
+export function Ask({ title, children, keep = 'Keep it', action, act, close }: AskProps) {
   return (
     <Dialog title={title} testId="ask" close={close}>
       {children}
       <div className="actions">
         <button type="button" className="button" onClick={close}>
-          Keep it
+          {keep}
         </button>
         <button
           type="button"

@@ -11,6 +11,10 @@ export async function exportUnsent(db: Database, { space, status }: Files, notif
     const { text, leftOut } = await db.exportUnsynced();
     saveFile(`${space}-unsynced.json`, text);
     const pictures = status.files.waiting + status.files.parked;
+    if (!(await isLoaded(db)))
+      return notify(
+        'The file has what was made in this tab. What this device held before could not be read, and is not in it.',
+      );
     if (leftOut > 0)
       notify(`${leftOut} changes of another tab are not in the file: bring it to the front, and export again.`);
     else if (pictures > 0)
@@ -19,3 +23,7 @@ export async function exportUnsent(db: Database, { space, status }: Files, notif
     notify(sayError(error));
   }
 }
+
+/** Whether what this device holds has been read. */
+const isLoaded = (db: Database) =>
+  Promise.race([db.loaded.then(() => true), new Promise<boolean>((resolve) => setTimeout(resolve, 0, false))]);

@@ -6,6 +6,7 @@ import { cardsOf } from '../images/described.js';
 import { type SyncStatus, useFiles } from '../images/files.js';
 import { useDatabase } from '../space.js';
 import { sayError } from './codes.js';
+import { GiveUp, type Going } from './give-up.js';
 import { sizeWords } from './measures.js';
 import { useStatus } from './use-sync.js';
 import { countOf } from './words.js';
@@ -65,17 +66,22 @@ function ParkedPicture({ blob, notify }: { blob: ParkedBlob; notify: (text: stri
           >
             Retry
           </button>
-          <button
-            type="button"
-            className="button"
-            data-testid="discard-file"
+          <GiveUp
+            testId="discard-file"
             title="Gives the picture up. Its card stays, with its words"
-            onClick={() => attempt(files.discard(blob.hash))}
-          >
-            Discard
-          </button>
+            what={() => pictureGoing(cardsOf(db, blob.hash).length)}
+            act={() => files.discard(blob.hash)}
+            notify={notify}
+          />
         </div>
       </div>
     </li>
   );
+}
+
+function pictureGoing(cards: number): Going {
+  const shown =
+    cards === 1 ? ' Its card stays, with its words.' : ` ${cards} cards show it, and stay with their words.`;
+  const lost = 'It is on this device alone, and once given up cannot be brought back.';
+  return { name: 'this picture', detail: cards > 0 ? lost + shown : lost };
 }

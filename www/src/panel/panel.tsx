@@ -2,6 +2,7 @@
 
 import { X } from 'lucide-react';
 import { type ComponentType, useEffect, useState } from 'react';
+import { useSimulated } from './inspection.js';
 import { InspectorTab } from './inspector-tab.js';
 import { SyncTab } from './sync-tab.js';
 
@@ -17,13 +18,15 @@ interface Tab {
 }
 
 const SYNC: Tab = { name: 'Sync', View: SyncTab };
-const TABS: readonly Tab[] = [SYNC, { name: 'Inspector', View: InspectorTab }];
+const INSPECTOR: Tab = { name: 'Inspector', View: InspectorTab };
+const TABS: readonly Tab[] = [SYNC, INSPECTOR];
 
 export function Panel({ close, ...props }: TabProps & { readonly close: () => void }) {
   const [tab, setTab] = useState(SYNC);
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
-      const isInside = event.target instanceof Element && event.target.closest('.panel') !== null;
+      // A dialog that the panel has opened takes the key for itself.
+      const isInside = event.target instanceof Element && event.target.closest('.panel, dialog')?.matches('.panel');
       if (event.key === 'Escape' && isInside) close();
     };
     addEventListener('keydown', listen);
@@ -43,6 +46,7 @@ export function Panel({ close, ...props }: TabProps & { readonly close: () => vo
 }
 
 function Tabs({ shown, show }: { shown: Tab; show: (tab: Tab) => void }) {
+  const simulated = useSimulated();
   return (
     <nav className="tabs" aria-label="Panel">
       {TABS.map((tab) => (
@@ -55,6 +59,7 @@ function Tabs({ shown, show }: { shown: Tab; show: (tab: Tab) => void }) {
           onClick={() => show(tab)}
         >
           {tab.name}
+          {tab === INSPECTOR && simulated !== '' && <span className="chip chip-waiting"> simulates</span>}
         </button>
       ))}
     </nav>

@@ -1,6 +1,10 @@
 import type { OutboxEntry } from 'driftline';
+import { useMemo, useState } from 'react';
 import { type Database, useDatabase } from '../space.js';
+import { draftOf } from './amend.js';
+import { Change } from './change.js';
 import { sayError } from './codes.js';
+import { GiveUp, groupGoing } from './give-up.js';
 import { saveFile } from './save-file.js';
 import { describe, rowName } from './words.js';
 
@@ -9,7 +13,9 @@ const exported = (db: Database, entry: OutboxEntry) => db.export(entry.key, { de
 /** A transaction that cannot go on by itself: why, and what the person can do about it. */
 export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: string) => void }) {
   const db = useDatabase();
-  const { problem } = entry;
+  const { key, problem } = entry;
+  const draft = useMemo(() => draftOf(db, key), [db, key]);
+  const [isChanging, setIsChanging] = useState(false);
   const waiting = entry.dependents?.length ?? 0;
   const attempt = (act: () => void) => {
     try {
@@ -39,15 +45,25 @@ export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: s
           >
             Retry
           </button>
-          <button
-            type="button"
-            className="button"
-            data-testid="discard"
+          {draft && (
+            <button
+              type="button"
+              className="button"
+              data-testid="change-parked"
+              aria-expanded={isChanging}
+              title="Writes it anew, and sends it again"
+              onClick={() => setIsChanging(!isChanging)}
+            >
+              Change…
+            </button>
+          )}
+          <GiveUp
+            testId="discard"
             title="Gives this change up, and those that cannot do without it"
-            onClick={() => attempt(() => db.discard(entry.key, { dependents: true }))}
-          >
-            Discard
-          </button>
+            what={() => groupGoing(db, entry.key)}
+            act={() => db.discard(entry.key, { dependents: true })}
+            notify={notify}
+          />
           {waiting > 0 && (
             <button
               type="button"
@@ -69,6 +85,7 @@ export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: s
             Export
           </button>
         </div>
+        {draft && isChanging && <Change draft={draft} close={() => setIsChanging(false)} />}
       </div>
     </li>
   );

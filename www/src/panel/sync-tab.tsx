@@ -2,11 +2,12 @@
 
 import type { OutboxEntry } from 'driftline';
 import { type Database, useDatabase } from '../space.js';
-import { sayError } from './codes.js';
 import { Device } from './device.js';
 import { FilesSection } from './files.js';
+import { GiveUp, groupGoing } from './give-up.js';
 import type { TabProps } from './panel.js';
 import { Parked } from './parked.js';
+import { Simulated } from './simulated.js';
 import { useOutbox, useStatus } from './use-sync.js';
 import { describe, rowName, STATE_WORDS, statusSentence } from './words.js';
 
@@ -17,6 +18,7 @@ const SHOWN_MAX = 100;
 export function SyncTab({ space, notify, showSpaces }: TabProps) {
   return (
     <>
+      <Simulated />
       <Status />
       <Entries notify={notify} />
       <Device space={space} notify={notify} showSpaces={showSpaces} />
@@ -79,13 +81,6 @@ interface OutboxProps {
 function Outbox({ waiting, hasParked, notify }: OutboxProps) {
   const db = useDatabase();
   const places = new Map(waiting.map((entry, index) => [entry.key, index + 1]));
-  const discard = (key: string) => {
-    try {
-      db.discard(key, { dependents: true });
-    } catch (error) {
-      notify(sayError(error));
-    }
-  };
   return (
     <section aria-labelledby="outbox-title">
       <h2 id="outbox-title">Outbox · {waiting.length}</h2>
@@ -108,14 +103,13 @@ function Outbox({ waiting, hasParked, notify }: OutboxProps) {
             </div>
             <span className={`chip chip-${entry.state}`}>{STATE_WORDS[entry.state]}</span>
             {entry.state === 'waiting' && (
-              <button
-                type="button"
+              <GiveUp
+                testId="discard-waiting"
                 className="text-button"
-                data-testid="discard-waiting"
-                onClick={() => discard(entry.key)}
-              >
-                Discard
-              </button>
+                what={() => groupGoing(db, entry.key)}
+                act={() => db.discard(entry.key, { dependents: true })}
+                notify={notify}
+              />
             )}
           </li>
         ))}

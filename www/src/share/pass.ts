@@ -25,11 +25,26 @@ export function tokenOf(space: string): string | null {
   return kept<string>(key(space)) ?? null;
 }
 
+/** Whoever had a pass on this device: what they made is here, and waits for their link. */
+const USERS = 'users';
+const USERS_MAX = 50;
+/** Who was here before the pass that is new; null for whoever came without one. */
+const formerKey = (space: string) => `former.${space}`;
+
 export function keepToken(space: string, token: string | null): void {
   if (token === tokenOf(space)) return;
+  const before = userOf(space);
+  if (before !== (token === null ? undefined : readToken(token)?.user)) keep(formerKey(space), before ?? null);
+  if (before !== undefined)
+    keep(USERS, [before, ...formerUsers().filter((user) => user !== before)].slice(0, USERS_MAX));
   keep(key(space), token ?? undefined);
   keep(accessKey(space), undefined);
   forgetLook(space);
+}
+
+/** With what the server said of it, and what was noted beside it. */
+export function forgetPass(space: string): void {
+  for (const name of [key(space), accessKey(space), formerKey(space)]) keep(name, undefined);
 }
 
 /** What a request of the app itself, beside the engine's, shows the server. */
@@ -44,10 +59,19 @@ export function userOf(space: string): string | undefined {
   return token === null ? undefined : readToken(token)?.user;
 }
 
-/** Everybody whose pass this device has. */
+const formerUsers = () => kept<string[]>(USERS) ?? [];
+
+/** Everybody whose pass this device has, or had. */
 export function knownUsers(): string[] {
   const users = keptKeys('pass.').flatMap((name) => userOf(name.slice('pass.'.length)) ?? []);
-  return [...new Set(users)];
+  return [...new Set([...users, ...formerUsers()])];
+}
+
+/** Whose work a space on this device was before its pass changed, if nobody has asked since; null: of whoever came without a pass. */
+export function takeFormerUser(space: string): string | null | undefined {
+  const former = kept<string | null>(formerKey(space));
+  keep(formerKey(space), undefined);
+  return former;
 }
 
 /** Takes the token out of the page's address, if there is one. Says whether there was. */

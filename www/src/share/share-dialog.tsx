@@ -1,8 +1,10 @@
 /** Links to this space: the address alone where the server asks for no token, and else one with a role in its fragment. */
 
 import { useState } from 'react';
-import { Dialog } from '../panel/dialog.js';
+import { Ask, Dialog } from '../panel/dialog.js';
 import { agoWords, momentWords } from '../panel/measures.js';
+import { useStatusPart } from '../panel/use-sync.js';
+import { countOf } from '../panel/words.js';
 import { addressOf } from '../space.js';
 import { isLetIn, useAccess } from './access.js';
 import { CopyField } from './copy-field.js';
@@ -124,10 +126,17 @@ function YourPass({ space, isIn, notify }: PartProps & { isIn: boolean }) {
   const own = tokenOf(space);
   const claims = own === null ? null : readToken(own);
   const isOver = claims?.expiresAt != null && claims.expiresAt < Date.now();
+  const waiting = useStatusPart(({ queued, in_flight, parked }) => queued + in_flight + parked);
+  const [asked, setAsked] = useState<string | null>();
   const use = (token: string | null) => {
     keepToken(space, token);
     // As somebody else the space is another on this device: it is opened anew.
     location.reload();
+  };
+  const askOrUse = (token: string | null) => {
+    const isSame = token !== null && readToken(token)?.user === claims?.user;
+    if (waiting > 0 && !isSame) setAsked(token);
+    else use(token);
   };
   return (
     <section aria-labelledby="share-own">
@@ -143,7 +152,7 @@ function YourPass({ space, isIn, notify }: PartProps & { isIn: boolean }) {
           event.preventDefault();
           const token = tokenIn(text);
           if (token === null) notify('This is no link with a token, and no token.');
-          else use(token);
+          else askOrUse(token);
         }}
       >
         <input
@@ -161,9 +170,24 @@ function YourPass({ space, isIn, notify }: PartProps & { isIn: boolean }) {
         </button>
       </form>
       {claims && (
-        <button type="button" className="text-button" onClick={() => use(null)}>
+        <button type="button" className="text-button" onClick={() => askOrUse(null)}>
           Forget it on this device
         </button>
+      )}
+      {asked !== undefined && (
+        <Ask
+          title="Leave unsent work behind?"
+          keep="Stay"
+          action="Go on"
+          act={() => use(asked)}
+          close={() => setAsked(undefined)}
+        >
+          <p>
+            {countOf(waiting, 'change')} made here {claims ? `by ${claims.user}` : 'without a link'} have not reached
+            the server. They stay on this device, and are sent once this canvas is opened on it{' '}
+            {claims ? `with a link for ${claims.user}` : 'without a link'} again. Until then nobody sees them.
+          </p>
+        </Ask>
       )}
     </section>
   );

@@ -20,7 +20,7 @@ export interface SpacesDialogProps {
 }
 
 export function SpacesDialog({ space, notify, close }: SpacesDialogProps) {
-  const [spaces, read] = useSpaces();
+  const [{ list: spaces, state }, read] = useSpaces();
   const bytes = spaces.reduce((sum, held) => sum + held.bytes, 0);
   const tidy = async () => {
     try {
@@ -47,8 +47,10 @@ export function SpacesDialog({ space, notify, close }: SpacesDialogProps) {
       </ul>
       <footer className="dialog-foot">
         <p className="hint">
-          {countOf(spaces.length, 'space')}, {sizeWords(bytes)} on this device. What the server has comes back when a
-          space is opened again.
+          {state === 'reading' && 'Reading what this device holds…'}
+          {state === 'unreadable' && 'What this device holds cannot be read just now.'}
+          {state === 'read' &&
+            `${countOf(spaces.length, 'space')}, ${sizeWords(bytes)} on this device. What the server has comes back when a space is opened again.`}
         </p>
         <button
           type="button"

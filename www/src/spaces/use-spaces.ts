@@ -2,8 +2,9 @@
 
 import { deleteSpace, evictSpaces, listSpaces, type Owner, type SpaceInfo } from 'driftline';
 import { useCallback, useEffect, useState } from 'react';
+import { forgetOffline } from '../panel/offline.js';
 import { schema } from '../schema.js';
-import { knownUsers, userOf } from '../share/pass.js';
+import { forgetPass, knownUsers, userOf } from '../share/pass.js';
 import { useDatabase } from '../space.js';
 import { forgetLook } from '../states/look.js';
 
@@ -25,12 +26,21 @@ async function listAll(): Promise<Held[]> {
   return (await Promise.all(lists)).flat().sort((a, b) => b.openedAt - a.openedAt);
 }
 
-export function useSpaces(): [spaces: readonly Held[], read: () => void] {
+export interface Spaces {
+  readonly list: readonly Held[];
+  /** `unreadable`: the browser does not let them be read. */
+  readonly state: 'reading' | 'read' | 'unreadable';
+}
+
+export function useSpaces(): [spaces: Spaces, read: () => void] {
   const db = useDatabase();
-  const [spaces, setSpaces] = useState<readonly Held[]>([]);
+  const [spaces, setSpaces] = useState<Spaces>({ list: [], state: 'reading' });
   const read = useCallback(() => {
     // The list is a convenience: where it cannot be read, the canvas is there all the same.
-    listAll().then(setSpaces, () => {});
+    listAll().then(
+      (list) => setSpaces({ list, state: 'read' }),
+      () => setSpaces({ list: [], state: 'unreadable' }),
+    );
   }, []);
   useEffect(() => {
     read();
@@ -44,12 +54,24 @@ export function useSpaces(): [spaces: readonly Held[], read: () => void] {
 export async function removeSpace({ name, user }: Held, discard: boolean): Promise<void> {
   await deleteSpace(name, { ...ownerOf(user), discard });
   forgetLook(name);
+  forgetOffline(name);
+  // What opens it goes too: somebody else may sit here next.
+  if (userOf(name) === user) forgetPass(name);
+}
+
+/** How many edits in a space wait on this device for the link of somebody who was here before. */
+export async function waitingFor(former: string | null, space: string): Promise<number> {
+  const spaces = await listSpaces(ownerOf(former ?? undefined));
+  return spaces.find(({ name }) => name === space)?.unsynced ?? 0;
 }
 
 /** Leaves the spaces opened last, and whatever has unsent work or is open. Returns how many went. */
 export async function evictAllBut(keepSpaces: number): Promise<number> {
   const users = [undefined, ...knownUsers()];
   const gone = (await Promise.all(users.map((user) => evictSpaces({ ...ownerOf(user), keepSpaces })))).flat();
-  for (const name of gone) forgetLook(name);
+  for (const name of gone) {
+    forgetLook(name);
+    forgetOffline(name);
+  }
   return gone.length;
 }

@@ -33,7 +33,8 @@ export function Banner({ notify, showPanel, showLink }: BannerProps) {
     panel: { words: 'Show', act: showPanel },
   };
 
-  if (access?.role === 'none') {
+  const trouble = troubleOf(status);
+  if (access?.role === 'none' && !trouble?.isUrgent) {
     const detail = 'Ask whoever keeps it for one, and open it here. Until then nothing can be fetched or made.';
     return (
       <Line kind="warn" code="no_access" title="This space needs a link that opens it" detail={detail}>
@@ -43,7 +44,6 @@ export function Banner({ notify, showPanel, showLink }: BannerProps) {
       </Line>
     );
   }
-  const trouble = troubleOf(status);
   if (trouble) {
     const remedy = trouble.remedy && remedies[trouble.remedy];
     return (

@@ -20,6 +20,10 @@ const HELP: Record<string, Help> = {
     title: 'This address is not secure enough',
     steps: ['Open the page by https, or as http://localhost on the machine that serves it.'],
   },
+  drawing_failed: {
+    title: 'The page has failed',
+    steps: ['Load it again: what was saved is all there, and goes on where it stopped.'],
+  },
   too_many_tabs: { title: 'Too many tabs have this open', steps: ['Close some of them, then try again.'] },
 };
 
@@ -28,14 +32,19 @@ const UNKNOWN: Help = {
   steps: ['Try again. If that does not help, close the other tabs of this app, and then try once more.'],
 };
 
-export function Failure({ error }: { error: unknown }) {
-  const code = error instanceof DriftlineError ? error.code : undefined;
+export interface FailureProps {
+  readonly error: unknown;
+  /** Where the error has none of its own. */
+  readonly code?: string;
+}
+
+export function Failure({ error, code = error instanceof DriftlineError ? error.code : undefined }: FailureProps) {
   const { title, steps } = HELP[code ?? ''] ?? UNKNOWN;
   return (
     <main className="failure" data-testid="failure" data-code={code}>
       <img src="/icon.svg" alt="" width={44} height={44} />
       <h1>{title}</h1>
-      <p role="alert">{sayError(code ? { code, detail: '' } : error)} Nothing that was made on this device is lost.</p>
+      <p role="alert">{sayError(code ? { code } : error)} Nothing that was saved on this device is lost.</p>
       <ul>
         {steps.map((step) => (
           <li key={step}>{step}</li>

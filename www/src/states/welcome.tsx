@@ -2,13 +2,14 @@
 
 import { useReactFlow } from '@xyflow/react';
 import { FolderOpen, Lock, Sparkles } from 'lucide-react';
+import { useRef } from 'react';
+import { useFocusBack } from '../canvas/use-focus.js';
 import { FILE_TYPES } from '../formats.js';
 import { useFiles } from '../images/files.js';
-import { sayError } from '../panel/codes.js';
 import { useStatus } from '../panel/use-sync.js';
 import { canEdit, useAccess } from '../share/access.js';
 import { useDatabase } from '../space.js';
-import { openFile } from '../transfer.js';
+import { openedWords, openFile, sayUnread } from '../transfer.js';
 import { SAMPLE } from './sample.js';
 import { troubleOf } from './trouble.js';
 import { useContents } from './use-rows.js';
@@ -18,6 +19,7 @@ export function Welcome({ notify }: { notify: (text: string) => void }) {
   const access = useAccess();
   if (contents === 'some') return null;
   if (contents === 'reading') return <Wait title="Opening the canvas" detail="Reading what this device holds." />;
+  if (contents === 'unreadable') return <Unreadable />;
   if (contents === 'fetching')
     return <Wait title="Fetching the canvas" detail="The server is sending what it holds." />;
   return canEdit(access) ? <Empty notify={notify} /> : <Nothing isLocked={access?.role === 'none'} />;
@@ -30,6 +32,15 @@ function Wait({ title, detail }: { title: string; detail: string }) {
       <span className="spinner" aria-hidden />
       <strong>{title}</strong>
       <span>{detail}</span>
+    </div>
+  );
+}
+
+function Unreadable() {
+  return (
+    <div className="welcome" data-testid="unreadable">
+      <strong>What this device holds cannot be read</strong>
+      <span>It shows here once the browser lets the page read it. What you make meanwhile is in this tab alone.</span>
     </div>
   );
 }
@@ -55,23 +66,28 @@ const STEPS = [
   ['Lose the network', 'and go on: it is all kept, and sent later'],
 ] as const;
 
+const SAMPLE_FILE = new File([SAMPLE], 'sample.canvas');
+
 function Empty({ notify }: { notify: (text: string) => void }) {
   const db = useDatabase();
   const files = useFiles();
   const flow = useReactFlow();
   const status = useStatus();
+  const part = useRef<HTMLDivElement>(null);
+  useFocusBack(part);
   const isUnknown = status.rev === 0 && (status.state === 'offline' || troubleOf(status) !== undefined);
-  const open = async (text: string) => {
+  const open = async (file: File) => {
     try {
-      const { ids } = await openFile(db, files, text);
+      const opened = await openFile(db, files, await file.text());
       // Once they are drawn.
-      setTimeout(() => flow.fitView({ nodes: ids.map((id) => ({ id })), padding: 0.2, maxZoom: 1 }), 50);
+      setTimeout(() => flow.fitView({ nodes: opened.ids.map((id) => ({ id })), padding: 0.2, maxZoom: 1 }), 50);
+      if (file !== SAMPLE_FILE) notify(openedWords(file.name, opened));
     } catch (error) {
-      notify(sayError(error));
+      notify(sayUnread(file, error));
     }
   };
   return (
-    <div className="welcome" data-testid="welcome">
+    <div ref={part} className="welcome" data-testid="welcome">
       <h2>An empty canvas</h2>
       <ul>
         {STEPS.map(([what, why]) => (
@@ -81,7 +97,7 @@ function Empty({ notify }: { notify: (text: string) => void }) {
         ))}
       </ul>
       <div className="actions">
-        <button type="button" className="button is-primary" data-testid="load-sample" onClick={() => open(SAMPLE)}>
+        <button type="button" className="button is-primary" data-testid="load-sample" onClick={() => open(SAMPLE_FILE)}>
           <Sparkles size={16} aria-hidden /> Load a sample
         </button>
         <label className="button">
@@ -90,9 +106,11 @@ function Empty({ notify }: { notify: (text: string) => void }) {
             type="file"
             accept={FILE_TYPES}
             className="visually-hidden"
-            onChange={async (event) => {
-              const [file] = event.currentTarget.files ?? [];
-              if (file) await open(await file.text());
+            onChange={({ currentTarget }) => {
+              const [file] = currentTarget.files ?? [];
+              // The same file may be chosen again.
+              currentTarget.value = '';
+              if (file) open(file);
             }}
           />
         </label>

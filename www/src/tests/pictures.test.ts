@@ -50,7 +50,7 @@ test('v8_what_else_a_card_says_stays_when_its_picture_goes', () => {
 
 test('v8_a_picture_is_loaded_once_for_all_who_show_it', async () => {
   const { asked, answers, load } = makeLoader();
-  const pictures = new Pictures(load);
+  const pictures = new Pictures(load, () => {});
   answers.push('blob:1');
   const first = heard(pictures, HASH);
   const second = heard(pictures, HASH);
@@ -64,7 +64,7 @@ test('v8_a_picture_is_loaded_once_for_all_who_show_it', async () => {
 test('v8_a_picture_that_failed_is_asked_for_again_while_somebody_looks', async (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] });
   const { asked, answers, load } = makeLoader();
-  const pictures = new Pictures(load);
+  const pictures = new Pictures(load, () => {});
   const first = heard(pictures, HASH);
   await first.once;
   assert.deepEqual(pictures.read(HASH), { code: 'unreachable' });
@@ -90,4 +90,25 @@ test('v8_an_address_holds_a_picture_or_nothing', async () => {
   }
   const large = `data:image/png;base64,${'A'.repeat(44_000_000)}`;
   assert.throws(() => pictureIn(large), { code: 'blob_too_large' });
+});
+
+test('v8_of_the_pictures_that_nobody_looks_at_only_the_last_are_held', async () => {
+  const gone: string[] = [];
+  const pictures = new Pictures(
+    async (hash) => `blob:${hash}`,
+    (hash) => gone.push(hash),
+  );
+  const looker = heard(pictures, 'looked at');
+  await looker.once;
+  for (let n = 0; n < 60; n += 1) {
+    const { once, stop } = heard(pictures, `${n}`);
+    await once;
+    stop();
+  }
+  assert.deepEqual(gone, ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+  assert.equal(pictures.read('9'), undefined);
+  assert.deepEqual([pictures.read('10'), pictures.read('looked at')], [{ url: 'blob:10' }, { url: 'blob:looked at' }]);
+  const again = heard(pictures, '9');
+  await again.once;
+  assert.deepEqual(pictures.read('9'), { url: 'blob:9' });
 });
