@@ -143,6 +143,25 @@ const fullDisk = (page) =>
     };
   });
 
+/** The browser opens no database for the page. */
+const noStorage = (page) =>
+  page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException('not in this window', 'SecurityError');
+    };
+  });
+
+const cardOf = (page, text) => page.locator('[data-testid=card]', { hasText: text });
+const CORNER = { position: { x: 12, y: 8 } };
+
+/** A canvas on which the first card of the sample is chosen. */
+async function chosen(person, name) {
+  await person.go(newSpace(name));
+  await sample(person);
+  await cardOf(person.page, 'Start here').click(CORNER);
+  await person.page.waitForSelector('[data-testid=color-1]');
+}
+
 /** Each brings a person's page into a state and returns when the state is on screen. */
 export const STATES = {
   welcome: async ({ page, go }) => {
@@ -262,6 +281,98 @@ export const STATES = {
   'wrong-link': async ({ page, go, world }) => {
     await go(newSpace('guarded'), { server: world.guarded, token: world.tokens.other });
     await page.waitForSelector('[data-testid=banner][data-code=no_access]');
+  },
+  unreadable: async ({ page, go }) => {
+    await noStorage(page);
+    await go(newSpace('unreadable'));
+    await page.waitForSelector('[data-testid=unreadable]');
+    await page.waitForSelector('[data-testid=banner][data-code=storage_refused]');
+  },
+  'no-code': async ({ page, world }) => {
+    await page.route('**/assets/*.js', (route) => route.abort());
+    await page.goto(`${world.open.url}/?space=no-code`);
+    await page.getByRole('button', { name: 'Try again' }).waitFor();
+  },
+  chosen: async (person) => {
+    await chosen(person, 'chosen');
+    await person.page.keyboard.press('ControlOrMeta+a');
+  },
+  writing: async (person) => {
+    await chosen(person, 'writing');
+    await cardOf(person.page, 'Start here').dblclick(CORNER);
+    await person.page.waitForSelector('[data-testid=draft]');
+  },
+  'writing-refused': async (person) => {
+    const { page } = person;
+    await STATES.writing(person);
+    await page.fill('[data-testid=draft]', 'Far too long. '.repeat(5_000));
+    await page.waitForSelector('[data-testid=draft-problem]');
+  },
+  'item-menu': async (person) => {
+    await chosen(person, 'item-menu');
+    await person.page.keyboard.press('Shift+F10');
+    await person.page.waitForSelector('[data-testid=menu]');
+  },
+  help: async (person) => {
+    await person.go(newSpace('help'));
+    await sample(person);
+    await person.page.keyboard.press('?');
+    await person.page.waitForSelector('[data-testid=help][open]');
+  },
+  search: async (person) => {
+    const { page } = person;
+    await person.go(newSpace('search'));
+    await sample(person);
+    await page.keyboard.press('ControlOrMeta+f');
+    await page.keyboard.type('card');
+    await page.waitForTimeout(300);
+  },
+  legend: async (person) => {
+    const { page } = person;
+    await person.go(newSpace('legend'));
+    await sample(person);
+    await page.click('[data-testid=legend-toggle]');
+    await page.waitForSelector('[data-testid=legend]');
+  },
+  inspector: async (person) => {
+    const { page } = person;
+    await STATES.offline(person);
+    await openPanel(page);
+    await page.click('[data-testid=tab-inspector]');
+    await page.locator('.inspector-tab .sentence').first().waitFor();
+  },
+  simulated: async (person) => {
+    const { page } = person;
+    await person.go(newSpace('simulated'));
+    await sample(person);
+    await openPanel(page);
+    await page.click('[data-testid=tab-inspector]');
+    await page.locator('.inspector-tab').getByRole('tab', { name: 'Simulate' }).click();
+    await page.locator('.inspector-tab').getByRole('switch', { name: 'Offline' }).check();
+    await page.click('[data-testid=tab-sync]');
+    await page.waitForSelector('[data-testid=simulated]');
+  },
+  'left-behind': async (person) => {
+    const { page, context, world } = person;
+    const space = newSpace('left-behind');
+    await person.go(space, { server: world.guarded, token: world.tokens.write });
+    await sample(person);
+    await context.setOffline(true);
+    await write(page, 'Of ada');
+    await page.evaluate(() => window.driftline.saved());
+    await page.route('**/reconcile', (route) => route.abort());
+    await context.setOffline(false);
+    await choose(page, 'share');
+    await page.fill('[data-testid=use-link]', world.tokens.read);
+    await page.getByRole('button', { name: 'Use it' }).click();
+    await page.waitForSelector('[data-testid=ask]');
+  },
+  'discard-ask': async (person) => {
+    const { page } = person;
+    await STATES.parked(person);
+    await openPanel(page);
+    await page.click('[data-testid=discard]');
+    await page.waitForSelector('[data-testid=ask]');
   },
   failure: async ({ page, world }) => {
     await page.route('**/*.wasm', (route) => route.abort());

@@ -10,6 +10,8 @@ export const ZOOM_MAX = 3;
 const FIT_ZOOM_MIN = 0.25;
 const PADDING = { top: '88px', right: '48px', bottom: '72px', left: '64px' } as const;
 const READABLE_ZOOM = 0.8;
+/** Below it nobody can read: a card is drawn as its title alone, and comes near when it is written in. */
+export const LEGIBLE_ZOOM = 0.4;
 const GLIDE_MS = 180;
 
 export interface Camera {

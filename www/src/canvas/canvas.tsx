@@ -11,7 +11,7 @@ import { useDatabase } from '../space.js';
 import { lookOf } from '../states/look.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
 import { saveCanvas } from '../transfer.js';
-import { useCamera } from './camera.js';
+import { LEGIBLE_ZOOM, useCamera } from './camera.js';
 import { carried } from './carried.js';
 import { commandOf } from './commands.js';
 import { type Controls, count, type Overlay } from './controls.js';
@@ -82,9 +82,11 @@ export function Canvas({ space, notify }: CanvasProps) {
     (id: string) =>
       attempt(() => {
         requireEdit(access);
+        const [item] = edits.itemsOf(db, [id]);
+        if (item && camera.zoom() < LEGIBLE_ZOOM) camera.reveal(item, { isToRead: true });
         setEditedId(id);
       }),
-    [attempt, access],
+    [attempt, access, db, camera],
   );
   const edit = useCallback(
     (id: string) => {

@@ -6,14 +6,13 @@ import { tickTask, titleOf, vote } from '../edits.js';
 import { Picture } from '../images/picture.js';
 import type { Card as CardRow } from '../schema.js';
 import { useDatabase } from '../space.js';
+import { LEGIBLE_ZOOM } from './camera.js';
 import { Draft, textOf } from './draft.js';
 import { useEditing } from './editing.js';
 import { Item } from './item.js';
 import { type CardNode, type Face, isSameFace } from './model.js';
 import { ListItem, TickBox } from './tick-box.js';
 
-/** Below this zoom nobody can read, so a card is drawn as its title alone. */
-const READABLE_ZOOM = 0.4;
 const MARKDOWN = {
   disableParsingRawHTML: true,
   forceBlock: true,
@@ -25,7 +24,7 @@ const MARKDOWN = {
 export const Card = memo(function Card({ id, data: { row }, selected }: NodeProps<CardNode>) {
   const db = useDatabase();
   const editing = useEditing();
-  const isReadable = useStore((state) => state.transform[2] >= READABLE_ZOOM);
+  const isReadable = useStore((state) => state.transform[2] >= LEGIBLE_ZOOM);
   const hasPicture = row.image !== null;
   const column = hasPicture ? 'text' : row.kind === 'file' ? 'file' : row.kind === 'link' ? 'url' : 'text';
   const draft = editing.id === id && (

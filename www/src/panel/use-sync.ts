@@ -32,8 +32,14 @@ export function useOutbox(db: Database): OutboxEntry[] {
       interval = READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY;
       setEntries((before) => (before.length + entries.length === 0 ? before : entries));
     };
+    // Nothing is shown to wait beside a status that says that nothing does.
+    const isOver = () => db.status.queued + db.status.in_flight + db.status.parked === 0;
     const soon = () => {
-      timer ??= setTimeout(read, interval);
+      if (!isOver()) timer ??= setTimeout(read, interval);
+      else {
+        clearTimeout(timer);
+        read();
+      }
     };
     const stops = [db.onStatus(soon), db.subscribe(soon)];
     soon();

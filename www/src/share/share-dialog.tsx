@@ -183,9 +183,10 @@ function YourPass({ space, isIn, notify }: PartProps & { isIn: boolean }) {
           close={() => setAsked(undefined)}
         >
           <p>
-            {countOf(waiting, 'change')} made here {claims ? `by ${claims.user}` : 'without a link'} have not reached
-            the server. They stay on this device, and are sent once this canvas is opened on it{' '}
-            {claims ? `with a link for ${claims.user}` : 'without a link'} again. Until then nobody sees them.
+            Not on the server yet: {countOf(waiting, 'change')} made here{' '}
+            {claims ? `by ${claims.user}` : 'without a link'}. What is not sent stays on this device, and goes once this
+            canvas is opened on it {claims ? `with a link for ${claims.user}` : 'without a link'} again. Until then
+            nobody sees it.
           </p>
         </Ask>
       )}
