@@ -1,7 +1,7 @@
 /** The status and the outbox, as state of the page. */
 
 import type { OutboxEntry } from 'driftline';
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { type SyncStatus, useFiles } from '../images/files.js';
 import type { Database } from '../space.js';
 
@@ -21,7 +21,10 @@ export function useStatusPart<T extends string | number | boolean>(pick: (status
   return useSyncExternalStore(files.subscribe, () => pick(files.status));
 }
 
-export function useOutbox(db: Database): OutboxEntry[] {
+const NONE: readonly OutboxEntry[] = [];
+
+export function useOutbox(db: Database): readonly OutboxEntry[] {
+  const isOver = useStatusPart(({ queued, in_flight, parked }) => queued + in_flight + parked === 0);
   const [entries, setEntries] = useState<OutboxEntry[]>(() => db.outbox());
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -32,14 +35,8 @@ export function useOutbox(db: Database): OutboxEntry[] {
       interval = READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY;
       setEntries((before) => (before.length + entries.length === 0 ? before : entries));
     };
-    // Nothing is shown to wait beside a status that says that nothing does.
-    const isOver = () => db.status.queued + db.status.in_flight + db.status.parked === 0;
     const soon = () => {
-      if (!isOver()) timer ??= setTimeout(read, interval);
-      else {
-        clearTimeout(timer);
-        read();
-      }
+      timer ??= setTimeout(read, interval);
     };
     const stops = [db.onStatus(soon), db.subscribe(soon)];
     soon();
@@ -48,5 +45,8 @@ export function useOutbox(db: Database): OutboxEntry[] {
       for (const stop of stops) stop();
     };
   }, [db]);
-  return entries;
+  // Nothing is shown to wait beside a status that says that nothing does.
+  const gone = useRef<readonly OutboxEntry[]>(NONE);
+  if (isOver) gone.current = entries;
+  return entries === gone.current ? NONE : entries;
 }
