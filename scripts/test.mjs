@@ -83,6 +83,11 @@ const STEPS = [
   { part: 'browser', name: 'judges of the scripted hour', run: () => testFolder('hour') },
   { part: 'browser', name: 'types of the examples', run: checkExamples },
   { part: 'browser', name: 'browser tests', run: testBrowsers },
+  {
+    part: 'browser',
+    name: 'the first minutes of an hour of two people',
+    run: () => run('node', ['tests/hour/hour.mjs', '--minutes', '4', '--seed', '3']),
+  },
 ];
 
 async function checkCrates() {
