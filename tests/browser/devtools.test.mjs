@@ -722,6 +722,41 @@ test('r6_work_offline_outlives_the_page_and_nothing_is_sent_before_it_is_switche
   assert.equal(await isOn(), 'false');
 });
 
+test('p3_the_app_tells_on_whose_screens_a_transaction_is', async () => {
+  const [one, two] = [await openApp(), await openApp()];
+  const page = await one.go('screens');
+  const other = await two.go('screens');
+  await other.evaluate(
+    (me) => localStorage.setItem('driftline.me', me),
+    JSON.stringify({ name: 'Mia Berg', color: 7 }),
+  );
+  await other.reload();
+  await byId(page, 'avatar').first().waitFor();
+  await inspect(page, 'Outbox');
+  await page.locator('.inspector-tab .sentence').first().waitFor();
+  const key = await page.evaluate(async () => {
+    const { key, accepted } = window.driftline.tables.card.create({ text: 'For all to see' });
+    await accepted;
+    return key;
+  });
+  await page.locator('.recent button', { hasText: `${key.slice(12, 16)}:` }).click();
+  const seen = page.locator(`aside[data-key="${key}"] .timeline .seen`, { hasText: 'On the screen of Mia Berg' });
+  await seen.waitFor();
+  await two.context.setOffline(true);
+  await isStatus(other, 'offline');
+  const later = await page.evaluate(async () => {
+    const { key, accepted } = window.driftline.tables.card.create({ text: 'Not yet' });
+    await accepted;
+    return key;
+  });
+  await page
+    .locator('.recent button', { hasText: later.split(':')[1] })
+    .first()
+    .click();
+  await page.locator(`aside[data-key="${later}"] .timeline .accepted`).waitFor();
+  assert.equal(await page.locator(`aside[data-key="${later}"] .timeline .seen`).count(), 0);
+});
+
 test('p3_what_is_simulated_in_the_app_goes_on_with_the_panel_closed_and_is_told', async () => {
   const { go } = await openApp();
   const page = await go('simulated');

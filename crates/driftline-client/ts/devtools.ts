@@ -8,10 +8,13 @@
 import type { Db } from './db.js';
 import type { AnyDb } from './devtools/db.js';
 import { Inspector } from './devtools/inspector.js';
+import type { SeenBy } from './devtools/model/history.js';
 import { mount } from './devtools/mount.js';
 import { NO_FAULTS } from './devtools/network/faults.js';
 import { listSpaces } from './index.js';
 import type { SchemaInput } from './schema.js';
+
+export type { SeenBy };
 
 export interface InspectorOptions {
   /** Opens the space again with `trace`. Where it is given, the inspector offers that. */
@@ -25,6 +28,11 @@ export interface Inspection {
   /** Calls the listener when something else is simulated, or nothing any more. */
   readonly onSimulated: (listener: () => void) => () => void;
   readonly stopSimulating: () => void;
+  /**
+   * To be told who else has the space open, and up to which revision (`status.rev`) each has it on the screen, whenever that changes: it then
+   * stands in what has become of a transaction. Pages say it of themselves, as by `driftline/presence`.
+   */
+  readonly seen: (others: readonly SeenBy[]) => void;
   /** Draws the inspector into an element, apart from the page's styles. The function that it returns takes it away, and ends nothing else. */
   readonly mount: (element: HTMLElement) => () => void;
   /** Ends all of it, and what is simulated. */
@@ -39,6 +47,7 @@ export function inspect<S extends SchemaInput>(db: Db<S>, options: InspectorOpti
       return inspector.simulated;
     },
     onSimulated: (listener) => inspector.onSimulated(listener),
+    seen: (others) => inspector.seen(others),
     stopSimulating: () => inspector.simulate(NO_FAULTS),
     mount: (element) => mount(element, inspector),
     stop: () => inspector.stop(),

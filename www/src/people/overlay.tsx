@@ -5,6 +5,7 @@
 
 import { type ReactFlowState, useReactFlow, useStore, useViewport } from '@xyflow/react';
 import { useEffect, useRef } from 'react';
+import { useSeenByOthers } from '../panel/inspection.js';
 import { useDatabase } from '../space.js';
 import { colorOf, nameOf } from './me.js';
 import { type Person, type Place, useOthers, usePeople } from './people.js';
@@ -19,6 +20,7 @@ const sameIds = (a: string[], b: string[]) => a.length === b.length && a.every((
 
 export function PeopleOverlay() {
   const others = useOthers();
+  useSeenByOthers(others);
   const overlay = useRef<HTMLDivElement>(null);
   return (
     <div ref={overlay} className="people-overlay" aria-hidden data-testid="people-overlay">

@@ -7,6 +7,7 @@ import {
   useContext,
   useEffect,
   useMemo,
+  useRef,
   useState,
   useSyncExternalStore,
 } from 'react';
@@ -25,9 +26,13 @@ export interface Person extends Me {
   readonly cursor: Place | null;
   /** Ids of items, as many as fit into what the server relays. */
   readonly selection: readonly string[];
+  /** The revision that is on the screen; null where it was not said. */
+  readonly rev: number | null;
 }
 
 const SELECTION_MAX = 16;
+/** So often the others are told which revision this page has come to. */
+const REV_MS = 500;
 
 interface People {
   readonly me: Me;
@@ -49,28 +54,47 @@ export function PeopleProvider({ children }: { children: ReactNode }) {
   const mayJoin = isLetIn(useAccess()) && !isOffline;
   const [me, setMe] = useState(readMe);
   const [presence, setPresence] = useState<Presence<unknown>>();
+  const said = useRef<Person>(undefined);
+  const say = useCallback((presence: Presence<unknown> | undefined, news: Partial<Person>) => {
+    if (!presence || !said.current) return;
+    said.current = { ...said.current, ...news };
+    presence.set(said.current);
+  }, []);
   useEffect(() => {
     if (!mayJoin) return;
-    const joined = joinPresence<unknown>(db, { ...readMe(), cursor: null, selection: [] } satisfies Person);
+    let { rev } = db.status;
+    said.current = { ...readMe(), cursor: null, selection: [], rev };
+    const joined = joinPresence<unknown>(db, said.current);
     setPresence(joined);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const tell = () => {
+      timer = undefined;
+      say(joined, { rev });
+    };
+    const stop = db.onStatus((status) => {
+      if (status.rev === rev) return;
+      rev = status.rev;
+      timer ??= setTimeout(tell, REV_MS);
+    });
     return () => {
+      clearTimeout(timer);
+      stop();
       setPresence(undefined);
       joined.leave();
     };
-  }, [db, mayJoin]);
+  }, [db, mayJoin, say]);
   const people = useMemo<People>(
     () => ({
       me,
       setMe: (me) => {
         setMe(me);
         keepMe(me);
-        presence?.set({ ...me, cursor: null, selection: [] } satisfies Person);
+        say(presence, { ...me, cursor: null, selection: [] });
       },
       presence,
-      point: (cursor, selection) =>
-        presence?.set({ ...me, cursor, selection: selection.slice(0, SELECTION_MAX) } satisfies Person),
+      point: (cursor, selection) => say(presence, { cursor, selection: selection.slice(0, SELECTION_MAX) }),
     }),
-    [me, presence],
+    [me, presence, say],
   );
   return <PeopleContext value={people}>{children}</PeopleContext>;
 }
@@ -103,8 +127,13 @@ export function useOthers(): readonly (Person & { readonly id: string })[] {
 function personOf(said: unknown): Person | undefined {
   const me = meOf(said);
   if (!me) return undefined;
-  const { cursor, selection } = said as { cursor?: Partial<Place> | null; selection?: unknown };
+  const { cursor, selection, rev } = said as { cursor?: Partial<Place> | null; selection?: unknown; rev?: unknown };
   const isPlace = Number.isFinite(cursor?.x) && Number.isFinite(cursor?.y);
   const ids = Array.isArray(selection) ? selection.filter((id) => typeof id === 'string') : [];
-  return { ...me, cursor: isPlace ? (cursor as Place) : null, selection: ids.slice(0, SELECTION_MAX) };
+  return {
+    ...me,
+    cursor: isPlace ? (cursor as Place) : null,
+    selection: ids.slice(0, SELECTION_MAX),
+    rev: Number.isSafeInteger(rev) ? (rev as number) : null,
+  };
 }

@@ -5,7 +5,7 @@ import type { AnyDb, ListSpaces, SeenStatus } from './db.js';
 import { type Device, measureDevice } from './device.js';
 import { shortKey } from './model/format.js';
 import { type Graph, layOut } from './model/graph.js';
-import { History } from './model/history.js';
+import { History, type SeenBy } from './model/history.js';
 import { type Faults, faultWords, NO_FAULTS } from './network/faults.js';
 import { Network } from './network/network.js';
 import { Pace } from './pace.js';
@@ -101,6 +101,12 @@ export class Inspector implements Actions {
   onSimulated(listener: () => void): () => void {
     this.#simulatedListeners.add(listener);
     return () => void this.#simulatedListeners.delete(listener);
+  }
+
+  /** What others say that they have on their screens. */
+  seen(others: readonly SeenBy[]): void {
+    this.#history.seen(others, Date.now());
+    this.#pace.soon();
   }
 
   /** Lets go of everything, and undoes what is simulated. */

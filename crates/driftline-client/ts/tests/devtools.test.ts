@@ -225,6 +225,27 @@ test('p3_a_timeline_tells_what_was_seen_from_made_to_accepted', () => {
   );
 });
 
+test('p3_a_timeline_tells_on_whose_screens_it_is_once_they_say_so', () => {
+  const history = new History();
+  history.look([], true, 0);
+  history.sent(push(1, 2), 10);
+  history.seen([{ name: 'Ada', rev: 6 }], 15);
+  history.answered(push(1), answer({ key: [0, 1], outcome: 'applied', rev: 7 }), null, 20);
+  history.answered(push(2), answer({ key: [0, 2], outcome: 'applied', rev: 8 }), null, 21);
+  const seen = (key: string) =>
+    history.get(key)?.marks.flatMap(({ what, note, at }) => (what === 'seen' ? [`${note} ${at}`] : []));
+  assert.deepEqual([seen('c:1'), seen('c:2')], [[], []]);
+  history.seen([{ name: 'Ada', rev: 7 }], 30);
+  history.seen([{ name: 'Ada', rev: 7 }], 31);
+  assert.deepEqual([seen('c:1'), seen('c:2')], [['Ada 30'], []]);
+  const crowd = Array.from({ length: 20 }, (_, n) => ({ name: `Person ${n}`, rev: 9 }));
+  history.seen(crowd, 40);
+  assert.deepEqual([seen('c:1')?.length, seen('c:2')?.length], [8, 8], 'no more than these are named');
+  history.sent(push(3), 50);
+  history.answered(push(3), answer({ key: [0, 3], outcome: 'applied', rev: 9 }), null, 60);
+  assert.equal(seen('c:3')?.[0], 'Person 0 60', 'who was quicker than the answer is told with it');
+});
+
 test('p3_a_timeline_begins_where_it_was_found_and_says_what_it_did_not_see', () => {
   const history = new History();
   history.look([entry('c:1', 'queued'), entry('c:2', 'queued'), entry('c:3', 'queued')], true, 10);

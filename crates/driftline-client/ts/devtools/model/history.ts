@@ -15,15 +15,22 @@ export type MarkKind =
   | 'suspended'
   | 'decided'
   | 'left'
-  | 'live';
+  | 'live'
+  | 'seen';
 
 export interface Mark {
   readonly what: MarkKind;
   /** The wall's time, in ms. */
   readonly at: number;
-  /** A code, a decision, or the key under which it goes on. */
+  /** A code, a decision, the key under which it goes on, or who has it on the screen. */
   readonly note?: string;
   readonly rev?: number;
+}
+
+/** What another page says it has on its screen. */
+export interface SeenBy {
+  readonly name: string;
+  readonly rev: number;
 }
 
 export interface Track {
@@ -48,12 +55,16 @@ interface Kept extends Track {
 const TRACKS_MAX = 1_500;
 /** Of one that is tried for hours, the beginning and the latest. */
 const MARKS_MAX = 40;
+/** So many of the others are named. */
+const SEEN_MAX = 8;
 
 export class History {
   readonly #tracks = new Map<string, Kept>();
   /** What the outbox told of last, and whether that was all of it. */
   #present: ReadonlySet<string> = new Set();
   #isWhole = false;
+  /** Up to which revision others have it on their screens. */
+  #others: readonly SeenBy[] = [];
   /** The latest live message: it may be quicker than the answer. */
   #told: { readonly revs: ReadonlySet<number>; readonly at: number } | undefined;
 
@@ -112,6 +123,7 @@ export class History {
       else if (outcome.outcome === 'applied') {
         accept(track, outcome, at);
         this.#hasCome(track);
+        this.#isSeen(track, at);
       } else if (outcome.outcome === 'held') mark(track, { what: 'held', at });
       else mark(track, { what: 'parked', at, note: outcome.code ?? outcome.outcome });
     }
@@ -121,6 +133,12 @@ export class History {
   live(revs: readonly number[], at: number): void {
     this.#told = { revs: new Set(revs), at };
     for (const track of this.#tracks.values()) this.#hasCome(track);
+  }
+
+  /** Up to which revision others have it on their screens, by now. */
+  seen(others: readonly SeenBy[], at: number): void {
+    this.#others = others;
+    for (const track of this.#tracks.values()) this.#isSeen(track, at);
   }
 
   decided(key: string, what: string, at: number): void {
@@ -163,6 +181,14 @@ export class History {
       mark(track, { what: 'live', at: this.#told.at, rev: track.rev });
   }
 
+  #isSeen(track: Kept, at: number): void {
+    if (track.rev === null) return;
+    for (const { name, rev } of this.#others) {
+      const isTold = track.marks.some((mark) => mark.what === 'seen' && mark.note === name);
+      if (rev >= track.rev && !isTold && count(track, 'seen') < SEEN_MAX) mark(track, { what: 'seen', at, note: name });
+    }
+  }
+
   /** First what has gone, and then what may wait beyond those that the outbox tells of; the oldest first. */
   #forget(): void {
     const hasGone = ({ overAt }: Kept) => overAt !== null;
@@ -184,6 +210,8 @@ function markStop(track: Kept, { state, problem }: OutboxEntry, at: number): voi
   if (last?.what === 'parked' && last.note === note) return;
   mark(track, { what: state, at, ...(note && { note }) });
 }
+
+const count = ({ marks }: Kept, what: MarkKind) => marks.filter((mark) => mark.what === what).length;
 
 function accept(track: Kept, { rev }: Answered, at: number): void {
   track.rev = rev;

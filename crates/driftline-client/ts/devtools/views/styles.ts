@@ -70,7 +70,7 @@ header > .hint { margin-top: 8px; }
 .timeline li { position: relative; display: grid; grid-template-columns: 62px 1fr auto; gap: 10px; padding: 3px 0 3px 18px; --tone: var(--soft); }
 .timeline li::before { content: ""; position: absolute; left: 2px; top: 9px; width: 8px; height: 8px; border-radius: 50%; background: var(--tone); }
 .timeline li:not(:last-child)::after { content: ""; position: absolute; left: 5.5px; top: 17px; bottom: -9px; width: 1px; background: var(--edge); }
-.timeline .sent { --tone: var(--accent); } .timeline .accepted, .timeline .live { --tone: var(--good); } .timeline .parked, .timeline .failed { --tone: var(--bad); } .timeline .held, .timeline .suspended { --tone: var(--warn); }
+.timeline .sent { --tone: var(--accent); } .timeline .accepted, .timeline .live, .timeline .seen { --tone: var(--good); } .timeline .parked, .timeline .failed { --tone: var(--bad); } .timeline .held, .timeline .suspended { --tone: var(--warn); }
 time, .later, .took { color: var(--soft); } .later { text-align: right; }
 .recent { margin-top: 18px; } .recent ul { margin-top: 6px; border: 1px solid var(--edge); border-radius: 8px; overflow: hidden; } .recent li + li { border-top: 1px solid var(--edge); }
 .recent button { display: grid; grid-template-columns: minmax(0, 1fr) 80px 110px 64px; gap: 10px; width: 100%; padding: 5px 12px; border: 0; font: inherit; text-align: left; color: var(--ink); background: none; cursor: pointer; }

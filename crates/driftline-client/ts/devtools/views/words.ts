@@ -46,9 +46,11 @@ const MARK_WORDS: Readonly<Record<MarkKind, string>> = {
   decided: 'Decided',
   left: 'Has left the outbox, accepted or given up: the answer was not seen here',
   live: 'The live message with it came to this device: it goes to all who have the space open',
+  seen: 'On another screen',
 };
 
 export function markWords({ what, note, rev }: Mark): string {
+  if (what === 'seen') return `On the screen of ${note}`;
   if (what === 'decided') return `${DECISION_WORDS[note as Decision]} here`;
   if (what === 'accepted' && rev !== undefined)
     return `Taken by the server at revision ${rev}: others see it once they have that revision`;
