@@ -286,6 +286,33 @@ test('v7_spaces_are_made_listed_opened_and_deleted_offline', async () => {
   assert.deepEqual(await counts('another'), [{ count: 3 }, { count: 3 }]);
 });
 
+test('v7_what_was_accepted_is_no_unsynced_work_of_a_space_that_is_closed_at_once', async () => {
+  const { page } = await openDevice();
+  // The disk takes its time with what the server has answered.
+  await page.evaluate(() => {
+    const { commit } = IDBTransaction.prototype;
+    IDBTransaction.prototype.commit = function () {
+      if (!this.objectStoreNames.contains('base')) return commit.call(this);
+      const heldUntil = performance.now() + 100;
+      const hold = () => {
+        this.objectStore('meta').get('held').onsuccess = () =>
+          performance.now() < heldUntil ? hold() : commit.call(this);
+      };
+      hold();
+    };
+  });
+  for (let n = 0; n < 5; n++) {
+    await start(page, 'closed-at-once');
+    await page.evaluate(async () => {
+      window.db.tables.branch.create({ name: 'there' });
+      await window.db.accepted();
+    });
+    await stop(page);
+    const [{ unsynced }] = await listed(page);
+    assert.equal(unsynced, 0, `time ${n}`);
+  }
+});
+
 test('v7_the_longest_unopened_are_evicted_but_none_with_unsynced_work_or_in_use', async () => {
   const { page, load, cut } = await openDevice();
   for (const space of ['oldest', 'unsent', 'older', 'newer', 'newest', 'used']) {

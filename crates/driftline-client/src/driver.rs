@@ -619,6 +619,10 @@ impl Driver {
         self.engine.borrow().is_saved()
     }
 
+    pub fn is_settling(&self) -> bool {
+        self.engine.borrow().is_settling()
+    }
+
     pub fn close(&self) {
         self.closed.set(true);
         self.flush();

@@ -191,11 +191,12 @@ impl Session {
         self.driver.save_now();
     }
 
-    /// Waits until what was made is on disk, and lets go of everything. Returns whether it is.
+    /// Waits until what was made is on disk, and what was accepted waits there no more; then lets go of everything. Returns whether all that
+    /// was made is on disk.
     pub async fn close(&self) -> bool {
         self.save_now();
         let mut waited = 0;
-        while !self.driver.is_saved() && waited < CLOSE_MS {
+        while (!self.driver.is_saved() || self.driver.is_settling()) && waited < CLOSE_MS {
             TimeoutFuture::new(5).await;
             waited += 5;
         }

@@ -218,7 +218,7 @@ export class Db<S extends SchemaInput> {
       const { queued, in_flight, parked } = this.#open().status() as Status;
       if (queued + in_flight === 0 && parked === 0) return;
       if (queued + in_flight === 0) {
-        const detail = `${parked} transactions cannot go on as they are: \`parked()\` tells why.`;
+        const detail = `${parked} are parked: \`parked()\` tells why.`;
         throw new DriftlineError({ code: 'parked', detail });
       }
       await new Promise<void>((wake) => this.#waiting.push(wake));

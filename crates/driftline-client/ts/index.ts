@@ -79,7 +79,7 @@ async function load(wasm: WasmSource = new URL('./driftline_client_bg.wasm', imp
   if (typeof indexedDB === 'undefined') {
     throw new DriftlineError({
       code: 'no_browser',
-      detail: 'open() needs a page: on a server, call it in the browser only',
+      detail: 'open() needs a page: call it in the browser only',
     });
   }
   try {

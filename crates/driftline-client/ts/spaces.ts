@@ -179,7 +179,7 @@ const waitingIn = ({ records, files }: Found) => records.size + files.size;
 
 function unsynced(waiting: readonly (readonly [space: string, found: Found])[]): DriftlineError {
   const counts = waiting.map(([space, found]) => `${space} (${waitingIn(found)})`).join(', ');
-  const detail = `There is work that the server has not accepted: ${counts}. Send it, export it, or say that it shall be given up.`;
+  const detail = `The server has not accepted all: ${counts}. Send it, export it, or give it up.`;
   return new DriftlineError({ code: 'unsynced', detail });
 }
 

@@ -77,6 +77,8 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
   const onKeyDown = (event: React.KeyboardEvent<Field>) => {
     event.stopPropagation();
     if (event.nativeEvent.isComposing) return;
+    // What has come since the last frame goes in before the key does.
+    takeIn();
     const isEnter = event.key === 'Enter';
     const isDone = isEnter && (!multiline || event.ctrlKey || event.metaKey);
     if (event.key === 'Escape' || (isDone && !problem)) end();
@@ -114,6 +116,7 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
         }}
         onBlur={() => !unsaved.has(id) && editing.end()}
         onKeyDown={onKeyDown}
+        onPaste={takeIn}
       />
       {problem && (
         <p className="draft-problem nodrag" role="alert" id={problemId} data-testid="draft-problem">

@@ -227,6 +227,11 @@ impl Engine {
         }
     }
 
+    /// Whether the disk still has waiting what the server has taken.
+    pub fn is_settling(&self) -> bool {
+        self.unsettled() != [&[], &[]]
+    }
+
     /// Whether a key is in the base in memory, and perhaps not yet in that on disk.
     pub(crate) fn is_settled(&self, key: Key) -> bool {
         let told = self.undeleted.iter().any(|left| left.key == key && left.rev <= self.replica.rev);
