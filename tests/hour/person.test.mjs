@@ -9,6 +9,7 @@ import { Person } from './person.mjs';
 
 /** As much of the app as a person waits for. A service worker brings it without a network. */
 const PAGE = `<!doctype html><button data-testid="tab-inspector">Inspector</button>
+<button data-testid="online-switch" role="switch" aria-checked="false">Work offline</button>
 <div class="inspector-tab"><p class="sentence">Everything is on the server.</p></div>
 <script>navigator.serviceWorker.register('/sw.js'); window.driftline = { loaded: Promise.resolve() };</script>`;
 const WORKER = `const page = ${JSON.stringify(PAGE)};

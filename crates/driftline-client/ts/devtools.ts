@@ -8,13 +8,17 @@
 import type { Db } from './db.js';
 import type { AnyDb } from './devtools/db.js';
 import { Inspector } from './devtools/inspector.js';
-import type { SeenBy } from './devtools/model/history.js';
 import { mount } from './devtools/mount.js';
 import { NO_FAULTS } from './devtools/network/faults.js';
 import { listSpaces } from './index.js';
 import type { SchemaInput } from './schema.js';
 
-export type { SeenBy };
+/** What another page says that it has on its screen. */
+export interface SeenBy {
+  readonly name: string;
+  /** Its `status.rev`. */
+  readonly rev: number;
+}
 
 export interface InspectorOptions {
   /** Opens the space again with `trace`. Where it is given, the inspector offers that. */

@@ -1,11 +1,12 @@
 /** Gathers what the space tells, for as long as it is not stopped, and draws it at most once per frame, where it is to be drawn. */
 
+import type { SeenBy } from '../devtools.js';
 import type { OutboxEntry } from '../status.js';
 import type { AnyDb, ListSpaces, SeenStatus } from './db.js';
 import { type Device, measureDevice } from './device.js';
 import { shortKey } from './model/format.js';
 import { type Graph, layOut } from './model/graph.js';
-import { History, type SeenBy } from './model/history.js';
+import { History } from './model/history.js';
 import { type Faults, faultWords, NO_FAULTS } from './network/faults.js';
 import { Network } from './network/network.js';
 import { Pace } from './pace.js';

@@ -1,5 +1,6 @@
 /** What has become of each transaction, as far as it has been seen: from the outbox, from requests, and from decisions made here. */
 
+import type { SeenBy } from '../../devtools.js';
 import type { OutboxEntry } from '../../status.js';
 import { type Answered, readAnswer, readPush } from './push.js';
 
@@ -25,12 +26,6 @@ export interface Mark {
   /** A code, a decision, the key under which it goes on, or who has it on the screen. */
   readonly note?: string;
   readonly rev?: number;
-}
-
-/** What another page says it has on its screen. */
-export interface SeenBy {
-  readonly name: string;
-  readonly rev: number;
 }
 
 export interface Track {
