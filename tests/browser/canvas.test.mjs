@@ -1129,6 +1129,41 @@ test('what others write in a card that is being written in is taken in around th
   );
 });
 
+test('what others write while a word is composed stays', async () => {
+  const page = await openCanvas({ cards: { milk: [0, 0] } });
+  const id = await card(page, 'milk').getAttribute('data-id');
+  await card(page, 'milk').dblclick(corner);
+  await page.locator('[data-testid=draft]').press('End');
+  const keyboard = await page.context().newCDPSession(page);
+  const compose = (text) =>
+    keyboard.send('Input.imeSetComposition', { text, selectionStart: text.length, selectionEnd: text.length });
+  await compose(' k');
+  await page.evaluate((id) => {
+    const { card } = window.driftline.tables;
+    card.update(id, { text: `oat ${card.get(id).text}` });
+  }, id);
+  await compose(' ka');
+  await keyboard.send('Input.insertText', { text: ' kan' });
+  const text = () => page.evaluate((id) => window.driftline.tables.card.get(id).text, id);
+  assert.equal(await text(), 'oat milk kan');
+  assert.equal(await page.inputValue('[data-testid=draft]'), 'oat milk kan');
+});
+
+test('what is held is let go where the hand is when the page is left', async () => {
+  const page = await openCanvas({ cards: { left: [0, 0] } });
+  const { x, y } = await card(page, 'left').boundingBox();
+  await page.mouse.move(x + 20, y + 20);
+  await page.mouse.down();
+  await page.mouse.move(x + 120, y + 90, { steps: 4 });
+  await page.evaluate(() => window.dispatchEvent(new PageTransitionEvent('pagehide')));
+  const place = () => page.evaluate(() => window.driftline.tables.card.query().map(({ x, y }) => [x, y])[0]);
+  const [left, top] = await place();
+  assert.ok(left > 50 && top > 30, `it is at ${left}, ${top}`);
+  await page.mouse.move(x + 300, y + 300, { steps: 4 });
+  await page.mouse.up();
+  assert.deepEqual(await place(), [left, top], 'a hand that has let go moves nothing');
+});
+
 test('what is typed and refused stays where it was typed, with the reason', async () => {
   const page = await openCanvas({ cards: { short: [0, 0], other: [400, 0] } });
   const id = await card(page, 'short').getAttribute('data-id');

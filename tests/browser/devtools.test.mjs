@@ -750,7 +750,7 @@ test('p3_the_app_tells_on_whose_screens_a_transaction_is', async () => {
     return key;
   });
   await page
-    .locator('.recent button', { hasText: later.split(':')[1] })
+    .locator('.recent button', { hasText: `${later.slice(12, 16)}:${later.split(':')[1]}` })
     .first()
     .click();
   await page.locator(`aside[data-key="${later}"] .timeline .accepted`).waitFor();

@@ -2,7 +2,7 @@
 
 import { useCallback, useId, useLayoutEffect, useRef, useState } from 'react';
 import { continueList } from '../tasks.js';
-import { marksIn } from './caret.js';
+import { graft, marksIn } from './caret.js';
 import { useEditing } from './editing.js';
 
 type Field = HTMLTextAreaElement & HTMLInputElement;
@@ -38,7 +38,10 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
   const common = useRef(value);
 
   const input = (text: string) => {
-    const why = editing.tryTo(() => write(text));
+    // While a word is composed the field takes nothing in: what has come meanwhile is in the row alone, and stays there.
+    const now = read();
+    const whole = now === undefined || now === common.current ? text : graft(common.current, text, now);
+    const why = editing.tryTo(() => write(whole));
     if (why === undefined) {
       unsaved.delete(id);
       common.current = text;

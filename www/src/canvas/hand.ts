@@ -15,6 +15,8 @@ const MANY = 10;
 const LIVE_MAX = 500;
 /** The page hears of these wherever the hand is then. The library does not, where what it began with is gone, or a second finger came. */
 const LET_GO = ['pointerup', 'pointercancel', 'pointerdown'] as const;
+/** Whoever leaves the page, or it them, is not there to let go: what is held is written while it can be. */
+const LEFT = ['blur', 'pagehide', 'visibilitychange'] as const;
 
 export interface HandOptions {
   readonly db: Database;
@@ -43,6 +45,9 @@ export class Hand {
     this.#gesture = newGesture();
     const { signal } = this.#listening;
     for (const type of LET_GO) addEventListener(type, options.letGo, { capture: true, signal });
+    // A part of the page that loses the focus is no one leaving.
+    const leave = ({ type, target }: Event) => (type !== 'blur' || target === window) && options.letGo();
+    for (const type of LEFT) addEventListener(type, leave, { capture: true, signal });
   }
 
   write(): void {

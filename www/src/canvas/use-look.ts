@@ -17,7 +17,14 @@ const FRAMES_MAX = 10;
 const MOST = 64;
 /** What only a hand was for, and what another page cannot show. */
 const PASSING = [
-  ...['.react-flow__handle', '.react-flow__resize-control', '.react-flow__edge-interaction', '.anchor', 'textarea'],
+  ...[
+    '.react-flow__handle',
+    '.react-flow__resize-control',
+    '.react-flow__edge-interaction',
+    '.anchor',
+    '.draft',
+    '.draft-problem',
+  ],
   ...['.selected .votes', 'img[src^="blob:"]'],
 ].join();
 /** What is not seen. */

@@ -13,13 +13,14 @@ export function kept<T>(key: string): T | undefined {
 }
 
 export function keep(key: string, value: unknown): void {
-  if (value === undefined) inTab.delete(key);
-  else inTab.set(key, JSON.stringify(value));
+  const text = JSON.stringify(value) as string | undefined;
+  // What the browser keeps the tab does not: another tab may take it away.
+  inTab.delete(key);
   try {
-    if (value === undefined) localStorage.removeItem(PREFIX + key);
-    else localStorage.setItem(PREFIX + key, JSON.stringify(value));
+    if (text === undefined) localStorage.removeItem(PREFIX + key);
+    else localStorage.setItem(PREFIX + key, text);
   } catch {
-    // The tab has it.
+    if (text !== undefined) inTab.set(key, text);
   }
 }
 

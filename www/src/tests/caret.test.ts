@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { marksIn } from '../canvas/caret.js';
+import { graft, marksIn } from '../canvas/caret.js';
 
 /** `|` stands for either end of what is marked. */
 function marked(old: string, next: string): string {
@@ -24,4 +24,11 @@ test('where its words have gone the caret stands in their place', () => {
   assert.equal(marked('one tw|o three', 'one three'), 'one t|hree');
   assert.equal(marked('one|', ''), '|');
   assert.equal(marked('|', 'one'), '|one');
+});
+
+test('what is typed goes into what the text has become elsewhere', () => {
+  assert.equal(graft('one two', 'one two three', 'zero one two'), 'zero one two three');
+  assert.equal(graft('one two', 'one 2', 'one two\nmore'), 'one 2\nmore');
+  assert.equal(graft('one', 'one', 'two'), 'two');
+  assert.equal(graft('', 'typed', 'elsewhere'), 'typedelsewhere');
 });

@@ -90,7 +90,6 @@ function node(
       ...texts,
     );
   }
-  const label = `№ ${place}: ${describe(entry)}, ${STATE_WORDS[entry.state]}`;
   const select = () => actions.select(key);
   const press = (event: KeyboardEvent) => {
     if (event.key !== 'Enter' && event.key !== ' ') return;
@@ -105,16 +104,16 @@ function node(
       role: 'button',
       tabindex: isFocused ? 0 : -1,
       'aria-pressed': key === selected ? 'true' : 'false',
-      'aria-label': label,
       'data-key': key,
       on: { click: select, keydown: press },
     },
     box,
     h('rect', { class: 'stripe', x: 1, y: 9, width: 4, height: NODE.height - 18, rx: 2 }),
-    text(14, 19, 'name', cut(describe(entry))),
-    text(14, 35, 'small mono', shortKey(key)),
+    // What is read is its name, too.
+    text(NODE.width - 10, 19, 'small place', `${place} `),
+    text(14, 19, 'name', `${cut(describe(entry))} `),
+    text(14, 35, 'small mono', `${shortKey(key)} `),
     text(NODE.width - 10, 35, 'small state', STATE_WORDS[entry.state]),
-    text(NODE.width - 10, 19, 'small place', `${place}`),
   );
 }
 
