@@ -1194,6 +1194,7 @@ test('a text whose card goes leaves no keys behind that would be commands', asyn
   await page.locator('[data-testid=draft]').pressSequentially('abc');
   await page.evaluate((id) => window.driftline.tables.card.delete(id), id);
   await page.locator('[data-testid=draft]').waitFor({ state: 'detached' });
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'canvas');
   await page.keyboard.type('nnbl');
   assert.deepEqual(
     await page.evaluate(() => [window.driftline.tables.card.size, window.driftline.tables.box.size]),

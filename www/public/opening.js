@@ -18,11 +18,16 @@ const tell = (what, why) => {
 };
 
 again.addEventListener('click', () => location.reload());
+const slow = setTimeout(
+  () => tell('Opening the canvas takes long', 'It is still being loaded, and shows as soon as it is there.'),
+  SLOW_MS,
+);
 addEventListener(
   'error',
   ({ target, filename }) => {
     const isOurs = target instanceof HTMLScriptElement || filename?.startsWith(location.origin);
     if (!isOurs || !isOpening()) return;
+    clearTimeout(slow);
     opening.querySelector('.spinner')?.remove();
     tell(
       'The page could not be loaded',
@@ -30,8 +35,4 @@ addEventListener(
     );
   },
   true,
-);
-setTimeout(
-  () => tell('Opening the canvas takes long', 'It is still being loaded, and shows as soon as it is there.'),
-  SLOW_MS,
 );

@@ -29,6 +29,7 @@ export function currentSpace(): string {
 export function addressOf(space: string): string {
   const address = new URL(location.href);
   address.searchParams.set('space', space);
+  address.searchParams.delete('trace');
   address.hash = '';
   return address.href;
 }

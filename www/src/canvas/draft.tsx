@@ -35,7 +35,7 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
   const [first] = useState(() => unsaved.get(id)?.text ?? value);
   const [problem, setProblem] = useState(() => unsaved.get(id)?.why);
   /** What the field and the row had in common last. */
-  const common = useRef(value);
+  const common = useRef(unsaved.get(id)?.base ?? value);
 
   const input = (text: string) => {
     // While a word is composed the field takes nothing in: what has come meanwhile is in the row alone, and stays there.
@@ -46,7 +46,7 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
       unsaved.delete(id);
       common.current = text;
     } else {
-      unsaved.set(id, { text, why });
+      unsaved.set(id, { text, base: common.current, why });
     }
     setProblem(why);
   };
@@ -63,7 +63,7 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new value is what there may be something to take in for.
   useLayoutEffect(takeIn, [takeIn, value]);
 
-  // Where the item goes, or leaves the view, the focus would be nowhere, and keys would be commands.
+  // Where the item goes, or leaves the view, the focus would be nowhere.
   useLayoutEffect(() => {
     const element = field.current;
     return () => {
@@ -113,8 +113,10 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
         onCompositionStart={() => {
           isComposing.current = true;
         }}
-        onCompositionEnd={() => {
+        onCompositionEnd={({ currentTarget }) => {
           isComposing.current = false;
+          // Some browsers tell of the last input only after this.
+          input(currentTarget.value);
           takeIn();
         }}
         onBlur={() => !unsaved.has(id) && editing.end()}

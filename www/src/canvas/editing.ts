@@ -6,6 +6,8 @@ import type { Scene } from './scene.js';
 
 export interface Unsaved {
   readonly text: string;
+  /** What it was typed into. */
+  readonly base: string;
   readonly why: string;
 }
 

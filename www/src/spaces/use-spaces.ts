@@ -53,10 +53,12 @@ export function useSpaces(): [spaces: Spaces, read: () => void] {
 /** From this device alone. With `discard`, also what is not on the server. */
 export async function removeSpace({ name, user }: Held, discard: boolean): Promise<void> {
   await deleteSpace(name, { ...ownerOf(user), discard });
+  // Of somebody else the space stays, with what is kept for it.
+  if (userOf(name) !== user) return;
   forgetLook(name);
   forgetOffline(name);
   // What opens it goes too: somebody else may sit here next.
-  if (userOf(name) === user) forgetPass(name);
+  forgetPass(name);
 }
 
 /** How many edits in a space wait on this device for the link of somebody who was here before. */

@@ -21,6 +21,16 @@ export function keep(key: string, value: unknown): void {
     else localStorage.setItem(PREFIX + key, text);
   } catch {
     if (text !== undefined) inTab.set(key, text);
+    drop(key);
+  }
+}
+
+/** What was kept before must not be taken for it. */
+function drop(key: string): void {
+  try {
+    localStorage.removeItem(PREFIX + key);
+  } catch {
+    // There is nothing then.
   }
 }
 
