@@ -65,7 +65,7 @@ const GESTURE_MS: u64 = 500;
 /// What one step did: the rows that it changed, as they were and as they came to be.
 #[derive(Debug, Clone, PartialEq)]
 struct Step {
-    key: Key,
+    keys: Vec<Key>,
     at: u64,
     before: Rows,
     after: Rows,
@@ -83,7 +83,7 @@ impl Step {
             changed
         };
         let fields = before.keys().eq(after.keys()).then(|| before.iter().flat_map(fields).collect());
-        Step { key, at, before, after, fields }
+        Step { keys: vec![key], at, before, after, fields }
     }
 
     fn goes_on_with(&self, later: &Step) -> bool {
@@ -273,7 +273,8 @@ impl World {
                     let value = step.after[&key][i].clone();
                     last.after.get_mut(&key).into_iter().for_each(|row| row[i] = value.clone());
                 }
-                (last.key, last.at) = (step.key, step.at);
+                last.at = step.at;
+                last.keys.extend(step.keys);
             }
             _ => self.done.push(step),
         }
@@ -400,7 +401,7 @@ impl World {
             (false, false) => "undone among others",
             (false, true) => "redone among others",
         });
-        match self.tab.engine.outbox().get(step.key).map(|entry| &entry.state) {
+        match self.tab.engine.outbox().get(step.keys[step.keys.len() - 1]).map(|entry| &entry.state) {
             Some(State::Queued) => run.hit("undone what was not sent yet"),
             Some(State::InFlight) => run.hit("undone what was on its way"),
             None => run.hit("undone what the server had taken"),
@@ -675,8 +676,9 @@ impl World {
         let gone: BTreeSet<Key> = waiting.into_iter().filter(|key| outbox.get(*key).is_none()).collect();
         run.hits_of("undone step discarded", u64::from(gone.iter().any(|key| self.taken_back.contains(key))));
         self.pending.retain(|key| !gone.contains(key));
-        self.done.retain(|step| !gone.contains(&step.key));
-        self.undone.retain(|step| !gone.contains(&step.key));
+        // Those of one step have all written the same.
+        self.done.retain(|step| step.keys.iter().all(|key| !gone.contains(key)));
+        self.undone.retain(|step| step.keys.iter().all(|key| !gone.contains(key)));
         self.exact &= gone.is_empty();
         !gone.is_empty()
     }

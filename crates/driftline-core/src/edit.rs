@@ -74,6 +74,11 @@ impl Edit {
         std::iter::once(self.row).chain(targets)
     }
 
+    /// Whether it says what a column of its row holds.
+    pub fn writes(&self, column: u16) -> bool {
+        self.set.iter().any(|set| set.0 == column) || self.add.iter().any(|add| add.0 == column)
+    }
+
     pub fn set_column(&mut self, column: u16, value: Value) {
         match self.set.binary_search_by_key(&column, |s| s.0) {
             Ok(i) => self.set[i].1 = value,

@@ -156,7 +156,7 @@ impl Engine {
             }
             if let Some(entry) = self.outbox.remove(key) {
                 self.delete(entry.slot, key);
-                self.history.forget(key);
+                self.history.forget(key, &entry.edits);
                 let mut event = String::from("{\"event\":\"discarded\",\"key\":\"");
                 write_key(key, &mut event);
                 event.push_str("\"}");
@@ -300,7 +300,7 @@ impl Engine {
             (entry.after, entry.seen, entry.version) = (old.after, old.seen, old.version);
             entry.awaits = self.awaits(&entry.edits);
             // What it did is no more.
-            self.history.forget(key);
+            self.history.forget(key, &old.edits);
         }
         entry.made = made;
         entry.slot = self.slot;

@@ -10,13 +10,13 @@ use crate::outbox::Key;
 use crate::replica::Originals;
 use crate::rows::Rows;
 use crate::schema::{Kind, Schema};
-use crate::sorted::SortedSet;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::text::merge3;
 use crate::value::{Row, RowKey, Value};
 
 /// So many steps can be taken back.
 const STEPS: usize = 200;
-/// Rows that all steps may tell of: they are kept in memory.
+/// Rows and transactions that all steps may tell of: they are kept in memory.
 const ROWS: usize = 20_000;
 /// Updates of the same fields that follow one another this closely are one step, where the app does not say which gesture they belong to.
 const GESTURE_MS: u64 = 500;
@@ -28,23 +28,27 @@ enum Change {
     Made(Row),
     /// With what it was.
     Gone(Row),
-    /// Its columns that changed: before, after.
-    Set(Vec<(u16, Value, Value)>),
+    /// Its columns that changed.
+    Set(Vec<Field>),
 }
+
+/// A column, what it held before, and after.
+type Field = (u16, Value, Value);
 
 #[derive(Debug, Clone)]
 pub struct Undoable {
-    pub key: Key,
+    /// The transactions that did it.
+    pub keys: Vec<Key>,
     /// By the app's own number: what belongs to one gesture is one step, however long it takes.
     pub gesture: Option<u64>,
     at_ms: u64,
-    changes: Vec<(RowKey, Change)>,
+    changes: SortedMap<RowKey, Change>,
 }
 
 impl Undoable {
     /// Compares the rows that a transaction changed with what they were.
-    pub fn new(key: Key, at_ms: u64, before: &Originals, view: &Rows) -> Undoable {
-        let mut changes = Vec::with_capacity(before.len());
+    pub fn new(at_ms: u64, before: &Originals, view: &Rows) -> Undoable {
+        let mut changes = SortedMap::new();
         for (row, old) in before.iter() {
             let change = match (old, view.get(*row)) {
                 (None, None) => continue,
@@ -63,9 +67,9 @@ impl Undoable {
                     Change::Set(set)
                 }
             };
-            changes.push((*row, change));
+            changes.insert(*row, change);
         }
-        Undoable { key, gesture: None, at_ms, changes }
+        Undoable { keys: Vec::new(), gesture: None, at_ms, changes }
     }
 
     /// Several transactions that are one step.
@@ -73,9 +77,10 @@ impl Undoable {
         let mut steps = steps.into_iter();
         let mut joined = steps.next()?;
         for step in steps {
+            joined.keys.extend(step.keys);
             joined.changes.extend(step.changes);
         }
-        for (row, change) in &mut joined.changes {
+        for (row, change) in joined.changes.iter_mut() {
             if let (Change::Made(made), Some(now)) = (change, view.get(*row)) {
                 *made = now.clone();
             }
@@ -91,42 +96,61 @@ impl Undoable {
         if self.gesture != later.gesture || !(is_named || is_soon) {
             return false;
         }
-        let has_room = is_named && self.changes.len() < ROWS;
-        let is_new = |(row, _): &(RowKey, Change)| self.changes.iter().all(|mine| mine.0 != *row);
-        if has_room && later.changes.iter().all(is_new) {
-            (self.at_ms, self.key) = (later.at_ms, later.key);
-            self.changes.extend_from_slice(&later.changes);
-            return true;
+        let has_room = is_named && self.size() < ROWS;
+        let goes_on = |(row, change): (&RowKey, &Change)| match (self.changes.get(row), change) {
+            (None, _) => has_room,
+            (Some(Change::Set(mine)), Change::Set(later)) => {
+                let follows = |one: &Field| mine.iter().find(|mine| mine.0 == one.0).map_or(is_named, |mine| mine.2 == one.1);
+                (is_named || mine.len() == later.len()) && later.iter().all(follows)
+            }
+            _ => false,
+        };
+        if !later.changes.iter().all(goes_on) {
+            return false;
         }
-        let mut changes = self.changes.clone();
-        for (row, change) in &later.changes {
-            let Change::Set(later) = change else { return false };
-            match changes.iter().position(|mine| mine.0 == *row) {
-                Some(at) => {
-                    let Change::Set(set) = &mut changes[at].1 else { return false };
-                    if !is_named && set.len() != later.len() {
-                        return false;
-                    }
+        for (row, change) in later.changes.iter() {
+            match (self.changes.get_mut(row), change) {
+                (Some(Change::Set(mine)), Change::Set(later)) => {
                     for one in later {
-                        match set.iter_mut().find(|mine| mine.0 == one.0) {
-                            Some(mine) if mine.2 == one.1 => mine.2 = one.2.clone(),
-                            None if is_named => set.push(one.clone()),
-                            _ => return false,
+                        match mine.iter_mut().find(|mine| mine.0 == one.0) {
+                            Some(mine) => mine.2 = one.2.clone(),
+                            None => mine.push(one.clone()),
                         }
                     }
                 }
-                None if has_room => changes.push((*row, change.clone())),
-                None => return false,
+                _ => drop(self.changes.insert(*row, change.clone())),
             }
         }
-        (self.at_ms, self.key, self.changes) = (later.at_ms, later.key, changes);
+        self.at_ms = later.at_ms;
+        if self.keys.last() != later.keys.last() {
+            self.keys.extend_from_slice(&later.keys);
+        }
         true
+    }
+
+    /// Takes out a transaction that was given up, and says whether there is anything left to take back. Rows that it made are not there,
+    /// and those that it deleted are: those need no word.
+    fn give_up(&mut self, key: Key, edits: &[Edit]) -> bool {
+        if !self.keys.contains(&key) {
+            return true;
+        }
+        self.keys.retain(|mine| *mine != key);
+        for edit in edits {
+            if let Some(Change::Set(set)) = self.changes.get_mut(&edit.row) {
+                set.retain(|field| !edit.writes(field.0));
+            }
+        }
+        !self.keys.is_empty() && !self.changes.values().all(|change| matches!(change, Change::Set(set) if set.is_empty()))
+    }
+
+    fn size(&self) -> usize {
+        self.changes.len() + self.keys.len()
     }
 
     /// Whether a gesture has ended where it began, as one that was given up.
     fn is_back(&self) -> bool {
         let is_back = |change: &Change| matches!(change, Change::Set(set) if set.iter().all(|one| one.1 == one.2));
-        self.gesture.is_some() && self.changes.iter().all(|(_, change)| is_back(change))
+        self.gesture.is_some() && self.changes.values().all(is_back)
     }
 
     /// The edits that take the step back, as far as nobody has gone on from it.
@@ -134,7 +158,7 @@ impl Undoable {
         let back = self.restorable(schema, view);
         let there = |row: RowKey| view.contains(row) || back.contains(&row);
         let mut edits = Vec::new();
-        for (row, change) in &self.changes {
+        for (row, change) in self.changes.iter() {
             let columns = &schema.tables[row.table as usize].columns;
             match (change, view.get(*row)) {
                 (Change::Gone(old), None) if back.contains(row) => {
@@ -181,7 +205,7 @@ impl Undoable {
     /// The rows that can go again: still as they were made, and nothing hangs on them but what goes too, or is moved by `edits`.
     fn removable(&self, schema: &Schema, view: &Rows, edits: &[Edit]) -> SortedSet<RowKey> {
         let mut gone = SortedSet::new();
-        for (row, change) in &self.changes {
+        for (row, change) in self.changes.iter() {
             if let (Change::Made(made), Some(now)) = (change, view.get(*row))
                 && is_alike(schema, *row, made, now)
             {
@@ -211,28 +235,30 @@ impl Undoable {
     /// The rows that can come back: all that they cannot do without is there, or comes back too.
     fn restorable(&self, schema: &Schema, view: &Rows) -> SortedSet<RowKey> {
         let mut back = SortedSet::new();
-        for (row, change) in &self.changes {
+        for (row, change) in self.changes.iter() {
             if matches!(change, Change::Gone(_)) && !view.contains(*row) {
                 back.insert(*row);
             }
         }
         loop {
-            let mut lost = None;
-            for (row, change) in &self.changes {
-                let Change::Gone(old) = change else { continue };
+            let mut lost = Vec::new();
+            for row in back.iter() {
+                let Some(Change::Gone(old)) = self.changes.get(row) else { continue };
                 let columns = &schema.tables[row.table as usize].columns;
                 let lacks = old.values.iter().enumerate().any(|(i, value)| match value {
                     Value::Ref(target) => !columns[i].nullable && !view.contains(*target) && !back.contains(target),
                     _ => false,
                 });
-                if lacks && back.contains(row) {
-                    lost = Some(*row);
+                if lacks {
+                    lost.push(*row);
                 }
             }
-            match lost {
-                Some(row) => back.remove(&row),
-                None => return back,
-            };
+            if lost.is_empty() {
+                return back;
+            }
+            for row in lost {
+                back.remove(&row);
+            }
         }
     }
 }
@@ -306,7 +332,7 @@ impl History {
         self.done.push(step);
         let mut rows = 0;
         let kept = self.done.iter().rev().take_while(|step| {
-            rows += step.changes.len();
+            rows += step.size();
             rows <= ROWS
         });
         let drop = self.done.len() - kept.count().min(STEPS);
@@ -314,15 +340,15 @@ impl History {
     }
 
     /// A transaction was given up: there is nothing of it to take back.
-    pub fn forget(&mut self, key: Key) {
+    pub fn forget(&mut self, key: Key, edits: &[Edit]) {
         for steps in [&mut self.done, &mut self.undone] {
-            steps.retain(|step| step.key != key);
+            steps.retain_mut(|step| step.give_up(key, edits));
         }
     }
 
     pub fn rekey(&mut self, old: Key, new: Key) {
-        for steps in [&mut self.done, &mut self.undone] {
-            steps.iter_mut().filter(|step| step.key == old).for_each(|step| step.key = new);
+        for step in self.done.iter_mut().chain(&mut self.undone) {
+            step.keys.iter_mut().filter(|key| **key == old).for_each(|key| *key = new);
         }
     }
 }

@@ -599,6 +599,68 @@ fn i6_a_local_delete_cancels_what_waits_below() {
 }
 
 #[test]
+fn i8_of_a_gesture_what_was_given_up_is_not_undone_and_the_rest_is() {
+    let mut w = world();
+    make(&mut w.ann, &[create("card", 1, ""), create("card", 2, ""), create("card", 3, "")]);
+    w.sync();
+    w.ann.engine.set_online(w.ann.now, false);
+    let ann = &mut w.ann;
+    let mut keys = Vec::new();
+    for edit in [
+        create("card", 10, ""),
+        update("card", 1, r#""set": {"x": 5}, "add": {"n": 2}"#),
+        delete("card", 3),
+        create("card", 11, ""),
+        update("card", 2, r#""set": {"x": 7}, "add": {"n": 3}"#),
+    ] {
+        go_on(ann, 1, &[edit]);
+        keys.push(ann.engine.outbox().iter().last().unwrap().made.key);
+    }
+    assert_eq!(ann.engine.undo_depths().0, 2, "the gesture is one step");
+    let now = ann.now;
+    // The last of them said something else from then on; one in the middle and the last are given up.
+    let amend = format!(r#"{{"what": "amend", "key": "{:016x}:{}", "edits": [{}]}}"#, keys[3].0, keys[3].1, create("card", 12, ""));
+    ann.engine.decide(now, &amend).unwrap();
+    for given_up in [keys[1], keys[2], keys[4]] {
+        ann.engine.discard(now, given_up, false).unwrap();
+    }
+    ann.run();
+    let there = |tab: &Tab| [1, 2, 3, 10, 11, 12].map(|card| seen(tab, "card", card, "x").is_some());
+    assert_eq!(there(ann), [true, true, true, true, false, true]);
+    assert_eq!(ann.engine.undo_depths().0, 2);
+    undo(ann);
+    assert_eq!(there(ann), [true, true, true, false, false, true], "what was made and not given up goes, and nothing else");
+    assert_eq!([1, 2].map(|card| seen(ann, "card", card, "n")), [Some(Value::Int(0)), Some(Value::Int(0))]);
+    redo(ann);
+    assert_eq!(there(ann), [true, true, true, true, false, true]);
+    undo(ann);
+    undo(ann);
+    w.ann.engine.set_online(w.ann.now, true);
+    w.sync();
+    w.assert_same();
+}
+
+#[test]
+fn i8_a_step_that_was_given_up_transaction_by_transaction_is_no_step() {
+    let mut w = world();
+    make(&mut w.ann, &[create("card", 1, "")]);
+    w.sync();
+    w.ann.engine.set_online(w.ann.now, false);
+    let ann = &mut w.ann;
+    let mut keys = Vec::new();
+    for n in [20, 21, 22] {
+        go_on(ann, 1, &[create("card", n, "")]);
+        keys.push(ann.engine.outbox().iter().last().unwrap().made.key);
+    }
+    for (given_up, key) in keys.into_iter().enumerate() {
+        assert_eq!(ann.engine.undo_depths().0, 2, "{given_up} given up");
+        let now = ann.now;
+        ann.engine.discard(now, key, false).unwrap();
+    }
+    assert_eq!(ann.engine.undo_depths().0, 1);
+}
+
+#[test]
 fn i8_a_gesture_is_one_step_however_long_it_takes_and_no_more_than_that() {
     let mut world = world();
     let ann = &mut world.ann;

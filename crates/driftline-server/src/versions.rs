@@ -142,7 +142,7 @@ pub fn restore(store: &Store, name: &str, principal: &str, then: Vec<(RowKey, Ro
     for (key, row) in then {
         before.insert(key, Some(row));
     }
-    let edits = Undoable::new((0, 0), 0, &before, &now).inverse(&store.schema, &now);
+    let edits = Undoable::new(0, &before, &now).inverse(&store.schema, &now);
     let count = edits.len();
     let units = units(store, &now, edits).ok_or_else(|| refuse(refused("the rows of the version cannot be put in an order")))?;
     // Later than whatever has been written, so that it holds; the stamps of a clock ahead are.

@@ -131,10 +131,10 @@ impl Engine {
         effect.changes.iter().for_each(|change| patch.change(change));
         let mut patch = patch.finish();
         // Before anything else is shown again: that is not what this did.
-        let mut step = Undoable::new(Key::default(), now_ms, &originals, self.replica.view());
+        let mut step = Undoable::new(now_ms, &originals, self.replica.view());
         let is_held = |row: RowKey| self.replica.base_row(row).is_some();
         let fold = if is_apart { Fold::None } else { fold(&self.outbox, self.slot, &txn.edits, &gone, crosses, &is_held) };
-        step.key = match fold {
+        let key = match fold {
             Fold::None => {
                 let key = self.append(txn, body, releases, after);
                 self.replica.keep(Made { at: at.0, key }, &originals, &self.outbox);
@@ -160,8 +160,9 @@ impl Engine {
                 key
             }
         };
+        step.keys.push(key);
         self.pump(now_ms);
-        Ok((step.key, patch, step))
+        Ok((key, patch, step))
     }
 
     /// Whether texts are edited under which somebody else's change has come, or that could not be merged with one. Two edits of such a
