@@ -670,11 +670,34 @@ test('r3_what_is_given_up_in_the_panel_is_asked_about_with_all_that_goes', async
   assert.equal(await page.evaluate(() => window.driftline.tables.card.size), 0);
 });
 
+test('r3_a_question_about_what_goes_on_meanwhile_says_so', async () => {
+  const { page, undo } = await holdBack('gone-on');
+  await undo();
+  await byId(page, 'discard').click();
+  const ask = byId(page, 'ask');
+  await ask.getByRole('heading', { name: 'Give up 2 changes?' }).waitFor();
+  await page.evaluate(() => {
+    for (const { key, state } of window.driftline.outbox()) if (state === 'parked') window.driftline.retry(key);
+  });
+  await untilSaved(page);
+  await ask.getByRole('heading', { name: 'It has gone on' }).waitFor();
+  assert.equal(await byId(page, 'ask-yes').count(), 0, 'there is nothing to give up');
+  await ask.getByRole('button', { name: 'All right' }).click();
+  await ask.waitFor({ state: 'detached' });
+  assert.equal(await page.evaluate(() => window.driftline.tables.card.size), 2);
+});
+
 test('r3_what_is_held_back_is_written_anew_and_sent_again', async () => {
   const { page, other, undo } = await holdBack('amend');
   await undo();
   await byId(page, 'change-parked').click();
   const form = byId(page, 'change');
+  // The key closes the form alone, and leads back to where it was opened.
+  await form.getByLabel('Text').press('Escape');
+  await form.waitFor({ state: 'detached' });
+  assert.ok(await byId(page, 'outbox-panel').isVisible());
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), 'change-parked');
+  await byId(page, 'change-parked').click();
   assert.equal(await form.getByLabel('Text').inputValue(), 'Along');
   await form.getByLabel('Text').fill('x'.repeat(70_000));
   await byId(page, 'send-again').click();
@@ -707,15 +730,32 @@ test('r6_work_offline_outlives_the_page_and_nothing_is_sent_before_it_is_switche
   await isStatus(page, 'offline');
   const isOn = () => page.getAttribute('[data-testid=online-switch]', 'aria-checked');
   assert.equal(await isOn(), 'true');
+  // It is said for what it is, also on a phone, where the switch is in a menu; no network is blamed for it.
+  const sentence = () => page.getAttribute('[data-testid=status]', 'title');
+  assert.equal(await sentence(), '1 change kept on this device, sent once you no longer work offline.');
+  const banner = page.locator('[data-testid=banner][data-code=switched_off]');
+  assert.equal(await banner.isVisible(), false, 'the switch says it');
+  const size = page.viewportSize();
+  await page.setViewportSize({ width: 390, height: 800 });
+  assert.equal(await banner.isVisible(), true);
+  await page.setViewportSize(size);
   // Long enough for all that a page asks when it begins.
   await page.waitForTimeout(2_000);
   assert.deepEqual(asked, []);
 
   const kept = () => page.evaluate((space) => localStorage.getItem(`driftline.offline.${space}`), space);
   assert.equal(await kept(), 'true');
-  await switchOffline(page);
+  await page.setViewportSize({ width: 390, height: 800 });
+  await banner.getByRole('button', { name: 'Go online' }).click();
+  await banner.waitFor({ state: 'detached' });
+  await page.setViewportSize(size);
   await untilSaved(page);
   assert.equal(await kept(), null);
+  await page.context().setOffline(true);
+  await isStatus(page, 'offline');
+  assert.match(await sentence(), /^There is no way to the server/);
+  await page.context().setOffline(false);
+  await untilSaved(page);
   await page.reload();
   await page.waitForFunction(() => window.driftline);
   await untilSaved(page);

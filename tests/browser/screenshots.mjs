@@ -205,6 +205,17 @@ export const STATES = {
       () => document.querySelectorAll('[data-testid=outbox-entry]').length === 2 || innerWidth < 721,
     );
   },
+  'offline-by-choice': async (person) => {
+    const { page } = person;
+    await person.go(newSpace('by-choice'));
+    await sample(person);
+    const isPhone = page.viewportSize().width < 721;
+    if (isPhone) await page.click('[data-testid=menu-button]');
+    await page.click(`[data-testid=${isPhone ? 'app-menu-online' : 'online-switch'}]`);
+    if (isPhone) await page.keyboard.press('Escape');
+    await isStatus(page, 'offline');
+    await write(page, 'Made on the train', { x: 60, y: 480 });
+  },
   'offline-new': async ({ page, go, context }) => {
     await go('first-visit');
     await untilKeptForOffline(page);

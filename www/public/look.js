@@ -4,10 +4,11 @@
 performance.mark('look');
 try {
   const space = new URLSearchParams(location.search).get('space') || 'welcome';
-  const { picture } = JSON.parse(localStorage.getItem(`driftline.look.${space}`)) ?? {};
-  // With a new pass the space may be somebody else's; in another window everything would be elsewhere.
+  const kept = (what) => JSON.parse(localStorage.getItem(`driftline.${what}.${space}`));
+  const { picture, pass } = kept('look') ?? {};
+  // With another pass the space may be somebody else's; in another window everything would be elsewhere.
   const isSameWindow = picture?.window[0] === innerWidth && picture.window[1] === innerHeight;
-  if (isSameWindow && !location.hash.includes('token=')) {
+  if (isSameWindow && pass === kept('pass') && !location.hash.includes('token=')) {
     const look = document.createElement('div');
     look.id = 'look';
     look.className = 'react-flow';

@@ -2,8 +2,10 @@ import { ReactFlowProvider } from '@xyflow/react';
 import { useCallback, useEffect, useState } from 'react';
 import { Canvas } from './canvas/canvas.js';
 import { HistoryDialog } from './history/history-dialog.js';
+import { useFiles } from './images/files.js';
 import { Notices, NoticesProvider, useNotices } from './notices.js';
 import { sayError } from './panel/codes.js';
+import { useOffline } from './panel/offline.js';
 import { Panel } from './panel/panel.js';
 import { Simulated } from './panel/simulated.js';
 import { useStatusPart } from './panel/use-sync.js';
@@ -36,6 +38,7 @@ export function App({ space }: { space: string }) {
   useTold(space, notify);
   useAccessQuestions();
   useLeaving();
+  const [isOffline, switchOffline] = useOffline(space, useFiles());
   const close = useCallback(() => setShown(undefined), []);
   const closePanel = useCallback(() => setIsPanelOpen(false), []);
   const props = { space, notify };
@@ -50,10 +53,17 @@ export function App({ space }: { space: string }) {
           <TopBar
             {...props}
             show={setShown}
+            isOffline={isOffline}
+            switchOffline={switchOffline}
             isPanelOpen={isPanelOpen}
             togglePanel={() => setIsPanelOpen(!isPanelOpen)}
           />
-          <Banner notify={notify} showPanel={() => setIsPanelOpen(true)} showLink={() => setShown('share')} />
+          <Banner
+            notify={notify}
+            showPanel={() => setIsPanelOpen(true)}
+            showLink={() => setShown('share')}
+            goOnline={isOffline ? switchOffline : undefined}
+          />
           {!isPanelOpen && <Simulated />}
           {/* biome-ignore lint/a11y/noStaticElementInteractions: on a phone a tap beside the panel closes it; with the keyboard that is Escape. */}
           {/* biome-ignore lint/a11y/useKeyWithClickEvents: as above. */}

@@ -41,7 +41,13 @@ export function optionsOf(space: string) {
   return { schema, space, url: '', token, ...(user !== undefined && { user }) };
 }
 
+let pass: string | null = null;
+
+/** The pass with which this page has opened its space. Another tab may have been given another one since. */
+export const openedWith = () => pass;
+
 export async function openSpace(space: string): Promise<Database> {
+  pass = tokenOf(space);
   return await open({ ...optionsOf(space), trace: isTraced });
 }
 

@@ -10,10 +10,7 @@ import {
   TriangleAlert,
   Undo2,
 } from 'lucide-react';
-import { useCallback } from 'react';
-import { useFiles } from './images/files.js';
 import { Menu } from './panel/menu.js';
-import { useOffline } from './panel/offline.js';
 import { useStatus, useStatusPart } from './panel/use-sync.js';
 import { statusSentence, statusWords } from './panel/words.js';
 import { Avatars } from './people/avatars.js';
@@ -31,15 +28,15 @@ export interface TopBarProps {
   readonly space: string;
   readonly notify: (text: string) => void;
   readonly show: (what: Shown) => void;
+  readonly isOffline: boolean;
+  readonly switchOffline: () => void;
   readonly isPanelOpen: boolean;
   readonly togglePanel: () => void;
 }
 
-export function TopBar({ space, notify, show, isPanelOpen, togglePanel }: TopBarProps) {
-  const files = useFiles();
+export function TopBar(props: TopBarProps) {
+  const { space, notify, show, isOffline, switchOffline, isPanelOpen, togglePanel } = props;
   const access = useAccess();
-  const apply = useCallback((isOffline: boolean) => files.setOnline(!isOffline), [files]);
-  const [isOffline, switchOffline] = useOffline(space, apply);
   return (
     <header className="topbar">
       <h1 className="brand">

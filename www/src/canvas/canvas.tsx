@@ -7,7 +7,7 @@ import { useFiles } from '../images/files.js';
 import { sayRefusal } from '../panel/codes.js';
 import { useAccessStore } from '../share/access.js';
 import { requireEdit } from '../share/read-only.js';
-import { useDatabase } from '../space.js';
+import { openedWith, useDatabase } from '../space.js';
 import { lookOf } from '../states/look.js';
 import { type NewKind, Toolbar } from '../toolbar.js';
 import { saveCanvas } from '../transfer.js';
@@ -152,7 +152,7 @@ export function Canvas({ space, notify }: CanvasProps) {
   useEffect(() => {
     if (isEmpty || hasView.current) return;
     hasView.current = true;
-    const left = lookOf(space);
+    const left = lookOf(space, openedWith());
     if (left) camera.show(left.center, left.zoom);
     const items = edits.allItems(db);
     if (!left || !items.some((item) => intersects(item, camera.view()))) camera.fit(items, { isAtOnce: true });

@@ -2,7 +2,7 @@
 
 import { type RefObject, useEffect } from 'react';
 import { tokenOf } from '../share/pass.js';
-import { useDatabase } from '../space.js';
+import { openedWith, useDatabase } from '../space.js';
 import { forgetLook, keepLook, type Picture, takeLookAway } from '../states/look.js';
 import { isUnreadable } from '../states/use-rows.js';
 import type { Camera } from './camera.js';
@@ -49,7 +49,7 @@ export interface LookOptions {
 export function useLook({ space, main, scene, camera }: LookOptions): void {
   const db = useDatabase();
   useEffect(() => {
-    const pass = tokenOf(space);
+    const pass = openedWith();
     let isLoaded = false;
     void db.loaded.then(() => {
       isLoaded = true;
@@ -60,7 +60,8 @@ export function useLook({ space, main, scene, camera }: LookOptions): void {
       if (isLoaded && scene.read().isEmpty) forgetLook(space);
       if (scene.isHolding || scene.isFilling || scene.read().isEmpty || !main.current) return;
       const center = camera.center();
-      keepLook(space, { at: Date.now(), center, zoom: camera.zoom(), picture: pictureOf(main.current, scene, center) });
+      const picture = pictureOf(main.current, scene, center);
+      keepLook(space, { at: Date.now(), center, zoom: camera.zoom(), pass, picture });
     };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const soon = () => {

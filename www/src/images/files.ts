@@ -12,6 +12,8 @@ import { FILE_BYTES_MAX, sizeOf } from './reading.js';
 
 /** The state and the reason are those of the space and its files together; the counts are those of its changes. */
 export interface SyncStatus extends Status {
+  /** The person has switched sending off. */
+  readonly isSwitchedOff: boolean;
   readonly files: BlobStatus;
 }
 
@@ -64,9 +66,10 @@ export class Files {
 
   get status(): SyncStatus {
     const [own, files] = [this.#db.status, this.#blobs?.status ?? NO_FILES];
-    const isSame = this.#told?.from[0] === own && this.#told.from[1] === files;
-    if (!this.#told || !isSame) {
-      this.#told = { from: [own, files], status: { ...own, ...this.#blobs?.together, files } };
+    const from = [own, files, this.#isOnline];
+    if (!this.#told?.from.every((part, index) => part === from[index])) {
+      const status = { ...own, ...this.#blobs?.together, files, isSwitchedOff: !this.#isOnline };
+      this.#told = { from, status };
     }
     return this.#told.status;
   }
@@ -121,6 +124,7 @@ export class Files {
     this.#isOnline = online;
     this.#db.setOnline(online);
     this.#blobs?.setOnline(online);
+    this.#tell();
   }
 
   async #open(): Promise<Blobs<CanvasSchema>> {

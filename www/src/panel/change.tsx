@@ -1,4 +1,5 @@
-import { type FormEvent, useId, useState } from 'react';
+import { type FormEvent, type KeyboardEvent, useId, useRef, useState } from 'react';
+import { useFocusBack } from '../canvas/use-focus.js';
 import { useDatabase } from '../space.js';
 import { amend, type Draft, type Value } from './amend.js';
 import { sayRefusal } from './codes.js';
@@ -15,7 +16,11 @@ export interface ChangeProps {
 /** What a transaction sets, to be written anew and sent again. */
 export function Change({ draft, close }: ChangeProps) {
   const db = useDatabase();
+  const form = useRef<HTMLFormElement>(null);
+  /** A browser writes the ends of lines in another way: what nobody has touched stays as it is. */
+  const touched = useRef(new Set<string>());
   const [refusal, setRefusal] = useState<string>();
+  useFocusBack(form);
   const { values } = draft;
   const isOfOne = new Set(values.map(({ row }) => row.id)).size === 1;
   const submit = (event: FormEvent<HTMLFormElement>) => {
@@ -25,15 +30,30 @@ export function Change({ draft, close }: ChangeProps) {
       amend(
         db,
         draft,
-        values.map((value, index) => read(value, written.get(String(index)))),
+        values.map((value, index) =>
+          touched.current.has(String(index)) ? read(value, written.get(String(index))) : value.now,
+        ),
       );
       close();
     } catch (error) {
       setRefusal(sayRefusal(error));
     }
   };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== 'Escape' || event.nativeEvent.isComposing) return;
+    // The panel around it stays.
+    event.stopPropagation();
+    close();
+  };
   return (
-    <form className="change" data-testid="change" onSubmit={submit}>
+    <form
+      ref={form}
+      className="change"
+      data-testid="change"
+      onSubmit={submit}
+      onInput={({ target }) => touched.current.add((target as HTMLInputElement).name)}
+      onKeyDown={onKeyDown}
+    >
       {values.slice(0, VALUES_MAX).map((value, index) => (
         <Field
           key={`${value.edit} ${value.column}`}
@@ -73,12 +93,13 @@ function Field({ value: { column, now }, name, label }: FieldProps) {
     <div className="stacked">
       <label htmlFor={id}>{label}</label>
       {typeof now === 'number' && <input {...shared} type="number" step="any" required />}
-      {typeof now === 'string' && (column === 'text' ? <textarea {...shared} rows={4} /> : <input {...shared} />)}
+      {typeof now === 'string' &&
+        (column === 'text' || now.includes('\n') ? <textarea {...shared} rows={4} /> : <input {...shared} />)}
     </div>
   );
 }
 
-/** What stands in a field; a browser writes the ends of lines in another way. */
+/** What stands in a field. */
 function read({ now }: Value, written: FormDataEntryValue | null): string | number {
   if (typeof written !== 'string') return now;
   return typeof now === 'number' ? Number(written) : written.replaceAll('\r\n', '\n');

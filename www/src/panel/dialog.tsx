@@ -55,9 +55,9 @@ export interface AskProps {
   readonly children: ReactNode;
   /** What the button that leaves all as it is says. */
   readonly keep?: string;
-  /** What the button that does it says. */
-  readonly action: string;
-  readonly act: () => void;
+  /** What the button that does it says. Without one there is nothing left to ask. */
+  readonly action?: string;
+  readonly act?: () => void;
   readonly close: () => void;
 }
 
@@ -70,17 +70,19 @@ export function Ask({ title, children, keep = 'Keep it', action, act, close }: A
         <button type="button" className="button" onClick={close}>
           {keep}
         </button>
-        <button
-          type="button"
-          className="button is-danger"
-          data-testid="ask-yes"
-          onClick={() => {
-            close();
-            act();
-          }}
-        >
-          {action}
-        </button>
+        {act && (
+          <button
+            type="button"
+            className="button is-danger"
+            data-testid="ask-yes"
+            onClick={() => {
+              close();
+              act();
+            }}
+          >
+            {action}
+          </button>
+        )}
       </div>
     </Dialog>
   );

@@ -3,19 +3,20 @@
 import type { ParkedBlob } from 'driftline/blobs';
 import { titleOf } from '../edits.js';
 import { cardsOf } from '../images/described.js';
-import { type SyncStatus, useFiles } from '../images/files.js';
+import { type Files, type SyncStatus, useFiles } from '../images/files.js';
 import { useDatabase } from '../space.js';
 import { sayError } from './codes.js';
-import { GiveUp, type Going } from './give-up.js';
+import { GiveUp, type GivingUp, type Going, useGivingUp } from './give-up.js';
 import { sizeWords } from './measures.js';
 import { useStatus } from './use-sync.js';
-import { countOf } from './words.js';
+import { countOf, untilSent } from './words.js';
 
 export function FilesSection({ notify }: { notify: (text: string) => void }) {
   const files = useFiles();
   const status = useStatus();
+  const { ask, question } = useGivingUp(notify);
   const { waiting, parked } = status.files;
-  if (waiting + parked === 0) return null;
+  if (waiting + parked === 0) return question;
   return (
     <section aria-labelledby="files-title" data-testid="files">
       <h2 id="files-title">Pictures · {waiting + parked}</h2>
@@ -27,23 +28,31 @@ export function FilesSection({ notify }: { notify: (text: string) => void }) {
       {parked > 0 && (
         <ul className="entries">
           {files.parked().map((blob) => (
-            <ParkedPicture key={blob.hash} blob={blob} notify={notify} />
+            <ParkedPicture key={blob.hash} blob={blob} notify={notify} ask={ask} />
           ))}
         </ul>
       )}
+      {question}
     </section>
   );
 }
 
-function waitingSentence({ files: { state, reason, waiting, bytes } }: SyncStatus): string {
+function waitingSentence(status: SyncStatus): string {
+  const { state, reason, waiting, bytes } = status.files;
   const what = `${countOf(waiting, 'picture')}, ${sizeWords(bytes)},`;
   const verb = waiting === 1 ? 'is' : 'are';
-  if (state === 'offline') return `${what} ${verb} kept on this device and sent once there is a network again.`;
+  if (state === 'offline') return `${what} ${verb} kept on this device and sent once ${untilSent(status)}.`;
   if (state === 'not_saving') return `${what} ${verb} kept on this device. ${sayError({ code: reason })}`;
   return `${what} ${verb} on the way to the server. The cards that show ${waiting === 1 ? 'it' : 'them'} follow.`;
 }
 
-function ParkedPicture({ blob, notify }: { blob: ParkedBlob; notify: (text: string) => void }) {
+interface ParkedPictureProps {
+  readonly blob: ParkedBlob;
+  readonly notify: (text: string) => void;
+  readonly ask: (givingUp: GivingUp) => void;
+}
+
+function ParkedPicture({ blob, notify, ask }: ParkedPictureProps) {
   const db = useDatabase();
   const files = useFiles();
   const [card] = cardsOf(db, blob.hash);
@@ -69,15 +78,17 @@ function ParkedPicture({ blob, notify }: { blob: ParkedBlob; notify: (text: stri
           <GiveUp
             testId="discard-file"
             title="Gives the picture up. Its card stays, with its words"
-            what={() => pictureGoing(cardsOf(db, blob.hash).length)}
+            what={() => (isParked(files, blob) ? pictureGoing(cardsOf(db, blob.hash).length) : undefined)}
             act={() => files.discard(blob.hash)}
-            notify={notify}
+            ask={ask}
           />
         </div>
       </div>
     </li>
   );
 }
+
+const isParked = (files: Files, { hash }: ParkedBlob) => files.parked().some((one) => one.hash === hash);
 
 function pictureGoing(cards: number): Going {
   const shown =

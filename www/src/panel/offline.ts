@@ -39,8 +39,8 @@ export function forgetOffline(space: string): void {
   keep(keyOf(space), undefined);
 }
 
-/** Whether it is on, and what turns it on and off. `apply` is told whenever it changes, by whichever tab. */
-export function useOffline(space: string, apply: (isOffline: boolean) => void): [boolean, () => void] {
+/** Whether it is on, by whichever tab, and what turns it on and off. */
+export function useOffline(space: string, files: Files): [boolean, () => void] {
   const [isOffline, setIsOffline] = useState(isOn);
   const channel = useRef<BroadcastChannel>(undefined);
   const take = useCallback(
@@ -49,9 +49,9 @@ export function useOffline(space: string, apply: (isOffline: boolean) => void): 
       isOn = next;
       keep(keyOf(space), next || undefined);
       setIsOffline(next);
-      apply(next);
+      files.setOnline(!next);
     },
-    [space, apply],
+    [space, files],
   );
   useEffect(() => {
     const opened = new BroadcastChannel(`driftline-offline:${space}`);

@@ -27,7 +27,7 @@ export function Panel({ close, ...props }: TabProps & { readonly close: () => vo
     const listen = (event: KeyboardEvent) => {
       // A dialog that the panel has opened takes the key for itself.
       const isInside = event.target instanceof Element && event.target.closest('.panel, dialog')?.matches('.panel');
-      if (event.key === 'Escape' && isInside) close();
+      if (event.key === 'Escape' && !event.isComposing && isInside) close();
     };
     addEventListener('keydown', listen);
     return () => removeEventListener('keydown', listen);

@@ -4,14 +4,20 @@ import { type Database, useDatabase } from '../space.js';
 import { draftOf } from './amend.js';
 import { Change } from './change.js';
 import { sayError } from './codes.js';
-import { GiveUp, groupGoing } from './give-up.js';
+import { GiveUp, type GivingUp, groupGoing } from './give-up.js';
 import { saveFile } from './save-file.js';
 import { describe, rowName } from './words.js';
 
 const exported = (db: Database, entry: OutboxEntry) => db.export(entry.key, { dependents: true });
 
+export interface ParkedProps {
+  readonly entry: OutboxEntry;
+  readonly notify: (text: string) => void;
+  readonly ask: (givingUp: GivingUp) => void;
+}
+
 /** A transaction that cannot go on by itself: why, and what the person can do about it. */
-export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: string) => void }) {
+export function Parked({ entry, notify, ask }: ParkedProps) {
   const db = useDatabase();
   const { key, problem } = entry;
   const draft = useMemo(() => draftOf(db, key), [db, key]);
@@ -62,7 +68,7 @@ export function Parked({ entry, notify }: { entry: OutboxEntry; notify: (text: s
             title="Gives this change up, and those that cannot do without it"
             what={() => groupGoing(db, entry.key)}
             act={() => db.discard(entry.key, { dependents: true })}
-            notify={notify}
+            ask={ask}
           />
           {waiting > 0 && (
             <button

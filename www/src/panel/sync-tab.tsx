@@ -4,7 +4,7 @@ import type { OutboxEntry } from 'driftline';
 import { type Database, useDatabase } from '../space.js';
 import { Device } from './device.js';
 import { FilesSection } from './files.js';
-import { GiveUp, groupGoing } from './give-up.js';
+import { GiveUp, type GivingUp, groupGoing, useGivingUp } from './give-up.js';
 import type { TabProps } from './panel.js';
 import { Parked } from './parked.js';
 import { Simulated } from './simulated.js';
@@ -49,6 +49,7 @@ function Status() {
 
 function Entries({ notify }: { notify: (text: string) => void }) {
   const entries = useOutbox(useDatabase());
+  const { ask, question } = useGivingUp(notify);
   const isParked = (entry: OutboxEntry) => entry.state === 'parked' || entry.state === 'suspended';
   const parked = entries.filter(isParked);
   const waiting = entries.filter((entry) => !isParked(entry));
@@ -59,7 +60,7 @@ function Entries({ notify }: { notify: (text: string) => void }) {
           <h2 id="parked-title">Held back · {parked.length}</h2>
           <ul className="entries">
             {parked.slice(0, SHOWN_MAX).map((entry) => (
-              <Parked key={entry.key} entry={entry} notify={notify} />
+              <Parked key={entry.key} entry={entry} notify={notify} ask={ask} />
             ))}
           </ul>
           {parked.length > SHOWN_MAX && <p className="hint">and {parked.length - SHOWN_MAX} more</p>}
@@ -67,7 +68,8 @@ function Entries({ notify }: { notify: (text: string) => void }) {
       )}
 
       <FilesSection notify={notify} />
-      <Outbox waiting={waiting} hasParked={parked.length > 0} notify={notify} />
+      <Outbox waiting={waiting} hasParked={parked.length > 0} ask={ask} />
+      {question}
     </>
   );
 }
@@ -75,10 +77,10 @@ function Entries({ notify }: { notify: (text: string) => void }) {
 interface OutboxProps {
   readonly waiting: readonly OutboxEntry[];
   readonly hasParked: boolean;
-  readonly notify: (text: string) => void;
+  readonly ask: (givingUp: GivingUp) => void;
 }
 
-function Outbox({ waiting, hasParked, notify }: OutboxProps) {
+function Outbox({ waiting, hasParked, ask }: OutboxProps) {
   const db = useDatabase();
   const places = new Map(waiting.map((entry, index) => [entry.key, index + 1]));
   return (
@@ -108,7 +110,7 @@ function Outbox({ waiting, hasParked, notify }: OutboxProps) {
                 className="text-button"
                 what={() => groupGoing(db, entry.key)}
                 act={() => db.discard(entry.key, { dependents: true })}
-                notify={notify}
+                ask={ask}
               />
             )}
           </li>

@@ -66,10 +66,16 @@ export function statusSentence(status: SyncStatus): string {
     case 'saving':
       return waits ? `${waits} on the way to the server.` : 'The canvas is being loaded.';
     default:
-      return waits
-        ? `${waits} kept on this device, sent once there is a network again.`
+      if (waits) return `${waits} kept on this device, sent once ${untilSent(status)}.`;
+      return status.isSwitchedOff
+        ? 'You work offline: nothing is sent or fetched. What you make is kept on this device.'
         : 'There is no way to the server. You can go on: what you make is kept on this device.';
   }
+}
+
+/** What has to be before anything is sent, where a device is offline. */
+export function untilSent({ isSwitchedOff }: SyncStatus): string {
+  return isSwitchedOff ? 'you no longer work offline' : 'there is a network again';
 }
 
 function isShutOut({ reason }: Status): boolean {

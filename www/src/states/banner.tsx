@@ -1,6 +1,6 @@
 /** One line above the canvas, only where there is something to know or to do. The most urgent comes first. */
 
-import { CircleAlert, Eye, RefreshCw, TriangleAlert } from 'lucide-react';
+import { CircleAlert, CloudOff, Eye, RefreshCw, TriangleAlert } from 'lucide-react';
 import { type ReactNode, useState } from 'react';
 import { useFiles } from '../images/files.js';
 import { exportUnsent } from '../panel/export.js';
@@ -15,9 +15,11 @@ export interface BannerProps {
   readonly notify: (text: string) => void;
   readonly showPanel: () => void;
   readonly showLink: () => void;
+  /** Where the person works offline. */
+  readonly goOnline: (() => void) | undefined;
 }
 
-export function Banner({ notify, showPanel, showLink }: BannerProps) {
+export function Banner({ notify, showPanel, showLink, goOnline }: BannerProps) {
   const db = useDatabase();
   const files = useFiles();
   const status = useStatus();
@@ -84,11 +86,26 @@ export function Banner({ notify, showPanel, showLink }: BannerProps) {
       </Line>
     );
   }
+  if (goOnline) {
+    // Shown on phones: elsewhere the switch at the top says it.
+    return (
+      <Line kind="warn" code="switched_off" title="You work offline" detail="Nothing is sent or fetched.">
+        <button type="button" className="button" data-testid="remedy" onClick={goOnline}>
+          Go online
+        </button>
+      </Line>
+    );
+  }
   return null;
 }
 
 type Kind = 'bad' | 'warn' | 'info';
 const ICONS = { bad: TriangleAlert, warn: CircleAlert, info: Eye };
+const ICON_OF: Readonly<Record<string, typeof Eye>> = {
+  update: RefreshCw,
+  schema_newer: RefreshCw,
+  switched_off: CloudOff,
+};
 
 /** Red is for what may be lost; the rest is kept. */
 function kindOf({ isUrgent, remedy }: Trouble): Kind {
@@ -105,7 +122,7 @@ interface LineProps {
 }
 
 function Line({ kind, code, title, detail, children }: LineProps) {
-  const Icon = code === 'update' || code === 'schema_newer' ? RefreshCw : ICONS[kind];
+  const Icon = ICON_OF[code] ?? ICONS[kind];
   return (
     <section className={`banner is-${kind}`} aria-label="Notice" data-testid="banner" data-code={code}>
       <Icon size={18} aria-hidden />

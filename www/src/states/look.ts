@@ -17,6 +17,8 @@ export interface Look {
   /** The middle of what was in view. */
   readonly center: Place;
   readonly zoom: number;
+  /** Under which the space was opened; null without one. With another it is somebody else's. */
+  readonly pass: string | null;
   readonly picture?: Picture;
 }
 
@@ -30,8 +32,9 @@ export interface Picture {
 
 const PREFIX = 'look.';
 
-export function lookOf(space: string): Look | undefined {
-  return kept<Look>(PREFIX + space);
+export function lookOf(space: string, pass: string | null): Look | undefined {
+  const look = kept<Look>(PREFIX + space);
+  return look?.pass === pass ? look : undefined;
 }
 
 export function keepLook(space: string, { picture, ...look }: Look): void {
