@@ -352,6 +352,89 @@ test('who drags by mouse keeps the focus', async () => {
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'One');
 });
 
+test('what goes with the focus on it, or in it, leaves it to the canvas', async () => {
+  const page = await openCanvas({ ...FOUR, lines: [['One', 'Two', 'leads']] });
+  const item = (name) => page.locator(`.react-flow [aria-label="${name}"]`);
+  const hasFocus = (selector) => page.evaluate((selector) => document.activeElement.matches(selector), selector);
+  const goAway = async (name) => {
+    await page.mouse.wheel(0, 6000);
+    await item(name).waitFor({ state: 'detached' });
+    assert.ok(await hasFocus('.react-flow'), `${name} is out of view`);
+    await page.mouse.wheel(0, -6000);
+    await item(name).waitFor({ state: 'attached' });
+  };
+  await page.mouse.move(600, 650);
+  for (const name of ['One', 'leads, from One to Two']) {
+    await item(name).focus();
+    await goAway(name);
+  }
+  await click(page, 'One');
+  await page.keyboard.press('Control+Enter');
+  await page.waitForFunction(() => document.activeElement.matches('.votes'));
+  await page.mouse.move(600, 650);
+  await goAway('One');
+
+  // Whoever writes elsewhere goes on there.
+  await page.keyboard.press('Control+f');
+  await page.waitForFunction(() => document.activeElement.matches('.search .field'));
+  await page.mouse.wheel(0, 6000);
+  await item('One').waitFor({ state: 'detached' });
+  assert.ok(await hasFocus('.search .field'));
+  await page.mouse.wheel(0, -6000);
+
+  for (const [table, name] of [
+    ['connection', 'leads, from One to Two'],
+    ['card', 'Four'],
+  ]) {
+    await item(name).focus();
+    const id = await item(name).getAttribute('data-id');
+    await page.evaluate(([table, id]) => window.driftline.tables[table].delete(id), [table, id]);
+    await item(name).waitFor({ state: 'detached' });
+    assert.ok(await hasFocus('.react-flow'), `${name} is deleted`);
+  }
+});
+
+test('what is deleted under a hand leaves the focus to the canvas', async () => {
+  const page = await openCanvas(FOUR);
+  const { x, y } = await card(page, 'One').boundingBox();
+  const id = await card(page, 'One').getAttribute('data-id');
+  await dragBetween(page, { x: x + 30, y: y + 8 }, { x: x + 130, y: y + 90 });
+  // What is hidden loses the focus with the next frames.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await page.evaluate((id) => window.driftline.tables.card.delete(id), id);
+  await page.waitForFunction(() => !document.querySelector('.carrying-shield'));
+  await page.waitForFunction(() => document.activeElement.matches('.react-flow'));
+  await page.mouse.up();
+});
+
+test('what the arrow keys carry out of the view is followed, and what can be seen is not', async () => {
+  const page = await openCanvas({ cards: { One: [0, 0] } });
+  const view = () => page.evaluate(() => document.querySelector('.react-flow__viewport').style.transform);
+  const isInView = async () => {
+    const [inner, outer] = [await card(page, 'One').boundingBox(), await page.locator('.react-flow').boundingBox()];
+    return inner.y >= outer.y && inner.y + inner.height <= outer.y + outer.height;
+  };
+  for (const [key, least] of [
+    ['ArrowUp', 20],
+    ['Shift+ArrowDown', 5],
+  ]) {
+    await click(page, 'One');
+    const before = await view();
+    let presses = 0;
+    while ((await view()) === before && presses < 200) {
+      await page.keyboard.press(key);
+      presses += 1;
+    }
+    assert.ok(presses >= least && presses < 200, `the view followed ${key} after ${presses} presses`);
+    await card(page, 'One').waitFor();
+    assert.ok(await isInView());
+    await page.waitForFunction(() => document.activeElement.getAttribute('aria-label') === 'One');
+    const after = await view();
+    await page.keyboard.press(key);
+    assert.equal(await view(), after);
+  }
+});
+
 test('i8_escape_leaves_what_another_has_put_though_the_hand_has_moved_on_since', async () => {
   const page = await openCanvas({ cards: { One: [0, 0], Two: [0, 300] } });
   const { x, y } = await card(page, 'One').boundingBox();
@@ -1196,6 +1279,90 @@ test('what is typed and refused stays where it was typed, with the reason', asyn
   await draft.fill('shorter');
   await problem.waitFor({ state: 'detached' });
   assert.equal(await text(), 'shorter');
+});
+
+test('what is typed and refused is marked on its card, and whatever edits the card leads back to it', async () => {
+  const page = await openCanvas({ cards: { short: [0, 0], other: [400, 0] } });
+  const id = await card(page, 'short').getAttribute('data-id');
+  const item = page.locator(`.react-flow__node[data-id="${id}"]`);
+  const draft = page.locator('[data-testid=draft]');
+  const mark = page.locator('[data-testid=not-kept]');
+  const isWriting = () => page.evaluate(() => document.activeElement.matches('[data-testid=draft]'));
+  const untilWriting = () => page.waitForFunction(() => document.activeElement.matches('[data-testid=draft]'));
+  await card(page, 'short').dblclick(corner);
+  await draft.fill('x'.repeat(65_537));
+  await page.locator('[data-testid=draft-problem]').waitFor();
+  await draft.evaluate((field) => field.setSelectionRange(3, 3));
+
+  // The field is open, and the focus is elsewhere.
+  for (const key of ['Enter', 'F2']) {
+    await page.locator('.react-flow__pane').click({ position: { x: 5, y: 400 } });
+    await page.focus('.react-flow');
+    await page.keyboard.press('Tab');
+    await page.waitForFunction((id) => document.activeElement.dataset.id === id, id);
+    assert.equal(await isWriting(), false);
+    await page.keyboard.press(key);
+    await untilWriting();
+    assert.equal(await draft.evaluate((field) => field.selectionStart), 3, 'the caret is where it was');
+  }
+  await page.focus('.react-flow');
+  await page.locator('[data-testid=draft-problem]').dblclick();
+  await untilWriting();
+  assert.equal(await mark.count(), 0, 'the field says it itself');
+
+  // The field is closed.
+  const goElsewhere = async () => {
+    await card(page, 'other').dblclick(corner);
+    await page.waitForFunction(() => document.querySelector('[data-testid=draft]')?.value === 'other');
+    await draft.press('Escape');
+    await draft.waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.activeElement.getAttribute('aria-label') === 'other');
+    assert.equal(await mark.count(), 1);
+    assert.equal(await item.locator('[data-testid=not-kept]').textContent(), 'Not kept');
+  };
+  await goElsewhere();
+  await mark.click();
+  await untilWriting();
+  assert.equal((await draft.inputValue()).length, 65_537);
+  await goElsewhere();
+  await page.keyboard.press('Shift+Tab');
+  await page.waitForFunction((id) => document.activeElement.dataset.id === id, id);
+  await page.keyboard.press('Enter');
+  await untilWriting();
+  assert.equal((await draft.inputValue()).length, 65_537);
+  await draft.press('Escape');
+  await draft.waitFor({ state: 'detached' });
+  assert.equal(await mark.count(), 0, 'what is given up is marked no more');
+});
+
+test('a page is not left unasked while it holds a text that was refused', async () => {
+  const page = await openCanvas({ cards: { short: [0, 0], other: [400, 0] } });
+  const id = await card(page, 'short').getAttribute('data-id');
+  const draft = page.locator('[data-testid=draft]');
+  const asks = () => page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
+  const untilItAsks = async (wanted) => {
+    for (let tries = 0; (await asks()) !== wanted; tries++) {
+      assert.ok(tries < 100, `it ${wanted ? 'does not ask' : 'asks'}`);
+      await sleep(50);
+    }
+  };
+  await card(page, 'short').dblclick(corner);
+  await draft.fill('shorter');
+  await untilItAsks(false);
+  await draft.fill('x'.repeat(65_537));
+  await untilItAsks(true);
+  await card(page, 'other').dblclick(corner);
+  await page.waitForFunction(() => document.querySelector('[data-testid=draft]')?.value === 'other');
+  await draft.press('Escape');
+  await draft.waitFor({ state: 'detached' });
+  assert.equal(await asks(), true, 'also where its field is closed');
+  await page.locator('[data-testid=not-kept]').click();
+  await draft.fill('short again');
+  await untilItAsks(false);
+  await draft.fill('x'.repeat(65_537));
+  await untilItAsks(true);
+  await page.evaluate((id) => window.driftline.tables.card.delete(id), id);
+  await untilItAsks(false);
 });
 
 test('a text whose card goes leaves no keys behind that would be commands', async () => {

@@ -15,7 +15,7 @@ import { LEGIBLE_ZOOM, useCamera } from './camera.js';
 import { carried } from './carried.js';
 import { commandOf } from './commands.js';
 import { type Controls, count, type Overlay } from './controls.js';
-import { type Editing, EditingProvider, type Unsaved } from './editing.js';
+import { type Editing, EditingProvider } from './editing.js';
 import { Flow } from './flow.js';
 import { intersects, type Place } from './geometry.js';
 import { hideSecondFinger } from './hand.js';
@@ -27,9 +27,10 @@ import { MiniMap } from './minimap.js';
 import { Scene } from './scene.js';
 import { Search } from './search.js';
 import { useSnapping } from './snapping.js';
+import { unsaved } from './unsaved.js';
 import { drop, open, useClipboard } from './use-clipboard.js';
 import { useDrag } from './use-drag.js';
-import { useFocus } from './use-focus.js';
+import { giveFocusToDraft, useFocus } from './use-focus.js';
 import { useKeyboard } from './use-keyboard.js';
 import { useLook } from './use-look.js';
 import { useMenu } from './use-menu.js';
@@ -77,7 +78,6 @@ export function Canvas({ space, notify }: CanvasProps) {
   );
   const drag = useDrag({ db, scene, report, snapping, camera });
   const focus = useFocus(main);
-  const [unsaved] = useState(() => new Map<string, Unsaved>());
   const begin = useCallback(
     (id: string) =>
       attempt(() => {
@@ -85,6 +85,7 @@ export function Canvas({ space, notify }: CanvasProps) {
         const [item] = edits.itemsOf(db, [id]);
         if (item && camera.zoom() < LEGIBLE_ZOOM) camera.reveal(item, { isToRead: true });
         setEditedId(id);
+        giveFocusToDraft(id);
       }),
     [attempt, access, db, camera],
   );
@@ -100,11 +101,10 @@ export function Canvas({ space, notify }: CanvasProps) {
       id: editedId,
       scene,
       begin,
-      unsaved,
       leave: (id, hasFocus) => {
         const left = unsaved.get(id);
-        if (edits.itemsOf(db, [id]).length === 0) unsaved.delete(id);
-        else if (left) notify(`Not kept. ${left.why} What you wrote waits where you wrote it.`);
+        if (left && edits.itemsOf(db, [id]).length > 0)
+          notify(`Not kept. ${left.why} What you wrote waits where you wrote it.`);
         setEditedId((edited) => (edited === id ? null : edited));
         if (hasFocus) document.getElementById('canvas')?.focus({ preventScroll: true });
       },
@@ -116,7 +116,7 @@ export function Canvas({ space, notify }: CanvasProps) {
       tryTo,
       resizing: drag,
     }),
-    [db, editedId, scene, attempt, drag, focus, begin, unsaved, notify],
+    [db, editedId, scene, attempt, drag, focus, begin, notify],
   );
   const menu = useMenu(scene);
   const controls = useRef<Controls>(undefined as never);

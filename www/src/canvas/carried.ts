@@ -8,6 +8,7 @@ import { Lines } from './lines.js';
 import { Guides, Moving } from './moving.js';
 import { transformOf } from './route.js';
 import type { Carried, Carrying } from './scene.js';
+import { giveFocusBack, isFocusLost } from './use-focus.js';
 
 const BOX = '.react-flow__node-box';
 
@@ -69,8 +70,7 @@ class Copies {
     for (const { element } of this.#whole) element.remove();
     this.#lines.remove();
     for (const layer of [this.#loose, this.#guides.layer, this.#shield]) layer.remove();
-    if (document.activeElement === document.body && this.#focused instanceof HTMLElement)
-      this.#focused.focus({ preventScroll: true });
+    if (isFocusLost()) giveFocusBack(this.#focused);
   }
 }
 

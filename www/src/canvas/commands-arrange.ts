@@ -4,7 +4,9 @@ import * as edits from '../edits.js';
 import { alignItems, distributeItems, moveBy, resizeBy, restack } from './arrange.js';
 import { atLeast, type Command } from './command.js';
 import { type Controls, selectedItems } from './controls.js';
+import { boundsOf, contains, intersects, type Place, type Rect } from './geometry.js';
 import { GRID } from './snap.js';
+import { focusedItem } from './use-focus.js';
 
 const STEP = 4;
 const PAN_STEP = 80;
@@ -30,12 +32,25 @@ const DISTRIBUTIONS = [
   { direction: 'vertical', name: 'Equal gaps down', key: 'Alt+Shift+V' },
 ] as const;
 
+/** Where less of what is moved can be seen than before, the view goes after it, and the focus stays on it. */
+function nudge({ db, camera, focus }: Controls, items: readonly string[], by: Place): void {
+  const bounds = () => boundsOf(edits.itemsOf(db, items));
+  const [before, view, focused] = [bounds(), camera.view(), focusedItem()];
+  // All of it, a part, or nothing.
+  const seen = (rect: Rect) => Number(contains(view, rect)) + Number(intersects(view, rect));
+  moveBy(db, items, by);
+  const after = bounds();
+  if (!before || !after || seen(after) >= seen(before)) return;
+  camera.reveal(after);
+  if (focused !== undefined) focus(focused);
+}
+
 /** With nothing selected, the arrows move the view. */
 const step = (controls: Controls, x: number, y: number) => {
   const items = selectedItems(controls);
   if (items.length === 0) return controls.camera.panBy({ x: x * PAN_STEP, y: y * PAN_STEP });
   const by = controls.snapping.toGrid ? GRID : STEP;
-  moveBy(controls.db, items, { x: x * by, y: y * by });
+  nudge(controls, items, { x: x * by, y: y * by });
   const [first] = edits.itemsOf(controls.db, items);
   if (first) controls.say(`At ${first.x}, ${first.y}.`);
 };
@@ -49,7 +64,7 @@ export const ARRANGE: Command[] = [
       group: 'Arrange',
       keys: [`Shift+${key}`],
       isEnabled: atLeast(1),
-      run: ({ db, scene }) => moveBy(db, scene.selection, { x: x * GRID, y: y * GRID }),
+      run: (controls) => nudge(controls, selectedItems(controls), { x: x * GRID, y: y * GRID }),
     },
     {
       id: `resize-${where}`,

@@ -3,11 +3,13 @@ import { memo } from 'react';
 import type { Rect } from './geometry.js';
 import type { ConnectionEdge } from './model.js';
 import { routeOf, transformOf } from './route.js';
+import { useFocusLeft } from './use-focus.js';
 
 export const Connection = memo(function Connection(props: EdgeProps<ConnectionEdge>) {
   const { id, source, target, data, selected, markerStart, markerEnd, style } = props;
   const start = useInternalNode(source);
   const end = useInternalNode(target);
+  useFocusLeft(id);
   if (!start || !end || !data) return null;
   const { row, type, grip } = data;
   const route = routeOf(row, rectangle(start), rectangle(end));

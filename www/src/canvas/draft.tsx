@@ -4,6 +4,7 @@ import { useCallback, useId, useLayoutEffect, useRef, useState } from 'react';
 import { continueList } from '../tasks.js';
 import { graft, marksIn } from './caret.js';
 import { useEditing } from './editing.js';
+import { unsaved } from './unsaved.js';
 
 type Field = HTMLTextAreaElement & HTMLInputElement;
 
@@ -25,7 +26,6 @@ export const textOf = (field: string | null | undefined) => (field === null ? ''
 
 export function Draft({ id, label, value, multiline = false, read, write }: DraftProps) {
   const editing = useEditing();
-  const { unsaved } = editing;
   const field = useRef<Field>(null);
   const isComposing = useRef(false);
   const isEnding = useRef(false);
@@ -59,18 +59,20 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
     const [start, end] = marksIn(element, now);
     element.value = now;
     element.setSelectionRange(start, end);
-  }, [read, unsaved, id]);
+  }, [read, id]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new value is what there may be something to take in for.
   useLayoutEffect(takeIn, [takeIn, value]);
 
-  // Where the item goes, or leaves the view, the focus would be nowhere.
   useLayoutEffect(() => {
     const element = field.current;
+    // Only at first: whoever comes back to the field goes on where the caret was.
+    element?.setSelectionRange(element.value.length, element.value.length);
+    // Where the item goes, or leaves the view, the focus would be nowhere.
     return () => {
       const hasFocus = document.activeElement === element;
       if (!isEnding.current && (hasFocus || unsaved.has(id))) leave.current(id, hasFocus);
     };
-  }, [unsaved, id]);
+  }, [id]);
 
   const end = () => {
     isEnding.current = true;
@@ -108,7 +110,6 @@ export function Draft({ id, label, value, multiline = false, read, write }: Draf
         data-testid="draft"
         defaultValue={first}
         autoFocus
-        onFocus={({ currentTarget }) => currentTarget.setSelectionRange(first.length, first.length)}
         onInput={(event) => input(event.currentTarget.value)}
         onCompositionStart={() => {
           isComposing.current = true;

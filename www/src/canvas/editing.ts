@@ -4,13 +4,6 @@ import { createContext, useContext, useSyncExternalStore } from 'react';
 import type { Rect } from './geometry.js';
 import type { Scene } from './scene.js';
 
-export interface Unsaved {
-  readonly text: string;
-  /** What it was typed into. */
-  readonly base: string;
-  readonly why: string;
-}
-
 export interface Editing {
   readonly id: string | null;
   readonly scene: Scene;
@@ -19,8 +12,6 @@ export interface Editing {
   readonly end: (isByKey?: boolean) => void;
   /** Ends it where what is written in can be seen no more. */
   readonly leave: (id: string, hasFocus: boolean) => void;
-  /** What was typed and refused, by the item's id. It waits for whoever typed it. */
-  readonly unsaved: Map<string, Unsaved>;
   /** Runs an edit; a refusal is shown to the person and changes nothing. */
   readonly attempt: (edit: () => void) => void;
   /** Runs an edit; says why it was refused. */

@@ -1,10 +1,12 @@
-/** What cards and boxes share: the frame to resize by, and the handles to connect from. */
+/** What cards and boxes share: the frame to resize by, the handles to connect from, and the mark of a text that was refused. */
 
 import { Handle, NodeResizer, useConnection } from '@xyflow/react';
 import { useMemo, useState, useSyncExternalStore } from 'react';
 import { useEditing } from './editing.js';
 import { type Rect, SIZE_MIN } from './geometry.js';
 import { cssColor, SIDES } from './model.js';
+import { useIsUnsaved } from './unsaved.js';
+import { useFocusLeft } from './use-focus.js';
 
 export interface ItemProps {
   readonly id: string;
@@ -21,6 +23,8 @@ export function Item({ id, kind, className, color, isSelected, keepsRatio = fals
   const [isOver, setIsOver] = useState(false);
   const isConnecting = useConnection((connection) => connection.inProgress);
   const isAlone = useIsAlone(isSelected);
+  const isUnsaved = useIsUnsaved(id);
+  useFocusLeft(id);
   const tint = cssColor(color);
   const isCard = kind === 'card';
   return (
@@ -38,7 +42,24 @@ export function Item({ id, kind, className, color, isSelected, keepsRatio = fals
       {ANCHORS}
       {(isOver || isAlone || isConnecting) && <Handles />}
       {children}
+      {isUnsaved && editing.id !== id && <NotKept write={() => editing.begin(id)} />}
     </div>
+  );
+}
+
+/** While the text is open in its field, that says so itself. */
+function NotKept({ write }: { write: () => void }) {
+  return (
+    <button
+      type="button"
+      className="not-kept nodrag"
+      tabIndex={-1}
+      aria-label="Not kept: go on writing"
+      data-testid="not-kept"
+      onClick={write}
+    >
+      Not kept
+    </button>
   );
 }
 

@@ -29,6 +29,18 @@ export function giveFocus(id?: string, options?: FocusOptions): void {
   element?.focus({ preventScroll: true, ...options });
 }
 
+/** To the field of an item that is written in already. */
+export function giveFocusToDraft(id: string): void {
+  elementOf(id)?.querySelector<HTMLElement>('.draft')?.focus({ preventScroll: true });
+}
+
+/** To what had it before, if that is still there, and else to the canvas. */
+export function giveFocusBack(before: Element | null): void {
+  const canTake = before instanceof HTMLElement || before instanceof SVGElement;
+  if (canTake && before.isConnected) before.focus({ preventScroll: true });
+  if (document.activeElement !== before) giveFocus();
+}
+
 /** The library takes the focus from what is taken out of the selection. */
 export function keepFocus(id: string): void {
   requestAnimationFrame(() => isFocusLost() && giveFocus(id));
@@ -41,12 +53,24 @@ export function useFocusBack(part: RefObject<HTMLElement | null>): void {
     const before = document.activeElement;
     const hasFocus = () => closing?.contains(document.activeElement) === true;
     return () => {
-      if (!hasFocus()) return;
-      const canTake = before instanceof HTMLElement || before instanceof SVGElement;
-      if (canTake && before.isConnected) before.focus({ preventScroll: true });
-      if (hasFocus() || isFocusLost()) giveFocus();
+      if (hasFocus()) giveFocusBack(before);
+      // What takes the focus as it opens had it before this was asked.
+      if (hasFocus()) giveFocus();
     };
   }, [part]);
+}
+
+/**
+ * An item that is deleted or leaves the view while it, or something in it, has the focus, leaves it to the canvas. What is written in
+ * it does so by itself: its keys must not become commands.
+ */
+export function useFocusLeft(id: string): void {
+  useLayoutEffect(
+    () => () => {
+      if (focusedItem() === id && !document.activeElement?.matches('.draft')) giveFocus();
+    },
+    [id],
+  );
 }
 
 export function useFocus(main: RefObject<HTMLElement | null>): (id: string, isInside?: boolean) => void {

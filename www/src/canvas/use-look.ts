@@ -24,6 +24,7 @@ const PASSING = [
     '.anchor',
     '.draft',
     '.draft-problem',
+    '.not-kept',
   ],
   ...['.selected .votes', 'img[src^="blob:"]'],
 ].join();

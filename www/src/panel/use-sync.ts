@@ -28,11 +28,12 @@ export function useOutbox(db: Database): readonly OutboxEntry[] {
   const [entries, setEntries] = useState<OutboxEntry[]>(() => db.outbox());
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let interval = READ_INTERVAL_MS;
+    let interval = 0;
     const read = () => {
       timer = undefined;
       const entries = db.outbox();
-      interval = READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY;
+      // The first that waits is not kept from anybody.
+      interval = entries.length > 0 ? READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY : 0;
       setEntries((before) => (before.length + entries.length === 0 ? before : entries));
     };
     const soon = () => {
