@@ -4,6 +4,7 @@ import type { OutboxEntry } from 'driftline';
 import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { type SyncStatus, useFiles } from '../images/files.js';
 import type { Database } from '../space.js';
+import { isHandOn } from '../states/hands.js';
 
 /** The outbox of a long flight is big: it is read only while it is shown, and the more waits, the less often. */
 const READ_INTERVAL_MS = 250;
@@ -28,16 +29,17 @@ export function useOutbox(db: Database): readonly OutboxEntry[] {
   const [entries, setEntries] = useState<OutboxEntry[]>(() => db.outbox());
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let interval = 0;
+    let count = 0;
     const read = () => {
       timer = undefined;
       const entries = db.outbox();
-      // The first that waits is not kept from anybody.
-      interval = entries.length > 0 ? READ_INTERVAL_MS + entries.length * READ_INTERVAL_MS_PER_ENTRY : 0;
+      count = entries.length;
       setEntries((before) => (before.length + entries.length === 0 ? before : entries));
     };
     const soon = () => {
-      timer ??= setTimeout(read, interval);
+      // The first that waits is not kept from anybody, unless a hand needs the frame.
+      const isFirst = count === 0 && !isHandOn();
+      timer ??= setTimeout(read, isFirst ? 0 : READ_INTERVAL_MS + count * READ_INTERVAL_MS_PER_ENTRY);
     };
     const stops = [db.onStatus(soon), db.subscribe(soon)];
     soon();
