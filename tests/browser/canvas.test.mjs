@@ -1043,9 +1043,15 @@ test('a finger pans, selects by a tap, and opens the menu when it stays', async 
       width,
     );
     const { x, y } = await card(page, 'Two').boundingBox();
+    // A finger is never quite still, and may slip while it reads.
     await touch('touchStart', [x + 20, y + 10]);
+    for (const by of [3, 6, 4]) await touch('touchMove', [x + 20 + by, y + 10]);
     await page.locator('[data-testid=menu]').waitFor();
+    assert.equal(await inHand(page), 0);
+    for (const by of [20, 60, 90]) await touch('touchMove', [x + 20 + by, y + 10]);
+    assert.equal(await inHand(page), 0);
     await touch('touchEnd');
+    assert.deepEqual((await places(page)).Two, [0, 160]);
     await page.locator('[data-testid=menu-delete]').tap();
     await page.waitForFunction(() => window.driftline.tables.card.size === 1);
     assert.deepEqual(await texts(page), ['One']);
@@ -1241,6 +1247,40 @@ test('what others write while a word is composed stays', async () => {
   const text = () => page.evaluate((id) => window.driftline.tables.card.get(id).text, id);
   assert.equal(await text(), 'oat milk kan');
   assert.equal(await page.inputValue('[data-testid=draft]'), 'oat milk kan');
+});
+
+test('a drag that is refused ends there, with one notice, and the next one is as any', async () => {
+  const page = await openCanvas({ cards: { One: [0, 0] } });
+  // An outbox takes long to fill: what a drag would have it take is refused on its way there.
+  const refuse = (isOn) =>
+    page.evaluate((isOn) => {
+      const { stringify } = (window.kept ??= { stringify: JSON.stringify });
+      window.refused = 0;
+      JSON.stringify = (value, ...rest) => {
+        if (!isOn || value?.gesture === undefined) return stringify(value, ...rest);
+        window.refused += 1;
+        throw Object.assign(new Error('full'), { code: 'outbox_full' });
+      };
+    }, isOn);
+  await refuse(true);
+  const { x, y } = await card(page, 'One').boundingBox();
+  await page.mouse.move(x + 20, y + 20);
+  await page.mouse.down();
+  await page.mouse.move(x + 60, y + 60, { steps: 4 });
+  await page.locator('[data-testid=notice] .notice').waitFor();
+  for (let step = 0; step < 8; step++) {
+    await page.mouse.move(x + 60 + step * 10, y + 60);
+    await page.waitForTimeout(60);
+  }
+  assert.equal(await page.evaluate(() => window.refused), 1);
+  assert.equal(await inHand(page), 0);
+  const at = await card(page, 'One').boundingBox();
+  assert.deepEqual([at.x, at.y], [x, y], 'it is where its row says');
+  await page.mouse.up();
+  assert.equal(await page.evaluate(() => window.refused), 1);
+  await refuse(false);
+  await drag(page, 'One', 80, 40);
+  assert.ok((await places(page)).One[0] > 40);
 });
 
 test('what is held is let go where the hand is when the page is left', async () => {

@@ -27,6 +27,8 @@ export interface HandOptions {
   readonly places: () => readonly Moved[];
   /** Called when the hand lets go, or another one comes. */
   readonly letGo: () => void;
+  /** Called when what it does is refused, of which it has told: the next would be, too. */
+  readonly giveUp: () => void;
 }
 
 export class Hand {
@@ -97,6 +99,7 @@ export class Hand {
       for (const one of moved) this.#written.set(one.id, one);
     } catch (error) {
       this.#options.report(error);
+      this.#options.giveUp();
     }
   }
 }

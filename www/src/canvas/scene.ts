@@ -150,12 +150,12 @@ export class Scene {
     this.#held = places;
     this.#lead = lead;
     this.#carried?.drop();
+    const comes = [...ids].some((id) => this.#comesNear(id));
     this.#remake(ids);
     for (const [id, edge] of this.#edges) {
       if (edge.data?.grip !== gripOf(edge, places)) this.#put(this.#edges, id, this.#edge(id));
     }
-    const isNew = (id: string) => !this.#nodes.has(id) && this.#isNear(id);
-    if ([...places.keys()].some(isNew)) this.#fill();
+    if (comes) this.#fill();
     this.#isOutdated = false;
     this.#tell();
   }
@@ -214,15 +214,27 @@ export class Scene {
     return this.#db.tables.card.get(id) ?? this.#db.tables.box.get(id);
   }
 
-  #isNear(id: string): boolean {
+  /** Where it is shown: a hand that is on many writes only at the end. */
+  #place(id: string): Rect | undefined {
     const rect = this.#rect(id);
-    return rect !== undefined && (id === this.#lead || intersects({ ...rect, ...this.#held.get(id) }, this.#window));
+    return rect && { ...rect, ...this.#held.get(id) };
+  }
+
+  #isNear(id: string): boolean {
+    const place = this.#place(id);
+    return place !== undefined && (id === this.#lead || intersects(place, this.#window));
+  }
+
+  /** It is to be drawn near, where it was not: that brings its connections, and their other ends, along. */
+  #comesNear(id: string): boolean {
+    const was = this.#shown(id, NOWHERE);
+    return !(was && intersects(was, this.#window)) && this.#isNear(id);
   }
 
   /** A connection may cross the window though both of its ends lie outside. */
   #crosses(row: Connection): boolean {
-    const start = this.#rect(rowIdOf(row.start_item));
-    const end = this.#rect(rowIdOf(row.end_item));
+    const start = this.#place(rowIdOf(row.start_item));
+    const end = this.#place(rowIdOf(row.end_item));
     const bounds = start && end && boundsOf([start, end]);
     return bounds !== undefined && intersects(bounds, this.#window);
   }
@@ -276,14 +288,13 @@ export class Scene {
     const items = [...(changed.get('card') ?? []), ...(changed.get('box') ?? [])];
     const connections = new Set(changed.get('connection'));
     this.#forget(items, connections);
+    const comes = items.some((id) => this.#comesNear(id));
     this.#remake(items);
     const types = changed.get('connection_type');
     for (const [id, edge] of this.#edges) if (types?.has(edge.data?.type?.id ?? '')) connections.add(id);
     for (const id of this.#edges.keys()) if (connections.has(id)) this.#put(this.#edges, id, this.#edge(id));
-    // What came, or moved into sight, brings its connections and their other ends along.
-    const isNew = (id: string) => !this.#nodes.has(id) && this.#isNear(id);
     const isNewEdge = (id: string) => !this.#edges.has(id) && this.#db.tables.connection.get(id) !== undefined;
-    if (items.some(isNew) || [...connections].some(isNewEdge)) this.#fill();
+    if (comes || [...connections].some(isNewEdge)) this.#fill();
     else this.#tell();
   }
 

@@ -85,7 +85,7 @@ export function useDrag({ db, scene, report, snapping, camera }: DragOptions) {
     };
     const begin = (before: readonly Moved[], places: () => readonly Moved[]) => {
       finish();
-      hand = new Hand({ db, report, before, places, letGo: finish });
+      hand = new Hand({ db, report, before, places, letGo: finish, giveUp: leave });
     };
 
     const moved = ({ items, by }: Drag) => items.map(({ id, x, y }) => ({ id, x: x + by.x, y: y + by.y }));

@@ -1,12 +1,14 @@
 /** When and where the menu opens: a right click, the menu key, or a finger that stays. */
 
+import { useStoreApi } from '@xyflow/react';
 import { useCallback, useMemo, useRef, useState } from 'react';
 import type { Place } from './geometry.js';
 import type { Scene } from './scene.js';
 
 const LONG_PRESS_MS = 500;
-/** A finger is never quite still. */
+/** A finger is never quite still: what moves less neither ends a long press nor drags. */
 const STILL_PX = 10;
+const STILL_MOUSE_PX = 1;
 
 /** Where the menu is, and what it is about. */
 export interface Opened extends Place {
@@ -16,10 +18,14 @@ export interface Opened extends Place {
 }
 
 export function useMenu(scene: Scene) {
+  const store = useStoreApi();
   const [at, setAt] = useState<Opened | null>(null);
   const press = useRef<{ timer: ReturnType<typeof setTimeout>; from: Place } | undefined>(undefined);
   const close = useCallback(() => setAt(null), []);
   const handlers = useMemo(() => {
+    // The library asks with every move of what is pressed.
+    const dragAfter = (nodeDragThreshold: number) =>
+      store.getState().nodeDragThreshold !== nodeDragThreshold && store.setState({ nodeDragThreshold });
     const open = (target: Element, at: Place) => {
       if (!target.closest('.react-flow__renderer') || target.closest('input, textarea')) return false;
       const item = target.closest('.react-flow__node, .react-flow__edge')?.getAttribute('data-id') ?? undefined;
@@ -45,9 +51,14 @@ export function useMenu(scene: Scene) {
       },
       onPointerDown: ({ target, pointerType, isPrimary, clientX, clientY }: React.PointerEvent) => {
         release();
+        dragAfter(pointerType === 'touch' ? STILL_PX : STILL_MOUSE_PX);
         if (pointerType !== 'touch' || !isPrimary) return;
         const from = { x: clientX, y: clientY };
-        const timer = setTimeout(() => open(target as Element, from), LONG_PRESS_MS);
+        // The finger that has opened the menu drags nothing any more.
+        const timer = setTimeout(
+          () => open(target as Element, from) && dragAfter(Number.POSITIVE_INFINITY),
+          LONG_PRESS_MS,
+        );
         press.current = { timer, from };
       },
       onPointerMoveCapture: ({ clientX, clientY }: React.PointerEvent) => {
@@ -57,6 +68,6 @@ export function useMenu(scene: Scene) {
       onPointerUp: release,
       onPointerCancel: release,
     };
-  }, [scene]);
+  }, [scene, store]);
   return { at, close, handlers };
 }

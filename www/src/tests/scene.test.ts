@@ -174,6 +174,35 @@ test('of what a hand is on only what is in view is drawn, and what the hand itse
   assert.deepEqual(drawn(), ['a']);
 });
 
+test('connections of what a hand brings into view are drawn, while it is held and after', () => {
+  const { scene, change } = makeSpace(
+    { a: [0, 0], far: [9000, 0], deep: [9500, 0], out: [9000, 900], end: [9500, 900] },
+    [
+      ['a', 'far'],
+      ['far', 'deep'],
+      ['out', 'end'],
+    ],
+  );
+  scene.look(VIEW);
+  assert.deepEqual(ids(scene.read().nodes), ['a', 'far'], 'one is drawn for its line, and far away');
+  const all = ['afar', 'fardeep', 'outend'];
+  scene.hold(new Map(Object.entries({ far: { x: 300, y: 0 }, out: { x: 300, y: 400 } })), 'far');
+  assert.deepEqual(ids(scene.read().edges), all);
+  change('card', 'far', { x: 300 });
+  change('card', 'out', { x: 300, y: 400 });
+  scene.release();
+  assert.deepEqual(ids(scene.read().edges), all);
+
+  // What others move there brings its own along, too.
+  const other = makeSpace({ a: [0, 0], far: [9000, 0], deep: [9500, 0] }, [
+    ['a', 'far'],
+    ['far', 'deep'],
+  ]);
+  other.scene.look(VIEW);
+  other.change('card', 'far', { x: 300 });
+  assert.deepEqual(ids(other.scene.read().edges), ['afar', 'fardeep']);
+});
+
 test('what a hand carries is moved by the page, and nothing of it is made anew', () => {
   const { scene, moves } = makeSpace({ a: [0, 0], b: [200, 0], c: [400, 0] }, [
     ['a', 'b'],
