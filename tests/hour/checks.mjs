@@ -45,11 +45,22 @@ async function giveUpParked({ name, tabs: [page] }, ledger) {
     );
     await shown.locator('[data-testid=discard]').click();
     await page.click('[data-testid=ask-yes]');
-    await shown.waitFor({ state: 'detached' });
+    try {
+      await shown.waitFor({ state: 'detached' });
+    } catch {
+      throw new Error(`${entry.key} was given up and stays: ${await page.evaluate(howItStands)}`);
+    }
     parked += gone.size;
   }
   await page.click('[data-testid=tab-inspector]');
   return parked;
+}
+
+/** In the page. */
+function howItStands() {
+  const { driftline: db } = window;
+  const shown = [...document.querySelectorAll('[data-testid=ask], [data-testid=notice]')].map((one) => one.textContent);
+  return JSON.stringify({ status: db.status, outbox: db.outbox(), shown });
 }
 
 /** Fails unless both devices and the server hold the same rows, those that the ledger says. */

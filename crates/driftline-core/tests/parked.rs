@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, create, delete, id, update};
-use driftline_core::engine::{Config, Disk, Effect};
+use driftline_core::engine::{Config, Disk, Effect, SlotDisk};
 use driftline_core::outbox::Key;
 use driftline_core::sender::SendFailure;
 use driftline_core::value::{RowId, RowKey, Value};
@@ -330,6 +330,27 @@ fn r3_what_another_tab_discards_while_it_is_on_its_way_is_discarded_if_the_serve
         tab.now += 60_000;
         tab.sync(&mut store);
         assert_eq!(store.rows.len(), usize::from(taken));
+    }
+}
+
+#[test]
+fn r3_what_a_dead_tab_left_refused_is_decided_by_the_one_that_sends_now() {
+    for what in ["discard", "amend", "detach"] {
+        let Group { store, tab: dead, root } = group();
+        let slots = vec![SlotDisk { slot: 1, ..dead.slot() }];
+        let mut tab = Tab::new();
+        // It reads the disk while the other is open, and sends once that has died.
+        tab.open(Disk { slots: slots.clone(), ..Disk::default() });
+        tab.engine.handle_lead(tab.now, 2, None, slots);
+        tab.run();
+        tab.give_snapshot(&store);
+        assert_eq!(parked(&tab).len(), 1);
+        tab.told();
+        let edits = json!([{"op": "create", "table": "box", "id": id(1)}]);
+        decide(&mut tab, json!({"what": what, "edits": edits}), root).unwrap();
+        tab.run();
+        assert_eq!(tab.engine.outbox().get(root).is_some(), what == "detach", "{what}");
+        assert!(tab.told().iter().all(|told| !told.contains("\"t\":\"do\"")), "{what}: there is nobody else to do it");
     }
 }
 

@@ -137,6 +137,9 @@ impl Engine {
                 if slot.deleted(&records, key) {
                     self.outbox.remove(key);
                     gone.push(key);
+                } else if let Some(entry) = self.outbox.get_mut(key) {
+                    // Whoever made it is gone: what is decided about it is this tab's to carry out.
+                    (entry.frozen, entry.unanswered) = (true, true);
                 }
             }
             let stale = |e: &Entry| e.slot == slot.slot && e.saved && e.state == State::Queued && (e.frozen || !own);
