@@ -78,7 +78,13 @@ async function switchOff(person, forMs) {
       person.truth.end('switching');
     });
     await sleep(forMs);
-    if (person.lives === lives) await person.alone(flip);
+    const flipBack = async () => {
+      // The page may send before the click is known here.
+      person.truth.begin('switching');
+      person.truth.end('switched');
+      await flip();
+    };
+    if (person.lives === lives) await person.alone(flipBack);
   } catch (error) {
     if (person.lives === lives) throw error;
   } finally {
