@@ -1254,10 +1254,10 @@ test('a drag that is refused ends there, with one notice, and the next one is as
   // An outbox takes long to fill: what a drag would have it take is refused on its way there.
   const refuse = (isOn) =>
     page.evaluate((isOn) => {
-      const { stringify } = (window.kept ??= { stringify: JSON.stringify });
+      window.stringify ??= JSON.stringify;
       window.refused = 0;
       JSON.stringify = (value, ...rest) => {
-        if (!isOn || value?.gesture === undefined) return stringify(value, ...rest);
+        if (!isOn || value?.gesture === undefined) return window.stringify(value, ...rest);
         window.refused += 1;
         throw Object.assign(new Error('full'), { code: 'outbox_full' });
       };

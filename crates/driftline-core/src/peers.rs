@@ -538,20 +538,23 @@ impl Engine {
         if self.reloading.is_some() {
             *self.gone_meanwhile.get_or_insert_with(key, || false) |= deleted;
         }
-        match self.outbox.remove(key) {
+        let Some(entry) = self.outbox.remove(key) else {
+            if !self.is_over(key) {
+                self.early.insert(key, now_ms);
+                self.early_settled.remove(&key);
+            }
+            return false;
+        };
+        if deleted {
+            // Of what is settled the base has told before: this was given up.
+            self.history.forget(key, &entry.edits);
+        }
+        if self.sender.is_some() || entry.rewritten {
             // The word came late, and this tab may have written it again meanwhile.
-            Some(entry) if self.sender.is_some() || entry.rewritten => self.delete(entry.slot, key),
-            Some(entry) => {
-                self.twice.remove(&key);
-                self.note_early(entry.slot, key);
-            }
-            None => {
-                if !self.is_over(key) {
-                    self.early.insert(key, now_ms);
-                    self.early_settled.remove(&key);
-                }
-                return false;
-            }
+            self.delete(entry.slot, key);
+        } else {
+            self.twice.remove(&key);
+            self.note_early(entry.slot, key);
         }
         true
     }

@@ -93,7 +93,7 @@ impl Undoable {
     fn take_in(&mut self, later: &Undoable) -> bool {
         let is_named = self.gesture.is_some();
         let is_soon = later.at_ms <= self.at_ms + GESTURE_MS && later.changes.len() == self.changes.len();
-        if self.gesture != later.gesture || !(is_named || is_soon) {
+        if self.gesture != later.gesture || !(is_named || is_soon) || self.keys.len() >= ROWS {
             return false;
         }
         let has_room = is_named && self.size() < ROWS;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Store, Tab, config_for, create, delete, id, update};
-use driftline_core::engine::{Config, Engine};
+use driftline_core::engine::{Config, Disk, Engine};
 use driftline_core::schema::Schema;
 use driftline_core::value::{RowId, RowKey, Value};
 #[cfg(target_arch = "wasm32")]
@@ -638,6 +638,24 @@ fn i8_of_a_gesture_what_was_given_up_is_not_undone_and_the_rest_is() {
     w.ann.engine.set_online(w.ann.now, true);
     w.sync();
     w.assert_same();
+}
+
+#[test]
+fn i8_what_another_tab_gave_up_is_not_undone_in_the_one_that_made_it() {
+    let mut store = Store::default();
+    let mut sends = Tab::of(schema()).lead(&store);
+    make(&mut sends, &[create("card", 1, "")]);
+    sends.sync(&mut store);
+    let mut tab = Tab::of_config(Config { slot: 1, client: 0xbb, ..config_for(schema()) });
+    tab.open(Disk { slots: Vec::new(), ..sends.kept.clone() });
+    make(&mut tab, &[update("card", 1, "\"add\":{\"n\":5}")]);
+    let key = tab.engine.outbox().iter().last().unwrap().made.key;
+    assert_eq!(tab.engine.undo_depths(), (1, 0));
+    let void = format!("{{\"schema\":1,\"t\":\"void\",\"keys\":[\"{:016x}:{}\"]}}", key.0, key.1);
+    tab.engine.handle_peer(tab.now, &void);
+    tab.run();
+    assert_eq!(seen(&tab, "card", 1, "n"), Some(Value::Int(0)));
+    assert_eq!(tab.engine.undo_depths(), (0, 0));
 }
 
 #[test]
